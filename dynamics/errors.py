@@ -1,0 +1,11 @@
+"""What every part of the project raises when a user's input cannot be used."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """A value that a user gave and that cannot be used.
+
+    The message is one line: it names the offending value and says what is accepted.
+    The command line prints it and exits with status 2.
+    """

@@ -1,0 +1,78 @@
+"""What a rule is: one step of one weight, and what must be known to run and to explain it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import InputError
+
+# What each hyperparameter may be: (accepts, in words). Names are shared by all rules, so their ranges are too.
+_BELOW_ONE = (lambda x: 0 <= x < 1, "in [0, 1)")
+_NOT_NEGATIVE = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
+RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "lr": _NOT_NEGATIVE,
+    "strength": _NOT_NEGATIVE,
+    "momentum": _BELOW_ONE,
+    "alpha": _BELOW_ONE,
+    "beta1": _BELOW_ONE,
+    "beta2": _BELOW_ONE,
+    "eps": _NOT_NEGATIVE,
+}
+
+
+def check(name: str, value: float) -> float:
+    """`value` as a float if hyperparameter `name` may take it; InputError, one line, if not."""
+    accepts, words = RANGES[name]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} {value!r} is no number: accepted is {words}") from None
+    if not accepts(number):
+        raise InputError(f"{name} {value!r} is out of range: accepted is {words}")
+    return number
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """One update rule with its metadata. `step` is the formula; everything else here describes it.
+
+    step(w, g, *state, *clock, lr, *hyperparameters) -> (w, *state, *clock)
+
+    state: fields that each weight carries, all starting at 0. clock: fields that depend on the hyperparameters and the
+    number of steps alone (powers of beta), with their start; carried, since recomputing powers each step costs more
+    than the step. defaults: hyperparameters with the values of `semantics`. lr: the learning rate when none is given.
+    """
+
+    name: str
+    step: Callable[..., Any]
+    state: tuple[str, ...]
+    clock: Mapping[str, float]
+    defaults: Mapping[str, float]
+    lr: float
+    paper: str
+    semantics: str
+    adaptive: bool
+    differs: str = ""
+    inner: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inner", (*self.state, *self.clock))
+        expected = ["w", "g", *self.inner, "lr", *self.defaults]
+        if list(inspect.signature(self.step).parameters) != expected:
+            raise TypeError(f"rule {self.name}: its step must take {', '.join(expected)}")
+
+    def hyperparameters(self, **given: float) -> dict[str, float]:
+        """All hyperparameters but lr, checked, in the step's order; InputError for a name or value it cannot take."""
+        for name in given:
+            if name not in self.defaults:
+                known = ", ".join(self.defaults) or "none"
+                raise InputError(f"{self.name} has no hyperparameter {name!r}: it has {known}")
+        return {name: check(name, given.get(name, default)) for name, default in self.defaults.items()}
+
+    def fresh(self) -> tuple[float, ...]:
+        """State and clock before the first step."""
+        return (*(0.0 for _ in self.state), *self.clock.values())

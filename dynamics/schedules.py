@@ -1,0 +1,35 @@
+"""Learning-rate schedules: the multiplier of the base learning rate at each step, 1 at the start.
+
+A schedule is a function of an array of step numbers (0 is the first step) that returns an array of multipliers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .errors import InputError
+
+Schedule = Callable[[np.ndarray], np.ndarray]
+
+
+def constant() -> Schedule:
+    """1 at every step."""
+    return lambda t: np.ones(len(t))
+
+
+def step_decay(milestones: Sequence[int], factor: float = 0.1) -> Schedule:
+    """Multiplied by `factor` at each milestone (a step number)."""
+    if not 0 <= factor <= 1:
+        raise InputError(f"factor {factor}: a number in [0, 1] is accepted")
+    edges = np.sort(np.asarray(milestones, dtype=np.int64))
+    return lambda t: np.power(float(factor), np.searchsorted(edges, t, side="right"))
+
+
+def cosine(steps: int) -> Schedule:
+    """From 1 at step 0 along half a cosine to 0 at step `steps` and after."""
+    if steps < 1:
+        raise InputError(f"cosine over {steps} steps: at least 1 is accepted")
+    return lambda t: 0.5 * (1 + np.cos(math.pi * np.minimum(t, steps) / steps))

@@ -1,0 +1,185 @@
+"""Lanes x steps: many weights at once, each with its own hyperparameters, under one rule and one kind of gradient.
+
+A lane is one weight. Everything about it (learning rate, strength, coupling, selectivity, seed, ...) is an entry of an
+array over lanes, so that a sweep is one run. States are kept at the recorded steps only: memory grows with
+lanes x records, never with steps. The compiled run equals the NumPy run of the same rule to the last bit, for every
+block size and thread count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from . import random
+from .couplings import COUPLINGS, Coupling, find_coupling
+from .errors import InputError
+from .gradients import silent
+from .kernel import kernel, parameters
+from .rule import RANGES, Rule, check
+from .rules import find_rule
+from .schedules import Schedule, constant
+from .words import NUMPY, bind
+
+# Multipliers are computed for this many steps at a time, so that a long schedule costs no memory.
+_STRETCH = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What was recorded: steps (records,) and, for each field asked for, an array (records, lanes)."""
+
+    steps: np.ndarray
+    fields: Mapping[str, np.ndarray]
+
+    @property
+    def w(self) -> np.ndarray:
+        """The weights, (records, lanes)."""
+        return self.fields["w"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Everything one run needs, as arrays over lanes."""
+
+    rule: Rule
+    gradient: Callable[..., Any]
+    couplings: tuple[Coupling, ...]
+    codes: np.ndarray
+    cells: np.ndarray
+    table: np.ndarray
+    streams: np.ndarray
+    keys: np.ndarray
+
+
+def simulate(
+    rule: str | Rule,
+    coupling: str | Coupling | Sequence[str | Coupling],
+    gradient: Callable[..., Any] = silent,
+    *,
+    record: Sequence[int] | np.ndarray,
+    lanes: Mapping[str, Any] | None = None,
+    start: Any = 1.0,
+    schedule: Schedule | None = None,
+    seed: Any = 0,
+    stream: Any = None,
+    fields: Sequence[str] = ("w",),
+    threads: int = 1,
+    block: int = 128,
+    compiled: bool = True,
+) -> Trajectory:
+    """Advance every lane to the last step in `record`, keeping `fields` at the recorded steps (0 is the start).
+
+    coupling: one for all lanes or one a lane. lanes: lr, strength, the rule's hyperparameters and the gradient's
+    parameters, each a number or an array over lanes (what is absent takes the rule's default; strength 0).
+    start: first weights. seed, stream: lanes with equal seed and stream see equal randomness; streams are 0, 1, 2, ...
+    unless given. fields: of "w" and the rule's state and clock. compiled=False runs the NumPy reference.
+    The number of lanes is that of the longest array given.
+
+    Raises InputError for unknown names, values out of range, lanes of differing number, or records out of order.
+    """
+    run = _prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, seed, stream)
+    names = ("w", *run.rule.inner)
+    for name in fields:
+        if name not in names:
+            raise InputError(f"field {name!r}: {run.rule.name} has {', '.join(names)}")
+    steps = np.asarray(record, dtype=np.int64)
+    if steps.ndim != 1 or steps.size == 0 or steps[0] < 0 or np.any(np.diff(steps) <= 0) or steps[-1] >= 2**32:
+        raise InputError(f"record {list(record)[:3]}...: rising step numbers from 0 to 2^32 - 1 are accepted")
+    if threads < 1 or block < 1:
+        raise InputError(f"threads {threads}, block {block}: at least 1 each is accepted")
+
+    kept = {name: np.empty((len(steps), run.cells.shape[1])) for name in fields}
+    now = 0
+    with ThreadPoolExecutor(threads) as pool:
+        for row, end in enumerate(steps):
+            while now < end:
+                until = min(int(end), now + _STRETCH)
+                multipliers = (schedule or constant())(np.arange(now, until))
+                if compiled:
+                    _advance_compiled(run, now, until, multipliers, threads, block, pool)
+                else:
+                    _advance_numpy(run, now, until, multipliers)
+                now = until
+            for name in fields:
+                kept[name][row] = run.cells[names.index(name)]
+    return Trajectory(steps, kept)
+
+
+def _prepare(
+    rule: Rule, coupling: Any, gradient: Callable[..., Any], given: dict[str, Any], start: Any, seed: Any, stream: Any
+) -> _Run:
+    wanted = parameters(gradient)
+    names = ["lr", "strength", *rule.defaults, *wanted]
+    for name in given:
+        if name not in names:
+            raise InputError(
+                f"lane parameter {name!r} is unknown: {rule.name} with this gradient takes {', '.join(names)}"
+            )
+    for name in wanted:
+        if name not in given:
+            raise InputError(f"lane parameter {name!r} is missing: this gradient takes {', '.join(wanted)}")
+    values = {"lr": rule.lr, "strength": 0.0, **rule.defaults} | given
+    each = [find_coupling(c) for c in ([coupling] if isinstance(coupling, str | Coupling) else coupling)]
+    sizes = {np.size(x) for x in (*values.values(), start, seed, each, *([] if stream is None else [stream]))} - {1}
+    if len(sizes) > 1:
+        raise InputError(f"arrays over {sorted(sizes)} lanes: all must have the same number")
+    count = sizes.pop() if sizes else 1
+    table = np.empty((len(names), count))
+    for row, name in enumerate(names):
+        table[row] = np.asarray(values[name], dtype=np.float64)
+        if name in RANGES:
+            for value in np.unique(table[row]):
+                check(name, float(value))
+        elif not np.all(np.isfinite(table[row])):
+            raise InputError(
+                f"lane parameter {name} holds {table[row][~np.isfinite(table[row])][0]}: finite numbers are accepted"
+            )
+    # One kernel serves every registered coupling; one of the user's own joins them.
+    couplings = tuple(dict.fromkeys((*COUPLINGS.values(), *each)))
+    codes = np.broadcast_to([couplings.index(c) for c in each], (count,)).astype(np.int64)
+    cells = np.empty((1 + len(rule.inner), count))
+    cells[0] = np.asarray(start, dtype=np.float64)
+    cells[1:] = np.asarray(rule.fresh())[:, None]
+    streams = random.as_key(np.arange(count) if stream is None else stream, count, "stream")
+    return _Run(rule, gradient, couplings, codes, cells, table, streams, random.as_key(seed, count, "seed"))
+
+
+def _advance_compiled(
+    run: _Run, first: int, last: int, multipliers: np.ndarray, threads: int, block: int, pool: ThreadPoolExecutor
+) -> None:
+    loop = kernel(run.rule, run.gradient, run.couplings)
+    count = run.cells.shape[1]
+    edges = np.linspace(0, count, min(threads, -(-count // block)) + 1).astype(int)
+    shared = (first, last, multipliers, run.cells, run.table, run.codes, run.streams, run.keys)
+    jobs = [pool.submit(loop, *shared, low, high, block) for low, high in pairwise(edges)]
+    for job in jobs:
+        job.result()
+
+
+def _advance_numpy(run: _Run, first: int, last: int, multipliers: np.ndarray) -> None:
+    """The reference: the same steps in the same order, one NumPy operation at a time over all lanes."""
+    step, gradient = bind(run.rule.step, NUMPY), bind(run.gradient, NUMPY)
+    lr, strength, *rest = run.table
+    hyper, own = rest[: len(run.rule.defaults)], rest[len(run.rule.defaults) :]
+    with np.errstate(all="ignore"):  # a lane may diverge; inf and nan are then its result
+        for t in range(first, last):
+            multiplier = multipliers[t - first]
+            rate = lr * multiplier
+            shares = np.zeros((3, len(lr)))
+            for code, coupling in enumerate(run.couplings):
+                here = run.codes == code
+                for door, share in enumerate(coupling.doors):
+                    if share is not None and here.any():
+                        shares[door, here] = bind(share, NUMPY)(strength[here], rate[here], multiplier)
+            w, *inner = run.cells
+            u, z = random.uniforms(np.uint64(t), run.streams, run.keys)
+            g = gradient(w, t, u, z, *own) + shares[0] * w
+            w = w - shares[1] * w
+            w, *inner = step(w, g, *inner, rate, *hyper)
+            run.cells[:] = (w - shares[2] * w, *inner)

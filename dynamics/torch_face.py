@@ -1,0 +1,162 @@
+"""The rules as a torch.optim.Optimizer.
+
+The same functions run over lists of tensors: `TensorList` gives a list the arithmetic a rule uses, each operation one
+torch._foreach call over all parameters of a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch.optim.optimizer import ParamsT
+
+from .couplings import Coupling, compose, find_coupling
+from .errors import InputError
+from .rule import Rule, check
+from .rules import find_rule
+from .words import Words
+
+
+class TensorList:
+    """Tensors that take part in arithmetic together: with each other, element by element, or with a number."""
+
+    __slots__ = ("tensors",)
+
+    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
+        self.tensors = list(tensors)
+
+    def _with(self, other: Any, operation: Callable[..., Any]) -> TensorList:
+        return TensorList(operation(self.tensors, other.tensors if isinstance(other, TensorList) else other))
+
+    def __add__(self, other: Any) -> TensorList:
+        return self._with(other, torch._foreach_add)
+
+    def __sub__(self, other: Any) -> TensorList:
+        return self._with(other, torch._foreach_sub)
+
+    def __mul__(self, other: Any) -> TensorList:
+        return self._with(other, torch._foreach_mul)
+
+    def __truediv__(self, other: Any) -> TensorList:
+        return self._with(other, torch._foreach_div)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def sqrt(self) -> TensorList:
+        """The square root of every tensor."""
+        return TensorList(torch._foreach_sqrt(self.tensors))
+
+
+LISTS: Words = {"sqrt": TensorList.sqrt}
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Any rule with any coupling, used as any torch optimizer is.
+
+    Optimizer(net.parameters(), "adam", "l2", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.999))
+
+    rule, coupling: names or objects of `dynamics.rules` and `dynamics.couplings`. lr: the rule's default if not given.
+    weight_decay: the strength, entering as the coupling says. hyperparameters: those of the rule, a pair beta1, beta2
+    being spelled betas as torch does. All but rule and coupling may differ by parameter group. State: one tensor of the
+    parameter's shape for each field of the rule's state, one float for each field of its clock.
+
+    A parameter whose grad is None is left alone, decay included; a gradient of zero still decays. The schedule
+    multiplier of `decoupled_schedule` is a group's lr divided by its `base_lr`, the lr the group was made with.
+
+    Raises InputError (a ValueError) for unknown names and values out of range.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        rule: str | Rule,
+        coupling: str | Coupling = "none",
+        *,
+        lr: float | None = None,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        **hyperparameters: Any,
+    ) -> None:
+        self.rule = find_rule(rule)
+        self.coupling = find_coupling(coupling)
+        self._step = compose(self.rule, self.coupling, LISTS)
+        if weight_decay and self.coupling.doors == (None, None, None):
+            raise InputError(f"weight_decay {weight_decay} with coupling none: name the coupling it shall enter by")
+        known = self._spell(dict(self.rule.defaults))
+        for name in hyperparameters:
+            if name not in known:
+                raise InputError(
+                    f"{self.rule.name} takes no {name!r}: it takes {', '.join(['lr', 'weight_decay', *known])}"
+                )
+        defaults = {"lr": self.rule.lr if lr is None else lr, "weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, defaults | known | hyperparameters)
+
+    @staticmethod
+    def _spell(values: dict[str, Any]) -> dict[str, Any]:
+        """beta1 and beta2 as torch's `betas`, which its schedulers look for."""
+        if "beta1" in values and "beta2" in values:
+            values["betas"] = (values.pop("beta1"), values.pop("beta2"))
+        return values
+
+    def _hyperparameters(self, group: dict[str, Any]) -> tuple[float, ...]:
+        values = group | dict(zip(("beta1", "beta2"), group.get("betas", ()), strict=False))
+        return tuple(values[name] for name in self.rule.defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's; the group's values are checked and its lr is remembered as `base_lr`."""
+        group = self.defaults | param_group
+        if len(group.get("betas", (0, 0))) != 2:
+            raise InputError(f"betas {group['betas']!r}: a pair of numbers in [0, 1) is accepted")
+        check("lr", group["lr"])
+        check("strength", group["weight_decay"])
+        self.rule.hyperparameters(**dict(zip(self.rule.defaults, self._hyperparameters(group), strict=True)))
+        super().add_param_group(param_group)
+        self.param_groups[-1].setdefault("base_lr", group["lr"])
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One update of every parameter that has a gradient; the closure, if any, reevaluates the loss first."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            # Parameters whose first gradient came later have another clock: each clock is a batch of its own.
+            batches: dict[tuple[float, ...], list[torch.Tensor]] = {}
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                if p.grad.is_sparse:
+                    raise InputError(
+                        f"sparse gradient of a parameter of shape {tuple(p.shape)}: dense ones are accepted"
+                    )
+                state = self.state[p]
+                if not state:
+                    state.update({name: torch.zeros_like(p) for name in self.rule.state})
+                    state.update(self.rule.clock)
+                batches.setdefault(tuple(state[name] for name in self.rule.clock), []).append(p)
+            for clock, batch in batches.items():
+                self._update(group, clock, batch)
+        return loss
+
+    def _update(self, group: dict[str, Any], clock: tuple[float, ...], batch: list[torch.Tensor]) -> None:
+        lr, base = group["lr"], group["base_lr"]
+        gradients = TensorList(p.grad for p in batch if p.grad is not None)
+        if group["maximize"]:
+            gradients = gradients * -1.0
+        inner = (*(TensorList(self.state[p][name] for p in batch) for name in self.rule.state), *clock)
+        multiplier = lr / base if base else 1.0
+        new, *inner_after = self._step(
+            TensorList(batch), gradients, inner, lr, multiplier, group["weight_decay"], self._hyperparameters(group)
+        )
+        torch._foreach_copy_(batch, new.tensors)
+        for name, value in zip(self.rule.inner, inner_after, strict=True):
+            for k, p in enumerate(batch):
+                self.state[p][name] = value.tensors[k] if isinstance(value, TensorList) else value
