@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from .errors import InputError
+from dynamics.errors import InputError
 
 
 def geometric(start: float, share: float, t: np.ndarray) -> np.ndarray:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from .errors import InputError
-from .rule import Rule
-from .words import Words, bind
+from dynamics.errors import InputError
+from dynamics.rule import Rule
+from dynamics.words import Words, bind
 
 Share = Callable[..., Any]
 

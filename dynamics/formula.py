@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import sympy as sp
 
-from .couplings import Coupling, compose
-from .errors import InputError
-from .rule import Rule
-from .words import symbols
+from dynamics.couplings import Coupling, compose
+from dynamics.errors import InputError
+from dynamics.rule import Rule
+from dynamics.words import symbols
 
 _POSITIVE = ("w", "lr", "strength", "h", "P", "eps", "momentum", "alpha", "beta1", "beta2", "multiplier")
 # How a field is written for a reader; what is absent is written as it is named.
@@ -60,7 +60,7 @@ def stability_limit(rule: Rule, coupling: Coupling) -> sp.Expr:
 
     Linearized about w = 0 after many steps (powers of beta gone), the step is a matrix over w and the fields that
     follow w; it loses stability where an eigenvalue passes -1. Fields whose own row does not depend on w (running
-    squares) are the frozen ones. Source: derived; for Adam it is Cohen et al., arXiv 2207.14484, with the regularizer added.
+    squares) are the frozen ones. Source: derived; for Adam without regularizer it is Cohen et al., arXiv 2207.14484.
     Rules without a denominator have no P in the result.
     """
     w, p = symbol("w"), symbol("P")

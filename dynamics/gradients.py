@@ -6,7 +6,7 @@ words are those of `dynamics.words`, so the same code runs in the kernel and in 
 
 from __future__ import annotations
 
-from .words import where
+from dynamics.words import where
 
 
 def silent(w, t, u, z):  # type: ignore[no-untyped-def]

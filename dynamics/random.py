@@ -34,7 +34,7 @@ def uniforms(counter: Any, stream: Any, key: Any) -> Any:
 
 def as_key(values: Any, lanes: int, what: str) -> np.ndarray:
     """Seeds or streams as a uint64 array of shape (lanes,), each in 32 bits; InputError if they do not fit."""
-    from .errors import InputError
+    from dynamics.errors import InputError
 
     array = np.broadcast_to(np.asarray(values), (lanes,))
     if array.dtype.kind not in "iu" or (array.size and (array.min() < 0 or array.max() > 0xFFFFFFFF)):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import InputError
+from dynamics.errors import InputError
 
 # What each hyperparameter may be: (accepts, in words). Names are shared by all rules, so their ranges are too.
 _BELOW_ONE = (lambda x: 0 <= x < 1, "in [0, 1)")

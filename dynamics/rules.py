@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .errors import InputError
-from .rule import Rule
-from .words import sqrt
+from dynamics.errors import InputError
+from dynamics.rule import Rule
+from dynamics.words import sqrt
 
 
 def _sgd(w, g, lr):  # type: ignore[no-untyped-def]
@@ -39,8 +39,8 @@ def _adam(w, g, m, v, power1, power2, lr, beta1, beta2, eps):  # type: ignore[no
     v = beta2 * v + (1 - beta2) * (g * g)
     power1 = power1 * beta1
     power2 = power2 * beta2
-    mhat = m / (1 - power1)
-    vhat = v / (1 - power2)
+    mhat = m * (1 / (1 - power1))  # as factors: they are the same for all weights, a division each is not
+    vhat = v * (1 / (1 - power2))
     return w - lr * mhat / (sqrt(vhat) + eps), m, v, power1, power2
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .errors import InputError
+from dynamics.errors import InputError
 
 Schedule = Callable[[np.ndarray], np.ndarray]
 

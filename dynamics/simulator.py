@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from . import random
-from .couplings import COUPLINGS, Coupling, find_coupling
-from .errors import InputError
-from .gradients import silent
-from .kernel import kernel, parameters
-from .rule import RANGES, Rule, check
-from .rules import find_rule
-from .schedules import Schedule, constant
-from .words import NUMPY, bind
+from dynamics import random
+from dynamics.couplings import COUPLINGS, Coupling, find_coupling
+from dynamics.errors import InputError
+from dynamics.gradients import silent
+from dynamics.kernel import kernel, parameters
+from dynamics.rule import RANGES, Rule, check
+from dynamics.rules import find_rule
+from dynamics.schedules import Schedule, constant
+from dynamics.words import NUMPY, bind
 
 # Multipliers are computed for this many steps at a time, so that a long schedule costs no memory.
 _STRETCH = 16_384
@@ -55,6 +55,12 @@ class _Run:
     table: np.ndarray
     streams: np.ndarray
     keys: np.ndarray
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all lanes share the rule's hyperparameters, and so its clock."""
+        hyper = self.table[2 : 2 + len(self.rule.defaults)]
+        return bool((hyper == hyper[:, :1]).all())
 
 
 def simulate(
@@ -134,9 +140,10 @@ def _prepare(
     for row, name in enumerate(names):
         table[row] = np.asarray(values[name], dtype=np.float64)
         if name in RANGES:
-            for value in np.unique(table[row]):
-                check(name, float(value))
-        elif not np.all(np.isfinite(table[row])):
+            # The ranges are intervals, and NaN comes through min and max.
+            check(name, float(table[row].min()))
+            check(name, float(table[row].max()))
+        elif not np.isfinite(table[row].sum()):
             raise InputError(
                 f"lane parameter {name} holds {table[row][~np.isfinite(table[row])][0]}: finite numbers are accepted"
             )
@@ -153,7 +160,7 @@ def _prepare(
 def _advance_compiled(
     run: _Run, first: int, last: int, multipliers: np.ndarray, threads: int, block: int, pool: ThreadPoolExecutor
 ) -> None:
-    loop = kernel(run.rule, run.gradient, run.couplings)
+    loop = kernel(run.rule, run.gradient, run.couplings, run.uniform)
     count = run.cells.shape[1]
     edges = np.linspace(0, count, min(threads, -(-count // block)) + 1).astype(int)
     shared = (first, last, multipliers, run.cells, run.table, run.codes, run.streams, run.keys)

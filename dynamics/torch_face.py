@@ -12,11 +12,11 @@ from typing import Any, overload
 import torch
 from torch.optim.optimizer import ParamsT
 
-from .couplings import Coupling, compose, find_coupling
-from .errors import InputError
-from .rule import Rule, check
-from .rules import find_rule
-from .words import Words
+from dynamics.couplings import Coupling, compose, find_coupling
+from dynamics.errors import InputError
+from dynamics.rule import Rule, check
+from dynamics.rules import find_rule
+from dynamics.words import Words
 
 
 class TensorList:
@@ -93,6 +93,15 @@ class Optimizer(torch.optim.Optimizer):
                 )
         defaults = {"lr": self.rule.lr if lr is None else lr, "weight_decay": weight_decay, "maximize": maximize}
         super().__init__(params, defaults | known | hyperparameters)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As torch's, with what makes this optimizer the one it is: for pickle and deepcopy."""
+        return super().__getstate__() | {"rule": self.rule, "coupling": self.coupling}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As torch's, which load_state_dict calls too; the composed step is made anew."""
+        super().__setstate__(state)
+        self._step = compose(self.rule, self.coupling, LISTS)
 
     @staticmethod
     def _spell(values: dict[str, Any]) -> dict[str, Any]:

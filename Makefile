@@ -1,0 +1,39 @@
+# Two commands do everything, set-up included: `make reproduce` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out
+# The user's own environment must not leak into the one made here.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+.PHONY: reproduce test lint bench tune clean
+
+reproduce: $(VENV)/.fullscale
+	$(BIN)/undertow reproduce --out $(OUT)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test
+	$(BIN)/python -m bench
+
+# The learning-rate grid behind fullscale/tuned.json; its outcome goes to $(OUT)/tuned.json.
+tune: $(VENV)/.fullscale
+	$(BIN)/undertow tune --out $(OUT)
+
+clean:
+	rm -rf $(VENV) $(OUT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python {sys.version.split()[0]}: 3.11 or newer is needed, try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp for each set of extras: the next `make` installs again only if what is asked for has changed.
+$(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
+	touch $@

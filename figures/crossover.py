@@ -1,0 +1,53 @@
+"""How much harder L2 pulls than weight decay, against the size of the gradient: simulation over the closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib import pyplot as plt
+
+from dynamics.claims import ratio_interval
+from dynamics.closed import l2_over_decay
+from figures.style import COLOURS, LABELS, Picture, label_ends, styled
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """From `synthetic.selective.Selective.run`, at the largest arrival: one mark an optimizer and gradient size."""
+    arrival, strength = float(data.arrival[-1]), data.attrs["strength"]
+    at = data.sel(arrival=arrival)
+    sizes = at["size"].values
+    low, high = float(sizes.min()) / 1.6, float(sizes.max()) * 1.6
+    with styled():
+        figure, axes = plt.subplots()
+        grid = np.geomspace(low, high, 200)
+        axes.plot(grid, [l2_over_decay(1.0, s, strength, 1.0, 1e-8) for s in grid], color="0.6", linewidth=5, zorder=1)
+        ends = {"1 / sqrt(v)": (0.06, "0.4")}
+        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.15, 30))
+        for k, name in enumerate(str(n) for n in at.optimizer.values):
+            found = [ratio_interval(at.ratio.sel(optimizer=name, size=s).values, "", "seeds") for s in sizes]
+            values = np.array([e.value for e in found])
+            errors = np.abs(np.array([[e.low, e.high] for e in found]).T - values)
+            shift = 1.04 ** (k - 2)  # side by side, or equal values would hide each other
+            axes.errorbar(
+                sizes * shift, values, errors, fmt="o", color=COLOURS[name], markersize=5, capsize=2, zorder=3
+            )
+            height = axes.transAxes.inverted().transform(axes.transData.transform((sizes[-1], values[-1])))[1]
+            ends[LABELS[name]] = (float(height), COLOURS[name])
+        axes.axhline(1, color="0.3", linewidth=0.8)
+        axes.text(low * 1.05, 1.08, "L2 stronger", color="0.3", fontsize=8.5, va="bottom")
+        axes.text(low * 1.05, 0.92, "L2 weaker", color="0.3", fontsize=8.5, va="top")
+        axes.set(xlabel="root mean square of the gradient, sigma sqrt(p)", ylabel="pull of L2 / pull of weight decay")
+        adam = np.log(at.ratio.sel(optimizer="adam")).mean("seed").values
+        crossing = float(np.exp(np.interp(0, -adam, np.log(sizes))))
+        axes.set_title(f"Under Adam, L2 is the stronger pull only while gradients stay below {crossing:.2f}")
+        label_ends(axes, ends)
+    seeds, lanes = data.sizes["seed"], data.attrs["lanes_a_seed"]
+    return Picture(
+        "crossover",
+        figure,
+        f"Displacement by L2 / by weight decay x lr of strength {strength:g}, gradient noise arriving at every step; geometric "
+        f"mean and 95% t-interval over n = {seeds} seeds of {lanes} weights (most intervals are smaller than their mark). "
+        "Grey: the closed form for Adam and RMSprop.",
+        "Ratio of pulls against gradient size on log axes. Adam and RMSprop follow one over the gradient size and cross 1 "
+        "where it is 1; SGD stays at 1, momentum and Nesterov at 10.",
+    )

@@ -1,0 +1,130 @@
+"""The report: one HTML page that needs no network. Verdicts, numbers and figures come from the data, none is typed in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import xarray as xr
+
+from dynamics.claims import Estimate, Finding
+from dynamics.errors import InputError
+from figures.style import LABELS, Picture
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>undertow: report</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
+h1, h2 {{ line-height: 1.2; }} h2 {{ margin-top: 2.5rem; }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-size: .92rem; margin: 1rem 0; }}
+th, td {{ text-align: left; vertical-align: top; padding: .35rem .7rem; border-bottom: 1px solid #ddd; }}
+td.number {{ white-space: nowrap; font-variant-numeric: tabular-nums; }}
+.holds {{ color: #00664a; font-weight: 600; }} .fails {{ color: #a33d00; font-weight: 600; }}
+.undecided {{ color: #555; font-weight: 600; }}
+figure {{ margin: 1.5rem 0; }} figure svg {{ max-width: 100%; height: auto; }}
+figcaption {{ font-size: .9rem; color: #444; }}
+code {{ background: #f3f3f3; padding: .1em .3em; }}
+</style></head><body>
+<h1>What the regularizer does while the loss looks elsewhere</h1>
+<p>Mehta, Kim and Theobalt (2019) report that in CNNs with BatchNorm and ReLU, trained with adaptive optimizers and L2 or
+weight decay, whole filters fall silent. This page tests that claim by claim, from one weight to a real CNN. Every verdict
+follows by the stated rule from the estimate beside it; a claim that the data refute stays on the page.</p>
+{sections}
+</body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the report. figures: the folder in which its pictures were saved; data: ends of CNN runs, if any."""
+
+    title: str
+    part: str
+    findings: list[Finding]
+    pictures: list[Picture]
+    figures: Path
+    data: xr.Dataset | None = None
+
+
+def number(estimate: Estimate) -> str:
+    """An estimate in words: value, interval and n."""
+    shown = f"{estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}] {estimate.unit}"
+    return f"{shown} (n = {estimate.n}, {estimate.interval})"
+
+
+def write(path: Path, sections: list[Section]) -> None:
+    """Write the page to `path`, replacing it in one step; InputError where it cannot be written."""
+    page = _PAGE.format(sections="\n".join(_section(section) for section in sections))
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(f"report {path} cannot be written ({error.strerror})") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _section(section: Section) -> str:
+    parts = [f"<h2>{escape(section.title)}</h2>", _claims(section.findings)]
+    parts += [_figure(picture, section.figures) for picture in section.pictures]
+    if section.data is not None:
+        parts.append(_removal(section.data))
+    parts.append(f"<p>Again: <code>undertow reproduce --only {section.part} --fresh</code></p>")
+    return "\n".join(parts)
+
+
+def _claims(findings: list[Finding]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(f.claim.id)}</td><td>{escape(f.claim.sentence)}<br><small>{escape(f.claim.source)}</small></td>"
+        f"<td>{escape(number(f.estimate))}<br><small>holds if: {escape(f.claim.rule_in_words)}</small></td>"
+        f'<td class="{f.verdict}">{f.verdict}</td></tr>'
+        for f in findings
+    )
+    head = "<tr><th>Claim</th><th>Sentence</th><th>Estimate</th><th>Verdict</th></tr>"
+    return f'<div class="scroll"><table>{head}{rows}</table></div>'
+
+
+def _figure(picture: Picture, folder: Path) -> str:
+    svg = (folder / f"{picture.name}.svg").read_text(encoding="utf-8")
+    svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(picture.alt)}"', 1)
+    # Several figures on one page: their inner references must not meet.
+    for mark in ('id="', 'href="#', "url(#"):
+        svg = svg.replace(mark, f"{mark}{picture.name}-")
+    return f"<figure>{svg}<figcaption>{escape(picture.caption)}</figcaption></figure>"
+
+
+def _removal(data: xr.Dataset) -> str:
+    """What was removed and what the certificates say, one row a cell; means over seeds, largest differences."""
+    head = (
+        "<tr><th>Optimizer</th><th>L2</th><th>lr</th><th>Inactive by activation / by scale</th><th>Removed</th>"
+        "<th>Parameters, multiply-adds left</th><th>Test error before, after</th><th>Largest output difference: test, random"
+        "</th></tr>"
+    )
+    rows = []
+    for name in data.optimizer.values:
+        for strength in data.strength.values:
+            cell = data.sel(optimizer=name, strength=strength)
+            mean = cell.isel(epoch=-1).mean("seed")
+            largest = cell[["difference", "noise_difference"]].max()
+            values = (
+                LABELS[str(name)],
+                f"{strength:g}",
+                f"{float(cell.lr):g}",
+                f"{float(mean.inactive_by_activation):.1%} / {float(mean.inactive_by_scale):.1%}",
+                f"{float(mean.removed):.1%}",
+                f"{float(mean.parameters):.1%}, {float(mean.multiply_adds):.1%}",
+                f"{float(mean.error_before):.2%}, {float(mean.error_after):.2%}",
+                f"{float(largest.difference):.1e}, {float(largest.noise_difference):.1e}",
+            )
+            rows.append("<tr>" + "".join(f'<td class="number">{escape(v)}</td>' for v in values) + "</tr>")
+    text = (
+        "<h3>Dead filters removed, with a certificate</h3><p>Filters that put out 0 for every input, constants (folded into "
+        "the next layer) and filters that no training image excites are taken out of each network. The certificate is the "
+        f"largest difference of any output, on the test images and on random ones. Means over {data.sizes['seed']} seeds.</p>"
+    )
+    return f'{text}<div class="scroll"><table>{head}{"".join(rows)}</table></div>'

@@ -1,0 +1,136 @@
+"""`undertow reproduce`: experiments through the store, claims judged, figures drawn, the report written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from dynamics.claims import Finding, judge
+from dynamics.errors import InputError
+from figures.progress import Live
+from figures.report import Section, number, write
+from fullscale.store import Store
+
+PARTS = ("synthetic", "fullscale")
+
+
+def reproduce(out: Path, only: str | None = None, fresh: bool = False) -> tuple[list[Finding], Path]:
+    """Run what is not stored yet (everything if fresh), write out/figures, out/report.html; the findings and the report.
+
+    only: "synthetic" or "fullscale"; the report then holds that part. Raises InputError for another part, for a folder
+    that cannot be written and for a store of a newer version.
+    """
+    if only is not None and only not in PARTS:
+        raise InputError(f"part {only!r} is unknown: accepted are {', '.join(PARTS)}")
+    folder = writable(out)
+    parts: dict[str, Callable[[Store, Path, Live, bool], Section]] = {"synthetic": _synthetic, "fullscale": _fullscale}
+    with Store(folder / "results.sqlite") as store, Live() as live:
+        sections = [run(store, folder / "figures", live, fresh) for part, run in parts.items() if only in (None, part)]
+    report = folder / "report.html"
+    write(report, sections)
+    return [finding for section in sections for finding in section.findings], report
+
+
+def writable(out: Path) -> Path:
+    """`out` with its folder figures, made if need be; InputError if it cannot be."""
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"output folder {out} cannot be made ({error.strerror}): a writable folder is accepted"
+        ) from None
+    if not os.access(out, os.W_OK) or not os.access(out / "figures", os.W_OK):
+        raise InputError(f"output folder {out} cannot be written: a writable folder is accepted")
+    return out
+
+
+def needs_fullscale() -> None:
+    """InputError, before anything is begun, if the extra that the CNN part needs is not installed."""
+    for name in ("torch", "safetensors", "PIL", "sklearn"):
+        if find_spec(name) is None:
+            raise InputError(f"{name!r} is missing: install undertow[fullscale], or use --only synthetic")
+
+
+def table(findings: list[Finding]) -> str:
+    """Claims and verdicts for a terminal."""
+    wide = max(len(f.claim.id) for f in findings)
+    return "\n".join(
+        f"{f.claim.id:{wide}}  {f.verdict:9}  {f.claim.sentence}\n{'':{wide + 13}}{number(f.estimate)}"
+        for f in findings
+    )
+
+
+def tune(folder: Path) -> dict[str, Any]:
+    """The learning-rate grid through the store in `folder`; its outcome, also written to folder/tuned.json."""
+    needs_fullscale()
+    from fullscale import pocket
+    from fullscale import tune as grid
+    from fullscale.data import load
+    from fullscale.sweep import local_executor, run_all
+
+    images = load(pocket.DATA)
+    specs = grid.specs(images)
+    with Store(folder / "results.sqlite") as store, Live() as live, local_executor(images) as executor:
+        rows = run_all(specs, store, executor, live.task("grid", len(specs)))
+    found = grid.outcome(rows)
+    beside = folder / f".tuned.json.{os.getpid()}"
+    beside.write_text(json.dumps(found, indent=1) + "\n")
+    beside.replace(folder / "tuned.json")
+    return found
+
+
+def _synthetic(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
+    import xarray as xr
+
+    from figures import crossover, silence
+    from figures.style import save
+    from synthetic.claims import CLAIMS
+    from synthetic.selective import Selective
+    from synthetic.silence import Silence
+
+    threads = len(os.sched_getaffinity(0))
+    worlds: dict[str, Any] = {"silence": Silence(), "selective": Selective()}
+    data: dict[str, xr.Dataset] = {}
+    task = live.task("toy worlds", len(worlds))
+    for done, (name, world) in enumerate(worlds.items(), 1):
+        stored = None if fresh else store.get(name, asdict(world))
+        if stored is None:
+            found = world.run(threads)
+            stored = store.put(name, asdict(world), summary={}, curves=found.to_dict())
+            task(done, len(worlds), f"{name} simulated")
+        else:
+            task(done, len(worlds), f"{name} is stored already")
+        data[name] = xr.Dataset.from_dict(stored.curves)
+    findings = [judge(claim, data[claim.experiment]) for claim in CLAIMS]
+    pictures = [silence.draw(data["silence"]), crossover.draw(data["selective"])]
+    for picture in pictures:
+        save(picture, figures)
+    live.line("toy worlds: claims judged, figures drawn")
+    return Section("Toy worlds: one weight at a time", "synthetic", findings, pictures, figures)
+
+
+def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
+    needs_fullscale()
+    from figures import alive
+    from figures.style import save
+    from fullscale import pocket
+    from fullscale.claims import CLAIMS
+    from fullscale.data import load
+    from fullscale.sweep import local_executor, run_all
+
+    images = load(pocket.DATA)
+    specs = pocket.specs(images.digest, len(images.train.labels))
+    task = live.task("CNNs", len(specs))
+    with local_executor(images) as executor:
+        rows = run_all(specs, store, executor, task, fresh)
+    data = pocket.dataset(rows)
+    findings = [judge(claim, data) for claim in CLAIMS]
+    picture = alive.draw(data)
+    save(picture, figures)
+    live.line("CNNs: claims judged, figure drawn")
+    return Section("A real CNN: BasicNet on scikit-learn's digits", "fullscale", findings, [picture], figures, data)

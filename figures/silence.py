@@ -1,0 +1,61 @@
+"""|w| against steps with no gradient, under L2 and under weight decay, for every optimizer."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from figures.style import COLOURS, LABELS, LINES, Picture, styled
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """From `synthetic.silence.Silence.run`: one panel a coupling, one curve an optimizer, at the largest strength."""
+    strength, lr, target = float(data.strength[-1]), data.attrs["lr"], data.attrs["target"]
+    titles = {"l2": "L2: joins the gradient", "decoupled_lr": "Weight decay x lr"}
+    with styled():
+        figure, panels = plt.subplots(1, 2, sharey=True, figsize=(9.4, 4.2))
+        for axes, coupling in zip(panels, titles, strict=True):
+            ends: dict[str, tuple[float, str]] = {}
+            for name in map(str, data.optimizer.values):
+                path = data.sel(optimizer=name, coupling=coupling, strength=strength).isel(step=slice(1, None))
+                size = np.abs(path.w.values)
+                # Once below the target a weight is as good as gone; what the rule does near 0 is another figure.
+                stop = int(np.argmax(size < target)) + 1 if (size < target).any() else len(size)
+                axes.plot(path.step.values[:stop], size[:stop], linestyle=LINES[coupling], color=COLOURS[name])
+                ends[name] = (float(np.interp(-0.03, -size[:stop], path.step.values[:stop])), COLOURS[name])
+            axes.axhline(target, color="0.5", linewidth=0.8)
+            axes.set(xscale="log", yscale="log", xlabel="steps without a gradient", title=titles[coupling])
+            axes.set(ylim=(target / 2, 2), xlim=(1, float(data.step[-1])))
+            _label(axes, ends)
+        panels[0].set_ylabel("|w|")
+        taken = data.passage.sel(strength=strength)
+        adam, decay = (int(taken.sel(optimizer="adam", coupling=c)) for c in ("l2", "decoupled_lr"))
+        figure.suptitle(
+            f"Adam + L2 silences a weight in {adam:,} steps; weight decay needs {decay:,}",
+            x=0.01,
+            ha="left",
+            weight="bold",
+        )
+    strengths = ", ".join(f"{s:g}" for s in data.strength.values)
+    return Picture(
+        "silence",
+        figure,
+        f"A weight that starts at 1 and gets no gradient, lr {lr:g}, strength {strength:g}; deterministic, n = 1 path a curve "
+        f"(simulated at strengths {strengths}; Adam and RMSprop under L2 take the same steps at each). Grey: {target:g}.",
+        f"Two log-log panels of weight size against steps. Under L2, Adam and RMSprop fall to {target:g} within a few thousand "
+        "steps, momentum and SGD much later; under weight decay all optimizers fall together and late.",
+    )
+
+
+def _label(axes: Axes, ends: dict[str, tuple[float, str]]) -> None:
+    """Name each curve left of where it passes 0.03; curves that coincide stack their names, and a curve with another
+    close on its left is named on its right, lower down."""
+    passed: list[float] = []
+    for name, (step, colour) in sorted(ends.items(), key=lambda item: item[1][0]):
+        together = sum(step / other < 1.1 for other in passed)
+        crowded = any(1.1 <= step / other < 6 for other in passed)
+        passed.append(step)
+        x, y, side = (step * 1.4, 0.005, "left") if crowded else (step * 0.8, 0.03, "right")
+        axes.text(x, y * 1.7**-together, LABELS[name], color=colour, ha=side, va="center", fontsize=9)

@@ -1,0 +1,81 @@
+"""One style for all figures: a colour for each optimizer, a line style for each coupling, and how a figure is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("agg")  # pictures go to files; no display is asked for
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dynamics.errors import InputError
+
+# Okabe and Ito's palette, told apart by the colour-blind; the order of lightness keeps them apart in grey.
+COLOURS = {
+    "sgd": "#0072B2",
+    "momentum": "#56B4E9",
+    "nesterov": "#009E73",
+    "adam": "#D55E00",
+    "rmsprop": "#CC79A7",
+}
+LINES = {"none": ":", "l2": "-", "decoupled_lr": "--", "decoupled_schedule": "-.", "decoupled_constant": (0, (1, 1))}
+LABELS = {"sgd": "SGD", "momentum": "momentum", "nesterov": "Nesterov", "adam": "Adam", "rmsprop": "RMSprop"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure with what a reader needs beside it: caption (with n) and a text for those who cannot see it."""
+
+    name: str
+    figure: Figure
+    caption: str
+    alt: str
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Within it, figures are drawn in the project's style."""
+    with plt.style.context(Path(__file__).with_name("undertow.mplstyle")):
+        yield
+
+
+def spread_labels(positions: list[float], gap: float) -> list[float]:
+    """`positions` moved apart as little as needed to be `gap` from each other, in the order of their size."""
+    order = sorted(range(len(positions)), key=positions.__getitem__)
+    placed = [positions[i] for i in order]
+    # Pools of touching labels share their mean place; a pool that reaches the next one joins it.
+    pools: list[tuple[float, int]] = []
+    for position in placed:
+        pools.append((position, 1))
+        while len(pools) > 1 and pools[-1][0] - pools[-2][0] < gap * (pools[-1][1] + pools[-2][1]) / 2:
+            (b, nb), (a, na) = pools.pop(), pools.pop()
+            pools.append(((a * na + b * nb) / (na + nb), na + nb))
+    spaced = [centre + gap * (k - (size - 1) / 2) for centre, size in pools for k in range(size)]
+    result = [0.0] * len(positions)
+    for i, where in zip(order, spaced, strict=True):
+        result[i] = where
+    return result
+
+
+def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], x: float = 1.01, gap: float = 0.055) -> None:
+    """Write each label beside the axes at its curve's end, (height in axes fractions, colour), without overlap."""
+    heights = spread_labels([height for height, _ in ends.values()], gap)
+    for (text, (_, colour)), height in zip(ends.items(), heights, strict=True):
+        axes.text(x, height, text, color=colour, transform=axes.transAxes, va="center", ha="left", fontsize=9)
+
+
+def save(picture: Picture, folder: Path) -> None:
+    """Write folder/name.svg and folder/name.png; the same figure gives the same SVG bytes. InputError where it cannot."""
+    try:
+        picture.figure.savefig(folder / f"{picture.name}.svg", metadata={"Date": None, "Title": picture.alt})
+        picture.figure.savefig(folder / f"{picture.name}.png")
+    except OSError as error:
+        raise InputError(f"{folder / picture.name}: cannot be written ({error.strerror})") from None
+    plt.close(picture.figure)

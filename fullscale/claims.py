@@ -1,0 +1,84 @@
+"""What the pocket experiment says about the paper's claims. Each estimator can come out either way."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from dynamics.claims import Claim, Estimate, above, below, mean_interval, spread, within
+from dynamics.rules import RULES
+
+_MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
+
+
+def _inactive(data: xr.Dataset, adaptive: bool, regularized: bool) -> xr.DataArray:
+    """Inactive share by activation at the end of training: (optimizer, seed)."""
+    names = [str(n) for n in data.optimizer.values if RULES[str(n)].adaptive == adaptive]
+    strength = data.strength.values.max() if regularized else 0.0
+    return data["inactive_by_activation"].sel(optimizer=names, strength=strength).isel(epoch=-1)
+
+
+def adaptive_sparsity(data: xr.Dataset) -> Estimate:
+    """S1: inactive share under adaptive optimizers with L2, one sample a seed (mean over optimizers)."""
+    return mean_interval(
+        100 * _inactive(data, True, True).mean("optimizer", skipna=False).values, "% of filters", "seeds"
+    )
+
+
+def unregularized_sparsity(data: xr.Dataset) -> Estimate:
+    """S2: inactive share with strength 0, one sample a seed (the largest of all optimizers)."""
+    both = xr.concat([_inactive(data, a, False) for a in (True, False)], "optimizer")
+    return mean_interval(100 * both.max("optimizer", skipna=False).values, "% of filters", "seeds")
+
+
+def adaptive_excess(data: xr.Dataset) -> Estimate:
+    """S3: the least sparse adaptive optimizer minus the sparsest of the others, one sample a seed."""
+    least = _inactive(data, True, True).min("optimizer", skipna=False)
+    most = _inactive(data, False, True).max("optimizer", skipna=False)
+    return mean_interval(100 * (least - most).values, "percentage points", "seeds")
+
+
+def error_change(data: xr.Dataset) -> Estimate:
+    """S9: test error after the removal of inactive filters minus before, over every trained network that lost any."""
+    change = (data["error_after"] - data["error_before"]).where(data["removed"] > 0).values
+    return spread(100 * change[~np.isnan(change)], "percentage points of test error")
+
+
+CLAIMS = (
+    Claim(
+        "S1",
+        "With an adaptive optimizer and L2, some filters of a CNN with BatchNorm and ReLU end up active for no image.",
+        _MEHTA,
+        "pocket",
+        adaptive_sparsity,
+        above(1),
+        "interval above 1%",
+    ),
+    Claim(
+        "S2",
+        "Without regularization no filter falls silent.",
+        _MEHTA,
+        "pocket",
+        unregularized_sparsity,
+        below(1),
+        "interval below 1%",
+    ),
+    Claim(
+        "S3",
+        "Adaptive optimizers silence more filters than SGD and momentum SGD, each at its tuned learning rate.",
+        _MEHTA,
+        "pocket",
+        adaptive_excess,
+        above(0),
+        "interval above 0",
+    ),
+    Claim(
+        "S9",
+        "Removing the inactive filters leaves the test error as it was.",
+        _MEHTA,
+        "pocket",
+        error_change,
+        within(-0.01, 0.01),
+        "every network within 0.01 points",
+    ),
+)

@@ -1,0 +1,168 @@
+"""A tar or zip archive as a stream of entries, read without unpacking it."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, cast
+
+from dynamics.errors import InputError
+
+from .images import Images
+from .layout import Parts
+from .tree import Entry, gather
+
+OPENERS: dict[str, Callable[..., Any]] = {
+    ".tar": open,
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.bz2": bz2.open,
+    ".tar.xz": lzma.open,
+}
+SUFFIXES = (*OPENERS, ".zip")
+BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, struct.error,
+    NotImplementedError, OverflowError, ValueError,
+)  # fmt: skip
+LONGEST_TARGET = 4096
+END_RECORD = 22  # bytes at the end of a zip, before its comment
+END = 1024  # zero bytes that end a tar: two blocks
+
+
+def read(path: Path) -> Images:
+    """The images of an archive: the same, by digest, as those of the folder that it would unpack to.
+
+    One pass in the archive's own order, since seeking in compressed data means to start again.
+    Raises InputError for an archive that cannot be read to its end, for one with a member that is unsafe (a path or a
+    link that leads outside, a device, a pipe, an encrypted file), and for what `tree.gather` refuses.
+    """
+    suffix = next(ending for ending in SUFFIXES if path.name.lower().endswith(ending))
+    source = repr(str(path))
+    entries = _zip if suffix == ".zip" else partial(_tar, opener=OPENERS[suffix])
+    try:
+        return gather(path.name[: -len(suffix)], source, entries(path, source))
+    except InputError:
+        raise
+    except BROKEN as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"{source} cannot be read to its end ({reason}): a whole {suffix} archive is accepted"
+        ) from error
+
+
+def _inside(source: str, name: str, written: str, base: Parts = ()) -> Parts:
+    """The path `written`, seen from `base`, as parts below the archive's root; `name` is the member to blame."""
+    parts = list(base)
+    safe = not written.startswith("/") and "\\" not in written and "\0" not in written
+    for part in written.split("/"):
+        if part == "..":
+            safe = safe and bool(parts)
+            del parts[-1:]
+        elif part not in ("", "."):
+            safe = safe and not re.match("[A-Za-z]:", part)
+            parts.append(part)
+    if not safe:
+        to = "" if name == written else f" (to {written!r})"
+        raise InputError(
+            f"{source}: member {name!r}{to} may lead outside: relative paths inside the archive are accepted"
+        )
+    return tuple(parts)
+
+
+def _odd(source: str, name: str, what: str) -> InputError:
+    return InputError(
+        f"{source}: member {name!r} is {what}: plain files, folders and links inside the archive are accepted"
+    )
+
+
+class _Watched(io.RawIOBase):
+    """Passes a stream on and remembers its length and where its last byte other than zero ends."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.length = 0
+        self.used = 0
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self.stream.read(size)
+        content = len(chunk.rstrip(b"\0"))
+        if content:
+            self.used = self.length + content
+        self.length += len(chunk)
+        return chunk
+
+
+def _tar(path: Path, source: str, opener: Callable[..., Any]) -> Iterator[Entry]:
+    with opener(path, "rb") as stream:
+        watched = _Watched(stream)
+        with tarfile.open(fileobj=watched, mode="r|", encoding="utf-8") as tar:
+            for member in tar:
+                yield _member(source, tar, member)
+            end = tar.offset
+        while watched.read(2**20):  # also makes the decompressor check its own end
+            pass
+    # tarfile takes a damaged header, or none, for the end of the archive: half the members would be missing in silence.
+    if watched.used > end or watched.length < end + END:
+        raise tarfile.ReadError(f"no end-of-archive mark at byte {end}")
+
+
+def _member(source: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
+    name = member.name
+    parts = _inside(source, name, name)
+    if not parts and not member.isdir():
+        raise _odd(source, name, "a file without a name")
+    if member.issym():
+        return Entry(parts, target=_inside(source, name, member.linkname, parts[:-1]))
+    if member.islnk():
+        return Entry(parts, target=_inside(source, name, member.linkname))
+    if member.isdir():
+        return Entry(parts)
+    # A sparse member claims a size that no data stands behind.
+    if not member.isreg() or member.issparse():
+        raise _odd(source, name, "a device, a pipe, a sparse file or something unknown")
+    return Entry(parts, lambda: cast(IO[bytes], tar.extractfile(member)))
+
+
+def _zip(path: Path, source: str) -> Iterator[Entry]:
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        # zipfile takes what it finds for all there is; the closing record knows better (0xFFFF: too many to say).
+        file.seek(-END_RECORD - len(archive.comment), io.SEEK_END)
+        said = int.from_bytes(file.read(END_RECORD)[10:12], "little")
+        if said != 0xFFFF and said != len(members) & 0xFFFF:
+            raise zipfile.BadZipFile(f"{len(members)} members where {said} are announced")
+        # A zip cut behind a member that is itself a zip would pass for that inner one.
+        if members and min(member.header_offset for member in members) != 0:
+            raise zipfile.BadZipFile("data in front of the first member")
+        for member in members:
+            name = member.orig_filename
+            parts = _inside(source, name, name)
+            kind = stat.S_IFMT(member.external_attr >> 16)
+            if not parts and not member.is_dir():
+                raise _odd(source, name, "a file without a name")
+            if member.flag_bits & 1:
+                raise _odd(source, name, "encrypted")
+            # Compares the name with the one beside the data; damage to a name would lose a picture in silence.
+            archive.open(member).close()
+            if kind == stat.S_IFLNK:
+                if member.file_size > LONGEST_TARGET:
+                    raise _odd(source, name, f"a link of {member.file_size} bytes")
+                target = archive.read(member).decode()
+                yield Entry(parts, target=_inside(source, name, target, parts[:-1]))
+            elif member.is_dir():
+                yield Entry(parts)
+            elif kind in (0, stat.S_IFREG):
+                yield Entry(parts, partial(archive.open, member))
+            else:
+                raise _odd(source, name, "a device, a pipe or something unknown")

@@ -1,0 +1,51 @@
+"""One encoded picture as an array."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dynamics.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+# Only these decoders see the bytes, whatever the bytes claim to be: Pillow has others that start programs.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+PNG = b"\x89PNG"
+GREY = ("1", "L", "LA")
+COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+
+
+def decode(data: bytes, shown: str) -> NDArray[np.uint8]:
+    """The pixels of an encoded picture: uint8 (H, W) if it is stored as greyscale, (H, W, 3) in RGB otherwise.
+
+    As stored: no rotation by EXIF; alpha is dropped; of several frames the first. shown: how messages name the picture.
+    Raises InputError for bytes that do not decode, a picture too large to be one (Pillow's limit on pixels), and more
+    than eight bits a channel of greyscale, which would not survive as uint8.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Pillow shows a damaged PNG as if it were whole; it looks at the checksums only when asked.
+            if data.startswith(PNG):
+                with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                    image.verify()
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                mode = image.mode
+                if mode in GREY:
+                    return np.array(image.convert("L"), dtype=np.uint8)
+                if mode in COLOUR:
+                    return np.array(image.convert("RGB"), dtype=np.uint8)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        limit = Image.MAX_IMAGE_PIXELS
+        raise InputError(f"{shown}: a picture too large to be read: up to {limit} pixels are accepted") from error
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes led them into
+        reason = type(error).__name__
+        raise InputError(
+            f"{shown}: a picture that does not decode ({reason}): a whole {', '.join(FORMATS)} is accepted"
+        ) from error
+    raise InputError(f"{shown}: a picture of mode {mode!r}: eight bits a channel are accepted")

@@ -1,0 +1,104 @@
+"""The pocket experiment: a real CNN on real data in which filters die, or do not, within minutes on two cores.
+
+BasicNet at 1/8 width (232 filters) on scikit-learn's digits, all ten classes. Strength and length were chosen by looking
+at where sparsity emerges at this size, so its level is that of a demonstration; the learning rates were not: each is the
+one of best validation accuracy over a grid (`fullscale.tune`), its outcome kept in tuned.json.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from fullscale.spec import RunSpec
+from fullscale.store import Row
+
+DATA = "digits"
+WIDTH = 0.125
+BATCH = 16
+STEPS = 5_000
+STRENGTH = 5e-3
+SEEDS = (0, 1, 2, 3, 4)
+OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")
+CURVES = ("inactive_by_activation", "inactive_by_scale", "test_error")
+ENDS = ("removed", "difference", "noise_difference", "error_before", "error_after", "parameters", "multiply_adds")
+
+
+def epochs(images: int) -> int:
+    """Epochs that come closest to STEPS with this many training images."""
+    return round(STEPS / (images // BATCH))
+
+
+def tuned() -> dict[str, Any]:
+    """The outcome of the learning-rate grid, as `undertow tune` wrote it."""
+    return dict(json.loads(resources.files("fullscale").joinpath("tuned.json").read_text()))
+
+
+def specs(digest: str, images: int) -> list[RunSpec]:
+    """Each optimizer at its tuned learning rate, with and without L2; the longest runs first."""
+    rates = {name: row["lr"] for name, row in tuned()["chosen"].items()}
+    return [
+        RunSpec(
+            digest=digest,
+            width=WIDTH,
+            optimizer=name,
+            coupling="l2" if strength else "none",
+            lr=rates[name],
+            strength=strength,
+            batch=BATCH,
+            epochs=epochs(images),
+            seeds=SEEDS,
+            measure_every=2,
+        )
+        for name in reversed(OPTIMIZERS)
+        for strength in (STRENGTH, 0.0)
+    ]
+
+
+def dataset(rows: list[Row]) -> xr.Dataset:
+    """The runs as labelled data; NaN from where a seed has diverged.
+
+    Curves (optimizer, strength, seed, epoch): the shares of inactive filters by both measures and the test error.
+    Ends (optimizer, strength, seed): `removed` share of filters, `difference` of outputs on test images and
+    `noise_difference` on random ones, `error_before` and `error_after` the removal, `parameters` and `multiply_adds` as
+    shares of what they were.
+    """
+    strengths = sorted({row.spec["strength"] for row in rows})
+    longest = max((c.get("epoch", []) for row in rows for c in row.curves["seeds"]), key=len)
+    shape = (len(OPTIMIZERS), len(strengths), len(SEEDS))
+    curves = {name: np.full((*shape, len(longest)), np.nan) for name in CURVES}
+    ends = {name: np.full(shape, np.nan) for name in ENDS}
+    lr = np.full(shape[:2], np.nan)
+    for row in rows:
+        cell = OPTIMIZERS.index(row.spec["optimizer"]), strengths.index(row.spec["strength"])
+        lr[cell] = row.spec["lr"]
+        for seed, (curve, summary) in enumerate(zip(row.curves["seeds"], row.summary["seeds"], strict=True)):
+            for name in CURVES:
+                curves[name][(*cell, seed, slice(0, len(curve.get(name, []))))] = curve.get(name, [])
+            if summary["status"] == "done":
+                for name, value in _end(summary).items():
+                    ends[name][(*cell, seed)] = value
+    axes = ("optimizer", "strength", "seed")
+    coords = {"optimizer": list(OPTIMIZERS), "strength": strengths, "seed": list(SEEDS), "epoch": longest}
+    data = xr.Dataset({name: ((*axes, "epoch"), v) for name, v in curves.items()}, coords)
+    data = data.assign({name: (axes, v) for name, v in ends.items()}).assign(lr=(axes[:2], lr))
+    channels = next(s["channels"] for row in rows for s in row.summary["seeds"] if "channels" in s)
+    data.attrs = {"width": WIDTH, "batch": BATCH, "data": DATA, "filters": sum(channels)}
+    return data
+
+
+def _end(summary: dict[str, Any]) -> dict[str, float]:
+    certificate = summary["certificate"]
+    return {
+        "removed": summary["removal"]["share"],
+        "difference": certificate["held_out_difference"],
+        "noise_difference": certificate["random_difference"],
+        "error_before": certificate["error_before"],
+        "error_after": certificate["error_after"],
+        "parameters": certificate["parameters_after"] / certificate["parameters_before"],
+        "multiply_adds": certificate["multiply_adds_after"] / certificate["multiply_adds_before"],
+    }

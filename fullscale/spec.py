@@ -1,0 +1,74 @@
+"""What one training run is: a frozen description that is its configuration, its help text and its key in the store."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from dynamics.couplings import find_coupling
+from dynamics.errors import InputError
+from dynamics.rule import check
+from dynamics.rules import find_rule
+from dynamics.schedules import Schedule, constant, cosine, step_decay
+
+SchedulePlan = Literal["constant", "step", "cosine"]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training run of BasicNet, or of several side by side that differ in their seed alone.
+
+    digest: of the images (`Images.digest`), so that the key follows the data and not their path. width: of BasicNet.
+    lr, strength, hyper: of the optimizer; hyper holds (name, value) pairs and leaves the rest at the rule's defaults.
+    The regularizer acts on all parameters, BatchNorm's and biases included, as in torch. schedule: constant; step: the
+    learning rate divided by 10 for the last fifth; cosine: to 0. batch: images a step, the incomplete last batch of an
+    epoch being left out. measure_every: epochs between two measurements of the whole training set. validation: share of
+    the training images that takes the place of the test images, another part for each seed; 0: the test images stay.
+    """
+
+    digest: str
+    width: float
+    optimizer: str
+    coupling: str
+    lr: float
+    strength: float
+    batch: int
+    epochs: int
+    seeds: tuple[int, ...]
+    schedule: SchedulePlan = "step"
+    hyper: tuple[tuple[str, float], ...] = ()
+    measure_every: int = 1
+    validation: float = 0.0
+
+    def __post_init__(self) -> None:
+        rule = find_rule(self.optimizer)
+        find_coupling(self.coupling)
+        check("lr", self.lr)
+        check("strength", self.strength)
+        rule.hyperparameters(**dict(self.hyper))
+        if self.coupling == "none" and self.strength:
+            raise InputError(f"strength {self.strength} with coupling none: name the coupling it shall enter by")
+        if self.schedule not in ("constant", "step", "cosine"):
+            raise InputError(f"schedule {self.schedule!r} is unknown: accepted are constant, step, cosine")
+        for name in ("batch", "epochs", "measure_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")
+        if self.batch < 2:
+            raise InputError(f"batch {self.batch}: BatchNorm needs at least 2 images")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise InputError(f"seeds {list(self.seeds)}: one or more different ones are accepted")
+        for seed in self.seeds:
+            if not 0 <= seed < 2**63:
+                raise InputError(f"seed {seed}: a whole number from 0 to 2^63 - 1 is accepted")
+        if not 0 <= self.validation < 1:
+            raise InputError(f"validation {self.validation}: a share in [0, 1) is accepted")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data: what the store hashes and keeps."""
+        return asdict(self)
+
+    def multiplier(self, steps: int) -> Schedule:
+        """The learning rate's multiplier over a run of `steps` steps."""
+        if self.schedule == "cosine":
+            return cosine(steps)
+        return step_decay([steps * 4 // 5]) if self.schedule == "step" else constant()

@@ -1,0 +1,147 @@
+"""The store of runs: one SQLite file, one row a run, found by the hash of what was asked for.
+
+The store decides what still has to run: a spec whose key is stored is skipped. Only the driver writes; workers hand
+results back. This module imports neither torch nor a dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dynamics.errors import InputError
+
+SCHEMA = 1
+# Raised when the meaning of stored results changes: older rows then no longer answer for new specs.
+MEANING = 1
+
+_TABLE = """
+create table if not exists runs (
+    key text primary key,
+    kind text not null,
+    spec text not null,
+    status text not null check (status in ('done', 'diverged', 'failed')),
+    summary text not null,
+    curves text not null,
+    environment text not null,
+    error text not null,
+    finished text not null
+) strict
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stored run. kind: which experiment; status: done, diverged or failed (error says why)."""
+
+    key: str
+    kind: str
+    spec: dict[str, Any]
+    status: str
+    summary: dict[str, Any]
+    curves: dict[str, Any]
+    environment: dict[str, str]
+    error: str
+    finished: str
+
+
+def canonical(spec: Mapping[str, Any]) -> str:
+    """The one JSON text of a spec: sorted keys, no spaces, numbers as Python writes them."""
+    return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def key_of(kind: str, spec: Mapping[str, Any]) -> str:
+    """The key under which a run of `kind` with this spec is stored: a SHA-256 in hexadecimal."""
+    return hashlib.sha256(f"{MEANING}\n{kind}\n{canonical(spec)}".encode()).hexdigest()
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine that a result depends on; a package that is not installed is left out."""
+    found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    for name in ("undertow", "numpy", "numba", "scipy", "torch"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+class Store:
+    """The runs in one file. Use as a context manager; InputError where the file cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._db = sqlite3.connect(path)
+            version = int(self._db.execute("pragma user_version").fetchone()[0])
+            if version > SCHEMA:
+                self._db.close()
+                raise InputError(
+                    f"store {path} was written by a newer version (format {version}): up to {SCHEMA} is accepted"
+                )
+            if version == 0:
+                self._refuse_foreign()
+            with self._db:
+                self._db.execute(_TABLE)
+                self._db.execute(f"pragma user_version = {SCHEMA}")
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"store {path} cannot be used ({error}): a writable SQLite file is accepted") from None
+
+    def _refuse_foreign(self) -> None:
+        tables = [row[0] for row in self._db.execute("select name from sqlite_master where type = 'table'")]
+        if tables:
+            self._db.close()
+            raise InputError(f"store {self.path} holds other tables ({tables[0]}): a file of this program is accepted")
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def get(self, kind: str, spec: Mapping[str, Any]) -> Row | None:
+        """The stored run of this spec, or None. A failed run counts as not stored: it is tried again."""
+        return self._first("select * from runs where key = ? and status != 'failed'", key_of(kind, spec))
+
+    def rows(self, kind: str) -> list[Row]:
+        """All runs of a kind, oldest first."""
+        return [_row(r) for r in self._db.execute("select * from runs where kind = ? order by finished, key", (kind,))]
+
+    def put(
+        self,
+        kind: str,
+        spec: Mapping[str, Any],
+        *,
+        summary: Mapping[str, Any],
+        curves: Mapping[str, Any],
+        status: str = "done",
+        error: str = "",
+    ) -> Row:
+        """Store one run (in one transaction; a run of equal key is replaced) and hand its row back."""
+        key = key_of(kind, spec)
+        texts = (canonical(spec), status, json.dumps(summary), json.dumps(curves), json.dumps(environment()), error)
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        with self._db:
+            self._db.execute("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?, ?)", (key, kind, *texts, now))
+        row = self._first("select * from runs where key = ?", key)
+        assert row is not None
+        return row
+
+    def _first(self, query: str, key: str) -> Row | None:
+        found = self._db.execute(query, (key,)).fetchone()
+        return None if found is None else _row(found)
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    key, kind, spec, status, summary, curves, env, error, finished = values
+    return Row(
+        key, kind, json.loads(spec), status, json.loads(summary), json.loads(curves), json.loads(env), error, finished
+    )

@@ -1,0 +1,84 @@
+"""A weight whose gradient has fallen silent: L2 against weight decay, for every rule.
+
+L2 enters the adaptive update, which rescales whatever gradient it sees to about the learning rate: a weight without
+a gradient is pulled at nearly full speed, whatever the strength. Weight decay stays proportional to the weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from dynamics import closed
+from dynamics.couplings import COUPLINGS
+from dynamics.gradients import selective
+from dynamics.passage import Setting, passage
+from dynamics.rules import RULES
+from dynamics.simulator import simulate
+
+
+@dataclass(frozen=True)
+class Silence:
+    """All rules at one learning rate from w = 1, fresh, for `steps` steps; strengths as lanes."""
+
+    lr: float = 1e-3
+    strengths: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
+    couplings: tuple[str, ...] = ("l2", "decoupled_lr")
+    steps: int = 1_000_000
+    records: int = 240
+    target: float = 1e-3
+
+    def run(self, threads: int = 1) -> xr.Dataset:
+        """w and, where there is one, its closed form: (optimizer, coupling, strength, step); `passage` is the number
+        of steps to `target`: (optimizer, coupling, strength), NaN where it was not reached."""
+        steps = np.unique(np.concatenate([[0], np.geomspace(1, self.steps, self.records).astype(np.int64)]))
+        shape = (len(RULES), len(self.couplings), len(self.strengths))
+        w, exact, passages = (
+            np.empty((*shape, len(steps))),
+            np.full((*shape, len(steps)), np.nan),
+            np.full(shape, np.nan),
+        )
+        for r, rule in enumerate(RULES.values()):
+            # arrival 0: the gradient of `selective` never comes, and one compiled loop serves both worlds.
+            lanes = {"lr": self.lr, "strength": np.tile(self.strengths, len(self.couplings))}
+            lanes |= {"arrival": 0.0, "pull": 0.0, "target": 0.0, "sigma": 0.0}
+            each = np.repeat(self.couplings, len(self.strengths))
+            path = simulate(rule, list(each), selective, record=steps, lanes=lanes, threads=threads)
+            w[r] = path.w.T.reshape(w[r].shape)
+            for c, name in enumerate(self.couplings):
+                for s, strength in enumerate(self.strengths):
+                    exact[r, c, s] = self._closed(rule.name, name, strength, steps)
+                    setting = Setting(rule, COUPLINGS[name], self.lr, strength, rule.defaults)
+                    taken = passage(setting, 1.0, self.target).steps
+                    passages[r, c, s] = np.nan if taken is None else taken
+        coords = {
+            "optimizer": list(RULES),
+            "coupling": list(self.couplings),
+            "strength": list(self.strengths),
+            "step": steps,
+        }
+        cell = ("optimizer", "coupling", "strength")
+        dataset = xr.Dataset(
+            {"w": ((*cell, "step"), w), "closed": ((*cell, "step"), exact), "passage": (cell, passages)}, coords
+        )
+        dataset["passage"].attrs = {
+            "units": "steps",
+            "long_name": f"steps from 1 to {self.target:g} without a gradient",
+        }
+        dataset.attrs = {"lr": self.lr, "target": self.target}
+        return dataset
+
+    def _closed(self, rule: str, coupling: str, strength: float, steps: np.ndarray) -> np.ndarray:
+        if coupling == "decoupled_lr" or rule == "sgd":
+            return closed.geometric(1.0, self.lr * strength, steps)
+        if rule in ("momentum", "nesterov"):
+            return closed.momentum_path(
+                1.0, self.lr * strength, RULES[rule].defaults["momentum"], steps, rule == "nesterov"
+            )
+        # Squared-gradient rules: the scaled time at which each size is passed, read the other way round.
+        memory = RULES[rule].defaults["beta2" if rule == "adam" else "alpha"]
+        sizes = np.geomspace(0.999, 1e-6, 400)
+        times = closed.silent_time(-self.lr / np.log(memory), sizes, corrected=rule == "adam") / self.lr
+        return np.asarray(np.exp(np.interp(steps, np.append(0, times), np.append(0, np.log(sizes)), right=np.nan)))
