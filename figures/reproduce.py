@@ -12,6 +12,7 @@ from typing import Any
 
 from dynamics.claims import Finding, judge
 from dynamics.errors import InputError
+from dynamics.rules import RULES
 from figures.progress import Live
 from figures.report import Section, number, write
 from fullscale.store import Store
@@ -87,25 +88,21 @@ def tune(folder: Path) -> dict[str, Any]:
 def _synthetic(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     import xarray as xr
 
+    from synthetic import worlds
+    from synthetic.claims import CLAIMS
+
+    rows = {name: None if fresh else store.get(name, asdict(world)) for name, world in worlds.WORLDS.items()}
+    missing = {name: worlds.WORLDS[name] for name, row in rows.items() if row is None}
+    if missing:
+        task = live.task("toy worlds", len(RULES))
+        for name, found in worlds.run(missing, task).items():
+            rows[name] = store.put(name, asdict(missing[name]), summary={}, curves=found.to_dict())
+    else:
+        live.line("toy worlds: all stored already")
     from figures import crossover, silence
     from figures.style import save
-    from synthetic.claims import CLAIMS
-    from synthetic.selective import Selective
-    from synthetic.silence import Silence
 
-    threads = len(os.sched_getaffinity(0))
-    worlds: dict[str, Any] = {"silence": Silence(), "selective": Selective()}
-    data: dict[str, xr.Dataset] = {}
-    task = live.task("toy worlds", len(worlds))
-    for done, (name, world) in enumerate(worlds.items(), 1):
-        stored = None if fresh else store.get(name, asdict(world))
-        if stored is None:
-            found = world.run(threads)
-            stored = store.put(name, asdict(world), summary={}, curves=found.to_dict())
-            task(done, len(worlds), f"{name} simulated")
-        else:
-            task(done, len(worlds), f"{name} is stored already")
-        data[name] = xr.Dataset.from_dict(stored.curves)
+    data = {name: xr.Dataset.from_dict(row.curves) for name, row in rows.items() if row is not None}
     findings = [judge(claim, data[claim.experiment]) for claim in CLAIMS]
     pictures = [silence.draw(data["silence"]), crossover.draw(data["selective"])]
     for picture in pictures:

@@ -21,8 +21,9 @@ from dynamics.simulator import simulate
 
 @dataclass(frozen=True)
 class Silence:
-    """All rules at one learning rate from w = 1, fresh, for `steps` steps; strengths as lanes."""
+    """The rules at one learning rate from w = 1, fresh, for `steps` steps; strengths as lanes."""
 
+    rules: tuple[str, ...] = tuple(RULES)
     lr: float = 1e-3
     strengths: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
     couplings: tuple[str, ...] = ("l2", "decoupled_lr")
@@ -34,13 +35,13 @@ class Silence:
         """w and, where there is one, its closed form: (optimizer, coupling, strength, step); `passage` is the number
         of steps to `target`: (optimizer, coupling, strength), NaN where it was not reached."""
         steps = np.unique(np.concatenate([[0], np.geomspace(1, self.steps, self.records).astype(np.int64)]))
-        shape = (len(RULES), len(self.couplings), len(self.strengths))
+        shape = (len(self.rules), len(self.couplings), len(self.strengths))
         w, exact, passages = (
             np.empty((*shape, len(steps))),
             np.full((*shape, len(steps)), np.nan),
             np.full(shape, np.nan),
         )
-        for r, rule in enumerate(RULES.values()):
+        for r, rule in enumerate(RULES[name] for name in self.rules):
             # arrival 0: the gradient of `selective` never comes, and one compiled loop serves both worlds.
             lanes = {"lr": self.lr, "strength": np.tile(self.strengths, len(self.couplings))}
             lanes |= {"arrival": 0.0, "pull": 0.0, "target": 0.0, "sigma": 0.0}
@@ -54,7 +55,7 @@ class Silence:
                     taken = passage(setting, 1.0, self.target).steps
                     passages[r, c, s] = np.nan if taken is None else taken
         coords = {
-            "optimizer": list(RULES),
+            "optimizer": list(self.rules),
             "coupling": list(self.couplings),
             "strength": list(self.strengths),
             "step": steps,
