@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,8 +148,10 @@ class Train(Setting):
         from fullscale.spec import RunSpec
         from fullscale.store import Store
         from fullscale.sweep import KIND, as_row
-        from fullscale.train import train
+        from fullscale.train import one_thread, train
 
+        # As in a sweep: the store holds both under one key, so both must come out the same.
+        one_thread()
         coupling, strength = self.pull()
         numbers: dict[str, Any] = {
             "width": self.width,
@@ -261,12 +264,15 @@ def _parse(arguments: list[str]) -> Any:
 
 
 def _one_line(box: str) -> str:
-    """The text of tyro's box up to its list of help texts."""
+    """The text of tyro's box without its list of help texts, and without the words of Python's own errors."""
     rows = [re.sub(r"^[│\s]+|[│\s]+$", "", row) for row in box.splitlines() if not row.startswith(("╭", "╰"))]
     text = " ".join(row for row in rows if row)
     text = re.sub(r"Error parsing (\S+): no type matching .*? from \[(.*?)\]\..*", r"\1 \2: a number is accepted", text)
-    text = re.split(r"─{3,}\s*(?:Argument helptext|For full helptext)", text)[0]
-    return re.sub(r"\s*─{3,}\s*", "; ", text).strip("; ")
+    text = re.sub(r"Error parsing (\S+): could not .* to float: (.*?) ─.*", r"\1 \2: a number is accepted", text)
+    text = re.sub(r"Error parsing (\S+): .* for int\(\) .*?: (.*?) ─.*", r"\1 \2: a whole number is accepted", text)
+    text = re.split(r"─{3,}\s*Argument helptext", text)[0]
+    text = re.sub(r"For full helptext, (?:run|see):?", "see", text)
+    return re.sub(r"\.?\s*─{3,}\s*", "; ", text).strip("; ")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -282,6 +288,12 @@ def main(arguments: list[str] | None = None) -> int:
             "undertow: interrupted; what was finished is stored, the same command goes on from there", file=sys.stderr
         )
         return 130
+    except BrokenExecutor:
+        print(
+            "undertow: a worker process was killed; what was finished is stored, run the same command again",
+            file=sys.stderr,
+        )
+        return 1
     except BrokenPipeError:  # the reader of our output has left, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

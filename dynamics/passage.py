@@ -64,15 +64,16 @@ def passage(setting: Setting, start: float = 1.0, target: float = 1e-3) -> Passa
     shares = [share(strength, lr, 1.0) for share in coupling.doors if share]
     if not any(shares) or (coupling.gradient and lr == 0):
         return Passage(None, "never: nothing pulls")
-    if coupling.gradient is None or rule.name == "sgd":
+    if len(shares) == 1 and (coupling.gradient is None or rule.name == "sgd"):
         share = shares[0] * (lr if coupling.gradient else 1.0)
-        if share < 2:
+        if 0 < share < 2:
             return Passage(closed.geometric_steps(share, target / start), "closed form")
+        return Passage(None, f"never: each step multiplies it by {1 - share:g}")
 
     advance, w, inner = _without_gradient(setting), start, rule.fresh()
     roots = (
         None
-        if rule.adaptive
+        if rule.adaptive or "momentum" not in setting.hyper
         else closed.momentum_roots(lr * strength, setting.hyper["momentum"], rule.name == "nesterov")
     )
     for t in range(1, _PYTHON_STEPS + 1):

@@ -37,6 +37,7 @@ def as_key(values: Any, lanes: int, what: str) -> np.ndarray:
     from dynamics.errors import InputError
 
     array = np.broadcast_to(np.asarray(values), (lanes,))
-    if array.dtype.kind not in "iu" or (array.size and (array.min() < 0 or array.max() > 0xFFFFFFFF)):
-        raise InputError(f"{what} {array.flat[0]!r}...: whole numbers from 0 to 2^32 - 1 are accepted")
+    refused = array[(array < 0) | (array > 0xFFFFFFFF)] if array.dtype.kind in "iu" else array
+    if refused.size:
+        raise InputError(f"{what} {refused.flat[0]}: whole numbers from 0 to 2^32 - 1 are accepted")
     return np.ascontiguousarray(array, dtype=np.uint64)

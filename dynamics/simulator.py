@@ -143,7 +143,7 @@ def _prepare(
             # The ranges are intervals, and NaN comes through min and max.
             check(name, float(table[row].min()))
             check(name, float(table[row].max()))
-        elif not np.isfinite(table[row].sum()):
+        elif not np.isfinite(table[row]).all():
             raise InputError(
                 f"lane parameter {name} holds {table[row][~np.isfinite(table[row])][0]}: finite numbers are accepted"
             )

@@ -17,7 +17,7 @@ def draw(data: xr.Dataset) -> Picture:
     with styled():
         figure, axes = plt.subplots()
         bottom = max(0.0, lowest - 5)
-        axes.set(xlim=(0, float(data.epoch[-1])), ylim=(bottom, 101.5))
+        axes.set(xlim=(float(data.epoch[0]), float(data.epoch[-1])), ylim=(bottom, 101.5))
         ends: dict[str, tuple[float, str]] = {}
         for name in map(str, data.optimizer.values):
             for value, line in ((strength, LINES["l2"]), (0.0, LINES["none"])):
@@ -39,9 +39,7 @@ def draw(data: xr.Dataset) -> Picture:
         axes.set(xlabel="epochs", ylabel="filters alive, %")
         lost = (100 - alive.isel(epoch=-1)).mean("seed")
         most, none = float(lost.sel(optimizer="adam", strength=strength)), float(lost.sel(strength=0.0).max())
-        axes.set_title(
-            f"Adam with L2 silences {most:.0f}% of the filters; no optimizer without L2 more than {none:.0f}%"
-        )
+        axes.set_title(f"Adam + L2 silences {most:.0f}% of the filters; without L2 at most {none:.0f}% fall silent")
         label_ends(axes, ends)
     rates = ", ".join(
         f"{LABELS[n]} {float(data.lr.sel(optimizer=n, strength=strength)):g}" for n in data.optimizer.values

@@ -67,8 +67,11 @@ def spread_labels(positions: list[float], gap: float) -> list[float]:
 def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], x: float = 1.01, gap: float = 0.055) -> None:
     """Write each label beside the axes at its curve's end, (height in axes fractions, colour), without overlap."""
     heights = spread_labels([height for height, _ in ends.values()], gap)
-    for (text, (_, colour)), height in zip(ends.items(), heights, strict=True):
-        axes.text(x, height, text, color=colour, transform=axes.transAxes, va="center", ha="left", fontsize=9)
+    ceiling = 0.98  # the title is above it
+    for (text, (_, colour)), height in sorted(zip(ends.items(), heights, strict=True), key=lambda item: -item[1]):
+        placed = min(height, ceiling)
+        axes.text(x, placed, text, color=colour, transform=axes.transAxes, va="center", ha="left", fontsize=9)
+        ceiling = placed - gap
 
 
 def save(picture: Picture, folder: Path) -> None:

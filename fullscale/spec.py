@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -50,6 +51,8 @@ class RunSpec:
             raise InputError(f"strength {self.strength} with coupling none: name the coupling it shall enter by")
         if self.schedule not in ("constant", "step", "cosine"):
             raise InputError(f"schedule {self.schedule!r} is unknown: accepted are constant, step, cosine")
+        if not 0 < self.width < math.inf:
+            raise InputError(f"width {self.width}: a positive number is accepted")
         for name in ("batch", "epochs", "measure_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")

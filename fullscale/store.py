@@ -89,9 +89,10 @@ class Store:
                 )
             if version == 0:
                 self._refuse_foreign()
-            with self._db:
-                self._db.execute(_TABLE)
-                self._db.execute(f"pragma user_version = {SCHEMA}")
+                # Only a new file is written to: opening a store waits for no other process.
+                with self._db:
+                    self._db.execute(_TABLE)
+                    self._db.execute(f"pragma user_version = {SCHEMA}")
         except sqlite3.DatabaseError as error:
             raise InputError(f"store {path} cannot be used ({error}): a writable SQLite file is accepted") from None
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ def _begin(images: Images) -> None:
     """In each worker, once: the data, and one thread, since the workers share the processor."""
     from fullscale.train import one_thread
 
+    # Ctrl-C reaches the whole group: a worker just ends, and the driver says what is kept.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     one_thread()
     _images[images.digest] = images
 
@@ -81,6 +84,8 @@ def run_all(
         spec = pending[future]
         done += 1
         failure = future.exception()
+        if isinstance(failure, BrokenExecutor):  # a worker was killed: no fault of this run, or of those still waiting
+            raise failure
         if failure is not None:
             failures.append(failure)
             found[spec] = store.put(KIND, spec.as_dict(), summary={}, curves={}, status="failed", error=repr(failure))

@@ -100,7 +100,7 @@ def train(spec: RunSpec, images: Images, progress: Progress | None = None) -> li
     outcomes = [Outcome(seed) for seed in spec.seeds]
     started = time.perf_counter()
 
-    activities = _look(joined, tasks, outcomes, 0, [math.nan] * len(tasks))
+    activities: list[Activity | None] = [None] * len(tasks)
     for epoch in range(1, spec.epochs + 1):
         joined.train()
         shuffled = [torch.randperm(count, generator=order) for order in orders]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from fullscale.data import Images
-from fullscale.pocket import BATCH, SEEDS, STRENGTH, WIDTH, epochs
+from fullscale.pocket import BATCH, STRENGTH, WIDTH, epochs
 from fullscale.spec import RunSpec
 from fullscale.store import Row, environment
 
 # Factors of about 3; wide enough that no optimizer's best lies at an end.
 GRID = {
-    "sgd": (0.3, 0.1, 0.03),
+    "sgd": (1.0, 0.3, 0.1, 0.03),
     "momentum": (0.1, 0.03, 0.01),
     "adam": (1e-2, 3e-3, 1e-3, 3e-4),
     "rmsprop": (1e-2, 3e-3, 1e-3, 3e-4),
 }
 VALIDATION = 0.2
+SEEDS = (0, 1, 2, 3, 4)
 
 
 def specs(images: Images) -> list[RunSpec]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -33,7 +34,10 @@ def run(worlds: Mapping[str, World], notify: Notify) -> dict[str, xr.Dataset]:
     rules = list(dict.fromkeys(rule for world in worlds.values() for rule in world.rules))
     parts: dict[str, dict[str, dict[str, Any]]] = {}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(len(rules), len(os.sched_getaffinity(0))), mp_context=context) as pool:
+    workers = min(len(rules), len(os.sched_getaffinity(0)))
+    # Ctrl-C reaches the whole group: a worker just ends, without a traceback of its own.
+    quietly: Any = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_DFL)}
+    with ProcessPoolExecutor(workers, mp_context=context, **quietly) as pool:
         tasks = {
             pool.submit(_one_rule, {name: w for name, w in worlds.items() if rule in w.rules}, rule): rule
             for rule in rules
