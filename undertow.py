@@ -235,8 +235,8 @@ def _certified(outcome: Outcome, folder: Path) -> str:
     return "\n".join(
         [
             f"inactive filters: {s['inactive_by_activation']:.1%} by activation, {s['inactive_by_scale']:.1%} by scale",
-            f"removed: {removed['share']:.1%} of the filters ({counts['provably_dead']} provably dead, "
-            f"{counts['constant']} constant, {counts['empirically_dead']} empirically dead, before some stay as carriers)",
+            f"removed: {removed['share']:.1%} of the filters; provably dead {counts['provably_dead']}, "
+            f"constant {counts['constant']}, empirically dead {counts['empirically_dead']}",
             f"largest output difference: {c['held_out_difference']:.2e} on {c['held_out_images']} test images, "
             f"{c['random_difference']:.2e} on {c['random_images']} random ones",
             f"test error: {c['error_before']:.2%} before, {c['error_after']:.2%} after",

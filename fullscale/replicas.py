@@ -34,7 +34,11 @@ class Replicas(nn.Module):
             joined = torch.cat([cast(Block, net.blocks[i]).conv.weight.detach() for net in nets])
             conv.weight = nn.Parameter(joined.contiguous(memory_format=torch.channels_last))
             self.convs.append(conv)
-            self.norms.append(nn.BatchNorm2d(filters * r))
+            states = [cast(Block, net.blocks[i]).norm.state_dict() for net in nets]
+            norm = nn.BatchNorm2d(filters * r).to(joined)
+            # A counter has no channels: it is the same for all replicas.
+            norm.load_state_dict({k: torch.cat([s[k] for s in states]) if v.ndim else v for k, v in states[0].items()})
+            self.norms.append(norm)
         self.weight = nn.Parameter(torch.stack([net.head.weight.detach().T for net in nets]))
         self.bias = nn.Parameter(torch.stack([net.head.bias.detach() for net in nets]).unsqueeze(1))
 
@@ -52,7 +56,6 @@ class Replicas(nn.Module):
             for own, joined in ((cast(Block, block).conv, conv), (cast(Block, block).norm, norm)):
                 for name, tensor in own.state_dict().items():
                     whole = joined.state_dict()[name]
-                    # A counter has no channels: it is the same for all replicas.
                     tensor.copy_(whole.chunk(self.count)[replica] if whole.ndim else whole)
         net.head.weight.copy_(self.weight[replica].T)
         net.head.bias.copy_(self.bias[replica, 0])
