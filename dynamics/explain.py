@@ -75,9 +75,9 @@ def explain(
         hyperparameters=values,
         paper=rule.paper,
         semantics=rule.semantics,
-        formula={name: str(e) for name, e in written.items()},
-        latex={name: sp.latex(e) for name, e in written.items()},
-        one_step_formula=str(formula.silent_step(rule, coupled)),
+        formula={name: formula.spoken(e) for name, e in written.items()},
+        latex={name: formula.spoken(e, sp.latex) for name, e in written.items()},
+        one_step_formula=sp.sstr(formula.silent_step(rule, coupled), order="none"),
         one_step_from_1=one_step(setting),
         steps_from_1_to_1e_3=passages,
         stability=stability,
@@ -93,7 +93,7 @@ def _stability(rule: Rule, coupling: Coupling, lr: float, numbers: dict[sp.Symbo
     alone = sp.cancel(limit.subs(formula.symbol("h"), 0)).subs(numbers | {denominator: eps})
     pulls = numbers[formula.symbol("strength")] > 0
     largest = float(alone) if pulls and alone.is_finite and alone.is_number else None
-    return Stability(str(limit), sp.latex(limit), largest, largest is None or lr < largest)
+    return Stability(sp.sstr(limit, order="none"), sp.latex(limit), largest, largest is None or lr < largest)
 
 
 def _warnings(rule: Rule, coupling: Coupling, lr: float, strength: float, stability: Stability) -> list[str]:

@@ -6,6 +6,7 @@ functions of `dynamics.rules` and `dynamics.couplings`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sympy as sp
@@ -23,6 +24,17 @@ _WRITTEN = {"strength": "lambda", "lr": "eta", "momentum": "mu", "multiplier": "
 def symbol(name: str) -> sp.Symbol:
     """The symbol of a field or hyperparameter (positive where only positive values make sense)."""
     return sp.Symbol(_WRITTEN.get(name, name), **({"positive": True} if name in _POSITIVE else {"real": True}))
+
+
+def spoken(expression: sp.Expr, printer: Callable[[sp.Expr], str] = str) -> str:
+    """The expression as text, a step written as people do: w first, then what is taken off or added."""
+    w = symbol("w")
+    if not expression.is_Add or w not in expression.args:
+        return printer(expression)
+    text = "w"
+    for term in (expression - w).as_ordered_terms():
+        text += f" - {printer(-term)}" if term.could_extract_minus_sign() else f" + {printer(term)}"
+    return text
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ def _without_gradient(setting: Setting) -> Callable[[float, tuple[Any, ...]], tu
     def advance(w: float, inner: tuple[Any, ...]) -> tuple[Any, ...]:
         try:
             return step(w, 0.0, inner, setting.lr, 1.0, setting.strength, hyper)
-        except ZeroDivisionError:  # 0 / 0 of a rule without eps: a weight at 0 stays there
-            return (w, *inner)
+        except ZeroDivisionError:  # a rule without eps divides 0 by 0: where arrays give NaN, floats raise
+            return (math.nan, *inner)
 
     return advance
 

@@ -105,7 +105,8 @@ adam = Rule(
     paper="Kingma, Ba 2015, arXiv 1412.6980, Algorithm 1",
     semantics="torch.optim.Adam",
     adaptive=True,
-    differs="with coupling decoupled_lr it is torch.optim.AdamW",
+    differs="with coupling decoupled_lr it is torch.optim.AdamW; where a scheduler changes beta1 on the way, the bias "
+    "correction is the product of the betas used, in torch it is a power of the last one",
 )
 
 RULES: Mapping[str, Rule] = MappingProxyType({r.name: r for r in (sgd, momentum, nesterov, adam, rmsprop)})

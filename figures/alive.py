@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import xarray as xr
 from matplotlib import pyplot as plt
 
@@ -33,13 +35,15 @@ def draw(data: xr.Dataset) -> Picture:
                     alpha=0.18,
                     linewidth=0,
                 )
-                if value:
-                    ends[f"{LABELS[name]} + L2"] = ((mean[-1] - bottom) / (101.5 - bottom), COLOURS[name])
+                known = [m for m in mean if math.isfinite(m)]
+                if value and known:  # where a seed diverges, the curve ends
+                    ends[f"{LABELS[name]} + L2"] = ((known[-1] - bottom) / (101.5 - bottom), COLOURS[name])
         ends["all, no L2"] = ((100 - bottom) / (101.5 - bottom) + 0.02, "0.35")
         axes.set(xlabel="epochs", ylabel="filters alive, %")
         lost = (100 - alive.isel(epoch=-1)).mean("seed")
         most, none = float(lost.sel(optimizer="adam", strength=strength)), float(lost.sel(strength=0.0).max())
-        axes.set_title(f"Adam + L2 silences {most:.0f}% of the filters; without L2 at most {none:.0f}% fall silent")
+        without = f"at most {none:.0f}% fall" if none > 0 else "none falls"
+        axes.set_title(f"Adam + L2 silences {most:.0f}% of the filters; without L2 {without} silent")
         label_ends(axes, ends)
     rates = ", ".join(
         f"{LABELS[n]} {float(data.lr.sel(optimizer=n, strength=strength)):g}" for n in data.optimizer.values

@@ -77,8 +77,9 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], x: float = 1.01, 
 def save(picture: Picture, folder: Path) -> None:
     """Write folder/name.svg and folder/name.png; the same figure gives the same SVG bytes. InputError where it cannot."""
     try:
-        picture.figure.savefig(folder / f"{picture.name}.svg", metadata={"Date": None, "Title": picture.alt})
-        picture.figure.savefig(folder / f"{picture.name}.png")
+        with styled():  # the salt of the SVG's names, and ticks that are made only when they are drawn
+            picture.figure.savefig(folder / f"{picture.name}.svg", metadata={"Date": None, "Title": picture.alt})
+            picture.figure.savefig(folder / f"{picture.name}.png")
     except OSError as error:
         raise InputError(f"{folder / picture.name}: cannot be written ({error.strerror})") from None
     plt.close(picture.figure)

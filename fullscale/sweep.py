@@ -85,7 +85,8 @@ def run_all(
         done += 1
         failure = future.exception()
         if isinstance(failure, BrokenExecutor):  # a worker was killed: no fault of this run, or of those still waiting
-            raise failure
+            failures.append(failure)
+            continue
         if failure is not None:
             failures.append(failure)
             found[spec] = store.put(KIND, spec.as_dict(), summary={}, curves={}, status="failed", error=repr(failure))
