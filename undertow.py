@@ -163,16 +163,17 @@ class Train(Setting):
         numbers |= {"lr": lr, "strength": strength, "hyper": tuple(self.hyper().items()), "schedule": self.schedule}
         # Checked before the data are read: a typo should not cost a minute.
         RunSpec(digest="", optimizer=self.optimizer, coupling=coupling, **numbers)
-        folder = writable(self.out)
-        with Store(folder / "results.sqlite") as store, Live() as live:
+        with Live() as live:
             live.line(f"reading {self.data}")
             images = load(self.data)
             if self.classes:
                 images = images.select(self.classes)
+            folder = writable(self.out)
             spec = RunSpec(digest=images.digest, optimizer=self.optimizer, coupling=coupling, **numbers)
             task = live.task(f"{self.optimizer} on {images.name}", self.epochs)
             [outcome] = train(spec, images, lambda done, losses: task(done, self.epochs, f"loss {losses[0]:.4g}"))
-            store.put(KIND, spec.as_dict(), **as_row([outcome]))
+            with Store(folder / "results.sqlite") as store:
+                store.put(KIND, spec.as_dict(), **as_row([outcome]))
         if outcome.net is None:
             print(f"diverged: {outcome.error}", file=sys.stderr)
             return 1
@@ -269,7 +270,7 @@ def _one_line(box: str) -> str:
     if "╭" not in box:  # where the output is not UTF-8, the box is a title and lines of dashes
         rows = [re.sub(r"^-{3,}$", "─────", row) for row in rows if row][2:]
     text = " ".join(row for row in rows if row)
-    text = re.sub(r"Error parsing (\S+): no type matching .*? from \[(.*)\].*", r"\1 \2: a number is accepted", text)
+    text = re.sub(r"Error parsing (\S+): no type matching .*? from \[(.*?)\].*", r"\1 \2: a number is accepted", text)
     text = re.sub(r"Error parsing (\S+): could not .* to float: (.*?) ─.*", r"\1 \2: a number is accepted", text)
     text = re.sub(r"Error parsing (\S+): .* for int\(\) .*?: (.*?) ─.*", r"\1 \2: a whole number is accepted", text)
     text = re.split(r"─{3,}\s*Argument helptext", text)[0]
@@ -279,6 +280,8 @@ def _one_line(box: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status. 2: an input that cannot be used, said in one line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a bullet shows a question mark
+        sys.stdout.reconfigure(errors="replace")
     try:
         command: Callable[[], int] = _parse(sys.argv[1:] if arguments is None else arguments).run
         return command()

@@ -24,13 +24,18 @@ RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
+def as_float(name: str, value: Any) -> float:
+    """`value` as a float; InputError, naming it, if it is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} {value!r}: a number is accepted") from None
+
+
 def check(name: str, value: float) -> float:
     """`value` as a float if hyperparameter `name` may take it; InputError, one line, if not."""
     accepts, words = RANGES[name]
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} {value!r} is no number: accepted is {words}") from None
+    number = as_float(name, value)
     if not accepts(number):
         raise InputError(f"{name} {value!r} is out of range: accepted is {words}")
     return number

@@ -28,24 +28,24 @@ def reproduce(out: Path, only: str | None = None, fresh: bool = False) -> tuple[
     """
     if only is not None and only not in PARTS:
         raise InputError(f"part {only!r} is unknown: accepted are {', '.join(PARTS)}")
-    folder = writable(out)
+    folder, figures = writable(out), writable(out / "figures")
     parts: dict[str, Callable[[Store, Path, Live, bool], Section]] = {"synthetic": _synthetic, "fullscale": _fullscale}
     with Store(folder / "results.sqlite") as store, Live() as live:
-        sections = [run(store, folder / "figures", live, fresh) for part, run in parts.items() if only in (None, part)]
+        sections = [run(store, figures, live, fresh) for part, run in parts.items() if only in (None, part)]
     report = folder / "report.html"
     write(report, sections)
     return [finding for section in sections for finding in section.findings], report
 
 
 def writable(out: Path) -> Path:
-    """`out` with its folder figures, made if need be; InputError if it cannot be."""
+    """The folder `out`, made if need be; InputError if it cannot be, or cannot be written."""
     try:
-        (out / "figures").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"output folder {out} cannot be made ({error.strerror}): a writable folder is accepted"
         ) from None
-    if not os.access(out, os.W_OK) or not os.access(out / "figures", os.W_OK):
+    if not os.access(out, os.W_OK):
         raise InputError(f"output folder {out} cannot be written: a writable folder is accepted")
     return out
 

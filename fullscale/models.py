@@ -9,7 +9,6 @@ BatchNorm would subtract it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,12 +82,16 @@ class Chain(nn.Module):
         return logits
 
 
-def basicnet(width: float = 1.0, in_channels: int = 3, classes: int = 10, widths: Sequence[int] = WIDTHS) -> Chain:
-    """BasicNet with every convolution's filters multiplied by `width` (rounded, at least one).
+def basicnet_channels(width: float) -> tuple[int, ...]:
+    """The filters of each convolution of BasicNet at `width`: rounded, at least one.
 
     Raises InputError for a width that is not a positive finite number.
     """
     if not 0 < width < float("inf"):
         raise InputError(f"width {width}: a positive number is accepted")
-    channels = tuple(max(1, round(width * w)) for w in widths)
-    return Chain(NetConfig(channels, STRIDES, in_channels, classes))
+    return tuple(max(1, round(width * filters)) for filters in WIDTHS)
+
+
+def basicnet(width: float = 1.0, in_channels: int = 3, classes: int = 10) -> Chain:
+    """BasicNet with every convolution's filters multiplied by `width`. Raises InputError as `basicnet_channels` does."""
+    return Chain(NetConfig(basicnet_channels(width), STRIDES, in_channels, classes))

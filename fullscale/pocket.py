@@ -86,8 +86,7 @@ def dataset(rows: list[Row]) -> xr.Dataset:
     coords = {"optimizer": list(OPTIMIZERS), "strength": strengths, "seed": list(SEEDS), "epoch": longest}
     data = xr.Dataset({name: ((*axes, "epoch"), v) for name, v in curves.items()}, coords)
     data = data.assign({name: (axes, v) for name, v in ends.items()}).assign(lr=(axes[:2], lr))
-    channels = next(s["channels"] for row in rows for s in row.summary["seeds"] if "channels" in s)
-    data.attrs = {"width": WIDTH, "batch": BATCH, "data": DATA, "filters": sum(channels)}
+    data.attrs = {"width": WIDTH, "batch": BATCH, "data": DATA, "filters": sum(basicnet_channels(WIDTH))}
     return data
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dynamics.couplings import find_coupling
 from dynamics.errors import InputError
-from dynamics.rule import check
+from dynamics.rule import as_float, check
 from dynamics.rules import find_rule
 from dynamics.schedules import Schedule, constant, cosine, step_decay
 
@@ -42,6 +42,10 @@ class RunSpec:
     validation: float = 0.0
 
     def __post_init__(self) -> None:
+        # 1 and 1.0 are one number, and must be one key in the store.
+        for name in ("width", "lr", "strength", "validation"):
+            object.__setattr__(self, name, as_float(name, getattr(self, name)))
+        object.__setattr__(self, "hyper", tuple((name, as_float(name, value)) for name, value in sorted(self.hyper)))
         rule = find_rule(self.optimizer)
         find_coupling(self.coupling)
         check("lr", self.lr)

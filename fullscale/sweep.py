@@ -84,11 +84,11 @@ def run_all(
         spec = pending[future]
         done += 1
         failure = future.exception()
-        if isinstance(failure, BrokenExecutor):  # a worker was killed: no fault of this run, or of those still waiting
-            failures.append(failure)
-            continue
         if failure is not None:
             failures.append(failure)
+        if isinstance(failure, BrokenExecutor):  # a worker was killed: no fault of this run, or of those still waiting
+            continue
+        if failure is not None:
             found[spec] = store.put(KIND, spec.as_dict(), summary={}, curves={}, status="failed", error=repr(failure))
             notify(done, len(specs), f"{title(spec)}: failed, {failure}")
             continue
@@ -96,7 +96,8 @@ def run_all(
         notify(done, len(specs), f"{title(spec)}: {told(row)}")
     if failures:
         raise failures[0]
-    return [row for row in found.values() if row is not None]
+    rows = [found[spec] for spec in specs]
+    return [row for row in rows if row is not None]
 
 
 def title(spec: RunSpec) -> str:

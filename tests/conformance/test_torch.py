@@ -1,0 +1,367 @@
+"""Each rule with its coupling is torch's optimizer of that name: on every path, and in every use of an optimizer."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from conformance.oracle import STEPS, TOLERANCE, TORCH, against_torch, difference, gradients, path, spelled
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from properties.draws import hyperparameters, rates, strengths
+from torch.optim import lr_scheduler as schedulers
+
+from dynamics.couplings import COUPLINGS
+from dynamics.errors import InputError
+from dynamics.rules import RULES
+from dynamics.torch_face import Optimizer
+
+PAIRS = sorted(TORCH)
+EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]
+# A setting of each rule for the tests about use rather than numbers.
+HYPER: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "momentum": {"momentum": 0.8},
+    "nesterov": {"momentum": 0.8},
+    "rmsprop": {"alpha": 0.95, "eps": 1e-6},
+    "adam": {"betas": (0.8, 0.97), "eps": 1e-6},
+}
+
+Make = Callable[[Any], torch.optim.Optimizer]
+
+
+def both(rule: str, coupling: str, **settings: Any) -> tuple[Make, Make]:
+    """Makers of ours and of torch's optimizer with equal settings."""
+    kind, extra = TORCH[rule, coupling]
+    settings = {"lr": 0.05, "weight_decay": 0.1, **HYPER[rule], **settings}
+    return lambda p: Optimizer(p, rule, coupling, **settings), lambda p: kind(p, **settings, **extra)
+
+
+def weights(*values: list[float], dtype: torch.dtype = torch.float64) -> list[torch.nn.Parameter]:
+    return [torch.nn.Parameter(torch.tensor(v, dtype=dtype)) for v in values]
+
+
+def run(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], given: torch.Tensor) -> torch.Tensor:
+    """Step on the given gradients (steps, size), cut among the parameters in order; the final weights as one row."""
+    sizes = [p.numel() for p in parameters]
+    for row in given:
+        for p, part in zip(parameters, row.split(sizes), strict=True):
+            p.grad = part.clone().view_as(p)
+        optimizer.step()
+    return torch.cat([p.detach().flatten() for p in parameters])
+
+
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+@given(data=st.data())
+@settings(max_examples=12)
+def test_path_is_torchs(rule: str, coupling: str, data: st.DataObject) -> None:
+    lr, strength, hyper = data.draw(rates), data.draw(strengths), data.draw(hyperparameters(rule))
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    assert against_torch(RULES[rule], COUPLINGS[coupling], (rule, coupling), lr, strength, hyper, seed) <= TOLERANCE
+
+
+@pytest.mark.parametrize("coupling", ["decoupled_lr", "decoupled_schedule", "decoupled_constant"])
+@pytest.mark.parametrize("rule", sorted(RULES))
+@given(data=st.data())
+@settings(max_examples=4)
+def test_decay_outside_the_gradient_is_one_multiplication(rule: str, coupling: str, data: st.DataObject) -> None:
+    # Under a schedule: there the three decays differ.
+    hyper = data.draw(hyperparameters(rule))
+    lr, strength = data.draw(rates), data.draw(strengths)
+    falling = [1 - 0.9 * t / STEPS for t in range(STEPS)]
+    like = (rule, coupling)
+    assert against_torch(RULES[rule], COUPLINGS[coupling], like, lr, strength, hyper, 1, falling) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+@given(data=st.data())
+@settings(max_examples=4)
+def test_path_is_torchs_in_float32(rule: str, coupling: str, data: st.DataObject) -> None:
+    # 1e-7 a step; a gradient that nearly cancels the pull loses digits, so hyperparameters stay ordinary here.
+    hyper = spelled(data.draw(hyperparameters(rule)) | ({"eps": 1e-4} if "eps" in RULES[rule].defaults else {}))
+    ours, theirs = both(rule, coupling, lr=data.draw(st.floats(1e-4, 0.05)), **hyper)
+    given = gradients(3, dtype=torch.float32)
+    assert difference(path(ours, given), path(theirs, given)) <= 1e-4
+
+
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+def test_parameter_groups_differ_in_lr_and_decay(rule: str, coupling: str) -> None:
+    ends = []
+    for make in both(rule, coupling):
+        first, second, third = parameters = weights([1.0, -2.0], [0.5], [3.0, 1.0, -1.0])
+        groups = [{"params": [first, second], "lr": 0.01}, {"params": [third], "weight_decay": 0.3}]
+        ends.append(run(make(groups), parameters, gradients(4)))
+    assert difference(*ends) <= TOLERANCE
+    assert (
+        difference(ends[0], run(both(rule, coupling)[0](p := weights([1.0, -2, 0.5, 3, 1, -1])), p, gradients(4)))
+        > 0.01
+    )
+
+
+SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
+    "StepLR": lambda o: schedulers.StepLR(o, step_size=30, gamma=0.5),
+    "CosineAnnealingLR": lambda o: schedulers.CosineAnnealingLR(o, T_max=100),
+    "LambdaLR": lambda o: schedulers.LambdaLR(o, lambda t: 1 / (1 + 0.1 * t)),
+    # It looks for momentum or betas among the defaults, also where it is to leave them alone.
+    "OneCycleLR": lambda o: schedulers.OneCycleLR(
+        o, max_lr=0.05, total_steps=250, cycle_momentum="momentum" in o.defaults
+    ),
+}
+
+
+# torch's SGD and RMSprop have a momentum of 0 for OneCycleLR to cycle, and are then no longer sgd and rmsprop.
+SCHEDULED = [
+    (pair, name) for pair in PAIRS for name in SCHEDULERS if name != "OneCycleLR" or pair[0] not in ("sgd", "rmsprop")
+]
+
+
+@pytest.mark.parametrize(("pair", "scheduler"), SCHEDULED)
+def test_schedulers_act_as_on_torchs(pair: tuple[str, str], scheduler: str) -> None:
+    rows = []
+    for make in both(*pair):
+        (p,) = weights([1.0, -0.5, 2.0])
+        optimizer = make([p])
+        plan = SCHEDULERS[scheduler](optimizer)
+        for row in gradients(5, size=3):
+            p.grad = row.clone()
+            optimizer.step()
+            plan.step()
+        rows.append(p.detach())
+    assert difference(*rows) <= TOLERANCE
+
+
+def test_bias_correction_stays_exact_where_a_scheduler_cycles_beta1() -> None:
+    # Under a constant gradient a mean without bias is that gradient, and Adam's step is lr. Ours divides by
+    # 1 - beta1 beta1' beta1'' ..., the weights that the mean has really gathered; torch by 1 - (the latest beta1)^t.
+    largest = []
+    for make in both("adam", "l2", weight_decay=0.0, eps=0.0):
+        (p,) = weights([0.0])
+        optimizer = make([p])
+        plan = schedulers.OneCycleLR(optimizer, max_lr=0.05, total_steps=50, base_momentum=0.5, max_momentum=0.95)
+        errors = []
+        for _ in range(40):
+            p.grad = torch.ones_like(p)
+            before, lr = p.item(), optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            plan.step()
+            errors.append(abs((before - p.item()) / lr - 1))
+        largest.append(max(errors))
+    ours, torchs = largest
+    assert ours < 1e-9
+    assert torchs > 0.1
+
+
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+def test_reduce_on_plateau(rule: str, coupling: str) -> None:
+    rows, rates = [], []
+    for make in both(rule, coupling):
+        (p,) = weights([1.0, -0.5, 2.0])
+        optimizer = make([p])
+        plan = schedulers.ReduceLROnPlateau(optimizer, patience=3, factor=0.5)
+        for t, row in enumerate(gradients(6, size=3)):
+            p.grad = row.clone()
+            optimizer.step()
+            plan.step(1.0 if t > 20 else 1 / (t + 1))
+        rows.append(p.detach())
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[0] == rates[1] < 0.05
+    assert difference(*rows) <= TOLERANCE
+
+
+@pytest.mark.parametrize("scheduler", ["StepLR", "CosineAnnealingLR", "LambdaLR"])
+def test_schedule_multiplier_is_lr_over_base_lr(scheduler: str) -> None:
+    # With a gradient of zero sgd does not move: what is left of the weight is the decay alone.
+    (p,) = weights([1.0])
+    optimizer = Optimizer([p], "sgd", "decoupled_schedule", lr=0.2, weight_decay=0.03)
+    plan = SCHEDULERS[scheduler](optimizer)
+    expected = 1.0
+    for _ in range(150):
+        p.grad = torch.zeros_like(p)
+        expected *= 1 - 0.03 * optimizer.param_groups[0]["lr"] / 0.2
+        optimizer.step()
+        plan.step()
+        assert p.item() == pytest.approx(expected, rel=1e-12)
+    assert optimizer.param_groups[0]["base_lr"] == 0.2
+
+
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+def test_maximize_flips_the_loss_gradient_and_not_the_decay(rule: str, coupling: str) -> None:
+    ours, theirs = both(rule, coupling, maximize=True)
+    given = gradients(7)
+    assert difference(path(ours, given), path(theirs, given)) <= TOLERANCE
+    minimize, _ = both(rule, coupling)
+    assert torch.equal(path(ours, given), path(minimize, -given))
+
+
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+def test_closure_reevaluates_the_loss_and_returns_it(rule: str, coupling: str) -> None:
+    ends, losses = [], []
+    for make in both(rule, coupling):
+        (p,) = weights([1.0, -0.5])
+        optimizer = make([p])
+
+        def closure(p: torch.Tensor = p, optimizer: torch.optim.Optimizer = optimizer) -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = (p**2 * torch.tensor([1.0, 3.0])).sum()
+            loss.backward()
+            return loss
+
+        losses.append([optimizer.step(closure).item() for _ in range(30)])
+        ends.append(p.detach())
+    assert difference(*ends) <= TOLERANCE
+    assert losses[0] == pytest.approx(losses[1], rel=1e-10)
+
+
+def test_step_without_a_closure_returns_none() -> None:
+    (p,) = weights([1.0])
+    p.grad = torch.ones_like(p)
+    assert Optimizer([p], "sgd").step() is None
+
+
+@pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
+def test_no_gradient_means_no_decay_but_a_zero_gradient_decays(rule: str, coupling: str) -> None:
+    left, zero = weights([1.0, 2.0], [1.0, 2.0])
+    strength = 0.0 if coupling == "none" else 0.1
+    optimizer = Optimizer([left, zero], rule, coupling, lr=0.05, weight_decay=strength)
+    for _ in range(3):
+        zero.grad = torch.zeros_like(zero)
+        optimizer.step()
+    assert torch.equal(left, torch.tensor([1.0, 2.0], dtype=torch.float64))
+    assert left not in optimizer.state or not optimizer.state[left]
+    assert torch.equal(zero, left) == (coupling == "none")
+
+
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+def test_parameters_that_join_later_have_their_own_clock(rule: str, coupling: str) -> None:
+    ends = []
+    for make in both(rule, coupling):
+        early, late, later = weights([1.0, -1.0], [2.0, 0.5], [-2.0])
+        optimizer = make([early, late])
+        for t, row in enumerate(gradients(8, steps=60, size=5)):
+            if t == 40:
+                optimizer.add_param_group({"params": [later], "lr": 0.01})
+            early.grad = row[:2].clone()
+            late.grad = row[2:4].clone() if t >= 20 and t % 3 else None
+            later.grad = row[4:].clone()
+            optimizer.step()
+        ends.append(torch.cat([p.detach() for p in (early, late, later)]))
+    assert difference(*ends) <= TOLERANCE
+    assert ends[0][4] != -2.0
+
+
+@pytest.mark.parametrize("transport", ["state_dict", "pickle", "deepcopy"])
+@pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
+def test_a_run_that_is_saved_and_loaded_continues_bit_equal(rule: str, coupling: str, transport: str) -> None:
+    strength = 0.0 if coupling == "none" else 0.1
+    settings = {"lr": 0.05, "weight_decay": strength, **HYPER[rule]}
+    parameters = weights([1.0, -1.0, 0.5], [2.0, 0.5, 1.0])
+    optimizer = Optimizer(parameters, rule, coupling, **settings)
+    given = gradients(9, steps=40)
+    run(optimizer, parameters, given[:20])
+    optimizer.param_groups[0]["lr"] = 0.02  # as a scheduler would; base_lr must survive for the decay by schedule
+
+    if transport == "state_dict":
+        file = io.BytesIO()
+        torch.save(optimizer.state_dict(), file)
+        file.seek(0)
+        copies = [torch.nn.Parameter(p.detach().clone()) for p in parameters]
+        other = Optimizer(copies, rule, coupling)  # fresh, with defaults: all settings come from the file
+        other.load_state_dict(torch.load(file, weights_only=True))
+    elif transport == "pickle":
+        copies, other = pickle.loads(pickle.dumps((parameters, optimizer)))
+    else:
+        copies, other = copy.deepcopy((parameters, optimizer))
+
+    assert torch.equal(run(optimizer, parameters, given[20:]), run(other, copies, given[20:]))
+
+
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+def test_state_dict_has_torchs_form(rule: str, coupling: str) -> None:
+    ours, theirs = (make(weights([1.0, 2.0])).state_dict() for make in both(rule, coupling))
+    assert ours.keys() == theirs.keys()
+    parameters = weights([1.0, 2.0], [3.0])
+    optimizer = both(rule, coupling)[0](parameters)
+    run(optimizer, parameters, gradients(1, steps=3, size=3))
+    state = optimizer.state_dict()["state"]
+    if RULES[rule].inner:
+        for k, p in enumerate(parameters):
+            assert list(state[k]) == list(RULES[rule].inner)
+            assert all(state[k][name].shape == p.shape for name in RULES[rule].state)
+
+
+def test_load_refuses_another_number_of_parameters() -> None:
+    saved = Optimizer(weights([1.0], [2.0]), "adam").state_dict()
+    with pytest.raises(ValueError, match="size of optimizer's group"):
+        Optimizer(weights([1.0]), "adam").load_state_dict(saved)
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_zero_grad(set_to_none: bool) -> None:
+    (p,) = weights([1.0])
+    optimizer = Optimizer([p], "sgd", "l2", lr=0.1, weight_decay=0.1)
+    p.grad = torch.ones_like(p)
+    optimizer.zero_grad(set_to_none)
+    optimizer.step()
+    assert p.item() == (1.0 if set_to_none else 1.0 - 0.1 * 0.1)
+
+
+def test_parameters_are_updated_in_place_in_any_shape() -> None:
+    ends = []
+    for make in both("adam", "l2"):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(48, 2)
+        )
+        net.double()
+        where = [p.data_ptr() for p in net.parameters()]
+        optimizer = make(net.parameters())
+        for _ in range(10):
+            optimizer.zero_grad()
+            net(torch.randn(4, 1, 6, 6, dtype=torch.float64)).square().mean().backward()
+            optimizer.step()
+        assert where == [p.data_ptr() for p in net.parameters()]
+        ends.append(torch.nn.utils.parameters_to_vector(net.parameters()).detach())
+    # Biases before BatchNorm have gradients of rounding size alone, which Adam turns into whole steps: not compared.
+    assert difference(*(torch.cat([e[:27], e[30:]]) for e in ends)) <= 1e-10
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "rule": (lambda: Optimizer(weights([1.0]), "adamw"), "optimizer 'adamw' is unknown: accepted are sgd, momentum"),
+    "coupling": (lambda: Optimizer(weights([1.0]), "adam", "wd"), "coupling 'wd' is unknown: accepted are none, l2"),
+    "typo": (
+        lambda: Optimizer(weights([1.0]), "adam", "l2", beta=0.9),
+        "adam takes no 'beta': it takes lr, weight_decay",
+    ),
+    "decay into nothing": (lambda: Optimizer(weights([1.0]), "adam", weight_decay=0.1), "with coupling none"),
+    "lr": (lambda: Optimizer(weights([1.0]), "sgd", lr=-1.0), "lr -1.0 is out of range"),
+    "nan": (lambda: Optimizer(weights([1.0]), "sgd", lr=float("nan")), "lr nan is out of range"),
+    "strength": (lambda: Optimizer(weights([1.0]), "sgd", "l2", weight_decay=-0.1), "strength -0.1 is out of range"),
+    "betas": (lambda: Optimizer(weights([1.0]), "adam", betas=(0.9, 1.0)), "beta2 1.0 is out of range"),
+    "one beta": (lambda: Optimizer(weights([1.0]), "adam", betas=(0.9,)), "a pair of numbers"),
+    "eps": (lambda: Optimizer(weights([1.0]), "rmsprop", eps="tiny"), "eps 'tiny' is no number"),
+    "group": (lambda: Optimizer([{"params": weights([1.0]), "lr": -2.0}], "sgd"), "lr -2.0 is out of range"),
+    "joining group": (
+        lambda: Optimizer(weights([1.0]), "momentum").add_param_group({"params": weights([1.0]), "momentum": 1.0}),
+        "momentum 1.0 is out of range",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused(case: str) -> None:
+    make, message = REFUSED[case]
+    with pytest.raises(InputError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_sparse_gradients_are_refused() -> None:
+    table = torch.nn.Embedding(3, 2, sparse=True)
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(InputError, match=r"sparse gradient of a parameter of shape \(3, 2\)"):
+        Optimizer(table.parameters(), "sgd").step()

@@ -1,0 +1,143 @@
+"""What an estimate is worth, and how a rule turns it into one of three verdicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from dynamics.claims import (
+    Claim,
+    Estimate,
+    above,
+    below,
+    judge,
+    mean_interval,
+    ratio_interval,
+    spread,
+    within,
+)
+from dynamics.errors import InputError
+
+numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
+samples = st.lists(numbers, min_size=2, max_size=30)
+
+
+@given(samples, st.floats(0.5, 0.999))
+def test_mean_interval_is_that_of_scipy(values: list[float], confidence: float) -> None:
+    found = mean_interval(values, "", "seeds", confidence)
+    half = stats.sem(values) * stats.t.ppf((1 + confidence) / 2, len(values) - 1)
+    assert found.n == len(values)
+    assert found.value == pytest.approx(np.mean(values))
+    assert found.high - found.value == pytest.approx(half, rel=1e-6, abs=1e-9)
+    assert found.value - found.low == pytest.approx(half, rel=1e-6, abs=1e-9)
+
+
+def test_mean_interval_says_how_it_came_about() -> None:
+    found = mean_interval([1.0, 2.0, 4.0], "% of filters", "seeds", 0.9)
+    low, high = stats.t.interval(0.9, 2, np.mean([1, 2, 4]), stats.sem([1, 2, 4]))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (found.unit, found.interval) == ("% of filters", "90% t-interval over seeds")
+
+
+@pytest.mark.parametrize("n", [2, 5, 12])
+def test_intervals_cover_the_truth_as_often_as_they_say(n: int) -> None:
+    # Five samples with the normal distribution's 1.96 in place of Student's quantile would cover in 88% of cases.
+    repeats, draws = 3_000, np.random.default_rng(n)
+    noise = draws.normal(3.0, 2.0, (repeats, n))
+    means = [mean_interval(row, "", "seeds") for row in noise]
+    ratios = [ratio_interval(row, "", "seeds") for row in np.exp(noise)]
+    allowed = 4 * math.sqrt(0.95 * 0.05 / repeats)
+    assert np.mean([e.low <= 3 <= e.high for e in means]) == pytest.approx(0.95, abs=allowed)
+    assert np.mean([e.low <= math.exp(3) <= e.high for e in ratios]) == pytest.approx(0.95, abs=allowed)
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=20), st.floats(1e-3, 1e3))
+def test_ratio_interval_scales_and_inverts_with_its_samples(values: list[float], factor: float) -> None:
+    found = ratio_interval(values, "", "seeds")
+    scaled = ratio_interval(factor * np.array(values), "", "seeds")
+    inverse = ratio_interval(1 / np.array(values), "", "seeds")
+    assert found.value == pytest.approx(stats.gmean(values))
+    assert scaled.value == pytest.approx(factor * found.value)
+    assert (inverse.low, inverse.high) == pytest.approx((1 / found.high, 1 / found.low))
+
+
+@given(st.lists(numbers, min_size=1))
+def test_spread_is_the_median_between_the_smallest_and_the_largest(values: list[float]) -> None:
+    found = spread(values, "points")
+    assert (found.low, found.high, found.n) == (min(values), max(values), len(values))
+    assert found.value == pytest.approx(np.median(values))
+    assert found.interval == "smallest to largest"
+
+
+def test_too_few_samples_are_refused() -> None:
+    for values in ([], [1.0]):
+        with pytest.raises(InputError, match=f"^{len(values)} samples: an interval needs two or more$"):
+            mean_interval(values, "", "seeds")
+    with pytest.raises(InputError, match=r"^0 samples: at least one is needed$"):
+        spread([], "")
+
+
+@pytest.mark.parametrize("wrong", [0.0, -2.0, math.nan])
+def test_a_ratio_that_is_not_positive_is_refused_by_name(wrong: float) -> None:
+    with pytest.raises(InputError, match=f"^ratio {wrong}: positive numbers are accepted$"):
+        ratio_interval([1.0, wrong, 2.0], "", "seeds")
+
+
+def estimate(low: float, high: float) -> Estimate:
+    return Estimate((low + high) / 2, low, high, 5, "", "")
+
+
+whole = st.integers(-6, 6)
+intervals = st.tuples(whole, whole).map(sorted)
+
+
+def verdict_of(points: range, agrees: list[bool]) -> str:
+    """The verdict by looking at every point of the interval; with whole thresholds no point lies between."""
+    assert len(points) == len(agrees)
+    return "holds" if all(agrees) else "undecided" if any(agrees) else "fails"
+
+
+@given(intervals, whole)
+def test_above_and_below_give_a_verdict_only_where_the_whole_interval_agrees(ends: list[int], threshold: int) -> None:
+    points, found = range(ends[0], ends[1] + 1), estimate(*ends)
+    assert above(threshold)(found) == verdict_of(points, [x > threshold for x in points])
+    assert below(threshold)(found) == verdict_of(points, [x < threshold for x in points])
+
+
+@given(intervals, intervals)
+def test_within_gives_a_verdict_only_where_the_whole_interval_agrees(ends: list[int], allowed: list[int]) -> None:
+    points = range(ends[0], ends[1] + 1)
+    # An interval that reaches over both ends of the allowed one decides nothing, as any that meets it in part.
+    assert within(*allowed)(estimate(*ends)) == verdict_of(points, [allowed[0] <= x <= allowed[1] for x in points])
+
+
+RULES = {"above": above(0), "below": below(0), "within": within(-1, 1)}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("part", ["value", "low", "high"])
+@pytest.mark.parametrize("unknown", [math.nan, math.inf, -math.inf])
+def test_an_interval_that_is_not_a_number_decides_nothing(rule: str, part: str, unknown: float) -> None:
+    found = replace(estimate(-0.5, -0.25), **{part: unknown})
+    claim = Claim("X", "", "", "", lambda data: data, RULES[rule], "")
+    assert judge(claim, found).verdict == "undecided"
+
+
+def test_a_missing_sample_leaves_a_claim_undecided() -> None:
+    claim = Claim("X", "", "", "", lambda data: mean_interval(data, "", "seeds"), above(0), "")
+    assert judge(claim, [5.0, 5.1, 5.2]).verdict == "holds"
+    assert judge(claim, [5.0, math.nan, 5.2]).verdict == "undecided"
+    assert judge(claim, [-5.0, -5.1]).verdict == "fails"
+
+
+def test_a_finding_keeps_the_claim_and_its_estimate() -> None:
+    claim = Claim("X", "", "", "", lambda data: spread(data, "steps"), below(10), "")
+    found = judge(claim, [1.0, 3.0])
+    assert found.claim is claim
+    assert found.estimate == Estimate(2.0, 1.0, 3.0, 2, "steps", "smallest to largest")

@@ -1,0 +1,212 @@
+"""explain answers with the numbers that stepping gives, says never where there is none, and warns where it must."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynamics import closed
+from dynamics.couplings import COUPLINGS, Coupling, compose
+from dynamics.errors import InputError
+from dynamics.explain import explain
+from dynamics.passage import Setting, one_step, passage
+from dynamics.rules import RULES
+from dynamics.words import FLOATS
+
+
+def setting(rule: str, coupling: str, lr: float, strength: float, **hyper: float) -> Setting:
+    return Setting(RULES[rule], COUPLINGS[coupling], lr, strength, RULES[rule].hyperparameters(**hyper))
+
+
+def stepped(asked: Setting, target: float) -> int:
+    """The steps, counted one by one."""
+    step, w, inner, t = compose(asked.rule, asked.coupling, FLOATS), 1.0, asked.rule.fresh(), 0
+    while abs(w) > target:
+        w, *rest = step(w, 0.0, inner, asked.lr, 1.0, asked.strength, tuple(asked.hyper.values()))
+        inner, t = tuple(rest), t + 1
+    return t
+
+
+class TestPassage:
+    def test_adam_under_l2_needs_a_25_000th_of_the_steps_of_weight_decay(self) -> None:
+        found = explain("adam", "l2", lr=1e-3, strength=1e-4).steps_from_1_to_1e_3
+        assert found["l2"].steps == pytest.approx(2722, abs=1)
+        assert found["l2"].how == "simulated"
+        assert found["decoupled_lr"].steps == 69077550
+        assert found["decoupled_lr"].how == "closed form"
+        assert list(found) == ["l2", "decoupled_lr", "decoupled_schedule", "decoupled_constant"]
+
+    @pytest.mark.parametrize("strength", [1e-4, 1e-3, 1e-2, 1e-1])
+    @pytest.mark.parametrize(("rule", "steps"), [("adam", 2722), ("rmsprop", 1311)])
+    def test_adaptive_rules_need_the_same_steps_whatever_the_strength(
+        self, rule: str, steps: int, strength: float
+    ) -> None:
+        found = passage(setting(rule, "l2", 1e-3, strength))
+        assert found.steps == pytest.approx(steps, abs=1)
+
+    @pytest.mark.parametrize("coupling", ["l2", "decoupled_lr", "decoupled_schedule", "decoupled_constant"])
+    @pytest.mark.parametrize("rule", ["sgd", "momentum", "nesterov"])
+    @given(lr=st.floats(0.05, 0.5), strength=st.floats(0.01, 0.5), target=st.sampled_from([0.5, 1e-2, 1e-4]))
+    @settings(max_examples=6)
+    def test_passage_is_what_stepping_counts(
+        self, rule: str, coupling: str, lr: float, strength: float, target: float
+    ) -> None:
+        asked = setting(rule, coupling, lr, strength)
+        found = passage(asked, target=target)
+        assert found.steps is not None
+        # A closed form may round the last step the other way.
+        assert abs(found.steps - stepped(asked, target)) <= 1
+
+    @pytest.mark.parametrize("rule", ["momentum", "nesterov"])
+    @pytest.mark.parametrize("lr", [1e-3, 1e-4, 0.5])
+    def test_long_passages_of_momentum_agree_with_its_closed_path(self, rule: str, lr: float) -> None:
+        strength = 1e-3
+        found = passage(setting(rule, "l2", lr, strength))
+        assert found.how == "closed form"
+        assert found.steps is not None
+        around = closed.momentum_path(1.0, lr * strength, 0.9, found.steps + np.array([-1, 1]), rule == "nesterov")
+        # The roots are known to 1e-16, so a path of T steps is known to T 1e-16 or so.
+        assert around[0] > 1e-3 * (1 - 1e-9)
+        assert around[1] < 1e-3 * (1 + 1e-9)
+
+    def test_two_rates_close_together_are_not_taken_for_one(self) -> None:
+        mu, lr, strength = 0.9999, 1.6e-6, 1e-3
+        found = passage(setting("momentum", "l2", lr, strength, momentum=mu))
+        assert found.steps is not None
+        around = closed.momentum_path(1.0, lr * strength, mu, found.steps + np.array([-2, 2]))
+        assert around[0] > 1e-3 > around[1]
+
+    def test_where_eps_is_the_denominator_decay_is_geometric(self) -> None:
+        # lr strength / eps a step, for a weight that never comes near eps / strength.
+        found = passage(setting("adam", "l2", 1e-6, 1e-6, eps=1e-2))
+        assert found.how == "closed form"
+        assert found.steps == pytest.approx(np.log(1e3) / (1e-6 * 1e-6 / 1e-2), rel=1e-3)
+
+    def test_very_long_passages_are_simulated(self) -> None:
+        # A step of lr at most: 1e6 and more, too many for Python and few for the compiled simulator.
+        found = passage(setting("adam", "l2", 5e-7, 1e-2, beta2=0.9, beta1=0.0))
+        assert found.how == "simulated"
+        assert found.steps == pytest.approx(0.999 / 5e-7, rel=1e-2)
+
+    @pytest.mark.parametrize(
+        ("rule", "coupling", "lr", "strength"),
+        [
+            ("adam", "none", 1e-3, 0.1),
+            ("adam", "l2", 1e-3, 0.0),
+            ("adam", "l2", 0.0, 0.1),
+            ("sgd", "decoupled_lr", 0.0, 0.1),
+            ("rmsprop", "decoupled_schedule", 1e-3, 0.0),
+        ],
+    )
+    def test_where_nothing_pulls_there_is_no_number(self, rule: str, coupling: str, lr: float, strength: float) -> None:
+        found = passage(setting(rule, coupling, lr, strength))
+        assert found.steps is None
+        assert found.how == "never: nothing pulls"
+
+    def test_decay_by_schedule_pulls_without_a_learning_rate(self) -> None:
+        assert passage(setting("adam", "decoupled_schedule", 0.0, 0.1)).steps == closed.geometric_steps(0.1, 1e-3)
+
+    @pytest.mark.parametrize("rule", ["momentum", "nesterov"])
+    def test_divergence_is_never(self, rule: str) -> None:
+        found = passage(setting(rule, "l2", 5.0, 1.0))
+        assert found.steps is None
+        assert "diverges" in found.how
+
+    @pytest.mark.parametrize("lr", [2.0, 2.0000001, 3.0])
+    @pytest.mark.parametrize(("rule", "coupling"), [("sgd", "l2"), ("sgd", "decoupled_lr"), ("adam", "decoupled_lr")])
+    def test_a_share_of_2_or_more_never_shrinks_a_weight(self, rule: str, coupling: str, lr: float) -> None:
+        found = passage(setting(rule, coupling, lr, 1.0))
+        assert found.steps is None
+        assert found.how.startswith("never: each step multiplies it by -")
+
+    def test_two_doors_take_two_shares(self) -> None:
+        share = COUPLINGS["decoupled_constant"].before
+        own = Coupling("own", "", "", before=share, after=share)
+        asked = Setting(RULES["adam"], own, 1e-3, 0.1, RULES["adam"].hyperparameters())
+        assert (
+            passage(asked).steps
+            == stepped(asked, 1e-3)
+            < passage(setting("adam", "decoupled_constant", 1e-3, 0.1)).steps
+        )
+
+    def test_one_step(self) -> None:
+        assert one_step(setting("adam", "l2", 1e-3, 1e-2)) == pytest.approx(1 - 1e-3 / (1 + 1e-6), rel=1e-15)
+        assert one_step(setting("sgd", "l2", 0.1, 0.2), start=3.0) == pytest.approx(3 * 0.98, rel=1e-15)
+
+
+class TestStability:
+    # The limit of Adam without a gradient: lr strength / eps = 2 (1 + beta1) / (1 - beta1) = 38.
+    @pytest.mark.parametrize(("ratio", "bursts"), [(30, False), (37.9, False), (38.1, True), (100, True)])
+    def test_adam_warns_of_bursts_beyond_38(self, ratio: float, bursts: bool) -> None:
+        eps, strength = 1e-8, 1e-3
+        found = explain("adam", "l2", lr=ratio * eps / strength, strength=strength)
+        assert found.stability.settles is not bursts
+        assert any("bursts" in warning for warning in found.warnings) is bursts
+
+    @pytest.mark.parametrize(("ratio", "bursts"), [(1.9, False), (2.1, True)])
+    def test_rmsprop_beyond_2(self, ratio: float, bursts: bool) -> None:
+        found = explain("rmsprop", "l2", lr=ratio * 1e-8 / 1e-3, strength=1e-3)
+        assert any("bursts" in warning for warning in found.warnings) is bursts
+
+    @pytest.mark.parametrize(("ratio", "settles"), [(30.0, True), (46.0, False)])
+    def test_the_warning_is_true(self, ratio: float, settles: bool) -> None:
+        # From 1 down to where eps matters, and long after: below the limit it dies out, above it comes back.
+        eps, strength = 1e-4, 1e-2
+        asked = setting("adam", "l2", ratio * eps / strength, strength, eps=eps)
+        step, w, inner, late = compose(asked.rule, asked.coupling, FLOATS), 1.0, asked.rule.fresh(), 0.0
+        for t in range(40_000):
+            w, *rest = step(w, 0.0, inner, asked.lr, 1.0, strength, tuple(asked.hyper.values()))
+            inner = tuple(rest)
+            late = max(late, abs(w)) if t >= 20_000 else 0.0
+        assert (late < 1e-9) == settles
+        assert settles or late > 1e-4
+
+    def test_decay_by_lr_is_stable_up_to_2_over_strength_also_without_eps(self) -> None:
+        for eps in (1e-8, 0.0):
+            found = explain("adam", "decoupled_lr", lr=1e-3, strength=1e-2, eps=eps).stability
+            assert found.without_gradient == pytest.approx(200)
+            assert found.settles
+
+    def test_without_eps_adam_under_l2_never_settles(self) -> None:
+        assert not explain("adam", "l2", lr=1e-3, strength=1e-2, eps=0.0).stability.settles
+
+    @pytest.mark.parametrize("coupling", ["none", "l2"])
+    def test_without_a_pull_every_learning_rate_is_stable(self, coupling: str) -> None:
+        found = explain("adam", coupling, lr=100.0, strength=0.0, eps=0.0)
+        assert found.stability.without_gradient is None
+        assert found.stability.settles
+
+
+class TestExplanation:
+    @pytest.mark.parametrize("rule", sorted(RULES))
+    @pytest.mark.parametrize("coupling", sorted(COUPLINGS))
+    def test_every_pair_is_explained_in_plain_data(self, rule: str, coupling: str) -> None:
+        found = explain(rule, coupling, strength=0.05)
+        again = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+        assert again["optimizer"] == rule
+        assert again["lr"] == RULES[rule].lr
+        assert again["hyperparameters"] == dict(RULES[rule].defaults)
+        assert list(again["formula"]) == list(again["latex"]) == ["w", *RULES[rule].state]
+
+    def test_strength_without_a_coupling_is_warned_of(self) -> None:
+        assert any("no effect" in warning for warning in explain("adam", "none", strength=0.1).warnings)
+        assert not explain("adam", "none").warnings
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"optimizer": "adamw"}, "optimizer 'adamw' is unknown"),
+            ({"coupling": "wd"}, "coupling 'wd' is unknown"),
+            ({"lr": -1.0}, "lr -1.0 is out of range"),
+            ({"strength": float("nan")}, "strength nan is out of range"),
+            ({"beta1": 1.0}, "beta1 1.0 is out of range"),
+            ({"momentum": 0.9}, "adam has no hyperparameter 'momentum': it has beta1, beta2, eps"),
+        ],
+    )
+    def test_what_cannot_be_used_is_refused(self, change: dict, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            explain(**{"optimizer": "adam", "coupling": "l2"} | change)

@@ -1,0 +1,114 @@
+"""Rules and their settings: what is accepted, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamics.errors import InputError
+from dynamics.rule import RANGES, Rule, check
+from dynamics.rules import RULES, find_rule
+
+SHARES = ["momentum", "alpha", "beta1", "beta2"]
+SIZES = ["lr", "strength", "eps"]
+
+
+@pytest.mark.parametrize("name", SHARES)
+@given(value=st.floats(0, 1, exclude_max=True))
+def test_a_share_is_at_least_0_and_below_1(name: str, value: float) -> None:
+    assert check(name, value) == value
+
+
+@pytest.mark.parametrize("name", SIZES)
+@given(value=st.floats(0, allow_infinity=False))
+def test_a_size_is_finite_and_not_negative(name: str, value: float) -> None:
+    assert check(name, value) == value
+
+
+@pytest.mark.parametrize("name", SHARES)
+@given(value=st.one_of(st.floats(min_value=1), st.floats(max_value=-5e-324), st.just(math.nan)))
+def test_a_share_outside_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=rf"{name} .* is out of range: accepted is in \[0, 1\)"):
+        check(name, value)
+
+
+@pytest.mark.parametrize("name", SIZES)
+@given(value=st.one_of(st.floats(max_value=-5e-324), st.sampled_from([math.nan, math.inf])))
+def test_a_size_outside_is_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name} .* is out of range: accepted is a finite number >= 0"):
+        check(name, value)
+
+
+@pytest.mark.parametrize("value", ["much", None, [0.1], 1j])
+def test_what_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match=r"lr .* is no number: accepted is a finite number >= 0"):
+        check("lr", value)
+
+
+def test_what_reads_as_a_number_is_one() -> None:
+    assert check("lr", "1e-3") == 1e-3  # type: ignore[arg-type]
+    assert isinstance(check("lr", 1), float)
+
+
+def test_sharp_ends() -> None:
+    assert set(RANGES) == {*SHARES, *SIZES}
+    assert math.nextafter(1, 0) == check("beta1", math.nextafter(1, 0))
+
+
+def test_unknown_rules_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(
+        InputError, match="optimizer 'Adam' is unknown: accepted are sgd, momentum, nesterov, adam, rmsprop"
+    ):
+        find_rule("Adam")
+
+
+def test_a_rule_stands_for_itself() -> None:
+    for name, rule in RULES.items():
+        assert find_rule(name) is rule is find_rule(rule)
+        assert rule.name == name
+
+
+def test_hyperparameters_come_whole_and_in_the_steps_order() -> None:
+    assert list(RULES["adam"].hyperparameters(eps=1e-4, beta1=0.5).items()) == [
+        ("beta1", 0.5), ("beta2", 0.999), ("eps", 1e-4)
+    ]  # fmt: skip
+    assert RULES["sgd"].hyperparameters() == {}
+
+
+def test_hyperparameters_of_another_rule_are_refused() -> None:
+    with pytest.raises(InputError, match="momentum has no hyperparameter 'beta1': it has momentum"):
+        RULES["momentum"].hyperparameters(beta1=0.9)
+    with pytest.raises(InputError, match="sgd has no hyperparameter 'momentum': it has none"):
+        RULES["sgd"].hyperparameters(momentum=0.9)
+    with pytest.raises(InputError, match=r"beta2 1\.0 is out of range"):
+        RULES["adam"].hyperparameters(beta2=1.0)
+
+
+def test_fresh_is_zero_state_and_the_clock_at_its_start() -> None:
+    assert RULES["adam"].fresh() == (0.0, 0.0, 1.0, 1.0)
+    assert RULES["sgd"].fresh() == ()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_defaults_are_in_range(rule: str) -> None:
+    assert RULES[rule].hyperparameters() == dict(RULES[rule].defaults)
+    assert check("lr", RULES[rule].lr) > 0
+
+
+def test_a_rule_whose_step_takes_something_else_is_refused() -> None:
+    def swapped(w, g, momentum, b, lr):  # type: ignore[no-untyped-def]
+        return w - lr * b, momentum * b + g
+
+    with pytest.raises(TypeError, match="rule swapped: its step must take w, g, b, lr, momentum"):
+        Rule("swapped", swapped, ("b",), {}, {"momentum": 0.9}, 0.1, "", "", False)
+
+
+def test_rules_cannot_be_changed_in_place() -> None:
+    with pytest.raises(AttributeError):
+        RULES["sgd"].lr = 1.0  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        RULES["adamw"] = RULES["adam"]  # type: ignore[index]

@@ -1,0 +1,49 @@
+"""Schedules start at 1, fall as said, and give every step the same multiplier whichever steps are asked with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamics import schedules
+from dynamics.errors import InputError
+
+SCHEDULES = {
+    "constant": schedules.constant(),
+    "step_decay": schedules.step_decay([30, 10, 20], 0.5),
+    "cosine": schedules.cosine(40),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@given(first=st.integers(0, 60), count=st.integers(0, 60))
+def test_a_stretch_is_a_part_of_the_whole(name: str, first: int, count: int) -> None:
+    whole = SCHEDULES[name](np.arange(120))
+    assert whole[0] == 1
+    assert np.all(np.diff(whole) <= 0)
+    assert np.all((whole >= 0) & (whole <= 1))
+    assert np.array_equal(SCHEDULES[name](np.arange(first, first + count)), whole[first : first + count])
+
+
+def test_step_decay_falls_at_its_milestones_in_any_order() -> None:
+    assert list(SCHEDULES["step_decay"](np.array([9, 10, 19, 20, 30, 1000]))) == [1, 0.5, 0.5, 0.25, 0.125, 0.125]
+    assert list(schedules.step_decay([2], 0.0)(np.arange(4))) == [1, 1, 0, 0]
+    assert list(schedules.step_decay([2])(np.arange(4))) == [1, 1, 0.1, 0.1]
+
+
+def test_cosine_falls_to_half_halfway_and_stays_at_0() -> None:
+    found = SCHEDULES["cosine"](np.array([0, 20, 40, 41, 10_000]))
+    np.testing.assert_allclose(found, [1, 0.5, 0, 0, 0], atol=1e-15)
+
+
+@pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
+def test_factors_outside_0_to_1_are_refused(factor: float) -> None:
+    with pytest.raises(InputError, match=r"factor .*: a number in \[0, 1\] is accepted"):
+        schedules.step_decay([1], factor)
+
+
+def test_a_cosine_over_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="cosine over 0 steps: at least 1 is accepted"):
+        schedules.cosine(0)

@@ -1,0 +1,249 @@
+"""What `fullscale.data` reads: every layout and format, and what holds of the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from dynamics.errors import InputError
+from fullscale.data import Images, Split, load
+from fullscale.data.archive import SUFFIXES
+
+ROOT = Path(__file__).parents[2]
+
+
+def png(value: int, mode: str = "L", size: tuple[int, int] = (4, 3), kind: str = "PNG") -> bytes:
+    shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
+    pixels = np.random.default_rng(value).integers(0, 256, shape, dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def pixels_of(data: bytes) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(data)))
+
+
+def unpack(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def pack(path: Path, files: dict[str, bytes]) -> Path:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(zipfile.ZipInfo(name), data)
+        return path
+    form = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}[path.suffix]
+    with tarfile.open(path, form) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def tree(sides: tuple[str, ...], classes: int, each: int, mode: str = "L") -> dict[str, bytes]:
+    names = [f"{side}c{label}/{k}.png" for side in sides for label in range(classes) for k in range(each)]
+    return {name: png(k, mode) for k, name in enumerate(names)}
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[str, bytes]:
+    sides = draw(st.sampled_from([("",), ("root/",), ("train/", "test/"), ("a/b/train/", "a/b/val/"), ("train/",)]))
+    modes = draw(st.sampled_from(["L", "RGB"]))
+    files = tree(sides, draw(st.integers(2, 3)), draw(st.integers(2, 4)), modes)
+    if draw(st.booleans()):  # one picture of the other kind: all become RGB
+        files[next(iter(files))] = png(99, "RGB")
+    files |= {"README.md": b"text", ".DS_Store": b"", "__MACOSX/c0/._0.png": b"junk", f"{sides[0]}c0/.x.png": b""}
+    return dict(draw(st.permutations(list(files.items()))))
+
+
+@settings(max_examples=40, deadline=None)
+@given(files=trees(), suffix=st.sampled_from(SUFFIXES))
+def test_archive_in_any_order_equals_folder(files: dict[str, bytes], suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = load(unpack(Path(scratch) / "folder", files))
+        archive = load(str(pack(Path(scratch) / f"archive{suffix}", files)))
+    assert folder.digest == archive.digest
+    assert (folder.name, archive.name) == ("folder", "archive")
+    assert np.array_equal(folder.train.images, archive.train.images)
+    assert np.array_equal(folder.test.labels, archive.test.labels)
+
+
+def test_pixels_order_and_labels(tmp_path: Path) -> None:
+    files = {"train/b/2.png": png(1), "train/b/10.png": png(2), "train/a/x.PNG": png(3)}
+    files |= {"test/a/1.png": png(4), "test/b/1.png": png(5)}
+    images = load(unpack(tmp_path, files))
+    assert images.classes == ("a", "b")
+    expected = [pixels_of(files[name]) for name in ("train/a/x.PNG", "train/b/10.png", "train/b/2.png")]
+    assert np.array_equal(images.train.images, np.stack(expected)[:, None])
+    assert images.train.labels.tolist() == [0, 1, 1]
+    assert (images.train.images.dtype, images.train.labels.dtype) == (np.uint8, np.int64)
+    assert images.test.images.shape == (2, 1, 3, 4)
+
+
+@pytest.mark.parametrize("held", ["val", "valid", "validation"])
+def test_validation_folder_serves_only_without_test(tmp_path: Path, held: str) -> None:
+    files = tree(("train/", f"{held}/"), 2, 2)
+    images = load(unpack(tmp_path / "two", files))
+    assert images.train.images.shape[0] == images.test.images.shape[0] == 4
+    three = load(unpack(tmp_path / "three", files | tree(("test/",), 2, 3)))
+    assert len(three.test.labels) == 6
+
+
+def test_one_colour_picture_makes_all_rgb(tmp_path: Path) -> None:
+    files = tree(("train/", "test/"), 2, 1)
+    files["test/c1/0.png"] = png(7, "RGB")
+    images = load(unpack(tmp_path, files))
+    assert images.train.images.shape == (2, 3, 3, 4)
+    assert np.array_equal(images.train.images[0], np.stack([pixels_of(files["train/c0/0.png"])] * 3))
+    assert np.array_equal(images.test.images[1], pixels_of(files["test/c1/0.png"]).transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        (".png", "PNG"), (".jpg", "JPEG"), (".jpeg", "JPEG"), (".bmp", "BMP"), (".gif", "GIF"), (".webp", "WEBP"),
+        (".tif", "TIFF"), (".tiff", "TIFF"), (".ppm", "PPM"), (".pgm", "PPM"),
+    ],
+)  # fmt: skip
+def test_every_suffix(tmp_path: Path, suffix: str, kind: str) -> None:
+    mode = "L" if suffix == ".pgm" else "RGB"
+    files = {f"{side}/{c}/0{suffix}": png(k, mode, kind=kind) for k, c in enumerate("ab") for side in ("train", "test")}
+    images = load(unpack(tmp_path, files))
+    expected = pixels_of(files[f"train/b/0{suffix}"]) if mode == "L" else None
+    assert images.train.images.shape[1:] == ((1, 3, 4) if mode == "L" else (3, 3, 4))
+    if expected is not None:
+        assert np.array_equal(images.train.images[1, 0], expected)
+
+
+def test_links_inside_an_archive_are_followed(tmp_path: Path) -> None:
+    files = tree(("train/", "test/"), 2, 1)
+    plain = load(pack(tmp_path / "plain.tar", files | {"train/c0/l.png": files["train/c0/0.png"]}))
+    for kind, target in ((tarfile.SYMTYPE, "../c0/0.png"), (tarfile.LNKTYPE, "train/c0/0.png")):
+        with tarfile.open(pack(tmp_path / "linked.tar", files), "a") as archive:
+            member = tarfile.TarInfo("train/c0/l.png")
+            member.type, member.linkname = kind, target
+            archive.addfile(member)
+        assert load(tmp_path / "linked.tar").digest == plain.digest
+
+
+def test_digits() -> None:
+    images = load("digits")
+    assert images.name == "digits"
+    assert images.classes == tuple("0123456789")
+    assert images.train.images.shape[1:] == (1, 8, 8)
+    assert len(images.train.labels) + len(images.test.labels) == 1797
+    assert (images.train.images.min(), images.train.images.max()) == (0, 16)
+    shares = np.bincount(images.test.labels) / (np.bincount(images.test.labels) + np.bincount(images.train.labels))
+    assert np.abs(shares - 0.2).max() < 0.01
+    assert images.digest == load("digits").digest
+
+
+def numbered(counts: list[int]) -> Images:
+    """A task in which every image of train has its own pixel value, and all of test have another."""
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+    pictures = np.arange(len(labels), dtype=np.uint8)[:, None, None, None]
+    order = np.random.default_rng(0).permutation(len(labels))
+    test = Split(np.full((len(counts), 1, 1, 1), 255, np.uint8), np.arange(len(counts), dtype=np.int64))
+    return Images("n", tuple(f"c{k}" for k in range(len(counts))), Split(pictures[order], labels[order]), test)
+
+
+COUNTS = st.lists(st.integers(2, 20), min_size=2, max_size=6)
+
+
+@given(counts=COUNTS, share=st.floats(0.001, 0.999), seed=st.integers(0, 2**40))
+def test_validation_is_a_stratified_partition_of_train(counts: list[int], share: float, seed: int) -> None:
+    images = numbered(counts)
+    parts = images.validation(share, seed)
+    one, other = (split.images.ravel().tolist() for split in (parts.train, parts.test))
+    assert sorted(one + other) == sorted(images.train.images.ravel().tolist())  # nothing twice, lost, or of the test
+    label_of = dict(zip(images.train.images.ravel().tolist(), images.train.labels.tolist(), strict=True))
+    for split in (parts.train, parts.test):
+        assert [label_of[v] for v in split.images.ravel().tolist()] == split.labels.tolist()
+    for label, count in enumerate(counts):
+        given_away = int((parts.test.labels == label).sum())
+        assert 1 <= given_away < count
+        assert abs(given_away - share * count) <= 1
+    assert parts.digest == images.validation(share, seed).digest != images.digest
+
+
+def test_validation_depends_on_the_seed_and_keeps_its_stream() -> None:
+    images = numbered([20, 20])
+    assert images.validation(seed=1).digest != images.validation(seed=2).digest
+    assert sorted(images.validation(0.1).test.images.ravel().tolist()) == [4, 7, 22, 24]
+
+
+@given(counts=COUNTS, data=st.data())
+def test_select_keeps_exactly_the_classes(counts: list[int], data: st.DataObject) -> None:
+    images = numbered(counts)
+    wanted = data.draw(st.lists(st.sampled_from(images.classes), min_size=2, unique=True))
+    easier = images.select(wanted)
+    assert easier.classes == tuple(name for name in images.classes if name in wanted)
+    for before, after in ((images.train, easier.train), (images.test, easier.test)):
+        names = [easier.classes[label] for label in after.labels]
+        kept = [k for k, label in enumerate(before.labels) if images.classes[label] in wanted]
+        assert names == [images.classes[before.labels[k]] for k in kept]
+        assert np.array_equal(after.images, before.images[kept])
+    assert (easier.digest == images.digest) == (len(wanted) == len(counts))
+
+
+@pytest.mark.parametrize("part", ["pixel", "label", "class", "split"])
+def test_digest_sees_every_part(part: str) -> None:
+    images = numbered([3, 3])
+    pictures, labels, classes = images.train.images.copy(), images.train.labels.copy(), images.classes
+    train, test = Split(pictures, labels), images.test
+    if part == "pixel":
+        pictures[0] ^= 1
+    elif part == "label":
+        labels[0] ^= 1
+    elif part == "class":
+        classes = ("c0", "other")
+    else:
+        train, test = test, train
+    assert Images("n", classes, train, test).digest != images.digest
+    assert dataclasses.replace(images, name="other").digest == images.digest
+
+
+@pytest.mark.parametrize(("share", "seed"), [(0, 0), (1, 0), (-0.1, 0), (float("nan"), 0), (0.2, -1), (0.2, 0.5)])
+def test_validation_refuses(share: float, seed: int) -> None:
+    with pytest.raises(InputError, match="accepted"):
+        numbered([3, 3]).validation(share, seed)
+
+
+def test_validation_refuses_a_class_of_one() -> None:
+    with pytest.raises(InputError, match=r"'c1' has too few images to split \(1\)"):
+        numbered([3, 1]).validation()
+
+
+def test_select_refuses() -> None:
+    with pytest.raises(InputError, match="class 'dog': of 'n', 'c0', 'c1' are accepted"):
+        numbered([3, 3]).select(["c0", "dog"])
+    with pytest.raises(InputError, match="two or more are accepted"):
+        numbered([3, 3]).select(["c0", "c0"])
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, fullscale; before = set(sys.modules); import fullscale.data;"
+        "print({'torch', 'PIL', 'sklearn'} & (set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,120 @@
+"""Every claim on the CNN can come out each of three ways, and a diverged seed decides nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynamics.claims import judge
+from fullscale.claims import CLAIMS
+from fullscale.pocket import OPTIMIZERS, STRENGTH
+
+CLAIM = {claim.id: claim for claim in CLAIMS}
+SEEDS = 5
+# Shares a seed: close together, or on both sides of any threshold in between.
+STEADY, NOISY = 1e-4 * np.arange(SEEDS), np.array([0.0, 0.3, 0.0, 0.35, 0.0])
+
+
+def end(strength: float, *optimizers: str) -> dict[str, Any]:
+    """Where these optimizers' networks stand after training."""
+    return {"optimizer": list(optimizers), "strength": strength, "epoch": 2}
+
+
+def cnn(
+    *,
+    adaptive: float | np.ndarray = 0.2,
+    plain: float | np.ndarray = 0.0,
+    unregularized: float | np.ndarray = 0.0,
+    change: float | np.ndarray = 0.0,
+    removed: float = 0.2,
+) -> xr.Dataset:
+    """Inactive shares at the end of training, and by how much removal changes the error."""
+    axes = ("optimizer", "strength", "seed")
+    coords = {"optimizer": list(OPTIMIZERS), "strength": [0.0, STRENGTH], "seed": range(SEEDS)}
+    # Only the end of training counts: what was before says something else.
+    inactive = xr.DataArray(np.full((4, 2, SEEDS, 3), 0.9), coords | {"epoch": range(3)}, (*axes, "epoch"))
+    inactive.loc[end(STRENGTH, "adam", "rmsprop")] = STEADY + adaptive
+    inactive.loc[end(STRENGTH, "sgd", "momentum")] = STEADY + plain
+    inactive.loc[end(0.0, *OPTIMIZERS)] = STEADY + unregularized
+    before = xr.DataArray(np.full((4, 2, SEEDS), 0.05), coords, axes)
+    lost = xr.where(inactive.strength > 0, removed, 0.0) + xr.zeros_like(before)
+    data = {"inactive_by_activation": inactive, "error_before": before, "error_after": before + change}
+    return xr.Dataset(data | {"removed": lost})
+
+
+CASES: dict[str, dict[str, Callable[[], xr.Dataset]]] = {
+    "S1": {
+        "holds": lambda: cnn(adaptive=0.2),
+        "fails": lambda: cnn(adaptive=0.001, plain=0.5, unregularized=0.5),
+        "undecided": lambda: cnn(adaptive=NOISY, plain=0.5),
+    },
+    "S2": {
+        "holds": lambda: cnn(unregularized=0.001),
+        "fails": lambda: cnn(unregularized=0.3),
+        "undecided": lambda: cnn(unregularized=NOISY),
+    },
+    "S3": {
+        "holds": lambda: cnn(adaptive=0.2, plain=0.1, unregularized=0.5),
+        "fails": lambda: cnn(adaptive=0.2, plain=0.3),
+        "undecided": lambda: cnn(adaptive=NOISY, plain=0.1),
+    },
+    "S9": {
+        "holds": lambda: cnn(change=0.0),
+        "fails": lambda: cnn(change=0.02),
+        "undecided": lambda: cnn(change=np.array([0.0, 0.0, 0.02, 0.0, -0.01])),
+    },
+}
+
+
+@pytest.mark.parametrize("verdict", ["holds", "fails", "undecided"])
+@pytest.mark.parametrize("claim", CASES)
+def test_every_claim_can_come_out_each_way(claim: str, verdict: str) -> None:
+    assert judge(CLAIM[claim], CASES[claim][verdict]()).verdict == verdict
+
+
+def test_no_claim_is_left_out() -> None:
+    assert set(CASES) == set(CLAIM)
+    assert len(CLAIM) == len(CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("claim", "optimizer", "strength"),
+    [("S1", "adam", STRENGTH), ("S2", "sgd", 0.0), ("S3", "rmsprop", STRENGTH), ("S3", "momentum", STRENGTH)],
+)
+def test_a_diverged_seed_leaves_the_claim_undecided(claim: str, optimizer: str, strength: float) -> None:
+    data = CASES[claim]["holds"]()
+    data["inactive_by_activation"].loc[end(strength, optimizer) | {"seed": 1}] = math.nan
+    assert judge(CLAIM[claim], data).verdict == "undecided"
+
+
+def test_the_sparsest_of_the_others_stands_against_the_least_sparse_adaptive() -> None:
+    data = cnn(adaptive=0.2, plain=0.05)
+    data["inactive_by_activation"].loc[end(STRENGTH, "rmsprop")] = 0.5
+    data["inactive_by_activation"].loc[end(STRENGTH, "momentum")] = 0.15
+    estimate = judge(CLAIM["S3"], data).estimate
+    assert estimate.value == pytest.approx(100 * (0.2 + STEADY.mean() - 0.15))
+    assert (estimate.n, estimate.unit) == (SEEDS, "percentage points")
+
+
+def test_the_worst_optimizer_speaks_for_all_without_a_regularizer() -> None:
+    data = cnn()
+    data["inactive_by_activation"].loc[end(0.0, "momentum")] = 0.4
+    assert judge(CLAIM["S2"], data).estimate.value == pytest.approx(40)
+
+
+def test_only_networks_that_lost_filters_bear_on_what_removal_does() -> None:
+    data = cnn(change=0.0)
+    data["error_after"].loc[{"strength": 0.0}] = 0.9
+    found = judge(CLAIM["S9"], data)
+    assert (found.verdict, found.estimate.n) == ("holds", 4 * SEEDS)
+    # A network that became worse overturns it, and a diverged one is passed over.
+    data["error_after"].loc[{"strength": STRENGTH, "optimizer": "adam", "seed": 0}] = 0.06
+    data["error_after"].loc[{"strength": STRENGTH, "optimizer": "adam", "seed": 1}] = math.nan
+    found = judge(CLAIM["S9"], data)
+    assert (found.verdict, found.estimate.n) == ("undecided", 4 * SEEDS - 1)
+    assert found.estimate.high == pytest.approx(1)

@@ -1,0 +1,392 @@
+"""Removing dead filters leaves what a network computes as it was, and the certificate can tell when it did not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from dynamics.errors import InputError
+from fullscale.checkpoint import load_network, rebuild, save
+from fullscale.cost import multiply_adds, parameters
+from fullscale.measure import measure
+from fullscale.models import Chain, NetConfig, basicnet
+from fullscale.prune import Certificate, LayerRemoval, certify, remove_dead
+
+# How BatchNorm's (gamma, beta) make each kind of filter; a live one keeps the random numbers it has.
+PLANTS = {
+    "dead": (0.0, -0.5),
+    "dead at zero": (0.0, 0.0),
+    "underflowed dead": (-1e-30, -1e-3),
+    "constant": (0.0, 0.7),
+    "large constant": (0.0, 30.0),
+    "tiny constant": (0.0, 1e-9),
+    "underflowed constant": (1e-30, 0.4),
+    "silent": (1.0, -1e6),
+}
+PROVABLY_DEAD = ("dead", "dead at zero", "underflowed dead")
+CONSTANT = ("constant", "large constant", "tiny constant", "underflowed constant")
+
+
+def planted(
+    seed: int, plan: list[list[str]], strides: list[int], in_channels: int = 2, dtype: torch.dtype = torch.float64
+) -> Chain:
+    """A random network with random running statistics whose filters are of the planned kinds."""
+    config = NetConfig(tuple(len(layer) for layer in plan), tuple(strides), in_channels, classes=3)
+    generator = torch.Generator().manual_seed(seed)
+    net = Chain(config).double()
+    for name, tensor in net.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.2, 2, generator=generator)
+        elif tensor.is_floating_point():
+            tensor.normal_(generator=generator)
+        if name.endswith("conv.weight"):
+            tensor.div_((9 * tensor.shape[1]) ** 0.5)
+    for i, layer in enumerate(plan):
+        for c, kind in enumerate(layer):
+            if kind in PLANTS:
+                for name, value in zip(("weight", "bias"), PLANTS[kind], strict=True):
+                    net.state_dict()[f"blocks.{i}.norm.{name}"][c] = value
+    return net.to(dtype).eval()
+
+
+def noise(seed: int, count: int, *shape: int) -> Tensor:
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def outputs(net: Chain, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        result: Tensor = net(images.to(net.head.weight.dtype))
+    return result.double()
+
+
+def relative_difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max().clamp(min=1))
+
+
+@dataclass(frozen=True)
+class Case:
+    seed: int
+    plan: list[list[str]]
+    strides: list[int]
+    height: int
+    width: int
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    kinds = st.sampled_from(["live", *PLANTS])
+    layer = st.one_of(
+        st.lists(kinds, min_size=1, max_size=6),
+        st.lists(st.sampled_from(["live", *CONSTANT]), min_size=2, max_size=6),
+        # A whole layer that is of one kind.
+        st.builds(lambda kind, size: [kind] * size, kinds, st.integers(1, 4)),
+    )
+    plan = draw(st.lists(layer, min_size=2, max_size=4))
+    strides = [draw(st.integers(1, 2)) for _ in plan]
+    side = st.integers(1, 9)
+    return Case(draw(st.integers(0, 2**32)), plan, strides, draw(side), draw(side))
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases(), st.sampled_from([(torch.float64, 1e-12), (torch.float32, 1e-5)]))
+def test_outputs_stay_on_the_measured_images(case: Case, precision: tuple[torch.dtype, float]) -> None:
+    dtype, tolerance = precision
+    net = planted(case.seed, case.plan, case.strides, dtype=dtype)
+    images = noise(case.seed + 1, 6, 2, case.height, case.width)
+    smaller, removal = remove_dead(net, measure(net, images))
+    assert relative_difference(outputs(smaller, images), outputs(net, images)) <= tolerance
+    for before, after, layer in zip(case.plan, smaller.config.channels, removal.layers, strict=True):
+        assert layer.filters == len(before)
+        assert layer.provably_dead == sum(kind in PROVABLY_DEAD for kind in before)
+        assert layer.constant == sum(kind in CONSTANT for kind in before)
+        assert layer.empirically_dead >= before.count("silent")  # a live one may happen not to fire
+        assert len(layer.kept) == after
+    kept = sum(smaller.config.channels)
+    assert removal.share == pytest.approx(1 - kept / sum(map(len, case.plan)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_outputs_stay_on_any_images_of_any_size(case: Case) -> None:
+    net = planted(case.seed, case.plan, case.strides)
+    smaller, removal = remove_dead(net, measure(net, noise(case.seed + 1, 30, 2, case.height, case.width)))
+    # What was only seen not to fire may fire elsewhere; those planted as silent cannot.
+    assume(all(a.empirically_dead == b.count("silent") for a, b in zip(removal.layers, case.plan, strict=True)))
+    for height, width in ((case.height, case.width), (case.width + 1, case.height), (1, 1), (2, 7)):
+        images = noise(case.seed + 2, 6, 2, height, width)
+        assert relative_difference(outputs(smaller, images), outputs(net, images)) <= 1e-12
+
+
+PLAN = [
+    ["live", "constant", "dead", "large constant", "live", "underflowed constant", "silent"],
+    ["constant", "live", "constant", "live", "dead at zero"],
+]
+
+
+def test_report_names_classes_and_the_filters_that_stay() -> None:
+    net = planted(2, PLAN, [1, 2])
+    smaller, removal = remove_dead(net, measure(net, noise(1, 20, 2, 6, 6)))
+    assert removal.layers == (
+        LayerRemoval(7, provably_dead=1, constant=3, empirically_dead=1, kept=(0, 3, 4)),  # 3: the largest constant
+        LayerRemoval(5, provably_dead=1, constant=2, empirically_dead=0, kept=(1, 3)),
+    )
+    assert smaller.config == NetConfig((3, 2), (1, 2), 2, 3)
+    assert removal.share == pytest.approx(7 / 12)
+    assert json.loads(json.dumps(removal.as_dict()))["layers"][1]["kept"] == [1, 3]
+
+
+@pytest.mark.parametrize("kind", PLANTS)
+def test_layers_that_are_dead_as_a_whole_keep_one_filter(kind: str) -> None:
+    net, images = planted(5, [[kind] * 3, [kind] * 4, [kind] * 2], [1, 2, 1]), noise(1, 20, 2, 5, 5)
+    smaller, removal = remove_dead(net, measure(net, images))
+    assert smaller.config.channels == (1, 1, 1)
+    assert [layer.kept for layer in removal.layers] == [(0,)] * 3
+    assert relative_difference(outputs(smaller, images), outputs(net, images)) <= 1e-12
+
+
+def test_nothing_dead_gives_an_equal_network_of_its_own() -> None:
+    net = planted(5, [["live"] * 3, ["live"] * 4], [1, 2])
+    smaller, removal = remove_dead(net, measure(net, noise(1, 50, 2, 5, 5)))
+    assert removal.share == 0
+    assert smaller.config == net.config
+    for (name, new), old in zip(smaller.state_dict().items(), net.state_dict().values(), strict=True):
+        assert torch.equal(new, old), name
+        assert new.data_ptr() != old.data_ptr()
+
+
+def dropped(net: Chain, i: int, kept: list[int]) -> dict[str, Tensor]:
+    """The weights after the usual removal in layer `i`: the filters and the inputs that read them are cut out."""
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    for name in ("conv.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"):
+        state[f"blocks.{i}.{name}"] = state[f"blocks.{i}.{name}"][kept]
+    state[f"blocks.{i + 1}.conv.weight"] = state[f"blocks.{i + 1}.conv.weight"][:, kept]
+    return state
+
+
+def test_dropping_constants_changes_the_network_and_a_bias_restores_all_but_the_border() -> None:
+    net = planted(7, [["live", "constant", "constant", "live"], ["live"] * 3], [1, 1])
+    images = noise(1, 20, 2, 7, 7)
+    config = NetConfig((2, 3), (1, 1), 2, 3)
+
+    def planes(network: Chain) -> Tensor:
+        with torch.no_grad():
+            result: Tensor = network.blocks[1](network.blocks[0](images))
+        return result
+
+    state = dropped(net, 0, [0, 3])
+    naive = rebuild(config, dict(state)).eval()
+    assert relative_difference(outputs(naive, images), outputs(net, images)) > 1e-2
+
+    # The bias that the two constants amount to where the whole window sees them, here by way of the running mean.
+    seen = 0.7 * net.state_dict()["blocks.1.conv.weight"][:, 1:3].sum(dim=(1, 2, 3))
+    state["blocks.1.norm.running_mean"] -= seen
+    biased = rebuild(config, state).eval()
+    difference = (planes(biased) - planes(net)).abs().amax(dim=(0, 1))
+    assert difference[1:-1, 1:-1].max() <= 1e-12
+    difference[1:-1, 1:-1] = torch.inf
+    assert difference.min() > 1e-2
+    assert relative_difference(outputs(biased, images), outputs(net, images)) > 1e-3
+
+    smaller, _ = remove_dead(net, measure(net, images))
+    assert relative_difference(outputs(smaller, images), outputs(net, images)) <= 1e-12
+
+
+def test_scales_up_to_the_limit_cost_no_more_than_the_limit_suggests() -> None:
+    net, images = planted(3, [["live", "constant", "dead", "constant"], ["live"] * 2], [1, 1]), noise(1, 30, 2, 5, 5)
+    net.state_dict()["blocks.0.norm.weight"][1:] = 1e-12
+    smaller, removal = remove_dead(net, measure(net, images))
+    assert removal.layers[0] == LayerRemoval(4, 1, 2, 0, (0, 1))
+    assert 0 < relative_difference(outputs(smaller, images), outputs(net, images)) <= 1e-10
+    net.state_dict()["blocks.0.norm.weight"][1:] = 1.001e-12
+    # Beyond it only the filter that does not fire can go.
+    assert remove_dead(net, measure(net, images))[1].layers[0] == LayerRemoval(4, 0, 0, 1, (0, 1, 3))
+
+
+def test_filter_that_fires_however_faintly_stays() -> None:
+    net, images = planted(3, [["live"] * 3, ["live"] * 2], [1, 1]), noise(1, 30, 2, 5, 5)
+    state = net.state_dict()
+    state["blocks.0.norm.weight"][1], state["blocks.0.norm.bias"][1] = 1e-11, 0
+    activity = measure(net, images)
+    assert 1e-12 < activity.peak[0][1] < 1e-10
+    assert 1 in remove_dead(net, activity)[1].layers[0].kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_modes_flags_and_precision_carry_over_and_the_network_is_left_alone(dtype: torch.dtype) -> None:
+    net, images = planted(2, PLAN, [1, 2], dtype=dtype).train(), noise(1, 20, 2, 6, 6)
+    net.blocks[1].eval()
+    net.head.bias.requires_grad_(False)
+    next(net.blocks[0].parameters()).requires_grad_(False)
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    modes, random = [m.training for m in net.modules()], torch.get_rng_state()
+    smaller, _ = remove_dead(net, measure(net, images))
+    certify(net, smaller, images, torch.zeros(20, dtype=torch.long))
+    assert torch.equal(torch.get_rng_state(), random)
+    for network in (net, smaller):
+        assert [m.training for m in network.modules()] == modes
+        frozen = [name for name, p in network.named_parameters() if not p.requires_grad]
+        assert frozen == ["blocks.0.conv.weight", "head.bias"]
+        assert {t.dtype for t in network.state_dict().values()} == {dtype, torch.int64}
+    assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
+    assert all(parameter.grad is None for parameter in net.parameters())
+    with torch.no_grad():
+        for tensor in smaller.state_dict().values():
+            tensor.zero_()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
+
+
+def test_smaller_network_can_be_stored_and_trained_on(tmp_path: Path) -> None:
+    net, images = planted(2, PLAN, [1, 2]), noise(1, 20, 2, 6, 6)
+    smaller, _ = remove_dead(net, measure(net, images))
+    smaller(images).sum().backward()
+    assert all(p.grad is not None and p.is_leaf for p in smaller.parameters())
+    save(smaller, tmp_path / "net")
+    assert torch.equal(outputs(load_network(tmp_path / "net"), images), outputs(smaller, images))
+
+
+def test_activity_of_another_network_is_refused() -> None:
+    net, images = planted(2, PLAN, [1, 2]), noise(1, 20, 2, 6, 6)
+    for other in (planted(6, PLAN, [1, 2]), planted(2, PLAN[:1], [1]), planted(2, [*PLAN, ["live"]], [1, 2, 1])):
+        with pytest.raises(InputError, match="another network"):
+            remove_dead(net, measure(other, images))
+
+
+def test_certificate_reports_what_removal_saves_and_costs() -> None:
+    net, images = planted(2, PLAN, [1, 2]), noise(1, 50, 2, 6, 5)
+    smaller, _ = remove_dead(net, measure(net, images))
+    held_out = noise(2, 40, 2, 6, 5)
+    labels = outputs(net, held_out).argmax(dim=1)
+    labels[:10] = (labels[:10] + 1) % 3
+    certificate = certify(net, smaller, held_out, labels, seed=4, random_images=17)
+    assert certificate.error_before == certificate.error_after == 10 / 40
+    assert 0 < certificate.held_out_difference < 1e-11
+    assert 0 < certificate.random_difference < 1e-11
+    assert (certificate.held_out_images, certificate.random_images, certificate.random_seed) == (40, 17, 4)
+    assert certificate.parameters_before == 2 * 7 * 9 + 2 * 7 + 7 * 5 * 9 + 2 * 5 + 5 * 3 + 3
+    assert certificate.parameters_after == 2 * 3 * 9 + 2 * 3 + 3 * 2 * 9 + 2 * 2 + 2 * 3 + 3
+    assert certificate.multiply_adds_before == 9 * 2 * 7 * 30 + 9 * 7 * 5 * 9 + 15
+    assert certificate.multiply_adds_after == 9 * 2 * 3 * 30 + 9 * 3 * 2 * 9 + 6
+    assert Certificate(**json.loads(json.dumps(certificate.as_dict()))) == certificate
+    assert certify(net, smaller, held_out, labels, seed=4, random_images=17) == certificate
+    assert certify(net, smaller, held_out, labels, seed=5, random_images=17) != certificate
+
+
+def test_certificate_measures_differences_by_definition() -> None:
+    net, other = planted(2, PLAN, [1, 2]), planted(2, PLAN, [1, 2])
+    other.head.bias.data[1] += 0.25
+    other.head.weight.data *= -1
+    held_out = noise(2, 10, 2, 6, 5)
+    labels = outputs(net, held_out).argmax(dim=1)
+    labels[0] = (labels[0] + 1) % 3
+    certificate = certify(net, other, held_out, labels, seed=3, random_images=8)
+    for images, difference, relative in (
+        (held_out, certificate.held_out_difference, certificate.held_out_relative),
+        (noise(3, 8, 2, 6, 5), certificate.random_difference, certificate.random_relative),
+    ):
+        old, new = outputs(net, images), outputs(other, images)
+        largest = max(abs(a - b) for a, b in zip(old.flatten().tolist(), new.flatten().tolist(), strict=True))
+        assert difference == pytest.approx(largest, rel=1e-12)
+        assert relative == pytest.approx(largest / float(old.abs().max()), rel=1e-12)
+    assert certificate.error_before == 1 / 10
+    wrong = outputs(other, held_out).argmax(dim=1) != labels
+    assert certificate.error_after == int(wrong.sum()) / 10 > 1 / 10
+
+
+def test_certificate_sees_a_filter_that_was_silent_on_the_training_images_only() -> None:
+    net = planted(5, [["live"] * 3, ["live"] * 2], [1, 1], in_channels=1)
+    # Filter 1 fires for bright pixels only, and there are none among the training images.
+    state = net.state_dict()
+    state["blocks.0.conv.weight"][1] = torch.eye(3)[1] * torch.eye(3)[1][:, None]
+    state["blocks.0.norm.weight"][1], state["blocks.0.norm.bias"][1] = 1, -10
+    images = noise(1, 30, 1, 5, 5).clamp(-3, 3)
+    smaller, removal = remove_dead(net, measure(net, images))
+    assert removal.layers[0].empirically_dead == 1
+    labels = torch.zeros(30, dtype=torch.long)
+    assert certify(net, smaller, images, labels).held_out_difference < 1e-12
+    assert certify(net, smaller, images * 10, labels).held_out_difference > 1e-2
+
+
+def test_networks_without_output_are_equal_and_others_infinitely_far() -> None:
+    net, other = planted(2, PLAN, [1, 2]), planted(2, PLAN, [1, 2])
+    net.head.weight.data.zero_()
+    net.head.bias.data.zero_()
+    labels = torch.zeros(3, dtype=torch.long)
+    assert certify(net, net, noise(1, 3, 2, 4, 4), labels).held_out_relative == 0
+    assert certify(net, other, noise(1, 3, 2, 4, 4), labels).held_out_relative == float("inf")
+
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a | {"labels": torch.zeros(3, dtype=torch.long)}, "one whole number for each image"),
+        (lambda a: a | {"labels": torch.zeros(4)}, "one whole number for each image"),
+        (lambda a: a | {"labels": torch.tensor([1, 2, 3, 1])}, "labels from 1 to 3: 0 to 2 are accepted"),
+        (lambda a: a | {"labels": torch.tensor([-1, 2, 0, 1])}, "labels from -1 to 2: 0 to 2 are accepted"),
+        (lambda a: a | {"held_out": torch.zeros(4, 3, 5, 5)}, "images of shape"),
+        (lambda a: a | {"held_out": torch.full((4, 2, 5, 5), torch.nan)}, "outputs are not finite"),
+        (lambda a: a | {"random_images": 0}, "0 random images"),
+        (lambda a: a | {"after": Chain(NetConfig((2,), (1,), 2, 4))}, "3 and 4 classes"),
+        (lambda a: a | {"after": Chain(NetConfig((2,), (1,), 1, 3))}, "images of shape"),
+    ],
+)
+def test_certificate_refuses_what_cannot_be_compared(change: Change, message: str) -> None:
+    net = planted(2, PLAN, [1, 2])
+    arguments: dict[str, Any] = {"before": net, "after": net}
+    arguments |= {"held_out": torch.zeros(4, 2, 5, 5), "labels": torch.zeros(4, dtype=torch.long)}
+    certify(**arguments)
+    with pytest.raises(InputError, match=message):
+        certify(**change(arguments))
+
+
+def multiply_adds_seen(net: Chain, height: int, width: int) -> int:
+    """The count from the shapes that pass through the network."""
+    total = 0
+
+    def count(module: nn.Module, _: Any, output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(module, (nn.Conv2d, nn.Linear))
+        total += output[0].numel() * module.weight[0].numel()
+
+    for module in net.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(count)
+    net.eval()(torch.zeros(1, net.config.in_channels, height, width))
+    return total
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4)), min_size=1, max_size=4),
+    st.integers(1, 3),
+    st.integers(1, 5),
+    st.integers(1, 17),
+    st.integers(1, 17),
+)
+def test_costs_are_what_the_network_does(
+    layers: list[tuple[int, int]], in_channels: int, classes: int, height: int, width: int
+) -> None:
+    channels, strides = zip(*layers, strict=True)
+    net = Chain(NetConfig(channels, strides, in_channels, classes))
+    assert multiply_adds(net.config, height, width) == multiply_adds_seen(net, height, width)
+    weights = {name: tensor.numel() for name, tensor in net.state_dict().items()}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    assert parameters(net) == sum(count for name, count in weights.items() if not name.endswith(statistics))
+
+
+def test_basicnet_costs() -> None:
+    net = basicnet()
+    # 3x3 windows: 3*64 on 32*32, 64*128 and 128*128 on 16*16, 128*256 and 256*256 on 8*8, 256*512 and 512*512 on 4*4.
+    products = 3 * 64 * 1024 + (64 + 128) * 128 * 256 + (128 + 256) * 256 * 64 + (256 + 512) * 512 * 16
+    assert multiply_adds(net.config, 32, 32) == 9 * products + 5120

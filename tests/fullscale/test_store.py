@@ -1,0 +1,215 @@
+"""The store: what goes in comes out, found by what was asked for, and no file of others is touched."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynamics.errors import InputError
+from fullscale import store as module
+from fullscale.spec import RunSpec
+from fullscale.store import SCHEMA, Store, canonical, environment, key_of
+
+finite = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
+leaves = st.none() | st.booleans() | st.integers() | finite | st.text()
+plain = st.dictionaries(
+    st.text(), st.recursive(leaves, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3))
+)
+SPEC = RunSpec("digest", 0.5, "adam", "l2", 1e-3, 1e-4, 16, 3, (0, 1), hyper=(("beta1", 0.8),))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results.sqlite"
+
+
+def turned(value: Any) -> Any:
+    """The same data with every dictionary in the opposite order."""
+    if isinstance(value, dict):
+        return {name: turned(value[name]) for name in reversed(value)}
+    return [turned(item) for item in value] if isinstance(value, list) else value
+
+
+@given(plain)
+def test_the_order_in_which_a_spec_is_written_does_not_matter(spec: dict[str, Any]) -> None:
+    assert canonical(turned(spec)) == canonical(spec)
+    assert key_of("train", turned(spec)) == key_of("train", spec)
+    assert json.loads(canonical(spec)) == spec
+
+
+@given(plain, plain)
+def test_different_specs_have_different_keys(one: dict[str, Any], other: dict[str, Any]) -> None:
+    same = canonical(one) == canonical(other)
+    assert (key_of("train", one) == key_of("train", other)) == same
+    assert key_of("train", one) != key_of("tune", one)
+
+
+CHANGED: dict[str, Any] = {
+    "digest": "other",
+    "width": 0.25,
+    "optimizer": "rmsprop",
+    "coupling": "decoupled_lr",
+    "lr": 2e-3,
+    "strength": 2e-4,
+    "batch": 17,
+    "epochs": 4,
+    "seeds": (1, 0),
+    "schedule": "cosine",
+    "hyper": (("beta1", 0.7),),
+    "measure_every": 2,
+    "validation": 0.1,
+}
+
+
+def test_a_change_of_any_field_is_another_run() -> None:
+    assert set(CHANGED) == set(SPEC.as_dict())
+    keys = {key_of("train", SPEC.as_dict())}
+    for name, value in CHANGED.items():
+        hyper = {} if name != "optimizer" else {"hyper": ()}
+        keys.add(key_of("train", replace(SPEC, **{name: value} | hyper).as_dict()))
+    assert len(keys) == 1 + len(CHANGED)
+
+
+def test_a_new_meaning_makes_every_key_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key_of("train", {})
+    monkeypatch.setattr(module, "MEANING", module.MEANING + 1)
+    assert key_of("train", {}) != before
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_spec_that_json_cannot_hold_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        key_of("train", {"lr": value})
+
+
+@given(spec=plain, summary=plain, curves=plain, error=st.text())
+def test_what_goes_in_comes_out(spec: dict[str, Any], summary: Any, curves: Any, error: str) -> None:
+    with Store(Path(":memory:")) as store:
+        assert store.get("train", spec) is None
+        put = store.put("train", spec, summary=summary, curves=curves, status="diverged", error=error)
+        found = store.get("train", spec)
+        assert found == put
+        assert (found.spec, found.summary, found.curves) == (spec, summary, curves)
+        assert (found.key, found.kind, found.status, found.error) == (key_of("train", spec), "train", "diverged", error)
+        assert found.environment == environment()
+        assert store.get("tune", spec) is None
+
+
+def test_numbers_come_back_to_the_last_bit_and_nan_as_nan(path: Path) -> None:
+    curves = {"loss": [0.1 + 0.2, 1e-308, 1.7976931348623157e308, math.nan]}
+    with Store(path) as store:
+        store.put("train", {}, summary={}, curves=curves)
+    with Store(path) as store:
+        [row] = store.rows("train")
+    assert row.curves["loss"][:3] == curves["loss"][:3]
+    assert math.isnan(row.curves["loss"][3])
+
+
+def test_a_row_of_equal_spec_is_replaced(path: Path) -> None:
+    with Store(path) as store:
+        for error in (1, 2):
+            store.put("train", {"lr": 1}, summary={"error": error}, curves={})
+        [row] = store.rows("train")
+        assert row.summary == {"error": 2}
+        store.put("train", {"lr": 2}, summary={}, curves={})
+        store.put("tune", {"lr": 1}, summary={}, curves={})
+        assert [len(store.rows(kind)) for kind in ("train", "tune", "other")] == [2, 1, 0]
+
+
+def test_a_failed_run_is_kept_but_counts_as_not_stored(path: Path) -> None:
+    with Store(path) as store:
+        store.put("train", {}, summary={}, curves={}, status="failed", error="no memory")
+        assert store.get("train", {}) is None
+        assert [row.error for row in store.rows("train")] == ["no memory"]
+        store.put("train", {}, summary={"test_error": 0.1}, curves={})
+        assert store.get("train", {}).summary == {"test_error": 0.1}
+        assert len(store.rows("train")) == 1
+
+
+def test_an_unknown_status_is_not_stored(path: Path) -> None:
+    with Store(path) as store:
+        with pytest.raises(sqlite3.IntegrityError):
+            store.put("train", {}, summary={}, curves={}, status="finished")
+        assert store.rows("train") == []
+
+
+def test_a_store_of_a_newer_version_is_refused_and_left_as_it_is(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(f"pragma user_version = {SCHEMA + 1}")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=rf"format {SCHEMA + 1}\): up to {SCHEMA} is accepted"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_somebody_else_is_refused_and_left_as_it_is(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("create table addresses (name text)")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"holds other tables \(addresses\)"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path) -> None:
+    path.write_text("minutes of the meeting\n" * 100)
+    with pytest.raises(InputError, match=r"cannot be used .*: a writable SQLite file is accepted"):
+        Store(path)
+    assert path.read_text() == "minutes of the meeting\n" * 100
+
+
+def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing" / "results.sqlite"):
+        with pytest.raises(InputError, match="cannot be used"):
+            Store(path)
+
+
+def test_opening_a_store_changes_nothing_in_it(path: Path) -> None:
+    with Store(path) as store:
+        row = store.put("train", {"lr": 1}, summary={}, curves={})
+    before = path.read_bytes()
+    with Store(path) as store:
+        assert store.rows("train") == [row]
+    assert path.read_bytes() == before
+
+
+def test_others_read_whole_rows_while_runs_are_stored(path: Path) -> None:
+    done, problems, seen = [], [], [0]
+
+    def read() -> None:
+        try:
+            while not done:
+                with Store(path) as reader:
+                    rows = reader.rows("train")
+                    problems.extend(r for r in rows if r.summary != {"size": len(r.curves["loss"])})
+                    seen.append(len(rows))
+        except Exception as error:
+            problems.append(error)
+
+    with Store(path) as store:
+        readers = [Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for k in range(30):
+            store.put("train", {"k": k}, summary={"size": 500 + k}, curves={"loss": [0.5] * (500 + k)})
+        done.append(True)
+        for reader in readers:
+            reader.join()
+        assert len(store.rows("train")) == 30
+    assert problems == []
+    assert max(seen) > 0
+
+
+def test_the_environment_names_what_a_result_depends_on() -> None:
+    assert {"python", "machine", "system", "numpy", "torch", "undertow"} <= set(environment())

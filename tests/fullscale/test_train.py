@@ -1,0 +1,218 @@
+"""A training run: repeatable, honest about what diverged, and about the data it was meant for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dynamics.errors import InputError
+from fullscale import train as module
+from fullscale.data import Images, Split
+from fullscale.prune import certify
+from fullscale.spec import RunSpec
+from fullscale.train import tensors, train
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def shades(count: int = 24, channels: int = 1, seed: int = 0) -> Images:
+    """Two classes, dark and light 6 x 6 images, that a network tells apart after a few steps."""
+    draws = np.random.default_rng(seed)
+    labels = np.arange(2 * count, dtype=np.int64) % 2
+    pixels = draws.integers(0, 120, (2 * count, channels, 6, 6)) + 130 * labels[:, None, None, None]
+    whole = Split(pixels.astype(np.uint8), labels)
+    return Images("shades", ("dark", "light"), whole.take(np.arange(count)), whole.take(np.arange(count, 2 * count)))
+
+
+IMAGES = shades()
+SPEC = RunSpec(
+    IMAGES.digest, 0.04, "adam", "l2", lr=0.01, strength=1e-3, batch=8, epochs=3, seeds=(0, 1), schedule="constant"
+)
+
+
+def plain(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary without what the clock puts into it."""
+    return {name: value for name, value in summary.items() if name != "seconds"}
+
+
+def test_the_same_spec_twice_is_the_same_to_the_last_bit() -> None:
+    one, other = train(SPEC, IMAGES), train(SPEC, IMAGES)
+    for a, b in zip(one, other, strict=True):
+        assert (plain(a.summary), a.curves, a.status) == (plain(b.summary), b.curves, "done")
+        for x, y in ((a.net, b.net), (a.smaller, b.smaller)):
+            assert all(torch.equal(t, y.state_dict()[name]) for name, t in x.state_dict().items())
+
+
+def test_what_ran_before_does_not_matter() -> None:
+    expected = plain(train(SPEC, IMAGES)[0].summary)
+    torch.manual_seed(12345)
+    torch.randn(100)
+    assert plain(train(SPEC, IMAGES)[0].summary) == expected
+
+
+def test_seeds_differ_and_do_not_depend_on_their_company() -> None:
+    both = train(SPEC, IMAGES)
+    assert both[0].curves["loss"] != both[1].curves["loss"]
+    alone = train(replace(SPEC, seeds=(1,)), IMAGES)[0]
+    assert alone.seed == both[1].seed == 1
+    assert alone.curves["loss"] == pytest.approx(both[1].curves["loss"], rel=1e-4)
+
+
+def test_a_network_learns_and_its_certificate_is_that_of_its_networks() -> None:
+    [outcome] = train(replace(SPEC, epochs=12, width=0.1, seeds=(0,)), IMAGES)
+    assert outcome.curves["loss"][-1] < 0.3 * outcome.curves["loss"][0]
+    summary, task = outcome.summary, tensors(IMAGES)
+    found = certify(outcome.net, outcome.smaller, task.test_x, task.test_y).as_dict()
+    assert found == summary["certificate"]
+    with torch.no_grad():
+        wrong = (outcome.net(task.test_x).argmax(1) != task.test_y).double().mean()
+    assert summary["test_error"] == summary["certificate"]["error_before"] == float(wrong)
+    assert summary["channels"] == outcome.net.config.channels
+    assert summary["steps"] == 12 * (24 // 8)
+    assert [threshold for threshold, *_ in summary["sweep"]] == [10.0**k for k in range(-14, 1)]
+    assert len(summary["layers_by_activation"]) == len(summary["layers_by_scale"]) == 7
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3]), (2, [2, 3]), (3, [3]), (5, [3])])
+def test_curves_have_a_point_each_so_many_epochs_and_at_the_end(every: int, epochs: list[int]) -> None:
+    curves = train(replace(SPEC, measure_every=every, seeds=(0,)), IMAGES)[0].curves
+    # A point at epoch 0, before the first step, may be there or not; the run's own points are these.
+    assert [e for e in curves["epoch"] if e > 0] == epochs
+    assert set(curves) == {"epoch", "loss", "inactive_by_activation", "inactive_by_scale", "test_error"}
+    assert len({len(values) for values in curves.values()}) == 1
+
+
+def test_progress_hears_of_each_epoch() -> None:
+    heard: list[tuple[int, list[float]]] = []
+    outcomes = train(SPEC, IMAGES, lambda epoch, losses: heard.append((epoch, losses)))
+    assert [epoch for epoch, _ in heard] == [1, 2, 3]
+    assert [losses[1] for _, losses in heard] == outcomes[1].curves["loss"][-3:]
+
+
+class Watched(module.Optimizer):
+    """The optimizer, keeping the learning rate of every step."""
+
+    rates: list[float]
+
+    def step(self, closure: Any = None) -> Any:
+        self.rates.append(self.param_groups[0]["lr"])
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
+def test_every_step_takes_the_learning_rate_of_the_schedule(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watched, "rates", [], raising=False)
+    monkeypatch.setattr(module, "Optimizer", Watched)
+    spec = replace(SPEC, epochs=5, schedule=schedule, seeds=(0,))
+    train(spec, IMAGES)
+    steps = 5 * 3
+    expected = {
+        "constant": [0.01] * steps,
+        "step": [0.01] * 12 + [0.001] * 3,
+        "cosine": [0.005 * (1 + math.cos(math.pi * t / steps)) for t in range(steps)],
+    }
+    assert Watched.rates == pytest.approx(expected[schedule])
+
+
+def test_the_validation_part_is_another_one_for_each_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    whole = Images.validation
+
+    def validation(self: Images, share: float, seed: int) -> Images:
+        asked.append((share, seed, whole(self, share, seed).digest))
+        return whole(self, share, seed)
+
+    monkeypatch.setattr(Images, "validation", validation)
+    outcomes = train(replace(SPEC, validation=0.25, seeds=(3, 4)), IMAGES)
+    assert [a[:2] for a in asked] == [(0.25, 3), (0.25, 4)]
+    assert asked[0][2] != asked[1][2]
+    # 24 training images, a quarter of each class away: 18 are left, and 6 judge.
+    assert [o.summary["steps"] for o in outcomes] == [3 * (18 // 8)] * 2
+    assert [o.summary["certificate"]["held_out_images"] for o in outcomes] == [6, 6]
+
+
+def test_the_test_images_have_no_say_in_training() -> None:
+    other = Images(IMAGES.name, IMAGES.classes, IMAGES.train, shades(seed=5).test)
+    assert other.digest != IMAGES.digest
+    one = train(replace(SPEC, seeds=(0,)), IMAGES)[0]
+    two = train(replace(SPEC, seeds=(0,), digest=other.digest), other)[0]
+    assert one.curves["loss"] == two.curves["loss"]
+    assert torch.equal(one.net.head.weight, two.net.head.weight)
+
+
+def test_images_are_normalized_by_the_training_part() -> None:
+    images = shades(channels=3)
+    dull = images.train.images.copy()
+    dull[:, 2] = 7  # a channel that never changes must not become NaN
+    task = tensors(Images("shades", images.classes, Split(dull, images.train.labels), images.test))
+    assert task.x.dtype == torch.float32
+    torch.testing.assert_close(task.x.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(task.x.std((0, 2, 3), correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-5, rtol=0)
+    raw = torch.from_numpy(images.test.images[:, 0].astype(np.float32))
+    expected = (raw - float(dull[:, 0].mean())) / float(dull[:, 0].std())
+    torch.testing.assert_close(task.test_x[:, 0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_run_that_diverges_says_where_and_leaves_no_network() -> None:
+    heard = []
+    outcomes = train(replace(SPEC, optimizer="sgd", lr=1e30), IMAGES, lambda epoch, _: heard.append(epoch))
+    for outcome in outcomes:
+        assert outcome.status == "diverged"
+        assert "epoch 1" in outcome.error
+        assert outcome.net is None
+        assert outcome.smaller is None
+        assert set(outcome.summary) == {"seconds", "steps"}
+    assert heard == [1]  # with no seed left there is nothing to go on for
+
+
+def test_a_seed_that_diverges_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = train(SPEC, IMAGES)[1]
+    first = module.basicnet
+    made = []
+
+    def spoiled(*arguments: Any, **options: Any) -> Any:
+        net = first(*arguments, **options)
+        if not made:
+            with torch.no_grad():
+                net.head.bias[0] = math.inf
+        made.append(net)
+        return net
+
+    monkeypatch.setattr(module, "basicnet", spoiled)
+    broken, whole = train(SPEC, IMAGES)
+    assert (broken.status, whole.status) == ("diverged", "done")
+    assert broken.net is None
+    assert plain(whole.summary) == plain(expected.summary)
+    assert whole.curves == expected.curves
+
+
+def test_a_spec_of_other_images_is_refused() -> None:
+    other = shades(seed=1)
+    with pytest.raises(InputError, match=f"digest {IMAGES.digest[:12]} .* not that of the images, {other.digest[:12]}"):
+        train(SPEC, other)
+
+
+def test_a_batch_larger_than_the_training_images_is_refused() -> None:
+    train(replace(SPEC, batch=24, epochs=1, seeds=(0,)), IMAGES)
+    with pytest.raises(InputError, match=r"^batch 25: at most the 24 training images are accepted$"):
+        train(replace(SPEC, batch=25), IMAGES)
+
+
+def test_hyperparameters_reach_the_optimizer() -> None:
+    given = replace(SPEC, seeds=(0,), hyper=(("beta1", 0.0), ("eps", 1e-3)))
+    assert train(given, IMAGES)[0].curves["loss"] != train(replace(given, hyper=()), IMAGES)[0].curves["loss"]
+    default = (("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8))
+    same = train(replace(given, hyper=default), IMAGES)[0].curves
+    assert same == train(replace(given, hyper=()), IMAGES)[0].curves

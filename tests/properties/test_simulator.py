@@ -1,0 +1,233 @@
+"""The compiled simulator is its NumPy reference to the last bit, however it is run, and its randomness is a function."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from dynamics import random, schedules
+from dynamics.couplings import COUPLINGS, Coupling
+from dynamics.errors import InputError
+from dynamics.gradients import selective
+from dynamics.rules import RULES
+from dynamics.simulator import simulate
+from dynamics.words import NUMPY, bind
+
+HYPER = {
+    "momentum": (0.0, 0.99),
+    "alpha": (0.0, 0.999),
+    "beta1": (0.0, 0.99),
+    "beta2": (0.0, 0.9999),
+    "eps": (1e-9, 0.1),
+}
+GRADIENT = {"arrival": (0.0, 1.0), "pull": (0.0, 2.0), "target": (-1.0, 1.0), "sigma": (0.0, 2.0)}
+# Gradients that arrive at every step and pull to 1, with noise: for tests about the run rather than the numbers.
+STEADY = {"arrival": 1.0, "pull": 1.0, "target": 1.0, "sigma": 0.5}
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> dict[str, Any]:
+    """A rule and lanes that differ in everything a lane can differ in; with or without equal hyperparameters."""
+    rule, count = draw(st.sampled_from(list(RULES))), draw(st.integers(1, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    uniform = draw(st.booleans())
+    lanes = {name: rng.uniform(*GRADIENT[name], count) for name in GRADIENT}
+    lanes |= {"lr": rng.uniform(0, 0.5, count), "strength": rng.uniform(0, 0.5, count)}
+    lanes |= {name: rng.uniform(*HYPER[name], None if uniform else count) for name in RULES[rule].defaults}
+    return {
+        "rule": rule,
+        "coupling": list(rng.choice(list(COUPLINGS), count)),
+        "gradient": selective,
+        "lanes": lanes,
+        "start": rng.uniform(-2, 2, count),
+        "schedule": draw(st.sampled_from([None, schedules.cosine(30), schedules.step_decay([5, 11], 0.3)])),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+        "stream": rng.integers(0, 2**32, count),
+        "record": sorted(draw(st.sets(st.integers(0, 50), min_size=1, max_size=6))),
+        "fields": ("w", *RULES[rule].inner),
+    }
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    return all(one.fields[name].tobytes() == other.fields[name].tobytes() for name in one.fields)
+
+
+@given(world=worlds(), block=st.integers(1, 50), threads=st.integers(1, 4))
+@settings(max_examples=120)
+def test_compiled_is_numpy_to_the_last_bit(world: dict[str, Any], block: int, threads: int) -> None:
+    assert same_bits(simulate(**world, block=block, threads=threads), simulate(**world, compiled=False))
+
+
+@given(world=worlds(), data=st.data())
+def test_recording_less_changes_nothing_of_what_is_recorded(world: dict[str, Any], data: st.DataObject) -> None:
+    every = simulate(**world | {"record": range(51)})
+    some = simulate(**world)
+    assert list(some.steps) == world["record"]
+    for name, rows in some.fields.items():
+        assert rows.tobytes() == every.fields[name][world["record"]].tobytes()
+    assert every.w[0].tobytes() == world["start"].tobytes()
+
+
+@given(world=worlds(), data=st.data())
+@settings(max_examples=30)
+def test_a_lane_does_not_depend_on_its_neighbours(world: dict[str, Any], data: st.DataObject) -> None:
+    lane = data.draw(st.integers(0, len(world["start"]) - 1))
+    alone = world | {
+        "lanes": {name: x if np.ndim(x) == 0 else x[[lane]] for name, x in world["lanes"].items()},
+        "coupling": world["coupling"][lane],
+        "start": world["start"][lane],
+        "stream": world["stream"][[lane]],
+    }
+    assert simulate(**alone).w[:, 0].tobytes() == simulate(**world).w[:, lane].tobytes()
+
+
+def test_diverging_lanes_end_alike_and_leave_the_others_alone() -> None:
+    world = {"rule": "sgd", "coupling": "l2", "gradient": selective, "record": [700], "stream": [0, 0]}
+    lanes = STEADY | {"lr": [10.0, 0.1], "strength": 1.0}
+    ends = [simulate(**world, lanes=lanes, compiled=compiled).w[0] for compiled in (True, False)]
+    assert not np.isfinite(ends[0][0])
+    assert np.array_equal(ends[0], ends[1], equal_nan=True)
+    calm = simulate(**world, lanes=lanes | {"lr": 0.1}).w[0]
+    assert ends[0][1] == calm[1]
+
+
+def test_a_coupling_of_ones_own_joins_the_registered_ones() -> None:
+    def squared(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+        return strength * strength
+
+    own = Coupling("own", "squared", "", after=squared)
+    record = [1, 5]
+    found = simulate("sgd", [own, "decoupled_constant"], record=record, lanes={"strength": [0.3, 0.09]}).w
+    np.testing.assert_allclose(found, np.power(1 - 0.09, [[1, 1], [5, 5]]), rtol=1e-14)
+
+
+def test_equal_seed_and_stream_mean_equal_noise_and_nothing_else_does() -> None:
+    lanes = STEADY | {"lr": 0.1}
+
+    def path(seed: Any, stream: Any) -> np.ndarray:
+        return simulate("sgd", "none", selective, record=range(20), lanes=lanes, seed=seed, stream=stream).w
+
+    paths = path([1, 1, 2, 1], [7, 7, 7, 8])
+    assert paths[:, 0].tobytes() == paths[:, 1].tobytes()
+    for other in (2, 3):
+        assert np.all(paths[1:, 0] != paths[1:, other])
+    assert np.unique(path(3, None)[1]).size == 1, "without arrays there is one lane"
+    paired = simulate("adam", ["l2", "decoupled_lr"], selective, record=[1], lanes=lanes | {"lr": 0.0}, stream=[5, 5])
+    assert paired.w[0, 0] == paired.w[0, 1]
+
+
+def test_memory_does_not_grow_with_steps() -> None:
+    def peak(steps: int) -> int:
+        tracemalloc.start()
+        simulate("sgd", "l2", selective, record=[steps], lanes=STEADY, schedule=schedules.cosine(steps))
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    peak(10)  # compiles
+    # A million multipliers at once would be 8 MB; a stretch of them is what both runs need.
+    assert peak(1_000_000) < 1.2 * peak(50_000) < 2e6
+
+
+@pytest.mark.parametrize(
+    ("counter", "stream", "key", "expected"),
+    [
+        (0, 0, 0, (0xFF1DAE59, 0x6CD10DF2)),
+        (0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, (0x2C3F628B, 0xAB4FD7AD)),
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, (0xDD7CE038, 0xF62A4C12)),
+    ],
+)
+def test_philox_gives_the_known_answers_of_random123(
+    counter: int, stream: int, key: int, expected: tuple[int, int]
+) -> None:
+    assert tuple(map(int, random.philox(np.uint64(counter), np.uint64(stream), np.uint64(key)))) == expected
+
+
+def test_uniforms_are_uniform_and_independent_along_every_axis() -> None:
+    # Fixed numbers, so the bounds (five standard deviations, p > 1e-4) are met or not once and for all.
+    n = 400
+    counter, stream = (x.astype(np.uint64) for x in np.meshgrid(np.arange(n), np.arange(n), indexing="ij"))
+    u, z = random.uniforms(counter, stream, np.uint64(11))
+    other = random.uniforms(counter, stream, np.uint64(12))[0]
+    for numbers in (u, z):
+        assert numbers.min() >= 0
+        assert numbers.max() < 1
+        assert stats.chisquare(np.histogram(numbers, 256, (0, 1))[0]).pvalue > 1e-4
+        assert stats.kstest(numbers.ravel()[:20_000], "uniform").pvalue > 1e-4
+    pairs = {
+        "the two numbers": (u, z),
+        "next step": (u[1:], u[:-1]),
+        "next lane": (u[:, 1:], u[:, :-1]),
+        "next seed": (u, other),
+        "step and lane exchanged": (u, u.T),
+    }
+    for name, (a, b) in pairs.items():
+        # Without the diagonal, which exchanging step and lane leaves as it is.
+        off = ~np.eye(*a.shape, dtype=bool)
+        assert abs(np.corrcoef(a[off], b[off])[0, 1]) < 5 / n, name
+        joint = np.histogram2d(a[off], b[off], 16, [(0, 1), (0, 1)])[0]
+        assert stats.chisquare(joint.ravel()).pvalue > 1e-4 or name == "step and lane exchanged", name
+    assert np.unique(u).size > 0.9999 * u.size
+
+
+@pytest.mark.parametrize("arrival", [0.0, 0.002, 0.3, 1.0])
+def test_selective_arrives_as_often_and_as_widely_as_said(arrival: float) -> None:
+    n, sigma, pull, target, w = 400_000, 0.7, 1.5, 0.2, 1.2
+    u, z = random.uniforms(np.arange(n, dtype=np.uint64), np.uint64(3), np.uint64(5))
+    g = bind(selective, NUMPY)(w, 0, u, z, arrival, pull, target, sigma)
+    arrived = g[u < arrival]
+    assert np.all(g[u >= arrival] == 0)
+    assert abs(np.count_nonzero(g) - n * arrival) <= 5 * np.sqrt(n * arrival * (1 - arrival))
+    if arrived.size:
+        error = sigma / np.sqrt(arrived.size)
+        assert abs(arrived.mean() - pull * (w - target)) < 5 * error
+        # A uniform number's variance has itself the relative standard deviation sqrt(0.8 / n).
+        assert abs(arrived.var() / sigma**2 - 1) < 5 * np.sqrt(0.8 / arrived.size)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "rule": ({"rule": "adamw"}, "optimizer 'adamw' is unknown: accepted are"),
+    "coupling": ({"coupling": ["l2", "wd"]}, "coupling 'wd' is unknown: accepted are"),
+    "field": ({"fields": ("w", "b")}, "field 'b': sgd has w"),
+    "unknown lane parameter": ({"lanes": STEADY | {"beta1": 0.9}}, "'beta1' is unknown: sgd with this gradient takes"),
+    "missing lane parameter": ({"lanes": {"arrival": 1.0}}, "'pull' is missing"),
+    "range": ({"lanes": STEADY | {"lr": [0.1, -0.1]}}, "lr -0.1 is out of range"),
+    "hyperparameter": ({"rule": "adam", "lanes": STEADY | {"beta2": [0.9, 1.0]}}, "beta2 1.0 is out of range"),
+    "NaN": ({"lanes": STEADY | {"strength": [0.0, np.nan]}}, "strength nan is out of range"),
+    "NaN of a gradient": ({"lanes": STEADY | {"sigma": [1.0, np.nan]}}, "sigma holds nan: finite numbers are accepted"),
+    "lanes": ({"lanes": STEADY | {"lr": [0.1, 0.2]}, "start": [1.0, 1.0, 1.0]}, r"arrays over \[2, 3\] lanes"),
+    "couplings": ({"coupling": ["l2", "none"], "start": [1.0, 1.0, 1.0]}, r"arrays over \[2, 3\] lanes"),
+    "no records": ({"record": []}, "rising step numbers"),
+    "falling records": ({"record": [3, 2]}, "rising step numbers"),
+    "repeated records": ({"record": [3, 3]}, "rising step numbers"),
+    "negative record": ({"record": [-1, 3]}, "rising step numbers"),
+    "record beyond the counter": ({"record": [2**32]}, "rising step numbers"),
+    "threads": ({"threads": 0}, "threads 0, block 128: at least 1 each"),
+    "block": ({"block": 0}, "threads 1, block 0: at least 1 each"),
+    "negative seed": ({"seed": -1}, "seed -1: whole numbers from 0"),
+    "fractional stream": ({"stream": [0.5]}, "stream 0.5: whole numbers from 0"),
+    "large stream": ({"stream": [1, 2**32]}, "stream 4294967296: whole numbers from 0"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused(case: str) -> None:
+    change, message = REFUSED[case]
+    usable: dict[str, Any] = {
+        "rule": "sgd", "coupling": "l2", "gradient": selective, "record": [1], "lanes": STEADY
+    }  # fmt: skip
+    simulate(**usable)
+    with pytest.raises(InputError, match=message) as caught:
+        simulate(**usable | change)
+    assert "\n" not in str(caught.value)
+
+
+def test_large_finite_parameters_are_accepted() -> None:
+    lanes = STEADY | {"target": [1e308, 1.1e308], "pull": 0.0}
+    assert np.all(np.isfinite(simulate("sgd", "l2", selective, record=[1], lanes=lanes).w))

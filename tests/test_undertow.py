@@ -1,0 +1,567 @@
+"""The command line as a user meets it: what it prints, what it writes, and how it says no."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sqlite3
+import struct
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from undertow import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("torch", "sympy", "numba", "matplotlib", "xarray", "jax")
+SMALL = ("--epochs", "2", "--width", "0.03", "--batch", "8")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left: exit status, standard output, and standard error with and without lines of progress."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def problems(self) -> list[str]:
+        """The lines on standard error that report no progress."""
+        return [line for line in self.err.splitlines() if not re.match(r"\[ *\d+\.\d s\] ", line)]
+
+
+def run(*arguments: object, encoding: str = "utf-8") -> Said:
+    """The command in this process, writing to a terminal of this encoding."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    return Said(status, *(file.buffer.getvalue().decode(encoding) for file in (out, err)))
+
+
+def command(*arguments: object, code: str = "import sys, undertow; sys.exit(undertow.main())") -> Said:
+    """The command in a process of its own, as a shell starts it."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def refused(said: Said, *words: str) -> None:
+    """Exit status 2, nothing on standard output, and one line that names what was wrong and what is accepted."""
+    assert said.status == 2
+    assert said.out == ""
+    [line] = said.problems
+    assert line.startswith("undertow: ")
+    for word in words:
+        assert word in line
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was() -> Iterator[None]:
+    # `train` sets both for its process; here, other tests come after it.
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
+def png(draws: np.random.Generator, dark: int, size: tuple[int, int] = (8, 8)) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(draws.integers(dark, dark + 100, size, dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def pictures(count: int = 20) -> dict[str, bytes]:
+    """Two classes that a network can tell apart: path -> file."""
+    draws = np.random.default_rng(0)
+    return {f"{name}/{k}.png": png(draws, dark) for name, dark in (("dark", 0), ("light", 130)) for k in range(count)}
+
+
+def tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images, one subfolder a class."""
+    folder = tmp_path_factory.mktemp("data") / "shades"
+    for name, data in pictures().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+# explain
+
+
+def test_explain_as_data() -> None:
+    said = run("explain", "adam", "--lr", "1e-3", "--l2", "1e-4", "--json")
+    assert (said.status, said.err) == (0, "")
+    found = json.loads(said.out)
+    steps = {name: passage["steps"] for name, passage in found["steps_from_1_to_1e_3"].items()}
+    assert abs(steps["l2"] - 2722) <= 1
+    # ln 1000 / -ln(1 - 1e-7), and the same with 1e-4.
+    assert steps["decoupled_lr"] == 69_077_550
+    assert steps["decoupled_schedule"] == steps["decoupled_constant"] == 69_075
+    assert (found["optimizer"], found["coupling"], found["lr"], found["strength"]) == ("adam", "l2", 1e-3, 1e-4)
+    assert found["hyperparameters"] == {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    assert "NaN" not in said.out
+    assert "Infinity" not in said.out
+
+
+def test_explain_for_people() -> None:
+    said = run("explain", "adam", "--l2", "1e-4")
+    assert (said.status, said.err) == (0, "")
+    for text in ("adam with L2 in the gradient: lr 0.001, strength 0.0001", "arXiv 1412.6980", "w <- ", "69,077,550"):
+        assert text in said.out
+    assert re.search(r"L2 in the gradient +2,72[123] \(simulated\)", said.out)
+
+
+def test_l2_is_short_for_its_coupling() -> None:
+    short = run("explain", "sgd", "--l2", "0.1", "--json")
+    assert short.status == 0
+    assert short == run("explain", "sgd", "--coupling", "l2", "--strength", "0.1", "--json")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "adam", "rmsprop"])
+@pytest.mark.parametrize("coupling", ["l2", "decoupled_lr", "decoupled_schedule", "decoupled_constant"])
+def test_every_optimizer_is_explained_with_every_coupling(optimizer: str, coupling: str) -> None:
+    said = run("explain", optimizer, "--coupling", coupling, "--strength", "0.01", "--lr", "0.01", "--json")
+    found = json.loads(said.out)
+    assert (found["optimizer"], found["coupling"]) == (optimizer, coupling)
+    assert found["steps_from_1_to_1e_3"][coupling]["steps"] > 0
+
+
+def test_hyperparameters_of_zero_are_taken_as_given() -> None:
+    found = json.loads(run("explain", "adam", "--lr", "0", "--beta1", "0", "--l2", "0", "--json").out)
+    assert (found["lr"], found["hyperparameters"]["beta1"], found["strength"]) == (0, 0, 0)
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("explain adm", ["'adm'", "sgd, momentum, nesterov, adam, rmsprop"]),
+        ("explain adam --coupling both --strength 1", ["'both'", "none, l2, decoupled_lr"]),
+        ("explain adam --l2 -1", ["strength -1.0", ">= 0"]),
+        ("explain adam --l2 nan", ["strength nan", ">= 0"]),
+        ("explain adam --l2 inf", ["strength inf", "finite"]),
+        ("explain adam --lr nan", ["lr nan", "finite"]),
+        ("explain adam --beta1 1", ["beta1 1.0", "in [0, 1)"]),
+        ("explain adam --beta2 -0.1", ["beta2 -0.1", "in [0, 1)"]),
+        ("explain sgd --beta1 0.5", ["sgd has no hyperparameter 'beta1'", "none"]),
+        ("explain adam --momentum 0.5", ["'momentum'", "beta1, beta2, eps"]),
+        ("explain adam --lr fast", ["--lr 'fast'", "a number is accepted"]),
+        ("explain adam --l2 1 --coupling decoupled_lr", ["--l2 1", "--coupling", "one regularizer is accepted"]),
+        ("explain adam --l2 1 --coupling l2 --strength 2", ["--l2 1", "one regularizer is accepted"]),
+        ("explain adam --strength 1", ["--strength 1 without --coupling", "decoupled_lr"]),
+        ("explain adam --coupling l2", ["--coupling l2 without --strength", "needed"]),
+        ("explain adam --colour red", ["--colour", "undertow --help"]),
+        ("explain adam --lrr 1", ["--lrr", "--lr FLOAT"]),
+        ("explain adam --lr", ["'--lr'", "Missing value"]),
+        ("explain", ["OPTIMIZER", "sgd, momentum, nesterov, adam or rmsprop"]),
+        ("explain adam sgd", ["Unrecognized", "sgd"]),
+        ("train", ["DATA", "digits, a folder or an archive of images"]),
+        ("train digits --width wide", ["--width 'wide'", "a number is accepted"]),
+        ("train digits --batch 1.5", ["--batch '1.5'", "a whole number is accepted"]),
+        ("frobnicate", ["frobnicate", "explain, reproduce, train, tune"]),
+        ("", ["{explain, reproduce, train, tune}"]),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_bad_input_is_one_line(arguments: str, words: list[str], encoding: str) -> None:
+    said = run(*arguments.split(), encoding=encoding)
+    refused(said, *words)
+    assert not re.search("---|─|│|helptext|Value error", said.err)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--width", "0"], ["width 0.0", "positive"]),
+        (["--width", "nan"], ["width nan", "positive"]),
+        (["--epochs", "0"], ["epochs 0", "positive whole number"]),
+        (["--batch", "1"], ["batch 1", "at least 2"]),
+        (["--seed", "-1"], ["seed -1", "from 0 to 2^63 - 1"]),
+        (["--schedule", "linear"], ["'linear'", "constant, step, cosine"]),
+        (["--optimizer", "adm"], ["'adm'", "adam"]),
+        (["--lr", "-1"], ["lr -1.0", ">= 0"]),
+        (["--eps", "inf"], ["eps inf", "finite"]),
+    ],
+)
+def test_train_refuses_a_setting_before_it_reads_or_writes(flags: list[str], words: list[str], tmp_path: Path) -> None:
+    said = run("train", tmp_path / "no such data", *flags, "--out", tmp_path / "out")
+    refused(said, *words)
+    assert said.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_part_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    refused(run("reproduce", "--only", "magic", "--out", tmp_path / "out"), "'magic'", "synthetic, fullscale")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["explain", "adm"], "'adm'"),
+        (["explain", "adam", "--beta1", "1"], "[0, 1)"),
+        (["explain", "adam", "--lr", "fast"], "'fast'"),
+        (["train"], "DATA"),
+    ],
+)
+def test_bad_input_as_a_shell_sees_it(arguments: list[str], words: str) -> None:
+    said = command(*arguments)
+    refused(said, words)
+    assert "Traceback" not in said.err
+
+
+def test_a_long_value_is_named_whole_on_one_line() -> None:
+    refused(run("explain", "adam" * 100), "adam" * 100)
+    said = run("explain", "adam", "--lr", "x" * 300)
+    refused(said, "--lr 'xxx", "': a number is accepted")
+    assert said.err.count("x") == 300
+    refused(run("explain", "adam\nsgd"), "unknown")
+
+
+# help
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_explains_and_ends_well(name: str) -> None:
+    said = run(*name.split(), "--help")
+    assert (said.status, said.err) == (0, "")
+    assert "usage: undertow" in said.out
+    shown = " ".join(re.sub("[│\n]", " ", said.out).split())
+    for other in COMMANDS if not name else [name]:
+        assert other in shown
+    docs = [COMMANDS[name]] if name else COMMANDS.values()
+    for kind in docs:
+        assert " ".join(str(kind.__doc__).split()) in shown
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import atexit, sys, undertow\n"
+        "atexit.register(lambda: print('loaded', *sorted({m.partition('.')[0] for m in sys.modules})))\n"
+        "sys.exit(undertow.main())"
+    )
+    said = command(*arguments, code=code)
+    assert said.status == 0
+    loaded = said.out.splitlines()[-1].split()
+    assert loaded[0] == "loaded"
+    assert "tyro" in loaded
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+# places that cannot be used
+
+
+def stored(folder: Path, script: str) -> Path:
+    """A results.sqlite made by these statements."""
+    folder.mkdir()
+    db = sqlite3.connect(folder / "results.sqlite")
+    db.executescript(script)
+    db.close()
+    return folder / "results.sqlite"
+
+
+WRITERS = {
+    "reproduce": ["reproduce", "--only", "synthetic"],
+    "train": ["train", "SHADES", *SMALL],
+    "tune": ["tune"],
+}
+
+
+@pytest.fixture(params=WRITERS)
+def writer(request: pytest.FixtureRequest, shades: Path) -> list[str]:
+    """Each command that writes, up to its --out."""
+    return [str(shades) if word == "SHADES" else word for word in WRITERS[request.param]]
+
+
+def test_a_file_in_the_way_of_the_output_folder(writer: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for out in (file, file / "below"):
+        refused(run(*writer, "--out", out), str(out), "a writable folder is accepted")
+    assert file.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place in which nobody may write")
+def test_an_output_folder_where_nobody_may_write(writer: list[str]) -> None:
+    refused(run(*writer, "--out", "/proc/undertow"), "/proc/undertow", "a writable folder is accepted")
+
+
+def test_a_store_of_a_newer_version_stays_untouched(writer: list[str], tmp_path: Path) -> None:
+    file = stored(tmp_path / "out", "pragma user_version = 1000; create table runs (unknown)")
+    before = file.read_bytes()
+    refused(run(*writer, "--out", file.parent), "results.sqlite", "format 1000", "up to 1 is accepted")
+    assert file.read_bytes() == before
+
+
+def test_a_store_that_is_not_one_stays_untouched(writer: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "out" / "results.sqlite"
+    file.parent.mkdir()
+    file.write_text("the minutes of a meeting\n" * 50)
+    refused(run(*writer, "--out", file.parent), "results.sqlite", "a writable SQLite file is accepted")
+    assert file.read_text() == "the minutes of a meeting\n" * 50
+
+
+def test_a_database_of_somebody_else_stays_untouched(writer: list[str], tmp_path: Path) -> None:
+    file = stored(tmp_path / "out", "create table addresses (name); insert into addresses values ('Ada')")
+    before = file.read_bytes()
+    refused(run(*writer, "--out", file.parent), "holds other tables (addresses)", "accepted")
+    assert file.read_bytes() == before
+
+
+# train
+
+
+def archives(folder: Path) -> dict[str, tuple[Path, list[str]]]:
+    """Images that cannot be used, and what must be said about each."""
+    draws, files = np.random.default_rng(1), pictures(4)
+    whole = tar(folder / "whole.tar.gz", files).read_bytes()
+    cut = folder / "cut.tar.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    text = folder / "notes.txt"
+    text.write_text("no images")
+    one = {name: data for name, data in files.items() if name.startswith("dark")}
+    return {
+        "missing": (folder / "missing.tar.gz", ["missing.tar.gz", "cannot be found", ".tar.gz"]),
+        "cut": (cut, ["cut.tar.gz", "a whole .tar.gz archive is accepted"]),
+        "other": (text, ["notes.txt", "a directory or an archive"]),
+        "one class": (tar(folder / "one.tar.gz", one), ["one.tar.gz", "'dark'", "two or more are accepted"]),
+        "sizes": (
+            tar(folder / "sizes.tar.gz", files | {"dark/x.png": png(draws, 0, (9, 8))}),
+            ["'dark/x.png' is 8 x 9", "one size is accepted"],
+        ),
+        "outside": (
+            tar(folder / "outside.tar.gz", files | {"../x.png": png(draws, 0)}),
+            ["'../x.png'", "relative paths inside the archive are accepted"],
+        ),
+        "empty": (folder / "empty", ["empty", "accepted"]),
+    }
+
+
+@pytest.mark.parametrize("case", ["missing", "cut", "other", "one class", "sizes", "outside", "empty"])
+def test_train_on_images_that_cannot_be_used(case: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    source, words = archives(tmp_path)[case]
+    before = {path.name for path in tmp_path.iterdir()}
+    refused(run("train", source, *SMALL, "--out", tmp_path / "out"), *words)
+    assert {path.name for path in tmp_path.iterdir()} <= before | {"out"}
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert not (tmp_path.parent / "x.png").exists()
+
+
+def rows(folder: Path) -> list[Any]:
+    from fullscale.store import Store
+
+    with Store(folder / "results.sqlite") as store:
+        return store.rows("train")
+
+
+def test_train_asks_for_classes_and_batches_that_exist(shades: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "out")
+    refused(run("train", shades, *SMALL, *out, "--classes", "dark", "grey"), "'grey'", "'dark', 'light'")
+    refused(run("train", shades, *SMALL, *out, "--classes", "dark"), "['dark']", "two or more are accepted")
+    refused(run("train", shades, *SMALL, *out, "--batch", "1000"), "batch 1000", "32 training images")
+    assert rows(tmp_path / "out") == []
+
+
+def test_train_leaves_two_networks_that_agree_as_certified(shades: Path, tmp_path: Path) -> None:
+    import torch
+
+    from fullscale.checkpoint import load_network
+    from fullscale.data import load
+    from fullscale.train import tensors
+
+    said = run("train", shades, *SMALL, "--l2", "1e-3", "--out", tmp_path)
+    assert (said.status, said.problems) == (0, [])
+    assert "1 of 2 done, 1 left: loss" in said.err
+    network, smaller = (load_network(tmp_path / f"{name}.safetensors") for name in ("network", "smaller"))
+    [row] = rows(tmp_path)
+    certificate = row.summary["seeds"][0]["certificate"]
+    assert (row.status, row.spec["coupling"], row.spec["strength"]) == ("done", "l2", 1e-3)
+
+    x, y = (part := tensors(load(shades))).test_x, part.test_y
+    with torch.no_grad():
+        whole, rest = network(x), smaller(x)
+    assert float((whole - rest).abs().max()) == pytest.approx(certificate["held_out_difference"], abs=1e-6)
+    assert float((whole.argmax(1) != y).double().mean()) == certificate["error_before"]
+    assert float((rest.argmax(1) != y).double().mean()) == certificate["error_after"]
+    for net, when in ((network, "before"), (smaller, "after")):
+        assert sum(p.numel() for p in net.parameters()) == certificate[f"parameters_{when}"]
+    assert f"{certificate['parameters_before']:,} -> {certificate['parameters_after']:,}" in said.out
+    assert f"{certificate['held_out_difference']:.2e} on 8 test images" in said.out
+    for name in ("network", "smaller"):
+        assert str((tmp_path / f"{name}.safetensors").resolve()) in said.out
+
+    again = run("train", shades, *SMALL, "--l2", "1e-3", "--out", tmp_path)
+    assert again.out == said.out
+    assert len(rows(tmp_path)) == 1
+
+
+def test_train_takes_an_archive_as_it_takes_its_folder(shades: Path, tmp_path: Path) -> None:
+    archive = tar(tmp_path / "shades.tar.gz", pictures())
+    quick = ("--epochs", "1", "--width", "0.02", "--batch", "8")
+    outs = []
+    for source in (shades, archive):
+        assert run("train", source, *quick, "--out", tmp_path / "out").status == 0
+        outs.append((tmp_path / "out" / "network.safetensors").read_bytes())
+    assert outs[0] == outs[1]
+    assert len(rows(tmp_path / "out")) == 1
+
+
+def test_a_run_that_diverges_is_one_line_and_a_stored_row(shades: Path, tmp_path: Path) -> None:
+    said = run("train", shades, *SMALL, "--lr", "1e30", "--out", tmp_path)
+    assert (said.status, said.out) == (1, "")
+    [line] = said.problems
+    assert re.match(r"diverged: .*epoch 1 of 2", line)
+    [row] = rows(tmp_path)
+    assert (row.status, row.spec["lr"]) == ("diverged", 1e30)
+    assert line.removeprefix("diverged: ") in row.error
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+# reproduce
+
+VERDICTS = dict.fromkeys(("S8 silent", "S8 selective", "A1", "B1", "B3"), "holds") | {"S8 always": "fails"}
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A first run of the toy worlds, and a second one over what it left."""
+
+    folder: Path
+    first: Said
+    second: Said
+    stored: tuple[list[Any], list[Any]]
+
+
+def worlds(folder: Path) -> list[Any]:
+    from fullscale.store import Store
+
+    with Store(folder / "results.sqlite") as store:
+        return store.rows("silence") + store.rows("selective")
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
+    folder = tmp_path_factory.mktemp("reproduced") / "new" / "out"
+    arguments = ("reproduce", "--only", "synthetic", "--out", folder)
+    first = run(*arguments)
+    before = worlds(folder)
+    return Reproduced(folder, first, run(*arguments), (before, worlds(folder)))
+
+
+def test_reproduce_prints_every_verdict_with_its_numbers(reproduced: Reproduced) -> None:
+    said = reproduced.first
+    assert (said.status, said.problems) == (0, [])
+    *table, report = said.out.splitlines()
+    assert report == f"report: {(reproduced.folder / 'report.html').resolve()}"
+    claims, numbers = table[::2], table[1::2]
+    found = {}
+    for claim, estimate in zip(claims, numbers, strict=True):
+        name, verdict, _ = re.split(r"  +", claim, maxsplit=2)
+        found[name] = verdict
+        assert re.search(r"\d.* \[\S+, \S+\] .*\(n = \d+, .+\)$", estimate)
+    assert found == VERDICTS
+
+
+def test_reproduce_writes_a_report_that_needs_nothing_else(reproduced: Reproduced) -> None:
+    page = (reproduced.folder / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link|img|iframe|object)\b", page)
+    assert not re.search(r"""(src|href)\s*=\s*["'](?!#)""", page)
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert page.count("<svg") == page.count("</svg>") == 2
+    for name, verdict in VERDICTS.items():
+        assert f"<td>{name}</td>" in page
+        assert f'<td class="{verdict}">{verdict}</td>' in page
+
+
+@pytest.mark.parametrize("name", ["silence", "crossover"])
+def test_reproduce_draws_pictures_that_can_be_opened(reproduced: Reproduced, name: str) -> None:
+    figures = reproduced.folder / "figures"
+    assert ElementTree.parse(figures / f"{name}.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    with Image.open(figures / f"{name}.png") as image:
+        image.load()
+        assert image.format == "PNG"
+        assert min(image.size) > 400
+    assert struct.unpack(">I", (figures / f"{name}.png").read_bytes()[16:20])[0] == image.width
+
+
+def test_reproduce_simulates_nothing_twice(reproduced: Reproduced) -> None:
+    before, after = reproduced.stored
+    assert len(before) == 2
+    assert after == before  # to the time at which they were stored
+    assert reproduced.second.status == 0
+    assert reproduced.second.out == reproduced.first.out
+    assert "stored already" in reproduced.second.err
+
+
+def test_fresh_simulates_again(reproduced: Reproduced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import xarray as xr
+
+    from synthetic import worlds as simulations
+
+    asked = []
+
+    def simulated(given: dict[str, Any], notify: Any) -> dict[str, xr.Dataset]:
+        asked.append(dict(given))
+        data = {row.kind: xr.Dataset.from_dict(row.curves) for row in reproduced.stored[0]}
+        # A world in which L2 pulls weakly: the new numbers must be those that are judged and kept.
+        data["selective"]["ratio"] *= 0.01
+        return data
+
+    monkeypatch.setattr(simulations, "run", simulated)
+    (tmp_path / "results.sqlite").write_bytes((reproduced.folder / "results.sqlite").read_bytes())
+    arguments = ("reproduce", "--only", "synthetic", "--out", tmp_path)
+    assert run(*arguments).out.count("holds") == 5
+    assert asked == []
+    fresh = run(*arguments, "--fresh")
+    assert asked == [dict(simulations.WORLDS)]
+    assert "S8 selective  fails" in fresh.out
+    assert run(*arguments).out == fresh.out
+    assert len(asked) == 1
+
+
+def test_the_same_results_give_the_same_report(reproduced: Reproduced, tmp_path: Path) -> None:
+    (tmp_path / "results.sqlite").write_bytes((reproduced.folder / "results.sqlite").read_bytes())
+    said = command("reproduce", "--only", "synthetic", "--out", tmp_path)
+    assert said.status == 0
+    for name in ("report.html", "figures/silence.svg", "figures/crossover.svg"):
+        assert (tmp_path / name).read_bytes() == (reproduced.folder / name).read_bytes()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"report.html", "figures", "results.sqlite"}
