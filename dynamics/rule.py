@@ -29,7 +29,7 @@ def as_float(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{name} {value!r}: a number is accepted") from None
+        raise InputError(f"{name} {value!r} is no number: a number is accepted") from None
 
 
 def check(name: str, value: float) -> float:

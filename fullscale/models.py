@@ -82,16 +82,12 @@ class Chain(nn.Module):
         return logits
 
 
-def basicnet_channels(width: float) -> tuple[int, ...]:
-    """The filters of each convolution of BasicNet at `width`: rounded, at least one.
+def basicnet(width: float = 1.0, in_channels: int = 3, classes: int = 10) -> Chain:
+    """BasicNet with every convolution's filters multiplied by `width` (rounded, at least one).
 
     Raises InputError for a width that is not a positive finite number.
     """
     if not 0 < width < float("inf"):
         raise InputError(f"width {width}: a positive number is accepted")
-    return tuple(max(1, round(width * filters)) for filters in WIDTHS)
-
-
-def basicnet(width: float = 1.0, in_channels: int = 3, classes: int = 10) -> Chain:
-    """BasicNet with every convolution's filters multiplied by `width`. Raises InputError as `basicnet_channels` does."""
-    return Chain(NetConfig(basicnet_channels(width), STRIDES, in_channels, classes))
+    channels = tuple(max(1, round(width * filters)) for filters in WIDTHS)
+    return Chain(NetConfig(channels, STRIDES, in_channels, classes))

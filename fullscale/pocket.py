@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dynamics.errors import InputError
 from fullscale.spec import RunSpec
 from fullscale.store import Row
 
@@ -60,13 +61,16 @@ def specs(digest: str, images: int) -> list[RunSpec]:
 
 
 def dataset(rows: list[Row]) -> xr.Dataset:
-    """The runs as labelled data; NaN from where a seed has diverged.
+    """The runs as labelled data; NaN from where a seed has diverged. InputError if every seed of every run has.
 
     Curves (optimizer, strength, seed, epoch): the shares of inactive filters by both measures and the test error.
     Ends (optimizer, strength, seed): `removed` share of filters, `difference` of outputs on test images and
     `noise_difference` on random ones, `error_before` and `error_after` the removal, `parameters` and `multiply_adds` as
     shares of what they were.
     """
+    channels = next((s["channels"] for row in rows for s in row.summary["seeds"] if "channels" in s), None)
+    if channels is None:
+        raise InputError("every seed of every run diverged: nothing is left to look at")
     strengths = sorted({row.spec["strength"] for row in rows})
     longest = max((c.get("epoch", []) for row in rows for c in row.curves["seeds"]), key=len)
     shape = (len(OPTIMIZERS), len(strengths), len(SEEDS))
@@ -86,7 +90,7 @@ def dataset(rows: list[Row]) -> xr.Dataset:
     coords = {"optimizer": list(OPTIMIZERS), "strength": strengths, "seed": list(SEEDS), "epoch": longest}
     data = xr.Dataset({name: ((*axes, "epoch"), v) for name, v in curves.items()}, coords)
     data = data.assign({name: (axes, v) for name, v in ends.items()}).assign(lr=(axes[:2], lr))
-    data.attrs = {"width": WIDTH, "batch": BATCH, "data": DATA, "filters": sum(basicnet_channels(WIDTH))}
+    data.attrs = {"width": WIDTH, "batch": BATCH, "data": DATA, "filters": sum(channels)}
     return data
 
 

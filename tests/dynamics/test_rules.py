@@ -45,7 +45,7 @@ def test_a_size_outside_is_refused(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("value", ["much", None, [0.1], 1j])
 def test_what_is_no_number_is_refused(value: Any) -> None:
-    with pytest.raises(InputError, match=r"lr .* is no number: accepted is a finite number >= 0"):
+    with pytest.raises(InputError, match=r"lr .* is no number: a number is accepted"):
         check("lr", value)
 
 
