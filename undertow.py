@@ -168,11 +168,11 @@ class Train(Setting):
             images = load(self.data)
             if self.classes:
                 images = images.select(self.classes)
-            folder = writable(self.out)
             spec = RunSpec(digest=images.digest, optimizer=self.optimizer, coupling=coupling, **numbers)
-            task = live.task(f"{self.optimizer} on {images.name}", self.epochs)
-            [outcome] = train(spec, images, lambda done, losses: task(done, self.epochs, f"loss {losses[0]:.4g}"))
+            folder = writable(self.out)
             with Store(folder / "results.sqlite") as store:
+                task = live.task(f"{self.optimizer} on {images.name}", self.epochs)
+                [outcome] = train(spec, images, lambda done, losses: task(done, self.epochs, f"loss {losses[0]:.4g}"))
                 store.put(KIND, spec.as_dict(), **as_row([outcome]))
         if outcome.net is None:
             print(f"diverged: {outcome.error}", file=sys.stderr)
@@ -206,7 +206,9 @@ def _told(e: Explanation) -> str:
     """An explanation for people."""
     hyper = "".join(f", {name} {value:g}" for name, value in e.hyperparameters.items())
     lines = [f"{e.optimizer} with {COUPLINGS[e.coupling].label}: lr {e.lr:g}, strength {e.strength:g}{hyper}"]
-    lines += [f"  {e.paper}; as {e.semantics}", "", "One step (t = 1, 2, ...):"]
+    lines += [f"  {e.paper}; as {e.semantics}"]
+    lines += [f"  elsewhere: {e.differs}"] if e.differs else []
+    lines += ["", "One step (t = 1, 2, ...):"]
     lines += [f"  {name} <- {text}" for name, text in e.formula.items()]
     lines += ["", "The first step without a gradient:", f"  w <- {e.one_step_formula}"]
     lines += [f"  1 -> {e.one_step_from_1:.10g}", "", "Steps from 1 to 1e-3 without a gradient, at this strength:"]

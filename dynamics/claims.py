@@ -69,6 +69,11 @@ def below(threshold: float) -> Callable[[Estimate], Verdict]:
     return lambda e: "holds" if e.high < threshold else "fails" if e.low >= threshold else "undecided"
 
 
+def never_above(threshold: float) -> Callable[[Estimate], Verdict]:
+    """For a statement about every sample, whose interval is smallest to largest: one sample above refutes it."""
+    return lambda e: "holds" if e.high <= threshold else "fails"
+
+
 def within(low: float, high: float) -> Callable[[Estimate], Verdict]:
     """Holds if the whole interval lies in [low, high], fails if none of it does."""
     return lambda e: (

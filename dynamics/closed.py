@@ -54,7 +54,7 @@ def momentum_path(start: float, x: float, momentum: float, t: np.ndarray, nester
     r, q = momentum_roots(x, momentum, nesterov)
     t = np.asarray(t, dtype=np.float64)
     first = start * (1 - x * (1 + momentum if nesterov else 1))
-    if abs(r - q) < 1e-9 * abs(r):
+    if abs(r - q) <= 1e-9 * abs(r):
         raise InputError(f"x {x} with momentum {momentum}: the two rates coincide, no mixture of powers describes it")
     share = (first - q * start) / (r - q)
     return np.real(share * np.power(r, t) + (start - share) * np.power(q, t))

@@ -36,6 +36,7 @@ class Explanation:
     hyperparameters: dict[str, float]
     paper: str
     semantics: str
+    differs: str
     formula: dict[str, str]
     latex: dict[str, str]
     one_step_formula: str
@@ -66,7 +67,7 @@ def explain(
     written = formula.update(rule, coupled).written()
     setting = Setting(rule, coupled, rate, strength, values)
     passages = {name: passage(replace(setting, coupling=c)) for name, c in COUPLINGS.items() if name != "none"}
-    stability = _stability(rule, coupled, rate, numbers)
+    stability = _stability(setting, numbers)
     return Explanation(
         optimizer=rule.name,
         coupling=coupled.name,
@@ -75,37 +76,50 @@ def explain(
         hyperparameters=values,
         paper=rule.paper,
         semantics=rule.semantics,
+        differs=rule.differs,
         formula={name: formula.spoken(e) for name, e in written.items()},
         latex={name: formula.spoken(e, sp.latex) for name, e in written.items()},
         one_step_formula=sp.sstr(formula.silent_step(rule, coupled), order="none"),
         one_step_from_1=one_step(setting),
         steps_from_1_to_1e_3=passages,
         stability=stability,
-        warnings=_warnings(rule, coupled, rate, strength, stability),
+        warnings=_warnings(setting, stability),
     )
 
 
-def _stability(rule: Rule, coupling: Coupling, lr: float, numbers: dict[sp.Symbol, float]) -> Stability:
-    limit = formula.stability_limit(rule, coupling)
+def _stability(setting: Setting, numbers: dict[sp.Symbol, float]) -> Stability:
+    limit = formula.stability_limit(setting.rule, setting.coupling)
     denominator = formula.symbol("P")
     eps = numbers.get(formula.symbol("eps"), 1.0)
     # One at a time: with eps 0 numerator and denominator vanish together where P cancels.
     alone = sp.cancel(limit.subs(formula.symbol("h"), 0)).subs(numbers | {denominator: eps})
-    pulls = numbers[formula.symbol("strength")] > 0
-    largest = float(alone) if pulls and alone.is_finite and alone.is_number else None
-    return Stability(sp.sstr(limit, order="none"), sp.latex(limit), largest, largest is None or lr < largest)
+    largest = float(alone) if setting.strength > 0 and alone.is_finite and alone.is_number else None
+    settles = largest is None or setting.lr < largest
+    if setting.coupling.gradient is None:
+        # Decay by itself is a factor a step, whatever the rule.
+        factor = 1.0
+        for share in (setting.coupling.before, setting.coupling.after):
+            factor *= 1 - share(setting.strength, setting.lr, 1.0) if share else 1
+        settles = abs(factor) <= 1
+    return Stability(sp.sstr(limit, order="none"), sp.latex(limit), largest, settles)
 
 
-def _warnings(rule: Rule, coupling: Coupling, lr: float, strength: float, stability: Stability) -> list[str]:
+def _warnings(setting: Setting, stability: Stability) -> list[str]:
+    rule, l2 = setting.rule, setting.coupling.gradient is not None
     found = []
-    if not stability.settles:
+    if setting.coupling.doors == (None, None, None) and setting.strength:
+        found.append(f"strength {setting.strength:g} with coupling none has no effect")
+    if not stability.settles and rule.adaptive and l2:
         found.append(
-            f"lr {lr:g} is above the stability limit {stability.without_gradient:.3g} of a weight without a gradient: "
-            "near 0 it never settles, but comes back in bursts"
+            f"lr {setting.lr:g} is above the stability limit {stability.without_gradient:.3g} of a weight without a "
+            "gradient: near 0 it never settles, but comes back in bursts"
         )
-    if coupling.name == "none" and strength:
-        found.append(f"strength {strength:g} with coupling none has no effect")
-    if rule.adaptive and coupling.gradient is not None:
+    elif not stability.settles:
+        found.append(
+            f"at lr {setting.lr:g} and strength {setting.strength:g} the regularizer alone makes a weight grow"
+        )
+    # At weights of size 1 the pull must stand out from eps, or the denominator is eps and the strength counts again.
+    if rule.adaptive and l2 and setting.lr > 0 and setting.strength > 100 * setting.hyper["eps"]:
         found.append(
             "the strength hardly sets the speed: without a gradient the step is about lr, whatever the strength"
         )

@@ -84,12 +84,14 @@ def passage(setting: Setting, start: float = 1.0, target: float = 1e-3) -> Passa
         if not abs(w) < math.inf:
             return Passage(None, f"never: it diverges within {t} steps")
         if roots and t % 1_000 == 0 and abs(roots[1] / roots[0]) ** t < 1e-16 and abs(roots[0]) < 1:
-            # The faster of the two rates is gone: what is left is one power.
-            return Passage(t + math.ceil(math.log(target / abs(w)) / math.log(abs(roots[0]))), "closed form")
+            # The faster of the two rates is gone: what is left is one power. Both rates are real then, and
+            # (1 - slow) (1 - fast) = lr strength keeps the digits that 1 - slow would lose.
+            rate = math.log1p(-(lr * strength / (1 - roots[1])).real)
+            return Passage(t + math.ceil(math.log(target / abs(w)) / rate), "simulated, then closed form")
     if rule.adaptive and strength * abs(w) < 1e-3 * setting.hyper["eps"]:
         # The denominator is eps from here on: plain decay by lr strength / eps a step.
         share = lr * strength / setting.hyper["eps"]
-        return Passage(_PYTHON_STEPS + closed.geometric_steps(share, target / abs(w)), "closed form")
+        return Passage(_PYTHON_STEPS + closed.geometric_steps(share, target / abs(w)), "simulated, then closed form")
     return _compiled(setting, start, target)
 
 

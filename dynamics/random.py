@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from dynamics.errors import InputError
+
 MULTIPLIER = np.uint64(0xD256D193)
 WEYL = np.uint64(0x9E3779B9)
 LOW = np.uint64(0xFFFFFFFF)
@@ -34,8 +36,6 @@ def uniforms(counter: Any, stream: Any, key: Any) -> Any:
 
 def as_key(values: Any, lanes: int, what: str) -> np.ndarray:
     """Seeds or streams as a uint64 array of shape (lanes,), each in 32 bits; InputError if they do not fit."""
-    from dynamics.errors import InputError
-
     array = np.broadcast_to(np.asarray(values), (lanes,))
     refused = array[(array < 0) | (array > 0xFFFFFFFF)] if array.dtype.kind in "iu" else array
     if refused.size:

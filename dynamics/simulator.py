@@ -94,11 +94,15 @@ def simulate(
     for name in fields:
         if name not in names:
             raise InputError(f"field {name!r}: {run.rule.name} has {', '.join(names)}")
-    steps = np.asarray(record, dtype=np.int64)
+    steps = np.asarray(record)
+    if steps.dtype.kind not in "iu":
+        raise InputError(f"record {record!r}: whole step numbers are accepted")
+    steps = steps.astype(np.int64)
     if steps.ndim != 1 or steps.size == 0 or steps[0] < 0 or np.any(np.diff(steps) <= 0) or steps[-1] >= 2**32:
         raise InputError(f"record {list(record)[:3]}...: rising step numbers from 0 to 2^32 - 1 are accepted")
-    if threads < 1 or block < 1:
-        raise InputError(f"threads {threads}, block {block}: at least 1 each is accepted")
+    for what, number in (("threads", threads), ("block", block)):
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise InputError(f"{what} {number!r}: a positive whole number is accepted")
 
     kept = {name: np.empty((len(steps), run.cells.shape[1])) for name in fields}
     now = 0
@@ -106,7 +110,7 @@ def simulate(
         for row, end in enumerate(steps):
             while now < end:
                 until = min(int(end), now + _STRETCH)
-                multipliers = (schedule or constant())(np.arange(now, until))
+                multipliers = _multipliers(schedule or constant(), now, until)
                 if compiled:
                     _advance_compiled(run, now, until, multipliers, threads, block, pool)
                 else:
@@ -115,6 +119,16 @@ def simulate(
             for name in fields:
                 kept[name][row] = run.cells[names.index(name)]
     return Trajectory(steps, kept)
+
+
+def _multipliers(schedule: Schedule, first: int, last: int) -> np.ndarray:
+    values = np.asarray(schedule(np.arange(first, last)), dtype=np.float64)
+    # The compiled loop reads them unchecked.
+    if values.shape != (last - first,) or not np.isfinite(values).all():
+        raise InputError(
+            f"schedule gives {values.shape} for {last - first} steps: one finite multiplier a step is accepted"
+        )
+    return values
 
 
 def _prepare(
@@ -132,6 +146,9 @@ def _prepare(
             raise InputError(f"lane parameter {name!r} is missing: this gradient takes {', '.join(wanted)}")
     values = {"lr": rule.lr, "strength": 0.0, **rule.defaults} | given
     each = [find_coupling(c) for c in ([coupling] if isinstance(coupling, str | Coupling) else coupling)]
+    for name, value in (*values.items(), ("start", start), ("seed", seed), ("stream", stream), ("coupling", each)):
+        if np.ndim(value) > 1 or np.size(value) == 0:
+            raise InputError(f"{name} of shape {np.shape(value)}: a number or a non-empty array over lanes is accepted")
     sizes = {np.size(x) for x in (*values.values(), start, seed, each, *([] if stream is None else [stream]))} - {1}
     if len(sizes) > 1:
         raise InputError(f"arrays over {sorted(sizes)} lanes: all must have the same number")
@@ -152,6 +169,8 @@ def _prepare(
     codes = np.broadcast_to([couplings.index(c) for c in each], (count,)).astype(np.int64)
     cells = np.empty((1 + len(rule.inner), count))
     cells[0] = np.asarray(start, dtype=np.float64)
+    if not np.isfinite(cells[0]).all():
+        raise InputError(f"start {cells[0][~np.isfinite(cells[0])][0]}: finite weights are accepted")
     cells[1:] = np.asarray(rule.fresh())[:, None]
     streams = random.as_key(np.arange(count) if stream is None else stream, count, "stream")
     return _Run(rule, gradient, couplings, codes, cells, table, streams, random.as_key(seed, count, "seed"))

@@ -64,7 +64,8 @@ class Optimizer(torch.optim.Optimizer):
     parameter's shape for each field of the rule's state, one float for each field of its clock.
 
     A parameter whose grad is None is left alone, decay included; a gradient of zero still decays. The schedule
-    multiplier of `decoupled_schedule` is a group's lr divided by its `base_lr`, the lr the group was made with.
+    multiplier of `decoupled_schedule` is a group's lr divided by its `base_lr`, the lr the group was made with (so
+    under OneCycleLR, which sets a maximum of its own, it passes 1).
 
     Raises InputError (a ValueError) for unknown names and values out of range.
     """
@@ -83,8 +84,6 @@ class Optimizer(torch.optim.Optimizer):
         self.rule = find_rule(rule)
         self.coupling = find_coupling(coupling)
         self._step = compose(self.rule, self.coupling, LISTS)
-        if weight_decay and self.coupling.doors == (None, None, None):
-            raise InputError(f"weight_decay {weight_decay} with coupling none: name the coupling it shall enter by")
         known = self._spell(dict(self.rule.defaults))
         for name in hyperparameters:
             if name not in known:
@@ -116,14 +115,37 @@ class Optimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's; the group's values are checked and its lr is remembered as `base_lr`."""
-        group = self.defaults | param_group
-        if len(group.get("betas", (0, 0))) != 2:
-            raise InputError(f"betas {group['betas']!r}: a pair of numbers in [0, 1) is accepted")
+        self._check(self.defaults | param_group)
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for p in group["params"]:
+            if p.is_complex():
+                raise InputError(f"complex parameter of shape {tuple(p.shape)}: real ones are accepted")
+        # A number of its own: schedulers change a learning rate that is a tensor in place.
+        group.setdefault("base_lr", float(group["lr"]))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's. InputError for values out of range and for the state of another rule; nothing is then loaded."""
+        for group in state_dict["param_groups"]:
+            missing = [name for name in (*self.defaults, "base_lr") if name not in group]
+            if missing:
+                raise InputError(f"state_dict without {missing[0]!r}: one of {self.rule.name} is accepted")
+            self._check(group)
+        for state in state_dict["state"].values():
+            if set(state) != set(self.rule.inner):
+                kept = ", ".join(sorted(map(str, state)))
+                raise InputError(f"state_dict with the state {kept}: {self.rule.name} has {', '.join(self.rule.inner)}")
+        super().load_state_dict(state_dict)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        betas = group.get("betas", (0.0, 0.0))
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise InputError(f"betas {betas!r}: a pair of numbers in [0, 1) is accepted")
         check("lr", group["lr"])
         check("strength", group["weight_decay"])
+        if group["weight_decay"] and self.coupling.doors == (None, None, None):
+            raise InputError(f"weight_decay {group['weight_decay']} with coupling none: name the one it shall enter by")
         self.rule.hyperparameters(**dict(zip(self.rule.defaults, self._hyperparameters(group), strict=True)))
-        super().add_param_group(param_group)
-        self.param_groups[-1].setdefault("base_lr", group["lr"])
 
     @overload
     def step(self, closure: None = None) -> None: ...

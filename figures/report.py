@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from dynamics.claims import Estimate, Finding
-from dynamics.errors import InputError
 from figures.style import LABELS, Picture
+from fullscale.files import write_whole
+from fullscale.tune import standard_error
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -40,14 +41,15 @@ follows by the stated rule from the estimate beside it; a claim that the data re
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the report. figures: the folder in which its pictures were saved; data: ends of CNN runs, if any."""
+    """One part of the report. svgs: the pictures' texts as `style.save` gives them; data and grid: of CNN runs, if any."""
 
     title: str
     part: str
     findings: list[Finding]
     pictures: list[Picture]
-    figures: Path
+    svgs: list[str]
     data: xr.Dataset | None = None
+    grid: dict[str, Any] | None = None
 
 
 def number(estimate: Estimate) -> str:
@@ -58,22 +60,16 @@ def number(estimate: Estimate) -> str:
 
 def write(path: Path, sections: list[Section]) -> None:
     """Write the page to `path`, replacing it in one step; InputError where it cannot be written."""
-    page = _PAGE.format(sections="\n".join(_section(section) for section in sections))
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"report {path} cannot be written ({error.strerror})") from None
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, _PAGE.format(sections="\n".join(_section(section) for section in sections)).encode())
 
 
 def _section(section: Section) -> str:
     parts = [f"<h2>{escape(section.title)}</h2>", _claims(section.findings)]
-    parts += [_figure(picture, section.figures) for picture in section.pictures]
+    parts += [_figure(*both) for both in zip(section.pictures, section.svgs, strict=True)]
     if section.data is not None:
         parts.append(_removal(section.data))
+    if section.grid is not None:
+        parts.append(_grid(section.grid))
     parts.append(f"<p>Again: <code>undertow reproduce --only {section.part} --fresh</code></p>")
     return "\n".join(parts)
 
@@ -89,8 +85,7 @@ def _claims(findings: list[Finding]) -> str:
     return f'<div class="scroll"><table>{head}{rows}</table></div>'
 
 
-def _figure(picture: Picture, folder: Path) -> str:
-    svg = (folder / f"{picture.name}.svg").read_text(encoding="utf-8")
+def _figure(picture: Picture, svg: str) -> str:
     svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(picture.alt)}"', 1)
     # Several figures on one page: their inner references must not meet.
     for mark in ('id="', 'href="#', "url(#"):
@@ -126,5 +121,29 @@ def _removal(data: xr.Dataset) -> str:
         "<h3>Dead filters removed, with a certificate</h3><p>Filters that put out 0 for every input, constants (folded into "
         "the next layer) and filters that no training image excites are taken out of each network. The certificate is the "
         f"largest difference of any output, on the test images and on random ones. Means over {data.sizes['seed']} seeds.</p>"
+    )
+    return f'{text}<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
+
+
+def _grid(found: dict[str, Any]) -> str:
+    """The learning-rate grid behind the CNN runs, one row a cell, the chosen ones marked."""
+    head = "<tr><th>Optimizer</th><th>lr</th><th>Validation accuracy</th><th>Loss</th><th>Inactive</th><th></th></tr>"
+    rows = []
+    for cell in found["cells"]:
+        values = (
+            LABELS[cell["optimizer"]],
+            f"{cell['lr']:g}",
+            f"{cell['accuracy']:.2%} &plusmn; {standard_error(cell):.2%}",
+            f"{cell['loss']:.3f}",
+            f"{cell['inactive_by_activation']:.1%}",
+            "chosen" if found["chosen"][cell["optimizer"]]["lr"] == cell["lr"] else "",
+        )
+        rows.append("<tr>" + "".join(f'<td class="number">{v}</td>' for v in values) + "</tr>")
+    spec = found["spec"]
+    text = (
+        "<h3>How the learning rates were chosen</h3><p>Best mean validation accuracy (of equals, the lower loss) under L2 "
+        f"{spec['strength']:g}, n = {len(spec['seeds'])} seeds, each with a validation part of its own; &plusmn; one standard "
+        "error. Strength and length of the runs were chosen by looking at where sparsity emerges at this size, so its level "
+        "is that of a demonstration; and rates whose accuracy cannot be told apart differ in sparsity, as the table shows.</p>"
     )
     return f'{text}<div class="scroll"><table>{head}{"".join(rows)}</table></div>'

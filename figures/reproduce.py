@@ -15,6 +15,7 @@ from dynamics.errors import InputError
 from dynamics.rules import RULES
 from figures.progress import Live
 from figures.report import Section, number, write
+from fullscale.files import write_whole
 from fullscale.store import Store
 
 PARTS = ("synthetic", "fullscale")
@@ -79,9 +80,7 @@ def tune(folder: Path) -> dict[str, Any]:
     with Store(folder / "results.sqlite") as store, Live() as live, local_executor(images) as executor:
         rows = run_all(specs, store, executor, live.task("grid", len(specs)))
     found = grid.outcome(rows)
-    beside = folder / f".tuned.json.{os.getpid()}"
-    beside.write_text(json.dumps(found, indent=1) + "\n")
-    beside.replace(folder / "tuned.json")
+    write_whole(folder / "tuned.json", (json.dumps(found, indent=1) + "\n").encode())
     return found
 
 
@@ -105,10 +104,9 @@ def _synthetic(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     data = {name: xr.Dataset.from_dict(row.curves) for name, row in rows.items() if row is not None}
     findings = [judge(claim, data[claim.experiment]) for claim in CLAIMS]
     pictures = [silence.draw(data["silence"]), crossover.draw(data["selective"])]
-    for picture in pictures:
-        save(picture, figures)
+    svgs = [save(picture, figures) for picture in pictures]
     live.line("toy worlds: claims judged, figures drawn")
-    return Section("Toy worlds: one weight at a time", "synthetic", findings, pictures, figures)
+    return Section("Toy worlds: one weight at a time", "synthetic", findings, pictures, svgs)
 
 
 def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
@@ -126,8 +124,10 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     with local_executor(images) as executor:
         rows = run_all(specs, store, executor, task, fresh)
     data = pocket.dataset(rows)
-    findings = [judge(claim, data) for claim in CLAIMS]
+    bearing: dict[str, Any] = {"pocket": data, "grid": pocket.tuned()}
+    findings = [judge(claim, bearing[claim.experiment]) for claim in CLAIMS]
     picture = alive.draw(data)
-    save(picture, figures)
+    svg = save(picture, figures)
     live.line("CNNs: claims judged, figure drawn")
-    return Section("A real CNN: BasicNet on scikit-learn's digits", "fullscale", findings, [picture], figures, data)
+    title = "A real CNN: BasicNet on scikit-learn's digits"
+    return Section(title, "fullscale", findings, [picture], [svg], data, bearing["grid"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynamics.errors import InputError
+from fullscale.files import write_whole
 
 # Okabe and Ito's palette, told apart by the colour-blind; the order of lightness keeps them apart in grey.
 COLOURS = {
@@ -74,12 +75,16 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], x: float = 1.01, 
         ceiling = placed - gap
 
 
-def save(picture: Picture, folder: Path) -> None:
-    """Write folder/name.svg and folder/name.png; the same figure gives the same SVG bytes. InputError where it cannot."""
-    try:
-        with styled():  # the salt of the SVG's names, and ticks that are made only when they are drawn
-            picture.figure.savefig(folder / f"{picture.name}.svg", metadata={"Date": None, "Title": picture.alt})
-            picture.figure.savefig(folder / f"{picture.name}.png")
-    except OSError as error:
-        raise InputError(f"{folder / picture.name}: cannot be written ({error.strerror})") from None
+def save(picture: Picture, folder: Path) -> str:
+    """Write folder/name.svg and folder/name.png, each whole or not at all; the same figure gives the same SVG bytes.
+
+    The SVG's text is handed back. Raises InputError where they cannot be written.
+    """
+    svg, png = io.BytesIO(), io.BytesIO()
+    with styled():  # the salt of the SVG's names, and ticks that are made only when they are drawn
+        picture.figure.savefig(svg, format="svg", metadata={"Date": None, "Title": picture.alt})
+        picture.figure.savefig(png, format="png")
     plt.close(picture.figure)
+    write_whole(folder / f"{picture.name}.svg", svg.getvalue())
+    write_whole(folder / f"{picture.name}.png", png.getvalue())
+    return svg.getvalue().decode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dynamics.errors import InputError
+from fullscale.files import write_whole
 from fullscale.models import Chain, NetConfig
 
 CONFIG = "network"
@@ -28,17 +28,7 @@ def save(net: Chain, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     content = safetensors.torch.save(tensors, metadata={CONFIG: json.dumps(net.config.as_dict())})
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, content)
 
 
 def load_network(path: str | os.PathLike[str]) -> Chain:
@@ -47,6 +37,8 @@ def load_network(path: str | os.PathLike[str]) -> Chain:
     Raises InputError for a file that is missing, damaged, of another kind, or whose weights do not fit its
     configuration.
     """
+    if not Path(path).is_file():
+        raise InputError(f"{path} is no file: a network's safetensors file is accepted")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from dynamics.errors import InputError
+from fullscale.spec import check_width
 
 WIDTHS = (64, 128, 128, 256, 256, 512, 512)
 STRIDES = (1, 2, 1, 2, 1, 2, 1)
@@ -85,9 +86,8 @@ class Chain(nn.Module):
 def basicnet(width: float = 1.0, in_channels: int = 3, classes: int = 10) -> Chain:
     """BasicNet with every convolution's filters multiplied by `width` (rounded, at least one).
 
-    Raises InputError for a width that is not a positive finite number.
+    Raises InputError for a width outside (0, 16].
     """
-    if not 0 < width < float("inf"):
-        raise InputError(f"width {width}: a positive number is accepted")
+    check_width(width)
     channels = tuple(max(1, round(width * filters)) for filters in WIDTHS)
     return Chain(NetConfig(channels, STRIDES, in_channels, classes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,6 +12,16 @@ from dynamics.rules import find_rule
 from dynamics.schedules import Schedule, constant, cosine, step_decay
 
 SchedulePlan = Literal["constant", "step", "cosine"]
+
+
+# Sixteen times the paper's network is 8,192 filters in a layer; beyond it a width is a slip of the hand.
+WIDEST = 16
+
+
+def check_width(width: float) -> None:
+    """InputError for a width of BasicNet outside (0, 16]."""
+    if not 0 < width <= WIDEST:
+        raise InputError(f"width {width}: a number above 0, at most {WIDEST}, is accepted")
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,7 @@ class RunSpec:
             raise InputError(f"strength {self.strength} with coupling none: name the coupling it shall enter by")
         if self.schedule not in ("constant", "step", "cosine"):
             raise InputError(f"schedule {self.schedule!r} is unknown: accepted are constant, step, cosine")
-        if not 0 < self.width < math.inf:
-            raise InputError(f"width {self.width}: a positive number is accepted")
+        check_width(self.width)
         for name in ("batch", "epochs", "measure_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")

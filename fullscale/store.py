@@ -10,7 +10,8 @@ import hashlib
 import json
 import platform
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -80,9 +81,10 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._db = sqlite3.connect(path)
+            # Another process may be writing: its transactions are short.
+            self._db = sqlite3.connect(path, timeout=60)
             version = int(self._db.execute("pragma user_version").fetchone()[0])
-            if version > SCHEMA:
+            if not 0 <= version <= SCHEMA:
                 self._db.close()
                 raise InputError(
                     f"store {path} was written by a newer version (format {version}): up to {SCHEMA} is accepted"
@@ -114,7 +116,9 @@ class Store:
 
     def rows(self, kind: str) -> list[Row]:
         """All runs of a kind, oldest first."""
-        return [_row(r) for r in self._db.execute("select * from runs where kind = ? order by finished, key", (kind,))]
+        with self._usable():
+            found = self._db.execute("select * from runs where kind = ? order by finished, key", (kind,)).fetchall()
+            return [_row(values) for values in found]
 
     def put(
         self,
@@ -130,15 +134,26 @@ class Store:
         key = key_of(kind, spec)
         texts = (canonical(spec), status, json.dumps(summary), json.dumps(curves), json.dumps(environment()), error)
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with self._db:
+        with self._usable(), self._db:
             self._db.execute("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?, ?)", (key, kind, *texts, now))
         row = self._first("select * from runs where key = ?", key)
         assert row is not None
         return row
 
     def _first(self, query: str, key: str) -> Row | None:
-        found = self._db.execute(query, (key,)).fetchone()
-        return None if found is None else _row(found)
+        with self._usable():
+            found = self._db.execute(query, (key,)).fetchone()
+            return None if found is None else _row(found)
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:  # a row that this program should not have made: its own fault, not the file's
+            raise
+        except (sqlite3.Error, ValueError) as error:
+            what = f"store {self.path} is damaged or locked ({error})"
+            raise InputError(f"{what}: a whole one is accepted, or none, and then all runs again") from error
 
 
 def _row(values: tuple[Any, ...]) -> Row:

@@ -79,6 +79,8 @@ def run_all(
     if done:
         notify(done, len(specs), f"{done} of {len(specs)} runs are stored already")
     pending: dict[Future[dict[str, Any]], RunSpec] = {executor.submit(_work, spec): spec for spec in missing}
+    if missing:
+        notify(done, len(specs), f"running, in this order: {'; '.join(title(spec) for spec in missing)}")
     failures: list[BaseException] = []
     for future in as_completed(pending):
         spec = pending[future]

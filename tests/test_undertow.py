@@ -207,8 +207,9 @@ def test_bad_input_is_one_line(arguments: str, words: list[str], encoding: str) 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--width", "0"], ["width 0.0", "positive"]),
-        (["--width", "nan"], ["width nan", "positive"]),
+        (["--width", "0"], ["width 0.0", "at most 16"]),
+        (["--width", "1e9"], ["width 1000000000.0", "at most 16"]),
+        (["--width", "nan"], ["width nan", "at most 16"]),
         (["--epochs", "0"], ["epochs 0", "positive whole number"]),
         (["--batch", "1"], ["batch 1", "at least 2"]),
         (["--seed", "-1"], ["seed -1", "from 0 to 2^63 - 1"]),

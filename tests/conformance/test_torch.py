@@ -365,3 +365,54 @@ def test_sparse_gradients_are_refused() -> None:
     table(torch.tensor([1])).sum().backward()
     with pytest.raises(InputError, match=r"sparse gradient of a parameter of shape \(3, 2\)"):
         Optimizer(table.parameters(), "sgd").step()
+
+
+def test_a_learning_rate_that_is_a_tensor_follows_its_schedule_too() -> None:
+    ends = []
+    for lr in (0.1, torch.tensor(0.1, dtype=torch.float64)):
+        p = torch.ones(3, dtype=torch.float64, requires_grad=True)
+        optimizer = Optimizer([p], "sgd", "decoupled_schedule", lr=lr, weight_decay=0.1)  # type: ignore[arg-type]
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1)
+        for _ in range(3):
+            p.grad = torch.zeros_like(p)
+            optimizer.step()
+            schedule.step()
+        ends.append(p.detach().clone())
+    torch.testing.assert_close(ends[0], torch.full((3,), 0.9 * 0.99 * 0.999, dtype=torch.float64), rtol=1e-12, atol=0)
+    torch.testing.assert_close(ends[1], ends[0], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("other", ["sgd", "momentum", "rmsprop"])
+def test_the_state_of_another_rule_is_refused_and_nothing_is_loaded(other: str) -> None:
+    p = torch.ones(3, requires_grad=True)
+    theirs, mine = Optimizer([p], "adam", "l2", weight_decay=0.1), Optimizer([p], other, "l2", weight_decay=0.2)
+    p.grad = torch.ones(3)
+    theirs.step()
+    before = mine.state_dict()
+    with pytest.raises(InputError, match="state_dict with"):
+        mine.load_state_dict(theirs.state_dict())
+    assert mine.state_dict() == before
+
+
+def test_a_state_dict_with_values_out_of_range_is_refused() -> None:
+    optimizer = Optimizer([torch.ones(3, requires_grad=True)], "adam", "l2")
+    broken = optimizer.state_dict()
+    broken["param_groups"][0]["betas"] = (1.5, 2)
+    with pytest.raises(InputError, match=r"beta1 1\.5 is out of range"):
+        optimizer.load_state_dict(broken)
+
+
+@pytest.mark.parametrize("betas", [0.9, None, (0.9,), (0.9, 0.99, 0.999)])
+def test_betas_are_a_pair(betas: Any) -> None:
+    with pytest.raises(InputError, match=r"betas .*: a pair of numbers"):
+        Optimizer([torch.ones(3, requires_grad=True)], "adam", betas=betas)
+
+
+def test_a_group_cannot_decay_without_a_coupling() -> None:
+    with pytest.raises(InputError, match=r"weight_decay 0\.3 with coupling none"):
+        Optimizer([{"params": [torch.ones(3, requires_grad=True)], "weight_decay": 0.3}], "sgd")
+
+
+def test_complex_parameters_are_refused() -> None:
+    with pytest.raises(InputError, match=r"complex parameter of shape \(3,\)"):
+        Optimizer([torch.ones(3, dtype=torch.complex64, requires_grad=True)], "adam")

@@ -66,7 +66,7 @@ class TestPassage:
     def test_long_passages_of_momentum_agree_with_its_closed_path(self, rule: str, lr: float) -> None:
         strength = 1e-3
         found = passage(setting(rule, "l2", lr, strength))
-        assert found.how == "closed form"
+        assert found.how == "simulated, then closed form"
         assert found.steps is not None
         around = closed.momentum_path(1.0, lr * strength, 0.9, found.steps + np.array([-1, 1]), rule == "nesterov")
         # The roots are known to 1e-16, so a path of T steps is known to T 1e-16 or so.
@@ -83,7 +83,7 @@ class TestPassage:
     def test_where_eps_is_the_denominator_decay_is_geometric(self) -> None:
         # lr strength / eps a step, for a weight that never comes near eps / strength.
         found = passage(setting("adam", "l2", 1e-6, 1e-6, eps=1e-2))
-        assert found.how == "closed form"
+        assert found.how == "simulated, then closed form"
         assert found.steps == pytest.approx(np.log(1e3) / (1e-6 * 1e-6 / 1e-2), rel=1e-3)
 
     def test_very_long_passages_are_simulated(self) -> None:

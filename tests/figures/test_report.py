@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import xarray as xr
 from matplotlib import pyplot as plt
 from worlds import cnn
 
@@ -15,7 +16,7 @@ from dynamics.claims import Claim, Estimate, Finding, above
 from dynamics.errors import InputError
 from figures.report import Section, number, write
 from figures.style import LABELS, Picture, save, styled
-from fullscale.pocket import OPTIMIZERS
+from fullscale.pocket import OPTIMIZERS, tuned
 
 NASTY = "<script>alert('x')</script> & \"quoted\" <b>"
 VOID = {"meta", "br", "link", "img"}
@@ -53,14 +54,17 @@ def finding(verdict: str, text: str = "A sentence.") -> Finding:
     return Finding(claim, Estimate(1.5, 1.25, 1.75, 7, text, text), verdict)  # type: ignore[arg-type]
 
 
-def picture(name: str, folder: Path, text: str = "What is seen.") -> Picture:
+def picture(name: str, folder: Path, text: str = "What is seen.") -> tuple[Picture, str]:
     with styled():
         figure, axes = plt.subplots()
         axes.plot([0, 1], [0, 1], "o-")
         axes.set_title(text)
     made = Picture(name, figure, text, text)
-    save(made, folder)
-    return made
+    return made, save(made, folder)
+
+
+def part(pictures: list[tuple[Picture, str]], findings: list[Finding], data: xr.Dataset | None = None) -> Section:
+    return Section("Part", "synthetic", findings, [p for p, _ in pictures], [svg for _, svg in pictures], data)
 
 
 @pytest.fixture
@@ -76,18 +80,19 @@ def written(folder: Path, *sections: Section) -> str:
 
 
 def test_data_are_text_and_never_markup(folder: Path) -> None:
-    section = Section(NASTY, "synthetic", [finding("holds", NASTY)], [picture("one", folder, NASTY)], folder)
+    drawn, svg = picture("one", folder, NASTY)
+    section = Section(NASTY, "synthetic", [finding("holds", NASTY)], [drawn], [svg])
     page = Page(written(folder, section))
     assert not [tag for tag, _ in page.tags if tag in ("script", "b")]
     assert page.text.count(NASTY) >= 6  # title, sentence, source, unit, rule, caption
-    [svg] = [attributes for tag, attributes in page.tags if tag == "svg"]
-    assert svg["aria-label"] == NASTY
-    assert svg["role"] == "img"
+    [found] = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert found["aria-label"] == NASTY
+    assert found["role"] == "img"
 
 
 def test_every_finding_is_there_whatever_its_verdict(folder: Path) -> None:
     findings = [finding(verdict) for verdict in ("holds", "fails", "undecided")]
-    page = Page(written(folder, Section("Part", "synthetic", findings, [], folder)))
+    page = Page(written(folder, part([], findings)))
     cells = [attributes.get("class") for tag, attributes in page.tags if tag == "td" and "class" in attributes]
     assert cells == ["holds", "fails", "undecided"]
     assert page.text.count("1.5 [1.25, 1.75] A sentence. (n = 7, A sentence.)") == 3
@@ -102,7 +107,7 @@ def test_an_estimate_never_stands_without_its_n_and_interval() -> None:
 
 def test_pictures_do_not_refer_into_each_other(folder: Path) -> None:
     pictures = [picture("one", folder), picture("two", folder)]
-    text = written(folder, Section("Part", "synthetic", [], pictures, folder))
+    text = written(folder, part(pictures, []))
     page = Page(text)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids)) > 10
@@ -113,7 +118,7 @@ def test_pictures_do_not_refer_into_each_other(folder: Path) -> None:
 
 def test_the_page_fetches_nothing(folder: Path) -> None:
     pictures = [picture("one", folder)]
-    page = Page(written(folder, Section("Part", "fullscale", [finding("holds")], pictures, folder, small())))
+    page = Page(written(folder, part(pictures, [finding("holds")], small())))
     for tag, attributes in page.tags:
         assert tag not in ("script", "link", "img", "iframe", "object", "image")
         assert "src" not in attributes
@@ -129,7 +134,7 @@ def test_what_was_removed_is_told_for_each_optimizer_and_strength(folder: Path) 
     data = small()
     data["removed"].loc[{"optimizer": "adam", "strength": 5e-3}] = 0.375
     data["difference"].loc[{"optimizer": "adam", "strength": 5e-3, "seed": 2}] = 0.5
-    text = written(folder, Section("Part", "fullscale", [], [], folder, data))
+    text = written(folder, part([], [], data))
     rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
     cells = {(row[0], row[1]): row[2:] for row in rows if row}
     assert set(cells) == {(LABELS[name], strength) for name in OPTIMIZERS for strength in ("0", "0.005")}
@@ -139,7 +144,7 @@ def test_what_was_removed_is_told_for_each_optimizer_and_strength(folder: Path) 
 
 
 def test_the_page_is_replaced_in_one_step_and_nothing_is_left_beside_it(folder: Path) -> None:
-    section = Section("First", "synthetic", [finding("holds")], [], folder)
+    section = Section("First", "synthetic", [finding("holds")], [], [])
     first = written(folder, section)
     assert written(folder, section) == first
     assert [path.name for path in folder.iterdir()] == ["report.html"]
@@ -147,6 +152,17 @@ def test_the_page_is_replaced_in_one_step_and_nothing_is_left_beside_it(folder: 
 
 def test_a_page_that_cannot_be_written_is_said_and_leaves_nothing(folder: Path) -> None:
     (folder / "report.html").mkdir()
-    with pytest.raises(InputError, match=r"report .*report\.html cannot be written"):
+    with pytest.raises(InputError, match=r"report\.html cannot be written"):
         write(folder / "report.html", [])
     assert [path.name for path in folder.iterdir()] == ["report.html"]
+
+
+def test_the_grid_is_told_cell_by_cell_with_the_chosen_ones_marked(folder: Path) -> None:
+    section = Section("Part", "fullscale", [], [], [], None, tuned())
+    text = written(folder, section)
+    rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
+    rows = [row for row in rows if row]
+    assert len(rows) == len(tuned()["cells"])
+    chosen = {row[0]: row[1] for row in rows if row[-1] == "chosen"}
+    assert chosen == {LABELS[name]: f"{cell['lr']:g}" for name, cell in tuned()["chosen"].items()}
+    assert "chosen by looking at where sparsity emerges" in text

@@ -113,8 +113,8 @@ def test_pickles_and_other_files_are_refused_unopened(tmp_path: Path) -> None:
     torch.save({"bomb": Bomb()}, path)
     refused(path, "not a whole safetensors file")
     assert not (tmp_path / "exploded").exists()
-    refused(tmp_path / "missing", "not a whole safetensors file")
-    refused(tmp_path, "not a whole safetensors file")
+    refused(tmp_path / "missing", "is no file")
+    refused(tmp_path, "is no file")
 
 
 def test_safetensors_of_something_else_is_refused(tmp_path: Path) -> None:

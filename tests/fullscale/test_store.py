@@ -213,3 +213,20 @@ def test_others_read_whole_rows_while_runs_are_stored(path: Path) -> None:
 
 def test_the_environment_names_what_a_result_depends_on() -> None:
     assert {"python", "machine", "system", "numpy", "torch", "undertow"} <= set(environment())
+
+
+@pytest.mark.parametrize(
+    "damage", ["drop table runs", "update runs set curves = '{x'", "update runs set summary = 'x'"]
+)
+def test_a_damaged_store_is_said_in_one_line(path: Path, damage: str) -> None:
+    with Store(path) as store:
+        store.put("kind", {"a": 1}, summary={}, curves={})
+    with sqlite3.connect(path) as db:
+        db.execute(damage)
+    db.close()
+    with (
+        Store(path) as store,
+        pytest.raises(InputError, match=r"^store .* is damaged or locked .*: a whole one") as said,
+    ):
+        store.get("kind", {"a": 1})
+    assert "\n" not in str(said.value)

@@ -85,7 +85,9 @@ def test_what_is_stored_is_not_run_again(store: Store, worked: Worked) -> None:
     assert sorted(worked) == [0.1, 0.4]
     assert rates(rows) == [0.1, 0.2, 0.3, 0.4]
     assert heard[0] == (2, 4, "2 of 4 runs are stored already")
-    assert [news[:2] for news in heard] == [(2, 4), (3, 4), (4, 4)]
+    assert heard[1][:2] == (2, 4)
+    assert heard[1][2].startswith("running, in this order: ")
+    assert [news[:2] for news in heard[2:]] == [(3, 4), (4, 4)]
     worked.clear()
     assert run_all(SPECS, store, Inline(), quiet) == rows
     assert worked == []
@@ -107,7 +109,7 @@ def test_each_run_is_stored_as_it_ends(tmp_path: Path, store: Store, worked: Wor
             seen.append((done, len(other.rows(KIND))))
 
     run_all(SPECS, store, Inline(), notify)
-    assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
+    assert seen == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]
 
 
 def test_an_interrupted_sweep_goes_on_where_it_was(store: Store, worked: Worked) -> None:
