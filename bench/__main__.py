@@ -41,7 +41,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
 def main(words: list[str]) -> int:
     """Measure and print; the exit status."""
     arguments = _arguments(words)
-    lanes, updates, repetitions = ((256, 1024), 1 << 15, 2) if arguments.quick else ((4096, 262_144), 1 << 25, 7)
+    lanes, updates, repetitions = ((256, 1024), 1 << 15, 2) if arguments.quick else ((4096, 262_144), 1 << 26, 7)
     missing = {c: why for c in OTHERS if (why := c.missing())}
     print(report.heading(repetitions), flush=True)
     workers = {c: Worker(c.name) for c in (FUSED, *OTHERS) if c not in missing}

@@ -21,6 +21,7 @@ def draw(data: xr.Dataset) -> Picture:
         figure, axes = plt.subplots()
         grid = np.geomspace(low, high, 200)
         axes.plot(grid, [l2_over_decay(1.0, s, strength, 1.0, 1e-8) for s in grid], color="0.6", linewidth=5, zorder=1)
+        ratios: dict[str, tuple[float, float]] = {}
         ends = {"1 / sqrt(v)": (0.06, "0.4")}
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.15, 30))
         for k, name in enumerate(str(n) for n in at.optimizer.values):
@@ -32,14 +33,20 @@ def draw(data: xr.Dataset) -> Picture:
                 sizes * shift, values, errors, fmt="o", color=COLOURS[name], markersize=5, capsize=2, zorder=3
             )
             height = axes.transAxes.inverted().transform(axes.transData.transform((sizes[-1], values[-1])))[1]
+            ratios[name] = (values[0], values[-1])
             ends[LABELS[name]] = (float(height), COLOURS[name])
         axes.axhline(1, color="0.3", linewidth=0.8)
         axes.text(low * 1.05, 1.08, "L2 stronger", color="0.3", fontsize=8.5, va="bottom")
         axes.text(low * 1.05, 0.92, "L2 weaker", color="0.3", fontsize=8.5, va="top")
         axes.set(xlabel="root mean square of the gradient, sigma sqrt(p)", ylabel="pull of L2 / pull of weight decay")
         adam = np.log(at.ratio.sel(optimizer="adam")).mean("seed").values
-        crossing = float(np.exp(np.interp(0, -adam, np.log(sizes))))
-        axes.set_title(f"Under Adam, L2 is the stronger pull only while gradients stay below {crossing:.2f}")
+        if adam[0] > 0 > adam[-1]:
+            crossing = float(np.exp(np.interp(0, -adam, np.log(sizes))))
+            axes.set_title(f"Under Adam, L2 is the stronger pull only while gradients stay below {crossing:.2f}")
+        else:
+            axes.set_title(
+                f"Under Adam, L2 pulls {np.exp(adam.min()):.2g} to {np.exp(adam.max()):.2g} times as hard as decay"
+            )
         label_ends(axes, ends)
     seeds, lanes = data.sizes["seed"], data.attrs["lanes_a_seed"]
     return Picture(
@@ -48,6 +55,7 @@ def draw(data: xr.Dataset) -> Picture:
         f"Displacement by L2 / by weight decay x lr of strength {strength:g}, gradient noise arriving at every step; geometric "
         f"mean and 95% t-interval over n = {seeds} seeds of {lanes} weights (most intervals are smaller than their mark). "
         "Grey: the closed form for Adam and RMSprop.",
-        "Ratio of pulls against gradient size on log axes. Adam and RMSprop follow one over the gradient size and cross 1 "
-        "where it is 1; SGD stays at 1, momentum and Nesterov at 10.",
+        "Ratio of pulls against gradient size on log axes, from the smallest to the largest size: "
+        + "; ".join(f"{LABELS[n]} {first:.2g} to {last:.2g}" for n, (first, last) in ratios.items())
+        + ".",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ from dynamics.rules import RULES
 from figures.progress import Live
 from figures.report import Section, number, write
 from fullscale.files import write_whole
-from fullscale.store import Store
+from fullscale.store import Row, Store, environment
 
 PARTS = ("synthetic", "fullscale")
 
@@ -84,6 +84,17 @@ def tune(folder: Path) -> dict[str, Any]:
     return found
 
 
+def _tell_versions(rows: Iterable[Row], live: Live) -> None:
+    """Say which stored results other versions made: they are used all the same, --fresh makes them anew."""
+    kept = list(rows)
+    for name, here in environment().items():
+        then = sorted({row.environment.get(name, "none") for row in kept} - {here})
+        if then:
+            live.line(
+                f"some stored results were made with {name} {', '.join(then)}; here is {here}: --fresh runs them again"
+            )
+
+
 def _synthetic(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     import xarray as xr
 
@@ -101,7 +112,12 @@ def _synthetic(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     from figures import crossover, silence
     from figures.style import save
 
-    data = {name: xr.Dataset.from_dict(row.curves) for name, row in rows.items() if row is not None}
+    stored = {name: row for name, row in rows.items() if row is not None}
+    _tell_versions(stored.values(), live)
+    try:
+        data = {name: xr.Dataset.from_dict(row.curves) for name, row in stored.items()}
+    except (KeyError, ValueError) as error:
+        raise InputError(f"store {store.path} holds a damaged dataset ({error}): run again with --fresh") from error
     findings = [judge(claim, data[claim.experiment]) for claim in CLAIMS]
     pictures = [silence.draw(data["silence"]), crossover.draw(data["selective"])]
     svgs = [save(picture, figures) for picture in pictures]
@@ -123,6 +139,7 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     task = live.task("CNNs", len(specs))
     with local_executor(images) as executor:
         rows = run_all(specs, store, executor, task, fresh)
+    _tell_versions(rows, live)
     data = pocket.dataset(rows)
     bearing: dict[str, Any] = {"pocket": data, "grid": pocket.tuned()}
     findings = [judge(claim, bearing[claim.experiment]) for claim in CLAIMS]

@@ -38,14 +38,18 @@ def draw(data: xr.Dataset) -> Picture:
             ha="left",
             weight="bold",
         )
+    steps = ", ".join(f"{s:,.0f}" for s in data.passage.sel(optimizer="adam", coupling="l2").values)
+    reached = "; ".join(
+        f"{LABELS[str(n)]} {' and '.join(f'{s:,.0f}' for s in taken.sel(optimizer=n).values)}"
+        for n in data.optimizer.values
+    )
     strengths = ", ".join(f"{s:g}" for s in data.strength.values)
     return Picture(
         "silence",
         figure,
         f"A weight that starts at 1 and gets no gradient, lr {lr:g}, strength {strength:g}; deterministic, n = 1 path a curve "
-        f"(simulated at strengths {strengths}; Adam and RMSprop under L2 take the same steps at each). Grey: {target:g}.",
-        f"Two log-log panels of weight size against steps. Under L2, Adam and RMSprop fall to {target:g} within a few thousand "
-        "steps, momentum and SGD much later; under weight decay all optimizers fall together and late.",
+        f"(grey: {target:g}). Adam + L2 takes {steps} steps at strengths {strengths}.",
+        f"Two log-log panels of weight size against steps. Steps to {target:g} under L2 and under weight decay: {reached}.",
     )
 
 
