@@ -9,6 +9,7 @@ schedules    the learning rate's multiplier over time
 torch_face   the rules as a torch.optim.Optimizer
 formula      the rules as sympy expressions, and what follows from them
 closed       closed forms, each with its regime
+passage      how long a weight without a gradient takes from one size to another
 explain      what a setting does to a weight, for people
 claims       what a claim is, and how an estimate becomes a verdict
 """

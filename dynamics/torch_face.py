@@ -59,8 +59,8 @@ class Optimizer(torch.optim.Optimizer):
     Optimizer(net.parameters(), "adam", "l2", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.999))
 
     rule, coupling: names or objects of `dynamics.rules` and `dynamics.couplings`. lr: the rule's default if not given.
-    weight_decay: the strength, entering as the coupling says. hyperparameters: those of the rule, a pair beta1, beta2
-    being spelled betas as torch does. All but rule and coupling may differ by parameter group. State: one tensor of the
+    weight_decay: the strength, entering as the coupling says. hyperparameters: those of the rule; beta1 and beta2 become
+    the pair betas, as in torch. All but rule and coupling may differ by parameter group. State: one tensor of the
     parameter's shape for each field of the rule's state, one float for each field of its clock.
 
     A parameter whose grad is None is left alone, decay included; a gradient of zero still decays. The schedule
@@ -84,7 +84,8 @@ class Optimizer(torch.optim.Optimizer):
         self.rule = find_rule(rule)
         self.coupling = find_coupling(coupling)
         self._step = compose(self.rule, self.coupling, LISTS)
-        known = self._spell(dict(self.rule.defaults))
+        own = {name: hyperparameters.pop(name) for name in self.rule.defaults if name in hyperparameters}
+        known = self._spell({**self.rule.defaults, **own})
         for name in hyperparameters:
             if name not in known:
                 raise InputError(

@@ -58,6 +58,7 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm2d(filters)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, inputs, H, W) -> (N, filters, H', W'), never negative."""
         return torch.relu(self.norm(self.conv(x)))
 
 
@@ -77,6 +78,7 @@ class Chain(nn.Module):
         self.head = nn.Linear(config.channels[-1], config.classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (N, C, H, W) -> logits (N, classes)."""
         for block in self.blocks:
             x = block(x)
         logits: torch.Tensor = self.head(x.mean(dim=(2, 3)))

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
-from dynamics.rules import find_rule
 from dynamics.torch_face import Optimizer
 from fullscale.data import Images, Split
 from fullscale.measure import Activity, evaluation, measure
@@ -94,7 +93,8 @@ def train(spec: RunSpec, images: Images, progress: Progress | None = None) -> li
         torch.manual_seed(seed)
         nets.append(basicnet(spec.width, in_channels=tasks[0].x.shape[1], classes=len(images.classes)))
     joined = Replicas(nets)
-    optimizer = Optimizer(joined.parameters(), spec.optimizer, spec.coupling, **_hyper(spec))
+    numbers: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.strength, **dict(spec.hyper)}
+    optimizer = Optimizer(joined.parameters(), spec.optimizer, spec.coupling, **numbers)
     orders = [torch.Generator().manual_seed(seed) for seed in spec.seeds]
     multipliers = spec.multiplier(spec.epochs * steps)(np.arange(spec.epochs * steps))
     outcomes = [Outcome(seed) for seed in spec.seeds]
@@ -160,14 +160,6 @@ def assess(net: Chain, smaller: Chain, removal: Removal, activity: Activity, x: 
         "removal": removal.as_dict() | {"share": removal.share},
         "certificate": certify(net, smaller, x, y).as_dict(),
     }
-
-
-def _hyper(spec: RunSpec) -> dict[str, Any]:
-    """The spec's numbers under the names of the torch face."""
-    values: dict[str, Any] = dict(find_rule(spec.optimizer).hyperparameters(**dict(spec.hyper)))
-    if "beta1" in values:
-        values["betas"] = (values.pop("beta1"), values.pop("beta2"))
-    return values | {"lr": spec.lr, "weight_decay": spec.strength}
 
 
 def _look(
