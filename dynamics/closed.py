@@ -37,7 +37,7 @@ def momentum_roots(x: float, momentum: float, nesterov: bool = False) -> tuple[c
     """The two rates of heavy ball (or Nesterov) under L2 with no gradient, x = lr strength; larger modulus first.
 
     w_t is a mixture of their powers. Heavy ball: r^2 - (1 + mu - x) r + mu = 0; Nesterov as torch has it:
-    r^2 - (1 + mu)(1 - x) r + ... with trace 1 + mu - x (1 + mu) and determinant mu (1 - x). Exact. Source: derived.
+    r^2 - (1 + mu)(1 - x) r + mu (1 - x) = 0. Exact. Source: derived.
     """
     trace = 1 + momentum - x * (1 + momentum if nesterov else 1)
     determinant = momentum * (1 - x) if nesterov else momentum
@@ -78,8 +78,9 @@ def silent_time(theta: float, ratio: np.ndarray, corrected: bool = True) -> np.n
     if not 0 < theta < math.inf:
         raise InputError(f"theta {theta}: a positive finite number is accepted")
     ratio = np.asarray(ratio, dtype=np.float64)
-    if np.any((ratio <= 0) | (ratio >= 1)):
-        raise InputError(f"ratio {ratio.flat[0]}: numbers in (0, 1) are accepted")
+    refused = ratio[~((ratio > 0) & (ratio < 1))]
+    if refused.size:
+        raise InputError(f"ratio {refused.flat[0]}: numbers in (0, 1) are accepted")
 
     # s = x^2 takes the root singularity of the uncorrected mean at s = 0 away; y = (ln f, bias-corrected mean of f^2).
     def slope(x: float, y: np.ndarray) -> list[float]:

@@ -121,6 +121,7 @@ class Optimizer(torch.optim.Optimizer):
         group = self.param_groups[-1]
         for p in group["params"]:
             if p.is_complex():
+                self.param_groups.pop()  # a refused group leaves no trace
                 raise InputError(f"complex parameter of shape {tuple(p.shape)}: real ones are accepted")
         # A number of its own: schedulers change a learning rate that is a tensor in place.
         group.setdefault("base_lr", float(group["lr"]))

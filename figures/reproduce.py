@@ -140,7 +140,12 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     with local_executor(images) as executor:
         rows = run_all(specs, store, executor, task, fresh)
     _tell_versions(rows, live)
-    data = pocket.dataset(rows)
+    try:
+        data = pocket.dataset(rows)
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"store {store.path} holds a damaged run ({error!r}): run again with --fresh") from error
     bearing: dict[str, Any] = {"pocket": data, "grid": pocket.tuned()}
     findings = [judge(claim, bearing[claim.experiment]) for claim in CLAIMS]
     picture = alive.draw(data)

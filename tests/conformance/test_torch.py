@@ -416,3 +416,11 @@ def test_a_group_cannot_decay_without_a_coupling() -> None:
 def test_complex_parameters_are_refused() -> None:
     with pytest.raises(InputError, match=r"complex parameter of shape \(3,\)"):
         Optimizer([torch.ones(3, dtype=torch.complex64, requires_grad=True)], "adam")
+
+
+def test_a_refused_group_leaves_no_trace() -> None:
+    optimizer = Optimizer([torch.ones(3, requires_grad=True)], "adam", "l2")
+    for refused in ({"params": [torch.ones(2, dtype=torch.complex64)]}, {"params": [torch.ones(2)], "lr": -1.0}):
+        with pytest.raises(InputError):
+            optimizer.add_param_group(refused)
+        assert [p.shape for group in optimizer.param_groups for p in group["params"]] == [(3,)]

@@ -275,3 +275,9 @@ class TestSelectiveGradients:
         }
         assert np.ptp(ends["decoupled_lr"]) < 1e-12
         assert np.all(np.diff(ends["l2"]) < -1e-3)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 1.0, -1.0, math.nan])
+def test_the_refused_ratio_is_the_one_that_is_named(wrong: float) -> None:
+    with pytest.raises(InputError, match=rf"^ratio {wrong}: numbers in \(0, 1\)"):
+        closed.silent_time(1.0, np.array([0.5, wrong]))
