@@ -6,7 +6,7 @@ OUT ?= out
 # The user's own environment must not leak into the one made here.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test lint bench tune clean
+.PHONY: reproduce test lint bench mutants tune clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
@@ -21,6 +21,10 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
+
+# Every small mistake in every rule and coupling, against the other libraries' trajectories: seconds to a minute.
+mutants: $(VENV)/.test
+	PYTHONPATH=tests $(BIN)/python -m mutants
 
 # The learning-rate grid behind fullscale/tuned.json; its outcome goes to $(OUT)/tuned.json.
 tune: $(VENV)/.fullscale

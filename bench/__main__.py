@@ -1,4 +1,4 @@
-"""python -m bench [--quick] [--json FILE]: the fused kernel beside its peers, from one run of under three minutes.
+"""python -m bench [--quick] [--json FILE]: the fused kernel and the torch face beside their peers, in under four minutes.
 
 Exit status: 0 measured, whatever the ratios; 1 a contestant computed something else or failed; 2 bad usage.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import NoReturn
 
-from bench import report
-from bench.contestants import FUSED, OTHERS
+from bench import report, torch_face
+from bench.contestants import FUSED, OTHERS, available_cores
 from bench.measure import DisagreementError, Row, measure
 from bench.work import Case, cases
 from bench.workers import Worker, WorkerError
@@ -51,9 +53,19 @@ def main(words: list[str]) -> int:
             results[case] = measure(case, workers, repetitions, _progress)
             _progress("")
             print("\n" + report.table(case, results[case], missing), flush=True)
+        for worker in workers.values():
+            worker.stop()
+        steps: list[torch_face.Row] = []
+        if find_spec("torch"):
+            shapes = torch_face.resnet50()[: 8 if arguments.quick else None]
+            threads = sorted({1, available_cores()})
+            steps = torch_face.measure(shapes, threads, 2 if arguments.quick else 9, _progress)
+            _progress("")
+            print("\n" + torch_face.table(steps, sum(map(prod, shapes))), flush=True)
         print(f"\nload at the end {report.load()}")
         if arguments.json:
-            report.write(arguments.json, report.as_json(repetitions, results, missing))
+            content = report.as_json(repetitions, results, missing) | {"torch_face": torch_face.as_json(steps)}
+            report.write(arguments.json, content)
     except (DisagreementError, WorkerError, OSError) as error:
         _progress("")
         print(f"bench: {error}", file=sys.stderr)

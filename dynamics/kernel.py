@@ -19,9 +19,9 @@ import numba
 import numpy as np
 
 from dynamics import random
-from dynamics.couplings import Coupling
+from dynamics.couplings import DOORS, Coupling
 from dynamics.rule import Rule
-from dynamics.words import bind
+from dynamics.words import bind, newton_schulz
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
@@ -35,7 +35,54 @@ def _choose(condition: Any, yes: Any, no: Any) -> Any:
     return yes if condition else no
 
 
-WORDS = {"sqrt": math.sqrt, "where": _choose}
+@_compiled
+def _sign(x: float) -> float:
+    return 1.0 if x > 0 else -1.0 if x < 0 else 0.0 if x == 0 else x
+
+
+@_compiled
+def _larger(a: float, b: float) -> float:
+    return a if math.isnan(a) or a >= b else b
+
+
+@_compiled
+def _times(a: float, b: float) -> float:
+    return a * b
+
+
+@_compiled
+def _same(x: float) -> float:
+    return x
+
+
+@_compiled
+def _one(x: float) -> float:
+    return 1.0
+
+
+@_compiled
+def _size(x: float) -> float:
+    return abs(x)
+
+
+@_compiled
+def _grows(w: float, start: float) -> Any:
+    return _larger(_sign((w - start) * start), 0.0)
+
+
+# A lane is a tensor of its own.
+WORDS = {
+    "sqrt": math.sqrt,
+    "sign": _sign,
+    "maximum": _larger,
+    "power": math.pow,
+    "where": _choose,
+    "norm": _size,
+    "orthogonal": _compiled(
+        bind(newton_schulz, {"largest": _larger, "norm": _size, "times": _times, "flipped": _same, "range": range})
+    ),
+    "aspect": _one,
+}
 
 
 def parameters(gradient: Callable[..., Any]) -> list[str]:
@@ -46,43 +93,47 @@ def parameters(gradient: Callable[..., Any]) -> list[str]:
 _UNIFORMS = _compiled(bind(random.uniforms, {"philox": _compiled(random.philox)}))
 
 
+def open_doors(couplings: tuple[Coupling, ...]) -> tuple[str, ...]:
+    """The doors that any of the couplings opens, in the order in which a step passes them."""
+    return tuple(name for name in DOORS if any(name in c.doors for c in couplings))
+
+
 @cache
 def _doors(couplings: tuple[Coupling, ...]) -> Callable[..., Any]:
-    """doors(code, strength, lr, multiplier) -> shares (into the gradient, before, after) of couplings[code]."""
+    """doors(code, strength, lr, multiplier) -> the shares of couplings[code] for each of the open doors, 0 if closed."""
     scope: dict[str, Any] = {}
     lines = ["def doors(code, strength, lr, multiplier):"]
+    names = open_doors(couplings)
     for code, coupling in enumerate(couplings):
-        shares = []
-        for door, share in zip(("gradient", "before", "after"), coupling.doors, strict=True):
-            if share is None:
-                shares.append("0.0")
+        shares = ""
+        for door in names:
+            if door in coupling.doors:
+                scope[f"{door}_{code}"] = _compiled(bind(coupling.doors[door], WORDS))
+                shares += f"{door}_{code}(strength, lr, multiplier) + 0.0, "
             else:
-                scope[f"{door}_{code}"] = _compiled(bind(share, WORDS))
-                shares.append(f"{door}_{code}(strength, lr, multiplier) + 0.0")
-        lines += [f"    if code == {code}:", f"        return {', '.join(shares)}"]
-    lines.append("    return 0.0, 0.0, 0.0")
+                shares += "0.0, "
+        lines += [f"    if code == {code}:", f"        return ({shares})"]
+    lines.append(f"    return ({'0.0, ' * len(names)})")
     exec("\n".join(lines), scope)  # names come from this file alone
     return _compiled(scope["doors"])
 
 
-def _source(rule: Rule, lane_parameters: list[str], uniform: bool) -> str:
+def _source(rule: Rule, lane_parameters: list[str], doors: tuple[str, ...], uniform: bool) -> str:
     cells = {name: row for row, name in enumerate(("w", *rule.inner))}
     table = {name: row for row, name in enumerate(("lr", "strength", *rule.defaults, *lane_parameters))}
     shared = {*rule.defaults, *rule.clock} if uniform else set()
 
+    # A field never stands under its plain name, so that none can be mistaken for a variable of the loop.
     def at(name: str) -> str:
-        return name if name in shared else f"{name}_[i]"
-
-    def result(name: str) -> str:
-        return f"{name}_next" if name in shared else name
+        return f"{name}_now" if name in shared else f"{name}_[i]"
 
     own = [name for name in (*cells, *table) if name not in shared]
     lines = ["def kernel(first, last, multipliers, cells, table, codes, streams, keys, start, stop, block):"]
-    lines += [f"    {name}_ = empty(block)" for name in (*own, "rate", "into", "before", "after")]
+    lines += [f"    {name}_ = empty(block)" for name in (*own, "rate", *doors)]
     lines += ["    stream_ = empty(block, uint64)", "    key_ = empty(block, uint64)"]
-    lines += [f"    {name} = table[{table[name]}, start]" for name in rule.defaults if name in shared]
+    lines += [f"    {name}_now = table[{table[name]}, start]" for name in rule.defaults if name in shared]
     lines += ["    for low in range(start, stop, block):", "        n = min(block, stop - low)"]
-    lines += [f"        {name} = cells[{cells[name]}, low]" for name in rule.clock if name in shared]
+    lines += [f"        {name}_now = cells[{cells[name]}, low]" for name in rule.clock if name in shared]
     lines += ["        for i in range(n):"]
     lines += [f"            {name}_[i] = cells[{cells[name]}, low + i]" for name in own if name in cells]
     lines += [f"            {name}_[i] = table[{table[name]}, low + i]" for name in own if name in table]
@@ -91,18 +142,39 @@ def _source(rule: Rule, lane_parameters: list[str], uniform: bool) -> str:
     lines += ["            multiplier = multipliers[t - first]", "            if multiplier != previous:"]
     lines += ["                previous = multiplier", "                for i in range(n):"]
     lines += ["                    rate_[i] = lr_[i] * multiplier"]
-    shares = "doors(codes[low + i], strength_[i], rate_[i], multiplier)"
-    lines += [f"                    into_[i], before_[i], after_[i] = {shares}"]
+    taken = "".join(f"{door}_[i], " for door in doors)
+    lines += (
+        [f"                    {taken}= doors(codes[low + i], strength_[i], rate_[i], multiplier)"] if doors else []
+    )
     lines += ["            counter = uint64(t)", "            for i in range(n):", "                w = w_[i]"]
     lines += ["                u, z = uniforms(counter, stream_[i], key_[i])"]
     arguments = "".join(f", {name}_[i]" for name in lane_parameters)
-    lines += [f"                g = gradient(w, t, u, z{arguments}) + into_[i] * w"]
-    lines += ["                w = w - before_[i] * w"]
-    after = "".join(f"{result(name)}, " for name in rule.inner)
+    lines += [f"                g = gradient(w, t, u, z{arguments})"]
+    lines += ["                g = g + gradient_[i] * w"] if "gradient" in doors else []
+    lines += ["                g = g + slope_[i] * sign(w)"] if "slope" in doors else []
+    lines += ["                from_w = w"] if "agreeing" in doors else []
+    around = [door for door in ("before", "after") if door in doors]
+    after = "".join(f"{name}_next, " for name in rule.inner)
     given = ", ".join(at(name) for name in (*rule.inner, "rate", *rule.defaults))
-    lines += [f"                w, {after}= step(w, g, {given})", "                w_[i] = w - after_[i] * w"]
-    lines += [f"                {name}_[i] = {name}" for name in rule.inner if name not in shared]
-    lines += [f"            {name} = {result(name)}" for name in rule.clock if name in shared]
+    if rule.takes_pull:
+        pull = " + ".join(f"{door}_[i]" for door in around) or "0.0"
+        lines += [f"                pull = ({pull}) * w"]
+        if "agreeing" in doors:
+            lines += [f"                moved = step(w, g, pull, {given})[0]"]
+            lines += ["                pull = pull + agreeing_[i] * ((1.0 - grows(moved, w)) * w)"]
+        lines += [f"                w, {after}= step(w, g, pull, {given})"]
+    else:
+        lines += ["                w = w - before_[i] * w"] if "before" in doors else []
+        lines += [f"                w, {after}= step(w, g, {given})"]
+        lines += ["                w = w - after_[i] * w"] if "after" in doors else []
+        lines += (
+            ["                w = w - agreeing_[i] * ((1.0 - grows(w, from_w)) * from_w)"]
+            if "agreeing" in doors
+            else []
+        )
+    lines += ["                w_[i] = w"]
+    lines += [f"                {name}_[i] = {name}_next" for name in rule.inner if name not in shared]
+    lines += [f"            {name}_now = {name}_next" for name in rule.clock if name in shared]
     lines += ["        for i in range(n):"]
     lines += [f"            cells[{row}, low + i] = {at(name)}" for name, row in cells.items()]
     return "\n".join(lines) + "\n"
@@ -114,7 +186,8 @@ def kernel(
 ) -> Callable[..., None]:
     """The compiled loop for a rule and a gradient; lanes choose among `couplings` by position.
 
-    uniform: all lanes have the same hyperparameters (lr, strength and the gradient's parameters may still differ).
+    uniform: all lanes have the same hyperparameters (strength and the gradient's parameters may still differ, and lr
+    unless the rule's clock follows it).
 
     kernel(first, last, multipliers, cells, table, codes, streams, keys, start, stop, block) advances lanes
     start <= i < stop from step `first` to step `last` in place; multipliers (last - first,), cells (1 + state and
@@ -129,6 +202,10 @@ def kernel(
         "gradient": _compiled(bind(gradient, WORDS)),
         "doors": _doors(couplings),
         "uniforms": _UNIFORMS,
+        "sign": _sign,
+        "grows": _grows,
     }
-    exec(_source(rule, parameters(gradient), uniform), scope)  # built from the parameter names of our own functions
+    exec(
+        _source(rule, parameters(gradient), open_doors(couplings), uniform), scope
+    )  # built from the parameter names of our own functions
     return _compiled(scope["kernel"])

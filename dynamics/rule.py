@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dynamics.errors import InputError
 
@@ -18,8 +18,13 @@ RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "strength": _NOT_NEGATIVE,
     "momentum": _BELOW_ONE,
     "alpha": _BELOW_ONE,
+    "rho": _BELOW_ONE,
     "beta1": _BELOW_ONE,
     "beta2": _BELOW_ONE,
+    "beta3": _BELOW_ONE,
+    "momentum_decay": _NOT_NEGATIVE,
+    "initial_accumulator": _NOT_NEGATIVE,
+    "trust": _NOT_NEGATIVE,
     "eps": _NOT_NEGATIVE,
 }
 
@@ -46,10 +51,16 @@ class Rule:
     """One update rule with its metadata. `step` is the formula; everything else here describes it.
 
     step(w, g, *state, *clock, lr, *hyperparameters) -> (w, *state, *clock)
+    step(w, g, pull, *state, ...) for a rule that takes weight decay itself, because it keeps the weight in more than
+    one place or rescales the whole update: pull is what a decoupled regularizer takes off w at this step.
 
-    state: fields that each weight carries, all starting at 0. clock: fields that depend on the hyperparameters and the
-    number of steps alone (powers of beta), with their start; carried, since recomputing powers each step costs more
-    than the step. defaults: hyperparameters with the values of `semantics`. lr: the learning rate when none is given.
+    state: fields that each weight carries; they start at 0, or as `starts` says: at the first weight ("w") or at the
+    hyperparameter of that name. clock: fields that depend on the hyperparameters and the number of steps alone (powers
+    of beta), with their start; carried, since recomputing powers each step costs more than the step. paced: the clock
+    depends on the learning rates as well. defaults: hyperparameters with the values of `semantics`. lr: the learning
+    rate when none is given. unit: what one application of the rule needs to see: a weight alone, its whole tensor
+    (norms), or a matrix. average: for a rule whose gradient point w is not the weight to evaluate with, that weight from
+    (w, *state, *hyperparameters). offered: for each coupling, the libraries' names for this rule with it.
     """
 
     name: str
@@ -62,12 +73,20 @@ class Rule:
     semantics: str
     adaptive: bool
     differs: str = ""
+    starts: Mapping[str, str] = field(default_factory=dict)
+    unit: Literal["weight", "tensor", "matrix"] = "weight"
+    paced: bool = False
+    average: Callable[..., Any] | None = None
+    offered: Mapping[str, str] = field(default_factory=dict)
     inner: tuple[str, ...] = field(init=False)
+    takes_pull: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inner", (*self.state, *self.clock))
-        expected = ["w", "g", *self.inner, "lr", *self.defaults]
-        if list(inspect.signature(self.step).parameters) != expected:
+        given = list(inspect.signature(self.step).parameters)
+        object.__setattr__(self, "takes_pull", "pull" in given)
+        expected = ["w", "g", *(["pull"] if self.takes_pull else []), *self.inner, "lr", *self.defaults]
+        if given != expected:
             raise TypeError(f"rule {self.name}: its step must take {', '.join(expected)}")
 
     def hyperparameters(self, **given: float) -> dict[str, float]:
@@ -78,6 +97,10 @@ class Rule:
                 raise InputError(f"{self.name} has no hyperparameter {name!r}: it has {known}")
         return {name: check(name, given.get(name, default)) for name, default in self.defaults.items()}
 
-    def fresh(self) -> tuple[float, ...]:
-        """State and clock before the first step."""
-        return (*(0.0 for _ in self.state), *self.clock.values())
+    def fresh(self, w: Any, hyper: Mapping[str, Any]) -> tuple[Any, ...]:
+        """State and clock before the first step of weight `w`, with all hyperparameters given."""
+        starts = {"w": w, **hyper}
+        return (
+            *(starts[self.starts[name]] if name in self.starts else 0.0 for name in self.state),
+            *self.clock.values(),
+        )

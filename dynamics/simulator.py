@@ -20,7 +20,7 @@ from dynamics import random
 from dynamics.couplings import COUPLINGS, Coupling, find_coupling
 from dynamics.errors import InputError
 from dynamics.gradients import silent
-from dynamics.kernel import kernel, parameters
+from dynamics.kernel import kernel, open_doors, parameters
 from dynamics.rule import RANGES, Rule, check
 from dynamics.rules import find_rule
 from dynamics.schedules import Schedule, constant
@@ -58,9 +58,11 @@ class _Run:
 
     @property
     def uniform(self) -> bool:
-        """Whether all lanes share the rule's hyperparameters, and so its clock."""
+        """Whether all lanes share the rule's clock, and so whatever it depends on."""
         hyper = self.table[2 : 2 + len(self.rule.defaults)]
-        return bool((hyper == hyper[:, :1]).all())
+        paces = self.table[:1] if self.rule.paced else self.table[:0]
+        clock = self.cells[1 + len(self.rule.state) :]
+        return all(bool((rows == rows[:, :1]).all()) for rows in (hyper, paces, clock))
 
 
 def simulate(
@@ -71,6 +73,7 @@ def simulate(
     record: Sequence[int] | np.ndarray,
     lanes: Mapping[str, Any] | None = None,
     start: Any = 1.0,
+    state: Mapping[str, Any] | None = None,
     schedule: Schedule | None = None,
     seed: Any = 0,
     stream: Any = None,
@@ -83,13 +86,14 @@ def simulate(
 
     coupling: one for all lanes or one a lane. lanes: lr, strength, the rule's hyperparameters and the gradient's
     parameters, each a number or an array over lanes (what is absent takes the rule's default; strength 0).
-    start: first weights. seed, stream: lanes with equal seed and stream see equal randomness; streams are 0, 1, 2, ...
-    unless given. fields: of "w" and the rule's state and clock. compiled=False runs the NumPy reference.
+    start: first weights. state: values of state and clock before the first step, for those that shall not be fresh (a
+    number or an array over lanes each). seed, stream: lanes with equal seed and stream see equal randomness; streams
+    are 0, 1, 2, ... unless given. fields: of "w" and the rule's state and clock. compiled=False runs the NumPy reference.
     The number of lanes is that of the longest array given.
 
     Raises InputError for unknown names, values out of range, lanes of differing number, or records out of order.
     """
-    run = _prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, seed, stream)
+    run = _prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream)
     names = ("w", *run.rule.inner)
     for name in fields:
         if name not in names:
@@ -132,7 +136,14 @@ def _multipliers(schedule: Schedule, first: int, last: int) -> np.ndarray:
 
 
 def _prepare(
-    rule: Rule, coupling: Any, gradient: Callable[..., Any], given: dict[str, Any], start: Any, seed: Any, stream: Any
+    rule: Rule,
+    coupling: Any,
+    gradient: Callable[..., Any],
+    given: dict[str, Any],
+    start: Any,
+    state: dict[str, Any],
+    seed: Any,
+    stream: Any,
 ) -> _Run:
     wanted = parameters(gradient)
     names = ["lr", "strength", *rule.defaults, *wanted]
@@ -146,10 +157,23 @@ def _prepare(
             raise InputError(f"lane parameter {name!r} is missing: this gradient takes {', '.join(wanted)}")
     values = {"lr": rule.lr, "strength": 0.0, **rule.defaults} | given
     each = [find_coupling(c) for c in ([coupling] if isinstance(coupling, str | Coupling) else coupling)]
-    for name, value in (*values.items(), ("start", start), ("seed", seed), ("stream", stream), ("coupling", each)):
+    for name in state:
+        if name not in rule.inner:
+            raise InputError(f"state {name!r} is unknown: {rule.name} has {', '.join(rule.inner) or 'none'}")
+    for name, value in (
+        *values.items(),
+        *state.items(),
+        ("start", start),
+        ("seed", seed),
+        ("stream", stream),
+        ("coupling", each),
+    ):
         if np.ndim(value) > 1 or np.size(value) == 0:
             raise InputError(f"{name} of shape {np.shape(value)}: a number or a non-empty array over lanes is accepted")
-    sizes = {np.size(x) for x in (*values.values(), start, seed, each, *([] if stream is None else [stream]))} - {1}
+    sizes = {
+        np.size(x)
+        for x in (*values.values(), *state.values(), start, seed, each, *([] if stream is None else [stream]))
+    } - {1}
     if len(sizes) > 1:
         raise InputError(f"arrays over {sorted(sizes)} lanes: all must have the same number")
     count = sizes.pop() if sizes else 1
@@ -164,16 +188,25 @@ def _prepare(
             raise InputError(
                 f"lane parameter {name} holds {table[row][~np.isfinite(table[row])][0]}: finite numbers are accepted"
             )
-    # One kernel serves every registered coupling; one of the user's own joins them.
-    couplings = tuple(dict.fromkeys((*COUPLINGS.values(), *each)))
+    couplings = _served(each)
     codes = np.broadcast_to([couplings.index(c) for c in each], (count,)).astype(np.int64)
     cells = np.empty((1 + len(rule.inner), count))
     cells[0] = np.asarray(start, dtype=np.float64)
     if not np.isfinite(cells[0]).all():
         raise InputError(f"start {cells[0][~np.isfinite(cells[0])][0]}: finite weights are accepted")
-    cells[1:] = np.asarray(rule.fresh())[:, None]
+    hyper = {name: table[2 + row] for row, name in enumerate(rule.defaults)}
+    for row, (name, value) in enumerate(zip(rule.inner, rule.fresh(cells[0], hyper), strict=True), 1):
+        cells[row] = state.get(name, value)
     streams = random.as_key(np.arange(count) if stream is None else stream, count, "stream")
     return _Run(rule, gradient, couplings, codes, cells, table, streams, random.as_key(seed, count, "seed"))
+
+
+def _served(used: Sequence[Coupling]) -> tuple[Coupling, ...]:
+    """The couplings that one kernel serves: those used and all registered ones, but not, unless they are used, the two
+    whose doors cost time at every step. Always in one order, so that kernels are made once."""
+    costly = {"slope", "agreeing"}
+    registered = [c for c in COUPLINGS.values() if c in used or not costly & c.doors.keys()]
+    return tuple(dict.fromkeys((*registered, *used)))
 
 
 def _advance_compiled(
@@ -193,19 +226,49 @@ def _advance_numpy(run: _Run, first: int, last: int, multipliers: np.ndarray) ->
     step, gradient = bind(run.rule.step, NUMPY), bind(run.gradient, NUMPY)
     lr, strength, *rest = run.table
     hyper, own = rest[: len(run.rule.defaults)], rest[len(run.rule.defaults) :]
+    doors = open_doors(run.couplings)
     with np.errstate(all="ignore"):  # a lane may diverge; inf and nan are then its result
         for t in range(first, last):
             multiplier = multipliers[t - first]
             rate = lr * multiplier
-            shares = np.zeros((3, len(lr)))
+            shares = {door: np.zeros(len(lr)) for door in doors}
             for code, coupling in enumerate(run.couplings):
                 here = run.codes == code
-                for door, share in enumerate(coupling.doors):
-                    if share is not None and here.any():
-                        shares[door, here] = bind(share, NUMPY)(strength[here], rate[here], multiplier)
-            w, *inner = run.cells
-            u, z = random.uniforms(np.uint64(t), run.streams, run.keys)
-            g = gradient(w, t, u, z, *own) + shares[0] * w
-            w = w - shares[1] * w
-            w, *inner = step(w, g, *inner, rate, *hyper)
-            run.cells[:] = (w - shares[2] * w, *inner)
+                for door, share in coupling.doors.items():
+                    if here.any():
+                        shares[door][here] = bind(share, NUMPY)(strength[here], rate[here], multiplier)
+            run.cells[:] = _step_numpy(run, step, gradient, t, shares, rate, hyper, own)
+
+
+def _step_numpy(
+    run: _Run, step: Any, gradient: Any, t: int, shares: dict[str, np.ndarray], rate: np.ndarray, hyper: Any, own: Any
+) -> tuple[Any, ...]:
+    w, *inner = run.cells
+    u, z = random.uniforms(np.uint64(t), run.streams, run.keys)
+    g = gradient(w, t, u, z, *own)
+    if "gradient" in shares:
+        g = g + shares["gradient"] * w
+    if "slope" in shares:
+        g = g + shares["slope"] * np.sign(w)
+    from_w = w
+    around = [shares[door] for door in ("before", "after") if door in shares]
+    if run.rule.takes_pull:
+        pull = sum(around) * w
+        if "agreeing" in shares:
+            moved = step(w, g, pull, *inner, rate, *hyper)[0]
+            pull = pull + shares["agreeing"] * ((1.0 - _grows(moved, w)) * w)
+        w, *inner = step(w, g, pull, *inner, rate, *hyper)
+    else:
+        if "before" in shares:
+            w = w - shares["before"] * w
+        w, *inner = step(w, g, *inner, rate, *hyper)
+        if "after" in shares:
+            w = w - shares["after"] * w
+        if "agreeing" in shares:
+            w = w - shares["agreeing"] * ((1.0 - _grows(w, from_w)) * from_w)
+    return (w, *inner)
+
+
+def _grows(w: np.ndarray, start: np.ndarray) -> np.ndarray:
+    grown: np.ndarray = np.maximum(np.sign((w - start) * start), 0.0)
+    return grown

@@ -12,7 +12,6 @@ from typing import Any
 
 from dynamics.claims import Finding, judge
 from dynamics.errors import InputError
-from dynamics.rules import RULES
 from figures.progress import Live
 from figures.report import Section, number, write
 from fullscale.files import write_whole
@@ -104,7 +103,7 @@ def _synthetic(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     rows = {name: None if fresh else store.get(name, asdict(world)) for name, world in worlds.WORLDS.items()}
     missing = {name: worlds.WORLDS[name] for name, row in rows.items() if row is None}
     if missing:
-        task = live.task("toy worlds", len(RULES))
+        task = live.task("toy worlds", len({rule for world in missing.values() for rule in world.rules}))
         for name, found in worlds.run(missing, task).items():
             rows[name] = store.put(name, asdict(missing[name]), summary={}, curves=found.to_dict())
     else:

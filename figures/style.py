@@ -26,7 +26,16 @@ COLOURS = {
     "adam": "#D55E00",
     "rmsprop": "#CC79A7",
 }
-LINES = {"none": ":", "l2": "-", "decoupled_lr": "--", "decoupled_schedule": "-.", "decoupled_constant": (0, (1, 1))}
+LINES = {
+    "none": ":",
+    "l2": "-",
+    "l1": (0, (5, 1)),
+    "decoupled_lr": "--",
+    "decoupled_schedule": "-.",
+    "decoupled_constant": (0, (1, 1)),
+    "corrected": (0, (3, 1, 1, 1, 1, 1)),
+    "cautious": (0, (5, 5)),
+}
 LABELS = {"sgd": "SGD", "momentum": "momentum", "nesterov": "Nesterov", "adam": "Adam", "rmsprop": "RMSprop"}
 
 
@@ -88,3 +97,14 @@ def save(picture: Picture, folder: Path) -> str:
     write_whole(folder / f"{picture.name}.svg", svg.getvalue())
     write_whole(folder / f"{picture.name}.png", png.getvalue())
     return svg.getvalue().decode()
+
+
+def save_as(picture: Picture, file: Path) -> None:
+    """Write one file, whole or not at all, in the format of its ending; InputError where it cannot be written."""
+    drawn = io.BytesIO()
+    with styled():
+        picture.figure.savefig(
+            drawn, format=file.suffix[1:], metadata={"Title": picture.alt} if file.suffix != ".pdf" else None
+        )
+    plt.close(picture.figure)
+    write_whole(file, drawn.getvalue())

@@ -75,6 +75,11 @@ class RunSpec:
         for seed in self.seeds:
             if not 0 <= seed < 2**63:
                 raise InputError(f"seed {seed}: a whole number from 0 to 2^63 - 1 is accepted")
+        if rule.unit == "matrix":
+            raise InputError(f"optimizer {self.optimizer!r} takes matrices only: BasicNet's convolutions are none")
+        if rule.unit == "tensor" and len(self.seeds) > 1:
+            # Replicas lie in one tensor, whose norm would mix them.
+            raise InputError(f"seeds {list(self.seeds)} with {self.optimizer}: one seed a run is accepted")
         if not 0 <= self.validation < 1:
             raise InputError(f"validation {self.validation}: a share in [0, 1) is accepted")
 

@@ -103,6 +103,7 @@ def train(spec: RunSpec, images: Images, progress: Progress | None = None) -> li
     activities: list[Activity | None] = [None] * len(tasks)
     for epoch in range(1, spec.epochs + 1):
         joined.train()
+        optimizer.train()
         shuffled = [torch.randperm(count, generator=order) for order in orders]
         losses = torch.zeros(len(tasks))
         for step in range(steps):
@@ -123,6 +124,7 @@ def train(spec: RunSpec, images: Images, progress: Progress | None = None) -> li
             if outcome.status == "done" and not math.isfinite(loss):
                 outcome.status, outcome.error = "diverged", f"the loss is {loss} in epoch {epoch} of {spec.epochs}"
         if epoch % spec.measure_every == 0 or epoch == spec.epochs:
+            optimizer.eval()  # a schedule-free rule is measured at its average
             activities = _look(joined, tasks, outcomes, epoch, mean_losses)
         if progress is not None:
             progress(epoch, mean_losses)

@@ -10,12 +10,15 @@ from dynamics.rules import RULES
 
 _MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
 _LOSHCHILOV = "Loshchilov, Hutter 2019, arXiv 1711.05101"
-_ADAPTIVE = [name for name, rule in RULES.items() if rule.adaptive]
+
+
+def _adaptive(data: xr.Dataset) -> list[str]:
+    return [str(name) for name in data.optimizer.values if RULES[str(name)].adaptive]
 
 
 def silent_speedup(data: xr.Dataset) -> Estimate:
     """Steps to the target under decay / under L2, over adaptive rules and strengths."""
-    steps = data["passage"].sel(optimizer=_ADAPTIVE)
+    steps = data["passage"].sel(optimizer=_adaptive(data))
     ratio = steps.sel(coupling="decoupled_lr") / steps.sel(coupling="l2")
     return spread(ratio.values, "times fewer steps under L2")
 
@@ -29,7 +32,7 @@ def sgd_difference(data: xr.Dataset) -> Estimate:
 
 def _pull_ratio(data: xr.Dataset, sizes: slice) -> Estimate:
     """L2's pull / decay's for the adaptive rules, one sample a seed (geometric mean over rules, arrivals and sizes)."""
-    ratio = data["ratio"].sel(optimizer=_ADAPTIVE, size=sizes)
+    ratio = data["ratio"].sel(optimizer=_adaptive(data), size=sizes)
     a_seed = xr.apply_ufunc(np.log, ratio).mean(("optimizer", "arrival", "size")).values
     return ratio_interval(np.exp(a_seed), "times the pull of decay", "seeds")
 
@@ -46,7 +49,7 @@ def pull_large_gradients(data: xr.Dataset) -> Estimate:
 
 def pull_against_prediction(data: xr.Dataset) -> Estimate:
     """Simulated ratio / closed form for the adaptive rules inside its regime, one sample a seed."""
-    ratio = (data["ratio"] / data["predicted"]).sel(optimizer=_ADAPTIVE)
+    ratio = (data["ratio"] / data["predicted"]).sel(optimizer=_adaptive(data))
     return mean_interval(ratio.mean(("optimizer", "arrival", "size")).values, "simulated / predicted", "seeds")
 
 

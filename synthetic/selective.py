@@ -24,7 +24,7 @@ _COUPLINGS = ("none", "l2", "decoupled_lr")
 class Selective:
     """Zero-mean gradients of standard deviation size / sqrt(p) on arrival: a size is the root of their mean square."""
 
-    rules: tuple[str, ...] = tuple(RULES)
+    rules: tuple[str, ...] = ("sgd", "momentum", "nesterov", "adam", "rmsprop")
     lr: float = 1e-3
     strength: float = 1e-3
     arrivals: tuple[float, ...] = (0.02, 0.2, 1.0)

@@ -14,8 +14,9 @@ import xarray as xr
 from dynamics import closed
 from dynamics.couplings import COUPLINGS
 from dynamics.gradients import selective
-from dynamics.passage import Setting, passage
+from dynamics.passage import passage
 from dynamics.rules import RULES
+from dynamics.setting import Setting
 from dynamics.simulator import simulate
 
 
@@ -23,7 +24,7 @@ from dynamics.simulator import simulate
 class Silence:
     """The rules at one learning rate from w = 1, fresh, for `steps` steps; strengths as lanes."""
 
-    rules: tuple[str, ...] = tuple(RULES)
+    rules: tuple[str, ...] = ("sgd", "momentum", "nesterov", "adam", "rmsprop")
     lr: float = 1e-3
     strengths: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
     couplings: tuple[str, ...] = ("l2", "decoupled_lr")

@@ -6,6 +6,7 @@ Nothing here asserts a time.
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import torch_face
 from bench.__main__ import main
 from bench.agreement import same_bits, same_moments, same_weights
-from bench.contestants import FUSED, OTHERS, Contestant
+from bench.contestants import FUSED, OTHERS, Contestant, available_cores
 from bench.measure import DisagreementError, Row, measure
 from bench.report import table
 from bench.work import Case, Weights, cases
@@ -47,7 +49,7 @@ def test_quick_run_prints_and_stores_every_case(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    head, *blocks, end = done.stdout.strip().split("\n\n")
+    head, *blocks, face, end = done.stdout.strip().split("\n\n")
     assert all(name in head for name in ("cores", "load", "python", "numpy", "numba", "torch", "jax", "optax"))
     assert end.startswith("load at the end")
     assert len(blocks) == 4
@@ -61,8 +63,16 @@ def test_quick_run_prints_and_stores_every_case(tmp_path: Path) -> None:
                 assert len(re.findall(r"\d+\.\d\d", line)) == 3
                 assert (line.endswith(("yes", "no"))) == (contestant.expected is not None)
 
+    title, _, *lines = face.splitlines()
+    assert "torch.optim with foreach=True" in title
+    threads = sorted({1, available_cores()})
+    assert [line.split()[:2] for line in lines] == [[rule, str(n)] for rule in torch_face.PEERS for n in threads]
+    assert all(line.endswith(("yes", "no")) for line in lines)
+
     stored = json.loads(file.read_text(encoding="utf-8"))
     assert list(tmp_path.iterdir()) == [file]
+    assert [row["rule"] for row in stored["torch_face"]] == [rule for rule in torch_face.PEERS for _ in threads]
+    assert all(len(row["ratios"]) == 2 for row in stored["torch_face"])
     assert [case["gradient"] for case in stored["cases"]] == ["silent", "random"] * 2
     for case in stored["cases"]:
         assert {c["name"] for c in case["contestants"]} | set(stored["missing"]) == {c.name for c in (FUSED, *OTHERS)}
@@ -152,3 +162,19 @@ def test_a_ratio_says_which_over_which() -> None:
     text = table(SILENT, [Row(two, [4e6], [2e6]), Row(numpy, [4e6], [2e6])], {})
     assert "2.00   2.00   2.00   it over one thread at least 1.7: yes" in text
     assert "0.50   0.50   0.50   fused over it at least 5.0: no" in text
+
+
+def test_the_list_of_parameters_is_resnet50s() -> None:
+    shapes = torch_face.resnet50()
+    assert len(shapes) == 161
+    assert sum(map(math.prod, shapes)) == 25_557_032  # torchvision's count
+
+
+@pytest.mark.parametrize("rule", torch_face.PEERS)
+def test_a_step_that_is_not_torchs_is_not_timed(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch_face.check(rule, [(3, 2), (4,)])
+    # Adam's settings for anything else, and for Adam another's.
+    other = ("Adam", {}) if torch_face.PEERS[rule] != ("Adam", {}) else ("Adagrad", {})
+    monkeypatch.setitem(torch_face.PEERS, rule, other)
+    with pytest.raises(DisagreementError, match=rf"disagrees with {rule}"):
+        torch_face.check(rule, [(3, 2), (4,)])

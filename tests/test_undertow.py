@@ -22,10 +22,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dynamics.couplings import COUPLINGS
 from undertow import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "sympy", "numba", "matplotlib", "xarray", "jax")
+HEAVY = ("torch", "sympy", "numba", "scipy", "numpy", "matplotlib", "xarray", "jax")
 SMALL = ("--epochs", "2", "--width", "0.03", "--batch", "8")
 
 
@@ -144,19 +145,110 @@ def test_explain_for_people() -> None:
     assert re.search(r"L2 in the gradient +2,72[123] \(simulated\)", said.out)
 
 
+def test_explain_takes_settings_as_recipes_write_them() -> None:
+    text, flags = (
+        run("explain", "adamw lr=1e-2 weight_decay=0.1 betas=0.9,0.95", "--json"),
+        ("explain adam --lr 1e-2 --coupling decoupled_lr --strength 0.1 --beta2 0.95 --json"),
+    )
+    assert text == run(*flags.split())
+
+
+def test_several_settings_stand_side_by_side() -> None:
+    settings = ("adam l2=1e-3", "adamw weight_decay=0.05", "sgd")
+    said = run("explain", *settings, "--gradient-rms", "0.01")
+    assert (said.status, said.err) == (0, "")
+    found = json.loads(run("explain", *settings, "--gradient-rms", "0.01", "--json").out)
+    assert [one["setting"] for one in found] == [
+        "adam lr=0.001 l2=0.001",
+        "adam lr=0.001 decoupled_lr=0.05",
+        "sgd lr=0.1",
+    ]
+    for one in found:
+        assert said.out.count(f"  {one['setting']} ") >= 9
+    assert "gradients of rms 0.01 at 100%:" in said.out
+    assert "warning: adam lr=0.001 l2=0.001: at lr strength / eps = 100" in said.out
+
+
+def test_flags_count_for_every_setting_that_does_not_say_the_same() -> None:
+    found = json.loads(run("explain", "adam lr=0.5", "sgd", "--lr", "0.25", "--l2", "0.125", "--json").out)
+    assert [one["setting"] for one in found] == ["adam lr=0.5 l2=0.125", "sgd lr=0.25 l2=0.125"]
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
+def test_explain_draws(ending: str, tmp_path: Path) -> None:
+    file = tmp_path / f"drawn{ending}"
+    assert run("explain", "adam l2=1e-3", "adamw weight_decay=0.05", "--plot", file).status == 0
+    assert [p.name for p in tmp_path.iterdir()] == [file.name]
+    head = file.read_bytes()
+    if ending == ".png":
+        with Image.open(file) as drawn:
+            assert min(drawn.size) > 300
+    else:
+        assert (
+            (b"adam lr=0.001 l2=0.001: " in head and b"<svg" in head) if ending == ".svg" else head.startswith(b"%PDF")
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["adam", "--l2", "1e-3", "--plot", "drawn.gif"], ["drawn.gif", ".png, .svg, .pdf"]),
+        (["adam", "--plot", "drawn.png"], ["adam lr=0.001", "settings with a regularizer are accepted"]),
+        (
+            ["adam", "--l2", "1e-3", "--plot", "nowhere/drawn.png"],
+            ["nowhere/drawn.png", "a writable place is accepted"],
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_leaves_nothing(
+    arguments: list[str], words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(run("explain", *arguments), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_l2_is_short_for_its_coupling() -> None:
     short = run("explain", "sgd", "--l2", "0.1", "--json")
     assert short.status == 0
     assert short == run("explain", "sgd", "--coupling", "l2", "--strength", "0.1", "--json")
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "nesterov", "adam", "rmsprop"])
-@pytest.mark.parametrize("coupling", ["l2", "decoupled_lr", "decoupled_schedule", "decoupled_constant"])
-def test_every_optimizer_is_explained_with_every_coupling(optimizer: str, coupling: str) -> None:
-    said = run("explain", optimizer, "--coupling", coupling, "--strength", "0.01", "--lr", "0.01", "--json")
-    found = json.loads(said.out)
-    assert (found["optimizer"], found["coupling"]) == (optimizer, coupling)
-    assert found["steps_from_1_to_1e_3"][coupling]["steps"] > 0
+@pytest.mark.parametrize("optimizer", ["nadam", "lars", "muon"])
+@pytest.mark.parametrize("coupling", [name for name in COUPLINGS if name != "none"])
+def test_optimizers_are_explained_for_people_with_every_coupling(optimizer: str, coupling: str) -> None:
+    said = run("explain", optimizer, "--coupling", coupling, "--strength", "0.01", "--lr", "0.01")
+    assert (said.status, said.err) == (0, "")
+    assert said.out.startswith(f"{optimizer} with {COUPLINGS[coupling].label}: lr 0.01, strength 0.01")
+    assert "  w <- w" in said.out
+
+
+# convert
+
+
+def test_convert_for_people_and_as_data() -> None:
+    words = ["--from", "adam lr=1e-3 l2=1e-4", "--to", "adamw lr=1e-3", "--gradient-rms", "1e-3", "--arrival", "0.1"]
+    said, data = run("convert", *words), json.loads(run("convert", *words, "--json").out)
+    assert (said.status, said.err) == (0, "")
+    assert data["strength"] == pytest.approx(0.316, rel=0.02)
+    assert data["target"].startswith("adam lr=0.001 decoupled_lr=0.31")
+    assert data["why"] == ""
+    for text in (
+        "adam lr=0.001 l2=0.0001  ->  adam lr=0.001 decoupled_lr=0.31",
+        "torch.optim.AdamW",
+        "closed form: 0.3162",
+    ):
+        assert text in said.out
+    assert re.search(r"simulated: the pull is (1\.00|0\.99)\d\d \[[\d.]+, [\d.]+\] times .*, n = 8 seeds", said.out)
+    assert re.search(r"gradient rms +0\.0009\d* to 0\.0011", said.out)
+
+
+def test_convert_says_why_there_is_none() -> None:
+    said = run("convert", "--from", "adagrad l2=1e-4", "--to", "adamw", "--gradient-rms", "1e-2", "--steps", "4000")
+    assert (said.status, said.err) == (0, "")
+    assert "no constant strength gives the same pull" in said.out
+    assert "falls as 1 / sqrt(t)" in said.out
+    assert "from step 250 to 4,000 the best constant is" in said.out
 
 
 def test_hyperparameters_of_zero_are_taken_as_given() -> None:
@@ -170,8 +262,8 @@ def test_hyperparameters_of_zero_are_taken_as_given() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("explain adm", ["'adm'", "sgd, momentum, nesterov, adam, rmsprop"]),
-        ("explain adam --coupling both --strength 1", ["'both'", "none, l2, decoupled_lr"]),
+        ("explain adm", ["'adm'", "sgd, momentum, nesterov, adagrad"]),
+        ("explain adam --coupling both --strength 1", ["'both'", "none, l2, l1, decoupled_lr"]),
         ("explain adam --l2 -1", ["strength -1.0", ">= 0"]),
         ("explain adam --l2 nan", ["strength nan", ">= 0"]),
         ("explain adam --l2 inf", ["strength inf", "finite"]),
@@ -181,27 +273,33 @@ def test_hyperparameters_of_zero_are_taken_as_given() -> None:
         ("explain sgd --beta1 0.5", ["sgd has no hyperparameter 'beta1'", "none"]),
         ("explain adam --momentum 0.5", ["'momentum'", "beta1, beta2, eps"]),
         ("explain adam --lr fast", ["--lr 'fast'", "a number is accepted"]),
-        ("explain adam --l2 1 --coupling decoupled_lr", ["--l2 1", "--coupling", "one regularizer is accepted"]),
-        ("explain adam --l2 1 --coupling l2 --strength 2", ["--l2 1", "one regularizer is accepted"]),
-        ("explain adam --strength 1", ["--strength 1 without --coupling", "decoupled_lr"]),
-        ("explain adam --coupling l2", ["--coupling l2 without --strength", "needed"]),
+        ("explain adam --l2 1 --coupling decoupled_lr", ["l2, coupling", "one regularizer is accepted"]),
+        ("explain adam --l2 1 --coupling l2 --strength 2", ["l2, coupling, strength", "one regularizer is accepted"]),
+        ("explain adam --strength 1", ["strength 1.0 without coupling", "decoupled_lr"]),
+        ("explain adam --coupling l2", ["coupling l2 without strength", "needed"]),
         ("explain adam --colour red", ["--colour", "undertow --help"]),
-        ("explain adam --lrr 1", ["--lrr", "--lr FLOAT"]),
-        ("explain adam --lr", ["'--lr'", "Missing value"]),
-        ("explain", ["OPTIMIZER", "sgd, momentum, nesterov, adam or rmsprop"]),
-        ("explain adam sgd", ["Unrecognized", "sgd"]),
-        ("train", ["DATA", "digits, a folder or an archive of images"]),
+        ("explain --bogus adam", ["--bogus", "undertow --help"]),
+        ("explain adam --lrr 1", ["--lrr", "undertow --help"]),
+        ("explain adam --lr", ["--lr", "expected one argument", "undertow explain --help"]),
+        ("explain", ["SETTING", "undertow explain --help"]),
+        ("explain adam sgdm", ["'sgdm'", "sgd, momentum"]),
+        ("explain adam --gradient-rms 0", ["gradient rms 0.0", "positive"]),
+        ("convert --from adam --to sgd", ["--gradient-rms", "undertow convert --help"]),
+        ("convert --from adam --to sgd --gradient-rms 1", ["adam lr=0.001", "has no regularizer"]),
+        ("convert --from adm --to sgd --gradient-rms 1", ["'adm'"]),
+        ("convert --from lion --to sgd --gradient-rms 1 --arrival 2", ["arrival 2.0", "(0, 1]"]),
+        ("train", ["DATA", "undertow train --help"]),
         ("train digits --width wide", ["--width 'wide'", "a number is accepted"]),
         ("train digits --batch 1.5", ["--batch '1.5'", "a whole number is accepted"]),
-        ("frobnicate", ["frobnicate", "explain, reproduce, train, tune"]),
-        ("", ["{explain, reproduce, train, tune}"]),
+        ("frobnicate", ["frobnicate", "'explain', 'convert', 'reproduce', 'train', 'tune'"]),
+        ("", ["COMMAND", "undertow --help"]),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_bad_input_is_one_line(arguments: str, words: list[str], encoding: str) -> None:
     said = run(*arguments.split(), encoding=encoding)
     refused(said, *words)
-    assert not re.search("---|─|│|helptext|Value error", said.err)
+    assert "usage:" not in said.err
 
 
 @pytest.mark.parametrize(
@@ -250,8 +348,8 @@ def test_a_long_value_is_named_whole_on_one_line() -> None:
     refused(run("explain", "adam" * 100), "adam" * 100)
     said = run("explain", "adam", "--lr", "x" * 300)
     refused(said, "--lr 'xxx", "': a number is accepted")
-    assert said.err.count("x") == 300
-    refused(run("explain", "adam\nsgd"), "unknown")
+    assert "x" * 300 in said.err
+    refused(run("explain", "adam\nsgd"), "key=value is accepted")
 
 
 # help
@@ -265,9 +363,9 @@ def test_help_explains_and_ends_well(name: str) -> None:
     shown = " ".join(re.sub("[│\n]", " ", said.out).split())
     for other in COMMANDS if not name else [name]:
         assert other in shown
-    docs = [COMMANDS[name]] if name else COMMANDS.values()
-    for kind in docs:
-        assert " ".join(str(kind.__doc__).split()) in shown
+    if not name:
+        for command in COMMANDS.values():
+            assert str(command.__doc__).split("`: ")[1].split(",")[0].split()[0] in shown
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
@@ -281,7 +379,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert said.status == 0
     loaded = said.out.splitlines()[-1].split()
     assert loaded[0] == "loaded"
-    assert "tyro" in loaded
+    assert "argparse" in loaded
     assert [name for name in HEAVY if name in loaded] == []
 
 
@@ -566,3 +664,18 @@ def test_the_same_results_give_the_same_report(reproduced: Reproduced, tmp_path:
         assert (tmp_path / name).read_bytes() == (reproduced.folder / name).read_bytes()
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"report.html", "figures", "results.sqlite"}
+
+
+# the names that a user imports
+
+
+def test_every_name_of_the_face_is_there_and_is_loaded_when_asked_for() -> None:
+    import undertow
+
+    code = "import sys, undertow; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    loaded = command(code=code).out.split()
+    assert [name for name in HEAVY if name in loaded] == []
+    for name in undertow.__all__:
+        assert getattr(undertow, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = undertow.nothing  # type: ignore[attr-defined]

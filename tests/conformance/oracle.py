@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,10 +21,23 @@ TORCH: dict[tuple[str, str], tuple[type[torch.optim.Optimizer], dict[str, Any]]]
     ("sgd", "l2"): (torch.optim.SGD, {}),
     ("momentum", "l2"): (torch.optim.SGD, {}),
     ("nesterov", "l2"): (torch.optim.SGD, {"nesterov": True}),
+    ("adagrad", "l2"): (torch.optim.Adagrad, {}),
+    ("adadelta", "l2"): (torch.optim.Adadelta, {}),
     ("rmsprop", "l2"): (torch.optim.RMSprop, {}),
+    ("rmsprop_momentum", "l2"): (torch.optim.RMSprop, {}),
+    ("rmsprop_centered", "l2"): (torch.optim.RMSprop, {"centered": True}),
     ("adam", "l2"): (torch.optim.Adam, {}),
     ("adam", "decoupled_lr"): (torch.optim.AdamW, {}),
+    ("amsgrad", "l2"): (torch.optim.Adam, {"amsgrad": True}),
+    ("amsgrad", "decoupled_lr"): (torch.optim.AdamW, {"amsgrad": True}),
+    ("adamax", "l2"): (torch.optim.Adamax, {}),
+    ("nadam", "l2"): (torch.optim.NAdam, {}),
+    ("nadam", "decoupled_lr"): (torch.optim.NAdam, {"decoupled_weight_decay": True}),
+    ("radam", "l2"): (torch.optim.RAdam, {}),
+    ("radam", "decoupled_lr"): (torch.optim.RAdam, {"decoupled_weight_decay": True}),
 }
+# The rules that torch has element by element; its Muon is held to another comparison.
+TORCH_RULES = sorted({rule for rule, _ in TORCH})
 
 
 # A multiplication of the weights, as a function of the schedule's multiplier.
@@ -35,9 +49,15 @@ def unchanged(multiplier: float) -> float:
 
 
 def spelled(hyper: dict[str, float]) -> dict[str, Any]:
-    """Hyperparameters as torch spells them."""
-    rest = {name: value for name, value in hyper.items() if name not in ("beta1", "beta2")}
-    return rest | ({"betas": (hyper["beta1"], hyper["beta2"])} if "beta1" in hyper else {})
+    """Hyperparameters as torch's users spell them: betas as one."""
+    betas = tuple(hyper[name] for name in ("beta1", "beta2", "beta3") if name in hyper)
+    rest = {name: value for name, value in hyper.items() if name not in ("beta1", "beta2", "beta3")}
+    return rest | ({"betas": betas} if betas else {})
+
+
+def torchs(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of ours under torch's names."""
+    return {"initial_accumulator_value" if k == "initial_accumulator" else k: x for k, x in settings.items()}
 
 
 def gradients(seed: int, steps: int = STEPS, size: int = 6, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -53,10 +73,14 @@ def path(
     multipliers: Sequence[float] | None = None,
     before: Factor = unchanged,
     after: Factor = unchanged,
+    slope: float = 0.0,
+    agreeing: Factor = unchanged,
 ) -> torch.Tensor:
     """The weights after each step on the given gradients (steps, size); lr follows the multipliers.
 
-    before and after multiply the weights around each step: how an oracle gets a decay that torch does not have.
+    How an oracle gets a regularizer that torch does not have: before and after multiply the weights around each step;
+    slope times the weight's sign joins the gradient; agreeing multiplies the weight of before the step, and what it
+    loses is taken off where the step did not move it away from 0.
     """
     weights = torch.nn.Parameter(torch.linspace(-1.0, 2.0, given.shape[1], dtype=given.dtype))
     optimizer = make([weights])
@@ -66,10 +90,13 @@ def path(
         multiplier = 1.0 if multipliers is None else multipliers[t]
         for group, lr in zip(optimizer.param_groups, base, strict=True):
             group["lr"] = lr * multiplier
-        weights.grad = gradient.clone()
+        weights.grad = gradient + slope * weights.detach().sign()
         weights.data.mul_(before(multiplier))
+        start = weights.detach().clone()
         optimizer.step()
         weights.data.mul_(after(multiplier))
+        inward = (weights.detach() - start) * start <= 0
+        weights.data.sub_(torch.where(inward, (1 - agreeing(multiplier)) * start, 0.0))
         rows.append(weights.detach().clone())
     return torch.stack(rows)
 
@@ -93,23 +120,38 @@ def against_torch(
 ) -> float:
     """How far `rule` with `coupling` is from what torch does where it implements the pair named `like`.
 
-    torch has no decay by schedule or by a constant: there the oracle is torch's optimizer without a regularizer, and
-    the decay is one multiplication after or before its step.
+    For a coupling that torch lacks the oracle is torch's optimizer without a regularizer, and the pull is done by hand
+    around its step (see `path`).
     """
     settings = {"lr": lr, **spelled(hyper)}
     oracle, extra = TORCH[like if like in TORCH else (like[0], "l2")]
-    before: Factor = unchanged
-    after: Factor = unchanged
+    by_hand: dict[str, Any] = {}
     if like in TORCH:
         extra = extra | {"weight_decay": strength}
     else:
-        decays: dict[str, tuple[Factor, Factor]] = {
-            "decoupled_lr": (lambda multiplier: 1 - lr * multiplier * strength, unchanged),
-            "decoupled_schedule": (unchanged, lambda multiplier: 1 - strength * multiplier),
-            "decoupled_constant": (lambda multiplier: 1 - strength, unchanged),
-        }
-        before, after = decays[like[1]]
+        by_hand = {
+            "none": {},
+            "l1": {"slope": strength},
+            "decoupled_lr": {"before": lambda multiplier: 1 - lr * multiplier * strength},
+            "decoupled_schedule": {"after": lambda multiplier: 1 - strength * multiplier},
+            "decoupled_constant": {"before": lambda multiplier: 1 - strength},
+            "corrected": {"before": lambda multiplier: 1 - lr * multiplier * multiplier * strength},
+            "cautious": {"agreeing": lambda multiplier: 1 - lr * multiplier * strength},
+        }[like[1]]
     given = gradients(seed)
-    ours = path(lambda p: Optimizer(p, rule, coupling, weight_decay=strength, **settings), given, multipliers)
-    theirs = path(lambda p: oracle(p, **settings, **extra), given, multipliers, before, after)
+    taken = strength if coupling.doors else 0.0
+    ours = path(lambda p: Optimizer(p, rule, coupling, weight_decay=taken, **settings), given, multipliers)
+    with scalars(torch.float64):
+        theirs = path(lambda p: oracle(p, **torchs(settings), **extra), given, multipliers, **by_hand)
     return difference(ours, theirs)
+
+
+@contextmanager
+def scalars(dtype: torch.dtype) -> Iterator[None]:
+    """Let torch keep its step counts and products of momenta in this type: it takes the default, float32, for any weights."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
-from conformance.oracle import STEPS, TOLERANCE, TORCH, against_torch, difference, gradients, path, spelled
+from conformance.oracle import (
+    STEPS,
+    TOLERANCE,
+    TORCH,
+    TORCH_RULES,
+    against_torch,
+    difference,
+    gradients,
+    path,
+    scalars,
+    spelled,
+    torchs,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties.draws import hyperparameters, rates, strengths
@@ -24,13 +38,25 @@ from dynamics.torch_face import Optimizer
 PAIRS = sorted(TORCH)
 EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]
 # A setting of each rule for the tests about use rather than numbers.
-HYPER: dict[str, dict[str, Any]] = {
-    "sgd": {},
-    "momentum": {"momentum": 0.8},
-    "nesterov": {"momentum": 0.8},
-    "rmsprop": {"alpha": 0.95, "eps": 1e-6},
-    "adam": {"betas": (0.8, 0.97), "eps": 1e-6},
+_SETTING = {
+    "momentum": 0.8,
+    "alpha": 0.95,
+    "rho": 0.95,
+    "beta1": 0.8,
+    "beta2": 0.97,
+    "beta3": 0.96,
+    "momentum_decay": 0.01,
+    "initial_accumulator": 0.1,
+    "trust": 0.02,
+    "eps": 1e-6,
 }
+HYPER: dict[str, dict[str, Any]] = {
+    name: spelled({field: _SETTING[field] for field in rule.defaults}) for name, rule in RULES.items()
+}
+
+# Schedules of lr, as multipliers: a straight line down, and a rise with a cosine after it.
+FALLING = [1 - 0.9 * t / STEPS for t in range(STEPS)]
+WARM = [min(1.0, (t + 1) / 20) * (0.55 + 0.45 * math.cos(math.pi * t / STEPS)) for t in range(STEPS)]
 
 Make = Callable[[Any], torch.optim.Optimizer]
 
@@ -39,11 +65,20 @@ def both(rule: str, coupling: str, **settings: Any) -> tuple[Make, Make]:
     """Makers of ours and of torch's optimizer with equal settings."""
     kind, extra = TORCH[rule, coupling]
     settings = {"lr": 0.05, "weight_decay": 0.1, **HYPER[rule], **settings}
-    return lambda p: Optimizer(p, rule, coupling, **settings), lambda p: kind(p, **settings, **extra)
+    return lambda p: Optimizer(p, rule, coupling, **settings), lambda p: kind(p, **torchs(settings), **extra)
 
 
-def weights(*values: list[float], dtype: torch.dtype = torch.float64) -> list[torch.nn.Parameter]:
-    return [torch.nn.Parameter(torch.tensor(v, dtype=dtype)) for v in values]
+@pytest.fixture(autouse=True, scope="module")
+def _exact_scalars() -> Iterator[None]:
+    with scalars(torch.float64):
+        yield
+
+
+def weights(*values: list[float], rule: str = "", dtype: torch.dtype = torch.float64) -> list[torch.nn.Parameter]:
+    """Parameters with these values; for a rule of matrices as matrices of one row."""
+    rows = [torch.tensor(v, dtype=dtype) for v in values]
+    matrices = rule in RULES and RULES[rule].unit == "matrix"
+    return [torch.nn.Parameter(row[None] if matrices else row) for row in rows]
 
 
 def run(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], given: torch.Tensor) -> torch.Tensor:
@@ -62,20 +97,32 @@ def run(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], 
 def test_path_is_torchs(rule: str, coupling: str, data: st.DataObject) -> None:
     lr, strength, hyper = data.draw(rates), data.draw(strengths), data.draw(hyperparameters(rule))
     seed = data.draw(st.integers(0, 2**32 - 1))
-    assert against_torch(RULES[rule], COUPLINGS[coupling], (rule, coupling), lr, strength, hyper, seed) <= TOLERANCE
+    schedule = data.draw(st.sampled_from([None, FALLING, WARM]))
+    like = (rule, coupling)
+    assert against_torch(RULES[rule], COUPLINGS[coupling], like, lr, strength, hyper, seed, schedule) <= TOLERANCE
 
 
-@pytest.mark.parametrize("coupling", ["decoupled_lr", "decoupled_schedule", "decoupled_constant"])
-@pytest.mark.parametrize("rule", sorted(RULES))
+def test_torchs_nadam_keeps_its_product_of_momenta_in_float32() -> None:
+    # Ours does not, whatever the default type is: that is all there is between the two.
+    settings = {"lr": 0.05, "betas": (0.5, 0.9), "momentum_decay": 0.004}
+    given = gradients(0)
+    ours = path(lambda p: Optimizer(p, "nadam", **settings), given)
+    with scalars(torch.float32):
+        assert 1e-11 < difference(ours, path(lambda p: torch.optim.NAdam(p, **settings), given)) < 1e-6
+    with scalars(torch.float64):
+        assert difference(ours, path(lambda p: torch.optim.NAdam(p, **settings), given)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("coupling", [name for name in COUPLINGS if name != "l2"])
+@pytest.mark.parametrize("rule", TORCH_RULES)
 @given(data=st.data())
-@settings(max_examples=4)
-def test_decay_outside_the_gradient_is_one_multiplication(rule: str, coupling: str, data: st.DataObject) -> None:
-    # Under a schedule: there the three decays differ.
+@settings(max_examples=2)
+def test_other_regularizers_are_torchs_step_and_a_pull_by_hand(rule: str, coupling: str, data: st.DataObject) -> None:
+    # Under a schedule: there the decays differ.
     hyper = data.draw(hyperparameters(rule))
     lr, strength = data.draw(rates), data.draw(strengths)
-    falling = [1 - 0.9 * t / STEPS for t in range(STEPS)]
     like = (rule, coupling)
-    assert against_torch(RULES[rule], COUPLINGS[coupling], like, lr, strength, hyper, 1, falling) <= TOLERANCE
+    assert against_torch(RULES[rule], COUPLINGS[coupling], like, lr, strength, hyper, 1, FALLING) <= TOLERANCE
 
 
 @pytest.mark.parametrize(("rule", "coupling"), PAIRS)
@@ -195,7 +242,7 @@ def test_maximize_flips_the_loss_gradient_and_not_the_decay(rule: str, coupling:
     given = gradients(7)
     assert difference(path(ours, given), path(theirs, given)) <= TOLERANCE
     minimize, _ = both(rule, coupling)
-    assert torch.equal(path(ours, given), path(minimize, -given))
+    assert difference(path(ours, given), path(minimize, -given)) <= TOLERANCE
 
 
 @pytest.mark.parametrize(("rule", "coupling"), PAIRS)
@@ -225,13 +272,13 @@ def test_step_without_a_closure_returns_none() -> None:
 
 @pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
 def test_no_gradient_means_no_decay_but_a_zero_gradient_decays(rule: str, coupling: str) -> None:
-    left, zero = weights([1.0, 2.0], [1.0, 2.0])
+    left, zero = weights([1.0, 2.0], [1.0, 2.0], rule=rule)
     strength = 0.0 if coupling == "none" else 0.1
     optimizer = Optimizer([left, zero], rule, coupling, lr=0.05, weight_decay=strength)
     for _ in range(3):
         zero.grad = torch.zeros_like(zero)
         optimizer.step()
-    assert torch.equal(left, torch.tensor([1.0, 2.0], dtype=torch.float64))
+    assert left.flatten().tolist() == [1.0, 2.0]
     assert left not in optimizer.state or not optimizer.state[left]
     assert torch.equal(zero, left) == (coupling == "none")
 
@@ -259,7 +306,7 @@ def test_parameters_that_join_later_have_their_own_clock(rule: str, coupling: st
 def test_a_run_that_is_saved_and_loaded_continues_bit_equal(rule: str, coupling: str, transport: str) -> None:
     strength = 0.0 if coupling == "none" else 0.1
     settings = {"lr": 0.05, "weight_decay": strength, **HYPER[rule]}
-    parameters = weights([1.0, -1.0, 0.5], [2.0, 0.5, 1.0])
+    parameters = weights([1.0, -1.0, 0.5], [2.0, 0.5, 1.0], rule=rule)
     optimizer = Optimizer(parameters, rule, coupling, **settings)
     given = gradients(9, steps=40)
     run(optimizer, parameters, given[:20])
@@ -402,10 +449,18 @@ def test_a_state_dict_with_values_out_of_range_is_refused() -> None:
         optimizer.load_state_dict(broken)
 
 
-@pytest.mark.parametrize("betas", [0.9, None, (0.9,), (0.9, 0.99, 0.999)])
-def test_betas_are_a_pair(betas: Any) -> None:
-    with pytest.raises(InputError, match=r"betas .*: a pair of numbers"):
-        Optimizer([torch.ones(3, requires_grad=True)], "adam", betas=betas)
+@pytest.mark.parametrize(
+    ("rule", "betas", "words"),
+    [
+        (rule, betas, words)
+        for rule, own, words in (("adam", 2, "a pair"), ("adan", 3, "a triple"))
+        for betas in (0.9, None, (0.9,), (0.9, 0.99), (0.9, 0.99, 0.999))
+        if not isinstance(betas, tuple) or len(betas) != own
+    ],
+)
+def test_betas_are_as_many_as_the_rule_has(rule: str, betas: Any, words: str) -> None:
+    with pytest.raises(InputError, match=rf"betas .*: {words} of numbers"):
+        Optimizer([torch.ones(3, requires_grad=True)], rule, betas=betas)
 
 
 def test_a_group_cannot_decay_without_a_coupling() -> None:
@@ -413,14 +468,20 @@ def test_a_group_cannot_decay_without_a_coupling() -> None:
         Optimizer([{"params": [torch.ones(3, requires_grad=True)], "weight_decay": 0.3}], "sgd")
 
 
-def test_complex_parameters_are_refused() -> None:
-    with pytest.raises(InputError, match=r"complex parameter of shape \(3,\)"):
-        Optimizer([torch.ones(3, dtype=torch.complex64, requires_grad=True)], "adam")
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 1)])
+def test_a_rule_of_matrices_refuses_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=rf"parameter of shape {re.escape(str(shape))}: muon accepts real matrices"):
+        Optimizer([torch.ones(shape, requires_grad=True)], "muon")
+
+
+def test_a_rule_of_matrices_refuses_complex_ones() -> None:
+    with pytest.raises(InputError, match=r"complex parameter of shape \(3, 2\)"):
+        Optimizer([torch.ones(3, 2, dtype=torch.complex64, requires_grad=True)], "muon")
 
 
 def test_a_refused_group_leaves_no_trace() -> None:
-    optimizer = Optimizer([torch.ones(3, requires_grad=True)], "adam", "l2")
-    for refused in ({"params": [torch.ones(2, dtype=torch.complex64)]}, {"params": [torch.ones(2)], "lr": -1.0}):
+    optimizer = Optimizer([torch.ones(3, 1, requires_grad=True)], "muon", "l2")
+    for refused in ({"params": [torch.ones(2)]}, {"params": [torch.ones(2, 1)], "lr": -1.0}):
         with pytest.raises(InputError):
             optimizer.add_param_group(refused)
-        assert [p.shape for group in optimizer.param_groups for p in group["params"]] == [(3,)]
+        assert [p.shape for group in optimizer.param_groups for p in group["params"]] == [(3, 1)]

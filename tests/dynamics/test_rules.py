@@ -13,8 +13,8 @@ from dynamics.errors import InputError
 from dynamics.rule import RANGES, Rule, check
 from dynamics.rules import RULES, find_rule
 
-SHARES = ["momentum", "alpha", "beta1", "beta2"]
-SIZES = ["lr", "strength", "eps"]
+SHARES = ["momentum", "alpha", "rho", "beta1", "beta2", "beta3"]
+SIZES = ["lr", "strength", "eps", "momentum_decay", "initial_accumulator", "trust"]
 
 
 @pytest.mark.parametrize("name", SHARES)
@@ -60,9 +60,7 @@ def test_sharp_ends() -> None:
 
 
 def test_unknown_rules_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(
-        InputError, match="optimizer 'Adam' is unknown: accepted are sgd, momentum, nesterov, adam, rmsprop"
-    ):
+    with pytest.raises(InputError, match=f"optimizer 'Adam' is unknown: accepted are {', '.join(RULES)}"):
         find_rule("Adam")
 
 
@@ -89,8 +87,14 @@ def test_hyperparameters_of_another_rule_are_refused() -> None:
 
 
 def test_fresh_is_zero_state_and_the_clock_at_its_start() -> None:
-    assert RULES["adam"].fresh() == (0.0, 0.0, 1.0, 1.0)
-    assert RULES["sgd"].fresh() == ()
+    def fresh(rule: str, **given: float) -> tuple[Any, ...]:
+        return RULES[rule].fresh(0.7, RULES[rule].hyperparameters(**given))
+
+    assert fresh("sgd") == ()
+    assert fresh("adam") == (0.0, 0.0, 1.0, 1.0)
+    # Where `starts` says so: at the first weight, or at a hyperparameter.
+    assert fresh("schedule_free") == (0.7, 0.0, 1.0, 0.0, 0.0)
+    assert fresh("adagrad", initial_accumulator=0.1) == (0.1,)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -105,6 +109,10 @@ def test_a_rule_whose_step_takes_something_else_is_refused() -> None:
 
     with pytest.raises(TypeError, match="rule swapped: its step must take w, g, b, lr, momentum"):
         Rule("swapped", swapped, ("b",), {}, {"momentum": 0.9}, 0.1, "", "", False)
+
+
+def test_a_rule_takes_the_pull_where_its_step_names_it() -> None:
+    assert {name for name, rule in RULES.items() if rule.takes_pull} == {"schedule_free", "lamb"}
 
 
 def test_rules_cannot_be_changed_in_place() -> None:

@@ -79,8 +79,16 @@ def test_a_strength_needs_a_coupling() -> None:
     RunSpec(**GOOD | {"coupling": "none", "strength": 0.0})
 
 
+def test_rules_of_whole_tensors_run_alone_and_those_of_matrices_not_at_all() -> None:
+    with pytest.raises(InputError, match=r"^seeds \[0, 1\] with lamb: one seed a run is accepted$"):
+        RunSpec(**GOOD | {"optimizer": "lamb"})
+    RunSpec(**GOOD | {"optimizer": "lamb", "seeds": (1,)})
+    with pytest.raises(InputError, match=r"^optimizer 'muon' takes matrices only"):
+        RunSpec(**GOOD | {"optimizer": "muon"})
+
+
 @given(
-    st.sampled_from(list(RULES)),
+    st.sampled_from([name for name, rule in RULES.items() if rule.unit != "matrix"]),
     st.sampled_from([name for name in COUPLINGS if name != "none"]),
     st.floats(0, 10, allow_subnormal=False),
     st.floats(0, 10, allow_subnormal=False),
@@ -89,7 +97,14 @@ def test_a_strength_needs_a_coupling() -> None:
 def test_a_possible_run_is_accepted_and_comes_back_from_json(
     rule: str, coupling: str, lr: float, strength: float, schedule: str
 ) -> None:
-    given = {"optimizer": rule, "coupling": coupling, "lr": lr, "strength": strength, "schedule": schedule}
+    given = {
+        "optimizer": rule,
+        "coupling": coupling,
+        "lr": lr,
+        "strength": strength,
+        "schedule": schedule,
+        "seeds": (1,),
+    }
     spec = RunSpec(**GOOD | given | {"hyper": tuple(RULES[rule].defaults.items())})
     stored = json.loads(json.dumps(spec.as_dict()))
     back = stored | {"seeds": tuple(stored["seeds"]), "hyper": tuple(map(tuple, stored["hyper"]))}

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dynamics.errors import InputError
+from dynamics.rules import RULES
 from fullscale import train as module
 from fullscale.data import Images, Split
 from fullscale.prune import certify
@@ -216,3 +217,20 @@ def test_hyperparameters_reach_the_optimizer() -> None:
     default = (("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8))
     same = train(replace(given, hyper=default), IMAGES)[0].curves
     assert same == train(replace(given, hyper=()), IMAGES)[0].curves
+
+
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.unit != "matrix"])
+def test_every_rule_that_takes_convolutions_trains(rule: str) -> None:
+    [outcome] = train(replace(SPEC, optimizer=rule, lr=1e-3, seeds=(0,), epochs=1), IMAGES)
+    assert outcome.status == "done"
+    assert math.isfinite(outcome.summary["test_loss"])
+
+
+def test_a_schedule_free_run_is_measured_at_its_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = replace(SPEC, optimizer="schedule_free", seeds=(0,))
+    [averaged] = train(spec, IMAGES)
+    monkeypatch.setattr(module.Optimizer, "eval", lambda self: None)
+    [raw] = train(spec, IMAGES)
+    # Training goes on from the gradient point in both; only what is looked at differs.
+    assert averaged.curves["loss"] == raw.curves["loss"]
+    assert averaged.summary["test_loss"] != raw.summary["test_loss"]

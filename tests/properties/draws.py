@@ -14,8 +14,13 @@ from dynamics.rules import RULES
 RANGES = {
     "momentum": st.floats(0.01, 0.99),
     "alpha": st.floats(0.5, 0.999),
+    "rho": st.floats(0.5, 0.999),
     "beta1": st.floats(0.0, 0.99),
     "beta2": st.floats(0.5, 0.999),
+    "beta3": st.floats(0.5, 0.999),
+    "momentum_decay": st.floats(0.0, 0.05),
+    "initial_accumulator": st.floats(0.0, 1.0),
+    "trust": st.floats(1e-3, 0.1),
     "eps": st.sampled_from([1e-10, 1e-8, 1e-4, 1e-1]),
 }
 

@@ -1,11 +1,13 @@
 """One definition, five executions: floats, NumPy, sympy, torch and the compiled kernel take the same steps.
 
 sympy runs at 50 digits, so it also says how much float64 loses: 1e-12 of the largest weight on the path, over steps
-from any state. NumPy and the kernel do the same operations in the same order, and agree to the last bit.
+from any state. NumPy and the kernel do the same operations in the same order, and agree to the last bit. torch runs
+three times: in its words, and as an optimizer whose plan holds numbers or tensors.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -15,17 +17,17 @@ import numpy as np
 import pytest
 import sympy as sp
 import torch
-from hypothesis import given, settings
+from conformance.oracle import spelled
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from properties.draws import hyperparameters, multipliers, rates, strengths
 
-from dynamics import formula
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.gradients import selective
 from dynamics.kernel import kernel
 from dynamics.rules import RULES
-from dynamics.torch_face import LISTS, Optimizer, TensorList
-from dynamics.words import FLOATS, NUMPY, tensors
+from dynamics.torch_face import Optimizer
+from dynamics.words import FLOATS, NUMPY, bind, newton_schulz, symbols, tensors
 
 TOLERANCE = 1e-12
 STEPS = 4
@@ -37,15 +39,32 @@ Path = list[float]
 
 weights = st.floats(-2, 2)
 signals = st.floats(-3, 3).filter(lambda x: abs(x) > 1e-3)
+below_one = st.floats(0, 0.999)
+# What each field can be in the middle of a run; fields not named here are of the size of a weight or a gradient.
+FIELDS = {
+    "power1": below_one,
+    "power2": below_one,
+    "power3": below_one,
+    "decay": below_one,
+    "mu_product": below_one,
+    "t": st.integers(0, 5000).map(float),
+    "lr_max": rates,
+    "weights": st.floats(0, 10),
+    # Squares, and large enough that v - m^2 stays positive.
+    **{name: st.floats(4.5, 9) for name in ("v", "vmax", "s", "n", "a", "u")},
+}
 
 
 @st.composite
-def setups(draw: st.DrawFn, rule: str) -> Setup:
-    """A state in the middle of a run, settings, and a gradient pull (w - target) that follows the weight."""
-    kinds = {"v": st.floats(0, 4), "power1": st.floats(0, 0.999), "power2": st.floats(0, 0.999)}
-    return {
+def setups(draw: st.DrawFn, rule: str, coupling: str) -> Setup:
+    """A state in the middle of a run, settings, and a gradient pull (w - target) that follows the weight.
+
+    Signs and switches (lion, cautious, l1, radam's first steps) may fall either way by rounding alone. Such draws are
+    left out: those where a change in the ninth digit of any of the numbers moves the path in the fifth.
+    """
+    setup = {
         "w": draw(weights),
-        "inner": tuple(draw(kinds.get(name, weights)) for name in RULES[rule].inner),
+        "inner": tuple(draw(FIELDS.get(name, weights)) for name in RULES[rule].inner),
         "lr": draw(rates),
         "multiplier": draw(multipliers),
         "strength": draw(strengths),
@@ -53,17 +72,28 @@ def setups(draw: st.DrawFn, rule: str) -> Setup:
         "pull": draw(signals),
         "target": draw(signals),
     }
+    path = by_floats(rule, coupling, setup)
+    for change in (1 + 1e-9, 1 - 1e-9):
+        moved = by_floats(rule, coupling, changed(setup, change))
+        assume(np.max(np.abs(np.subtract(moved, path))) <= 1e-5 * max(1.0, *map(abs, path)))
+    return setup
+
+
+def changed(setup: Setup, factor: float) -> Setup:
+    """Weight, state, target and hyperparameters, each a little other; factors alternate, so that none cancels another."""
+    inner = tuple(x * (factor if k % 2 else 2 - factor) for k, x in enumerate(setup["inner"]))
+    hyper = {name: x * factor for name, x in setup["hyper"].items()}
+    return setup | {"w": setup["w"] * factor, "inner": inner, "target": setup["target"] * (2 - factor), "hyper": hyper}
 
 
 def stepped(rule: str, coupling: str, words: Any, setup: Setup, number: Callable[[float], Any]) -> list[Any]:
     """Steps in one vocabulary, `number` turning a float of the setup into what stands for a weight there."""
     step = compose(RULES[rule], COUPLINGS[coupling], words)
-    clock = len(RULES[rule].clock)
-    w, held = number(setup["w"]), setup["inner"]
-    inner = tuple(number(x) if k < len(held) - clock else x for k, x in enumerate(held))
-    target, path = number(setup["target"]), []
+    w, target, state = number(setup["w"]), number(setup["target"]), RULES[rule].state
+    inner = tuple(number(x) if name in state else x for name, x in zip(RULES[rule].inner, setup["inner"], strict=True))
+    path = []
     for _ in range(STEPS):
-        g = setup["pull"] * (w - target) if words is not LISTS else (w - target) * setup["pull"]
+        g = setup["pull"] * (w - target)
         rate = setup["lr"] * setup["multiplier"]
         w, *rest = step(w, g, inner, rate, setup["multiplier"], setup["strength"], tuple(setup["hyper"].values()))
         inner = tuple(rest)
@@ -80,25 +110,19 @@ def by_numpy(rule: str, coupling: str, setup: Setup) -> Path:
 
 
 def by_tensors(rule: str, coupling: str, setup: Setup) -> Path:
-    return [w.item() for w in stepped(rule, coupling, tensors(), setup, lambda x: torch.tensor(x, dtype=torch.float64))]
+    path = stepped(rule, coupling, tensors(), setup, lambda x: torch.tensor([[x]], dtype=torch.float64))
+    return [w.item() for w in path]
 
 
-def by_tensor_lists(rule: str, coupling: str, setup: Setup) -> Path:
-    path = stepped(rule, coupling, LISTS, setup, lambda x: TensorList([torch.tensor([x], dtype=torch.float64)]))
-    return [w.tensors[0].item() for w in path]
-
-
-def by_optimizer(rule: str, coupling: str, setup: Setup) -> Path:
-    w = torch.nn.Parameter(torch.tensor([setup["w"]], dtype=torch.float64))
-    hyper = dict(setup["hyper"])
-    if "beta1" in hyper:
-        hyper["betas"] = (hyper.pop("beta1"), hyper.pop("beta2"))
+def by_plan(rule: str, coupling: str, setup: Setup, capturable: bool = False) -> Path:
+    w = torch.nn.Parameter(torch.tensor([[setup["w"]]], dtype=torch.float64))
     strength = 0.0 if coupling == "none" else setup["strength"]
-    optimizer = Optimizer([w], rule, coupling, lr=setup["lr"], weight_decay=strength, **hyper)
+    settings = {"lr": setup["lr"], "weight_decay": strength, "capturable": capturable}
+    optimizer = Optimizer([w], rule, coupling, **settings, **spelled(setup["hyper"]))
     optimizer.param_groups[0]["lr"] = setup["lr"] * setup["multiplier"]
     for name, value in zip(RULES[rule].inner, setup["inner"], strict=True):
-        state = name in RULES[rule].state
-        optimizer.state[w][name] = torch.tensor([value], dtype=torch.float64) if state else value
+        clock = torch.tensor(value, dtype=torch.float64) if capturable else value
+        optimizer.state[w][name] = torch.full_like(w, value) if name in RULES[rule].state else clock
     path = []
     for _ in range(STEPS):
         w.grad = setup["pull"] * (w.detach() - setup["target"])
@@ -107,11 +131,24 @@ def by_optimizer(rule: str, coupling: str, setup: Setup) -> Path:
     return path
 
 
+def by_plan_of_tensors(rule: str, coupling: str, setup: Setup) -> Path:
+    return by_plan(rule, coupling, setup, capturable=True)
+
+
+# The words of whole tensors for one exact number.
+NUMBER = {"largest": max, "norm": abs, "times": operator.mul, "flipped": lambda x: x, "range": range}
+WHOLE = {"norm": abs, "orthogonal": bind(newton_schulz, NUMBER), "aspect": lambda x: 1}
+
+
 @cache
 def symbolic(rule: str, coupling: str) -> Callable[..., Any]:
-    after = formula.update(RULES[rule], COUPLINGS[coupling]).after
+    # Not formula.symbol: its w is positive, which settles the sign of a weight.
     names = ("w", "g", *RULES[rule].inner, "lr", "multiplier", "strength", *RULES[rule].defaults)
-    return sp.lambdify([formula.symbol(name) for name in names], list(after.values()), modules="mpmath")
+    given = {name: sp.Symbol(name, real=True) for name in names}
+    inner, hyper = (tuple(given[name] for name in each) for each in (RULES[rule].inner, RULES[rule].defaults))
+    step = compose(RULES[rule], COUPLINGS[coupling], symbols())
+    after = step(given["w"], given["g"], inner, given["lr"], given["multiplier"], given["strength"], hyper)
+    return sp.lambdify(list(given.values()), list(after), modules=[WHOLE, "mpmath"], cse=True)
 
 
 def by_sympy(rule: str, coupling: str, setup: Setup) -> Path:
@@ -145,14 +182,14 @@ def by_uniform_kernel(rule: str, coupling: str, setup: Setup) -> Path:
     return by_kernel(rule, coupling, setup, uniform=True)
 
 
-EXECUTIONS = (by_floats, by_numpy, by_tensors, by_tensor_lists, by_optimizer, by_kernel, by_uniform_kernel)
+EXECUTIONS = (by_floats, by_numpy, by_tensors, by_plan, by_plan_of_tensors, by_kernel, by_uniform_kernel)
 
 
 @pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=5)
 def test_all_executions_take_the_same_steps(rule: str, coupling: str, data: st.DataObject) -> None:
-    setup = data.draw(setups(rule))
+    setup = data.draw(setups(rule, coupling))
     exact = by_sympy(rule, coupling, setup)
     size = max(1.0, *map(abs, exact), abs(setup["w"]))
     found = {execution.__name__: execution(rule, coupling, setup) for execution in EXECUTIONS}
@@ -162,15 +199,15 @@ def test_all_executions_take_the_same_steps(rule: str, coupling: str, data: st.D
 
 
 @pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
-def test_exact_rational_arithmetic_confirms_the_first_step(rule: str, coupling: str) -> None:
-    """The same code over sympy's rational numbers, not its expressions: nothing is rounded but the root."""
-    step = compose(RULES[rule], COUPLINGS[coupling], formula.symbols())
+def test_exact_arithmetic_confirms_the_first_step(rule: str, coupling: str) -> None:
+    """The same code over sympy's rational numbers, not its expressions: nothing is rounded but roots and powers."""
+    whole = {"orthogonal": lambda x, eps: WHOLE["orthogonal"](sp.N(x, 40), eps), "norm": abs, "aspect": lambda x: 1}
+    step = compose(RULES[rule], COUPLINGS[coupling], symbols() | whole)
     numbers = (sp.Rational(1, 10), sp.Rational(1, 2), sp.Rational(1, 100))
-    hyper = {"eps": 1e-8, "momentum": 0.9, "alpha": 0.99, "beta1": 0.9, "beta2": 0.999}
-    given = [hyper[name] for name in RULES[rule].defaults]
-    fresh = tuple(sp.Integer(int(x)) for x in RULES[rule].fresh())
-    exact = step(sp.Rational(3, 2), sp.Rational(-2, 7), fresh, *numbers, [sp.nsimplify(x) for x in given])
-    found = compose(RULES[rule], COUPLINGS[coupling], FLOATS)(
-        1.5, -2 / 7, RULES[rule].fresh(), *map(float, numbers), given
-    )
-    np.testing.assert_allclose(found, [float(sp.N(x, 40)) for x in exact], rtol=TOLERANCE)
+    hyper = {name: sp.nsimplify(x) for name, x in RULES[rule].defaults.items()}
+    w, g = sp.Rational(3, 2), sp.Rational(-2, 7)
+    exact = step(w, g, tuple(map(sp.nsimplify, RULES[rule].fresh(w, hyper))), *numbers, list(hyper.values()))
+    fresh = RULES[rule].fresh(1.5, RULES[rule].defaults)
+    settings = list(RULES[rule].defaults.values())
+    found = compose(RULES[rule], COUPLINGS[coupling], FLOATS)(1.5, -2 / 7, fresh, *map(float, numbers), settings)
+    np.testing.assert_allclose(found, [float(sp.N(x, 40)) for x in exact], rtol=TOLERANCE, atol=1e-15)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.rules import RULES
 from synthetic.selective import Selective
+
+RULES = Selective().rules
 
 SMALL = Selective(arrivals=(0.001, 0.2, 1.0), sizes=(0.3, 2.0), settled=3_000, steps=5_000, seeds=3, lanes_a_seed=32)
 

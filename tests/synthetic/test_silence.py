@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.rules import RULES
 from synthetic.silence import Silence
+
+RULES = Silence().rules
 
 SMALL = Silence(lr=0.01, strengths=(0.01, 0.05, 0.2), steps=20_000, records=60)
 

@@ -10,8 +10,10 @@ import pytest
 import xarray as xr
 
 from dynamics.claims import judge
-from dynamics.rules import RULES
 from synthetic.claims import CLAIMS
+from synthetic.silence import Silence
+
+RULES = Silence().rules
 
 CLAIM = {claim.id: claim for claim in CLAIMS}
 ADAPTIVE = ["rmsprop", "adam"]

@@ -1,0 +1,168 @@
+"""A setting: a rule, a coupling and their numbers, and how people write it down.
+
+"adam lr=1e-3 l2=1e-4 beta2=0.95", "adamw weight_decay=0.05", "sgd lr=0.1 momentum=0.9 nesterov=true weight_decay=5e-4":
+a name, then key=value. Names are those of `dynamics.rules` or of the libraries' classes (ALIASES). A regularizer's
+strength is given by the name of its coupling (l2=, l1=, decoupled_lr=, ...) or as weight_decay= (wd=), which then enters as
+it does in the library class of that name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dynamics.couplings import COUPLINGS, Coupling, find_coupling
+from dynamics.errors import InputError
+from dynamics.rule import Rule, as_float, check
+from dynamics.rules import RULES, find_rule
+
+# Names that libraries use: the rule, and the coupling by which their weight_decay enters.
+ALIASES: Mapping[str, tuple[str, str]] = {
+    "sgdw": ("sgd", "decoupled_lr"),
+    "adamw": ("adam", "decoupled_lr"),
+    "adamaxw": ("adamax", "decoupled_lr"),
+    "nadamw": ("nadam", "decoupled_lr"),
+    "radamw": ("radam", "decoupled_lr"),
+    "adamc": ("adam", "corrected"),
+    "adamwschedulefree": ("schedule_free", "decoupled_lr"),
+}
+# Rules whose libraries decouple weight_decay without saying so in the name; elsewhere it is L2.
+_DECOUPLED = ("adabelief", "adan", "lion", "schedule_free", "lamb", "muon")
+# What a library spells as a flag of a class is a rule of its own here.
+_VARIANTS: Mapping[tuple[str, str], str] = {
+    ("sgd", "nesterov"): "nesterov",
+    ("momentum", "nesterov"): "nesterov",
+    ("adam", "amsgrad"): "amsgrad",
+    ("rmsprop", "centered"): "rmsprop_centered",
+    ("rmsprop_momentum", "centered"): "rmsprop_centered",
+}
+_FLAGS = ("nesterov", "amsgrad", "centered")
+# Keys that give a strength, and with it the coupling.
+_STRENGTHS = (*(name for name in COUPLINGS if name != "none"), "weight_decay", "wd")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A rule with a coupling and numbers. hyper: all hyperparameters of the rule, in its order."""
+
+    rule: Rule
+    coupling: Coupling
+    lr: float
+    strength: float
+    hyper: Mapping[str, float]
+
+    def __str__(self) -> str:
+        """As `parse` reads it; hyperparameters at their default are left out."""
+        pull = [f"{self.coupling.name}={self.strength:g}"] if self.coupling.doors else []
+        rest = [f"{name}={value:g}" for name, value in self.hyper.items() if value != self.rule.defaults[name]]
+        return " ".join([self.rule.name, f"lr={self.lr:g}", *pull, *rest])
+
+
+def make(
+    optimizer: str | Rule, coupling: str | Coupling, *, lr: float | None = None, strength: float = 0.0, **hyper: float
+) -> Setting:
+    """A checked setting; lr None is the rule's default. InputError for unknown names and values out of range."""
+    rule, coupled = find_rule(optimizer), find_coupling(coupling)
+    rate = check("lr", rule.lr if lr is None else lr)
+    return Setting(rule, coupled, rate, check("strength", strength), rule.hyperparameters(**hyper))
+
+
+def parse(text: str, beside: Mapping[str, Any] | None = None) -> Setting:
+    """The setting that `text` writes down; `beside` holds keys and values that count where the text has none.
+
+    Blanks may stand around = and commas. InputError names what cannot be read.
+    """
+    return _parse(text, beside or {}, asked=False)
+
+
+def parse_target(text: str) -> Setting:
+    """As `parse`, for a setting whose strength is asked for: where it names no regularizer, it gets that of its library.
+
+    "adamw lr=1e-3" is with decoupled_lr, "adam lr=1e-3" with l2; coupling=NAME needs no strength.
+    """
+    return _parse(text, {}, asked=True)
+
+
+def _parse(text: str, beside: Mapping[str, Any], asked: bool) -> Setting:
+    words = re.sub(r"\s*([=,])\s*", r"\1", text).split()
+    if not words:
+        raise InputError(f"setting {text!r}: a name is needed, as in 'adam lr=1e-3 l2=1e-4'")
+    given = dict(beside) | _pairs(text, words[1:])
+    rule, usual = _find(words[0], given)
+    if asked and "coupling" in given:
+        given.setdefault("strength", 0.0)
+    elif asked and not {*_STRENGTHS, "strength"} & given.keys():
+        given["weight_decay"] = 0.0
+    coupling, strength = _pull(text, given, usual)
+    betas = given.pop("betas", None)
+    if betas is not None:
+        given |= _betas(rule, str(betas))
+    lr = given.pop("lr", None)
+    hyper = {name: as_float(name, value) for name, value in given.items()}
+    return make(rule, coupling, lr=None if lr is None else as_float("lr", lr), strength=strength, **hyper)
+
+
+def _pairs(text: str, words: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not value:
+            raise InputError(f"{word!r} in {text!r}: key=value is accepted, as in lr=1e-3")
+        if key in found:
+            raise InputError(f"{key!r} stands twice in {text!r}")
+        found[key] = value
+    return found
+
+
+def _find(name: str, given: dict[str, Any]) -> tuple[Rule, str]:
+    """The rule, and the coupling of its library's weight_decay."""
+    lower = name.lower()
+    known, usual = ALIASES.get(lower, (lower, "decoupled_lr" if lower in _DECOUPLED else "l2"))
+    if known not in RULES:
+        raise InputError(f"optimizer {name!r} is unknown: accepted are {', '.join((*RULES, *ALIASES))}")
+    if known in ("sgd", "rmsprop") and "momentum" in given:
+        heavy = {"sgd": "momentum", "rmsprop": "rmsprop_momentum"}[known]
+        # Nesterov's look-ahead without momentum is a rule that has it at 0, not one that has it at its default.
+        if as_float("momentum", given["momentum"]) > 0 or str(given.get("nesterov")).lower() == "true":
+            known = heavy
+        else:
+            del given["momentum"]
+    for flag in _FLAGS:
+        if flag not in given:
+            continue
+        value = str(given.pop(flag)).lower()
+        if value not in ("true", "false"):
+            raise InputError(f"{flag} {value!r}: true or false is accepted")
+        if (known, flag) not in _VARIANTS:
+            raise InputError(f"{known} has no {flag}: {', '.join(sorted({r for r, f in _VARIANTS if f == flag}))} has")
+        if value == "true":
+            known = _VARIANTS[known, flag]
+    return RULES[known], usual
+
+
+def _pull(text: str, given: dict[str, Any], usual: str) -> tuple[str, float]:
+    """(coupling, strength), taken out of `given`; InputError where more than one is given."""
+    asked = [key for key in (*_STRENGTHS, "coupling", "strength") if key in given]
+    if len(asked) > 1 and set(asked) != {"coupling", "strength"}:
+        raise InputError(f"{', '.join(asked)} in {text!r}: one regularizer is accepted")
+    named, bare = given.pop("coupling", None), given.pop("strength", None)
+    if asked and asked[0] in _STRENGTHS:
+        key = asked[0]
+        return usual if key in ("weight_decay", "wd") else key, check("strength", as_float(key, given.pop(key)))
+    coupling = "none" if named is None else find_coupling(str(named)).name
+    if named is None and bare is not None:
+        raise InputError(f"strength {bare} without coupling: accepted are {', '.join(COUPLINGS)}")
+    if coupling != "none" and bare is None:
+        raise InputError(f"coupling {coupling} without strength: a strength is needed")
+    return coupling, 0.0 if bare is None else check("strength", as_float("strength", bare))
+
+
+def _betas(rule: Rule, text: str) -> dict[str, str]:
+    names = [name for name in rule.defaults if name.startswith("beta")]
+    values = text.strip("()[]").split(",")
+    if len(values) != len(names):
+        accepted = f"{len(names)} numbers with commas between are accepted" if names else f"{rule.name} has none"
+        raise InputError(f"betas {text}: {accepted}")
+    return dict(zip(names, values, strict=True))

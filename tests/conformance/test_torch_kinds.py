@@ -1,0 +1,137 @@
+"""Kinds of parameters beside rows of float64: half precision, complex, strided, matrices for Muon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from conformance.oracle import TOLERANCE, TORCH, difference, gradients, path, torchs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from properties.draws import rates, strengths
+from torch.optim import _muon
+
+from dynamics.couplings import COUPLINGS
+from dynamics.rules import RULES
+from dynamics.torch_face import Optimizer
+
+PAIRS = sorted(TORCH)
+# eps that float16 can hold.
+FINE = {"eps": 1e-3}
+
+
+def both(rule: str, coupling: str, **settings: Any) -> list[Any]:
+    """Makers of ours and of torch's optimizer with these settings."""
+    kind, extra = TORCH[rule, coupling]
+    names = ("momentum", "eps")
+    own = {name: {"momentum": 0.8, **FINE}[name] for name in names if name in RULES[rule].defaults}
+    settings = {"lr": 0.01, "weight_decay": 0.1, **own, **settings}
+    return [lambda p: Optimizer(p, rule, coupling, **settings), lambda p: kind(p, **torchs(settings), **extra)]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+def test_half_precision_is_torchs_to_its_rounding(rule: str, coupling: str, dtype: torch.dtype) -> None:
+    given = gradients(2, steps=20).to(dtype)
+    # Weights below 4, 20 steps that round each time, in another order of operations.
+    tolerance = 20 * 4 * torch.finfo(dtype).eps / 2
+    # v - m^2 cancels where rounding is 1 in 256.
+    if (rule, dtype) == ("rmsprop_centered", torch.bfloat16):
+        tolerance *= 4
+    ours, theirs = (path(make, given).double() for make in both(rule, coupling))
+    assert difference(ours, theirs) <= tolerance
+    assert difference(ours, path(both(rule, coupling)[0], given.double())) <= 2 * tolerance
+
+
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
+def test_complex_parameters_are_torchs(rule: str, coupling: str) -> None:
+    ends = []
+    pairs = gradients(5, steps=60, size=8).view(60, 2, 2, 2)
+    for make in both(rule, coupling):
+        start = torch.complex(torch.tensor([[1.0, -0.5], [0.3, 2.0]]), torch.tensor([[0.2, 1.0], [-1.0, 0.1]]))
+        p = torch.nn.Parameter(start.to(torch.complex128))
+        optimizer = make([p])
+        for gradient in pairs:
+            p.grad = torch.view_as_complex(gradient.contiguous()).clone()
+            optimizer.step()
+        ends.append(torch.view_as_real(p.detach()))
+    # torch counts NAdam's product of momenta in float32.
+    assert difference(*ends) <= (1e-6 if rule == "nadam" else TOLERANCE)
+
+
+def test_the_size_of_a_complex_tensor_is_that_of_all_its_numbers() -> None:
+    # lars with momentum 0: one step is lr trust |w| g / |g|, and 3 + 4i has size 5.
+    p = torch.nn.Parameter(torch.tensor([3 + 4j], dtype=torch.complex128))
+    p.grad = torch.tensor([0 + 2j], dtype=torch.complex128)
+    Optimizer([p], "lars", lr=0.1, momentum=0.0, trust=0.5).step()
+    torch.testing.assert_close(p.detach(), torch.tensor([3 + 3.75j], dtype=torch.complex128), rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_strides_do_not_matter(rule: str) -> None:
+    ends = []
+    for turned in (False, True):
+        start = torch.linspace(-1, 1, 12, dtype=torch.float64).view(3, 4)
+        p = torch.nn.Parameter(start.t().contiguous().t() if turned else start.clone())
+        optimizer = Optimizer([p], rule, "l2", lr=0.05, weight_decay=0.1)
+        for row in gradients(1, steps=5, size=12):
+            p.grad = row.view(3, 4).clone()
+            optimizer.step()
+        assert p.is_contiguous() is not turned
+        ends.append(p.detach())
+    torch.testing.assert_close(ends[1], ends[0], rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_not_a_number_does_not_hide(rule: str, coupling: str) -> None:
+    # torch's own sign of NaN is 0.
+    p = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = Optimizer([p], rule, coupling, weight_decay=0.1 if coupling != "none" else 0.0)
+    p.grad = torch.full_like(p, torch.nan)
+    optimizer.step()
+    assert p.isnan().all()
+
+
+def exact(gradient: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> torch.Tensor:
+    """torch's Newton-Schulz of Muon without its rounding to bfloat16."""
+    a, b, c = coefficients
+    x = gradient.T if gradient.size(0) > gradient.size(1) else gradient
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if gradient.size(0) > gradient.size(1) else x
+
+
+def muons(rows: int, columns: int, lr: float, strength: float, momentum: float, dtype: torch.dtype) -> list[Any]:
+    """Ours and torch's weights after 30 steps of Muon on the same gradients."""
+    ends = []
+    for kind in (lambda p, **k: Optimizer(p, "muon", "decoupled_lr", **k), torch.optim.Muon):
+        p = torch.nn.Parameter(torch.linspace(-1, 1, rows * columns, dtype=dtype).view(rows, columns))
+        optimizer = kind([p], lr=lr, weight_decay=strength, momentum=momentum)
+        for row in gradients(3, steps=30, size=rows * columns, dtype=dtype):
+            p.grad = row.view(rows, columns).clone()
+            optimizer.step()
+        ends.append(p.detach())
+    return ends
+
+
+@given(
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    lr=rates,
+    strength=strengths,
+    momentum=st.floats(0.01, 0.99),
+)
+@settings(max_examples=15)
+def test_muon_is_torchs_but_for_bfloat16(shape: Any, lr: float, strength: float, momentum: float) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_muon, "_zeropower_via_newtonschulz", exact)
+        assert difference(*muons(*shape, lr, strength, momentum, torch.float64)) <= TOLERANCE
+
+
+def test_muon_in_torch_rounds_the_direction_to_bfloat16() -> None:
+    ours, theirs = muons(4, 6, 0.02, 0.1, 0.95, torch.float64)
+    # 30 steps of lr times a direction of singular values about 1, each wrong in the third digit.
+    assert 1e-5 < difference(ours, theirs) < 30 * 0.02 * 2**-6

@@ -1,0 +1,295 @@
+"""torch's own machinery for testing optimizers, run on ours: OptimizerInfo and @optims, one class of optimizer a rule.
+
+The tests are those of torch's suite that mean something for any optimizer, in torch's terms: the loss goes the right way
+under every kind of parameter and scheduler, nothing moves without gradients, state survives every way of saving it.
+"""
+
+# ruff: noqa: PT009 - the assertions of torch's TestCase compare tensors, in any nesting
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import Parameter
+from torch.testing._internal.common_device_type import instantiate_device_type_tests
+from torch.testing._internal.common_optimizers import (
+    OptimizerErrorEnum,
+    OptimizerInfo,
+    OptimizerInput,
+    get_error_inputs_for_all_optims,
+    optims,
+)
+from torch.testing._internal.common_utils import TestCase
+
+from dynamics.rules import RULES
+from dynamics.torch_face import Optimizer
+
+
+def class_of(rule: str) -> type[Optimizer]:
+    """The rule with L2 as a class of its own, which is what torch's machinery takes."""
+
+    class Named(Optimizer):
+        def __init__(self, params: Any, **settings: Any) -> None:
+            super().__init__(params, rule, "l2", **settings)
+
+    Named.__name__ = Named.__qualname__ = rule.title().replace("_", "")
+    return Named
+
+
+def inputs(device: str, dtype: torch.dtype | None = None) -> list[OptimizerInput]:
+    settings: dict[str, dict[str, Any]] = {
+        "default": {},
+        "non-default lr": {"lr": 0.01},
+        "nonzero weight_decay": {"lr": 0.01, "weight_decay": 0.1},
+        "maximize": {"lr": 0.01, "weight_decay": 0.1, "maximize": True},
+        "capturable": {"lr": 0.01, "weight_decay": 0.1, "capturable": True},
+        "Tensor lr with capturable": {"lr": torch.tensor(0.01, device=device), "capturable": True},
+    }
+    return [OptimizerInput(params=None, kwargs=kwargs, desc=desc) for desc, kwargs in settings.items()]
+
+
+INFOS = [
+    OptimizerInfo(
+        class_of(name),
+        optim_inputs_func=inputs,
+        optim_error_inputs_func=get_error_inputs_for_all_optims,
+        supported_impls=("foreach",),
+        has_capturable_arg=True,
+        supports_complex=rule.unit != "matrix",
+    )
+    for name, rule in RULES.items()
+]
+OF_CLASS = {info.optim_cls: rule for info, rule in zip(INFOS, RULES.values(), strict=True)}
+
+
+def settings(info: OptimizerInfo, device: str) -> Iterator[dict[str, Any]]:
+    for given in info.optim_inputs_func(device=device):
+        yield deepcopy(given.kwargs)
+
+
+def problem(info: OptimizerInfo, device: str, contiguous: bool = True) -> tuple[list[Parameter], Any]:
+    """Parameters that the rule takes, and a loss of them: a small least-squares problem."""
+    random = torch.Generator().manual_seed(0)
+    matrix = torch.randn(10, 5, generator=random).to(device)
+    weight = Parameter(matrix if contiguous else matrix.t().contiguous().t())
+    bias = Parameter(torch.randn(10, 1, generator=random).to(device))
+    data = torch.randn(5, generator=random).to(device)
+    return [weight, bias], lambda: (weight.mv(data) + bias.squeeze(1)).pow(2).sum()
+
+
+def steps(optimizer: torch.optim.Optimizer, loss: Any, count: int) -> float:
+    """So many steps down the loss; its value after them."""
+    for _ in range(count):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    return float(loss().detach())
+
+
+class TestOurs(TestCase):
+    @optims(INFOS)
+    def test_forloop_goes_right_direction(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        for kwargs in settings(optim_info, device):
+            for contiguous in (True, False):
+                params, loss = problem(optim_info, device, contiguous)
+                before = float(loss().detach())
+                # A rate at which no rule overshoots, whatever its own default is.
+                kwargs["lr"] = torch.tensor(1e-3) if torch.is_tensor(kwargs.get("lr")) else 1e-3
+                after = steps(optim_info.optim_cls(params, **kwargs), loss, 20)
+                self.assertTrue(after > before if kwargs.get("maximize") else after < before, kwargs)
+
+    @optims(INFOS)
+    def test_forloop_with_lrsched(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        for schedulers in optim_info.scheduler_inputs:
+            for kwargs in ({"lr": 1e-3}, {"lr": torch.tensor(1e-3), "capturable": True}):
+                params, loss = problem(optim_info, device)
+                optimizer = optim_info.optim_cls(params, **kwargs)
+                plans = [make(optimizer) for make in schedulers]
+                before = float(loss().detach())
+                for _ in range(20):
+                    now = steps(optimizer, loss, 1)
+                    for plan in plans:
+                        plan.step(now) if "Plateau" in type(plan).__name__ else plan.step()
+                self.assertLess(now, before)
+                self.assertLess(float(optimizer.param_groups[0]["lr"]), 1e-3)
+
+    @optims(INFOS)
+    def test_step_is_noop_when_params_have_no_grad(
+        self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo
+    ) -> None:
+        for kwargs in settings(optim_info, device):
+            params, _ = problem(optim_info, device)
+            before = [p.clone() for p in params]
+            optimizer = optim_info.optim_cls(params, **kwargs)
+            optimizer.step()
+            self.assertEqual(before, params, rtol=0, atol=0)
+            self.assertEqual(len(optimizer.state), 0)
+
+    @optims(INFOS)
+    def test_zero_grads_move_by_weight_decay_alone(
+        self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo
+    ) -> None:
+        for kwargs in settings(optim_info, device):
+            params, _ = problem(optim_info, device)
+            before = [p.clone() for p in params]
+            optimizer = optim_info.optim_cls(params, **kwargs)
+            for p in params:
+                p.grad = torch.zeros_like(p)
+            optimizer.step()
+            moved = not all(torch.equal(p, b) for p, b in zip(params, before, strict=True))
+            self.assertEqual(moved, kwargs.get("weight_decay", 0.0) > 0, kwargs)
+
+    @optims(INFOS)
+    def test_param_groups_lr_and_weight_decay(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        params, loss = problem(optim_info, device)
+        weight, bias = params
+        optimizer = optim_info.optim_cls(
+            [{"params": [weight], "lr": 0.0, "weight_decay": 0.1}, {"params": [bias]}], lr=1e-3
+        )
+        before = [p.clone() for p in params]
+        steps(optimizer, loss, 3)
+        self.assertEqual(weight, before[0], rtol=0, atol=0)
+        self.assertFalse(torch.equal(bias, before[1]))
+        # What a group says by itself is its own; the rest comes from the defaults.
+        self.assertEqual([g["lr"] for g in optimizer.param_groups], [0.0, 1e-3])
+        self.assertEqual([g["weight_decay"] for g in optimizer.param_groups], [0.1, 0.0])
+        self.assertEqual(optimizer.defaults["lr"], 1e-3)
+
+    @optims(INFOS)
+    def test_tensor_lr(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        ends = []
+        for lr in (0.01, torch.tensor(0.01, dtype=torch.float64), torch.tensor([0.01], dtype=torch.float64)):
+            for capturable in (False, True):
+                params, loss = problem(optim_info, device)
+                optimizer = optim_info.optim_cls(params, lr=lr, weight_decay=0.01, capturable=capturable)
+                steps(optimizer, loss, 5)
+                self.assertIs(optimizer.param_groups[0]["lr"], lr)
+                ends.append([p.detach() for p in params])
+        for end in ends[1:]:
+            self.assertEqual(end, ends[0], rtol=1e-5, atol=1e-6)
+
+    @optims(INFOS)
+    def test_state_dict_deterministic(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        for kwargs in settings(optim_info, device):
+            params, loss = problem(optim_info, device)
+            optimizer = optim_info.optim_cls(params, **kwargs)
+            steps(optimizer, loss, 5)
+            state, start = deepcopy(optimizer.state_dict()), [p.detach().clone() for p in params]
+            end = steps(optimizer, loss, 5)
+
+            # The other one starts with settings of its own: all come from what it loads.
+            other = optim_info.optim_cls(params)
+            other.load_state_dict(state)
+            with torch.no_grad():
+                for p, value in zip(params, start, strict=True):
+                    p.copy_(value)
+            self.assertEqual(steps(other, loss, 5), end, rtol=0, atol=0)
+            self.assertEqual(other.state_dict(), optimizer.state_dict(), rtol=0, atol=0)
+
+    @optims(INFOS)
+    def test_loaded_state_is_a_copy(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        params, loss = problem(optim_info, device)
+        optimizer = optim_info.optim_cls(params, lr=0.01, capturable=True)
+        steps(optimizer, loss, 2)
+        other = optim_info.optim_cls(params)
+        other.load_state_dict(optimizer.state_dict())
+        before = deepcopy(optimizer.state_dict())
+        steps(other, loss, 2)
+        self.assertEqual(optimizer.state_dict(), before, rtol=0, atol=0)
+
+    @optims(INFOS)
+    def test_save_load_equality_with_weights_only(
+        self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo
+    ) -> None:
+        for kwargs in settings(optim_info, device):
+            params, loss = problem(optim_info, device)
+            optimizer = optim_info.optim_cls(params, **kwargs)
+            steps(optimizer, loss, 3)
+            file = io.BytesIO()
+            torch.save(optimizer.state_dict(), file)
+            file.seek(0)
+            self.assertEqual(torch.load(file, weights_only=True), optimizer.state_dict(), rtol=0, atol=0)
+
+    @optims(INFOS)
+    def test_deepcopy_copies_all_public_attrs(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        for kwargs in settings(optim_info, device):
+            params, loss = problem(optim_info, device)
+            optimizer = optim_info.optim_cls(params, **kwargs)
+            steps(optimizer, loss, 3)
+            copy = deepcopy(optimizer)
+            public = {name for name in vars(optimizer) if not name.startswith("_")}
+            self.assertEqual(public, {name for name in vars(copy) if not name.startswith("_")})
+            self.assertEqual(copy.state_dict(), optimizer.state_dict(), rtol=0, atol=0)
+            self.assertIsNot(copy.param_groups[0]["params"][0], params[0])
+
+    @optims(INFOS)
+    def test_state_stays_in_the_parameters_type(
+        self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo
+    ) -> None:
+        types = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+        rule = OF_CLASS[optim_info.optim_cls]
+        params = [Parameter(torch.ones(3, 2, device=device, dtype=t)) for t in types]
+        optimizer = optim_info.optim_cls(params, lr=0.01, weight_decay=0.1)
+        for _ in range(3):
+            for p in params:
+                p.grad = torch.full_like(p, 0.5)
+            optimizer.step()
+        for p in params:
+            self.assertEqual({optimizer.state[p][name].dtype for name in rule.state} - {p.dtype}, set())
+            self.assertTrue(torch.isfinite(p).all())
+            self.assertEqual(p.double(), params[-1], rtol=0, atol=0.02)
+
+    @optims([info for info in INFOS if info.supports_complex], dtypes=[torch.complex64, torch.complex128])
+    def test_complex_is_a_view_of_pairs(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        for kwargs in settings(optim_info, device):
+            random = torch.Generator().manual_seed(1)
+            values = torch.randn(6, 3, 2, dtype=dtype, generator=random)
+            ends = []
+            for view in (torch.view_as_real, lambda x: x):
+                p = Parameter(view(values[0]).to(device).clone())
+                optimizer = optim_info.optim_cls([p], **deepcopy(kwargs))
+                for gradient in values[1:]:
+                    p.grad = view(gradient).to(device).clone()
+                    optimizer.step()
+                ends.append(torch.view_as_real(p.detach()) if p.is_complex() else p.detach())
+            self.assertEqual(ends[0], ends[1])
+
+    @optims(INFOS)
+    def test_hooks_and_closure(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        params, loss = problem(optim_info, device)
+        optimizer = optim_info.optim_cls(params, lr=0.01)
+        calls: list[str] = []
+        optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+        optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+
+        def closure() -> torch.Tensor:
+            calls.append("closure")
+            optimizer.zero_grad()
+            value = loss()
+            value.backward()
+            return value
+
+        first, second = (float(optimizer.step(closure).detach()) for _ in range(2))
+        self.assertEqual(calls, ["before", "closure", "after"] * 2)
+        self.assertNotEqual(first, second)
+
+    @optims(INFOS)
+    def test_errors(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
+        errors = optim_info.optim_error_inputs_func(device=device, dtype=dtype)
+        for error in errors:
+            given = error.optimizer_error_input
+            params = [torch.randn(1, 1, device=device)] if given.params is None else given.params
+            self.assertIs(error.error_on, OptimizerErrorEnum.CONSTRUCTION_ERROR)
+            if issubclass(error.error_type, Warning):
+                with pytest.warns(error.error_type, match=error.error_regex):
+                    optim_info.optim_cls(params, **given.kwargs)
+            else:
+                with pytest.raises(error.error_type, match=error.error_regex):
+                    optim_info.optim_cls(params, **given.kwargs)
+
+
+instantiate_device_type_tests(TestOurs, globals(), only_for=("cpu", "cuda"))

@@ -1,0 +1,130 @@
+"""The symmetries that are found hold over whole runs, and those that the theory names are among what is found or are not."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy as sp
+import torch
+
+from dynamics import formula
+from dynamics.couplings import COUPLINGS, compose
+from dynamics.rules import RULES
+from dynamics.words import FLOATS, tensors
+
+EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]
+# THEORY A3: without a gradient the path is the same for (c strength, c eps).
+A3 = sorted(set(RULES) - {"sgd", "momentum", "nesterov", "adadelta", "radam", "adabelief"})
+
+
+def numbers(rule: str) -> dict[str, Any]:
+    """Settings under which every branch is near: eps beside the gradients, RAdam's first steps and the later ones."""
+    values = RULES[rule].hyperparameters() | {"lr": 0.05, "strength": 0.3, "w": 1.3}
+    values |= {name: x for name, x in {"eps": 0.05, "beta2": 0.9, "initial_accumulator": 0.1}.items() if name in values}
+    return values
+
+
+def path(rule: str, coupling: str, values: dict[str, Any], scale: float, silent: bool = False) -> list[Any]:
+    """The weights of 12 steps; gradients are multiplied by scale."""
+    made = RULES[rule]
+    step = compose(made, COUPLINGS[coupling], tensors() if isinstance(values["w"], torch.Tensor) else FLOATS)
+    hyper = {name: values[name] for name in made.defaults}
+    w, inner, weights = values["w"], made.fresh(values["w"], hyper), []
+    for t in range(12):
+        g = 0 * w if silent else scale * (0.7 * w - 0.4 + 0.5 * (t % 3 == 1))
+        rate = values["lr"] * (1.0 if t < 6 else 0.5)
+        w, *rest = step(w, g, inner, rate, 0.7, values["strength"], tuple(hyper.values()))
+        inner = tuple(rest)
+        weights.append(w)
+    return weights
+
+
+def scaled(values: dict[str, Any], exponents: dict[str, Fraction], c: float) -> dict[str, Any]:
+    return {name: x * c ** float(exponents.get(name, 0)) for name, x in values.items()}
+
+
+@pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
+def test_a_run_with_scaled_inputs_is_the_scaled_run(rule: str, coupling: str) -> None:
+    """The gradient follows the weight, so its slope scales as gradient over weight, and its constants as the gradient."""
+    made, coupled = RULES[rule], COUPLINGS[coupling]
+    found = formula.scaling_symmetries(made, coupled)
+    assert found
+    for exponents in found:
+        c = 3.0
+        of_g, of_w = (float(exponents.get(name, 0)) for name in "gw")
+        plain, changed = numbers(rule), scaled(numbers(rule), exponents, c)
+        step = compose(made, coupled, FLOATS)
+        w, inner = plain["w"], made.fresh(plain["w"], plain)
+        v, other = changed["w"], made.fresh(changed["w"], changed)
+        for t in range(12):
+            g = 0.7 * w - 0.4 + 0.5 * (t % 3 == 1)
+            hyper, hyper_too = (tuple(x[name] for name in made.defaults) for x in (plain, changed))
+            w, *rest = step(w, g, inner, plain["lr"], 0.7, plain["strength"], hyper)
+            v, *rest_too = step(v, g * c**of_g, other, changed["lr"], 0.7, changed["strength"], hyper_too)
+            inner, other = tuple(rest), tuple(rest_too)
+            assert v == pytest.approx(w * c**of_w, rel=1e-9)
+
+
+@pytest.mark.parametrize("c", [0.25, 8.0])
+@pytest.mark.parametrize("rule", A3)
+def test_without_a_gradient_strength_and_eps_together_leave_the_path_alone(rule: str, c: float) -> None:
+    found = formula.unchanged(RULES[rule], COUPLINGS["l2"], ("strength", "eps"), without_gradient=True)
+    assert found is not None
+    assert path(rule, "l2", scaled(numbers(rule), found, c), 1.0, silent=True) == pytest.approx(
+        path(rule, "l2", numbers(rule), 1.0, silent=True), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("rule", sorted(set(RULES) - set(A3)))
+def test_and_where_they_do_not_the_path_changes(rule: str) -> None:
+    assert formula.unchanged(RULES[rule], COUPLINGS["l2"], ("strength", "eps"), without_gradient=True) is None
+    both = {"strength": Fraction(1), "eps": Fraction(1)}
+    first, second = (path(rule, "l2", scaled(numbers(rule), both, c), 1.0, silent=True) for c in (1.0, 4.0))
+    assert not np.allclose(first, second, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("coupling", "together"), [("decoupled_lr", ("g", "eps")), ("l2", ("g", "strength", "eps"))])
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_the_gradients_scale(rule: str, coupling: str, together: tuple[str, ...]) -> None:
+    """THEORY B9, for every rule: whether it holds is what two runs say."""
+    found = formula.unchanged(RULES[rule], COUPLINGS[coupling], together)
+    assert (found is not None) == (rule in A3)
+    exponents = found or {name: Fraction(1) for name in together}
+    changed = path(rule, coupling, scaled(numbers(rule), exponents, 4.0), 4.0)
+    assert np.allclose(changed, path(rule, coupling, numbers(rule), 1.0), rtol=1e-9) == (rule in A3)
+
+
+@pytest.mark.parametrize("rule", ["adam", "lion", "muon", "lars"])
+def test_adamw_like_rules_do_not_bear_a_strength_that_follows_the_gradient(rule: str) -> None:
+    assert formula.unchanged(RULES[rule], COUPLINGS["decoupled_lr"], ("g", "strength", "eps")) is None
+    assert formula.unchanged(RULES[rule], COUPLINGS["l2"], ("g", "eps")) is None
+
+
+@pytest.mark.parametrize("rule", ["lars", "lamb", "muon"])
+@pytest.mark.parametrize("coupling", ["l2", "decoupled_lr"])
+def test_symmetries_of_tensor_rules_hold_for_a_whole_matrix(rule: str, coupling: str) -> None:
+    w = torch.linspace(-1, 1.5, 6, dtype=torch.float64).reshape(2, 3)
+    together = ("g", "strength", "eps") if coupling == "l2" else ("g", "eps")
+    found = formula.unchanged(RULES[rule], COUPLINGS[coupling], together)
+    assert found is not None
+    plain = numbers(rule) | {"w": w}
+    one, two = path(rule, coupling, plain, 1.0), path(rule, coupling, scaled(plain, found, 4.0), 4.0)
+    assert all(torch.allclose(a, b, rtol=1e-9, atol=0) for a, b in zip(one, two, strict=True))
+
+
+def test_a_number_alone_would_hide_that_lamb_reads_eps() -> None:
+    """Of one number, LAMB's step is its size, whatever eps; of a matrix it is not, and that is what is asked."""
+    assert formula.unchanged(RULES["lamb"], COUPLINGS["none"], ("eps",)) is None
+    assert path("lamb", "none", numbers("lamb"), 1.0) == pytest.approx(
+        path("lamb", "none", numbers("lamb") | {"eps": 5.0}, 1.0)
+    )
+
+
+def test_a_scaling_is_spoken_and_set() -> None:
+    found = formula.unchanged(RULES["adam"], COUPLINGS["l2"], ("strength", "eps"), without_gradient=True)
+    assert found == {"m": 1, "v": 2, "eps": 1, "strength": 1}
+    assert formula.spoken_scaling(found).startswith("m -> c*m, v -> c**2*v, epsilon -> c*epsilon")
+    assert r"\lambda \to c \lambda" in formula.spoken_scaling(found, sp.latex)
