@@ -12,7 +12,7 @@ reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

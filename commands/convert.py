@@ -79,7 +79,7 @@ def told(c: Conversion, gradients: Any) -> str:
                     f"to be matched is {h.early:.2f} times its own in the first eighth and {h.late:.2f} times in the last"
                 )
             ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
     assert c.ratio is not None
     lines = [
         f"{c.source}  ->  {c.target}",
@@ -96,7 +96,7 @@ def told(c: Conversion, gradients: Any) -> str:
     lines += ["  until the two differ by a tenth, all else equal:"]
     names = {"weight": "weights", "gradient_rms": "gradient rms", "arrival": "arrival"}
     lines += [f"    {names[name]:13} {_range(reach)}" for name, reach in c.holds.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
 
 
 def _range(reach: Range) -> str:

@@ -12,7 +12,7 @@ from dynamics.claims import Estimate, ratio_interval
 from dynamics.closed import critical_arrival
 from dynamics.errors import InputError
 from dynamics.rates import FORGETFUL, GLANCE, LANES, Gradients, formula_rate, pull_rates, settling
-from dynamics.setting import Setting
+from dynamics.setting import Setting, unit_note
 
 _CLOSE = 0.1  # a range holds to this
 _FACTORS = (1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
@@ -49,6 +49,7 @@ class Conversion:
 
     rate: share of the weight a step. formula: the strength by closed form, where both settings have one. ratio: measured
     pull of target over source, an estimate over seeds. holds: what may change by how much until they differ by 10%.
+    notes: what numbers about one weight leave out.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Conversion:
     why: str
     horizon: Horizon | None
     library: str
+    notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -132,11 +134,16 @@ def convert(
         why="",
         horizon=None,
         library=found.rule.offered.get(found.coupling.name, ""),
+        notes=_notes(source, found),
     )
 
 
+def _notes(*settings: Setting) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for setting in settings if (note := unit_note(setting))))
+
+
 def _none(source: Setting, rate: float | None, why: str) -> Conversion:
-    return Conversion(str(source), None, None, rate, None, None, {}, why, None, "")
+    return Conversion(str(source), None, None, rate, None, None, {}, why, None, "", _notes(source))
 
 
 def _small(setting: Setting, strength: float, gradients: Gradients) -> float:

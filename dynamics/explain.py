@@ -16,7 +16,7 @@ from dynamics.law import Law, silent_law
 from dynamics.passage import Passage, one_step, passage
 from dynamics.predict import Prediction, equilibrium_rms
 from dynamics.rates import FORGETFUL, Gradients, formula_rate, pull_rates, settling
-from dynamics.setting import Setting
+from dynamics.setting import Setting, unit_note
 
 # The gradients of the regimes, where none are given: their size when they arrive, and how often they do.
 TYPICAL_RMS = 1e-3
@@ -216,7 +216,7 @@ def _eps(setting: Setting) -> str:
 
 def _warnings(setting: Setting, stability: Stability | None, silent: Law) -> list[str]:
     rule, l2 = setting.rule, setting.coupling.gradient is not None
-    found = []
+    found = [note] if (note := unit_note(setting)) else []
     if not setting.coupling.doors and setting.strength:
         found.append(f"strength {setting.strength:g} with coupling none has no effect")
     settles = _settles(setting, None) if stability is None else stability.settles

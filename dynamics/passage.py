@@ -14,8 +14,8 @@ from dynamics.couplings import compose
 from dynamics.setting import Setting
 from dynamics.words import FLOATS
 
-# Stepping in Python answers within a second up to here; beyond it the compiled simulator takes over.
-_PYTHON_STEPS = 200_000
+# Up to here stepping in Python is faster than compiling; beyond it the compiled simulator takes over.
+_PYTHON_STEPS = 30_000
 _COMPILED_STEPS = 100_000_000
 # Where it would take this many times as long still, at the speed of the latest stretch, stepping on is given up.
 _HOPELESS = 100
@@ -92,19 +92,23 @@ def passage(
             # (1 - slow) (1 - fast) = lr strength keeps the digits that 1 - slow would lose.
             rate = math.log1p(-(lr * strength / (1 - roots[1])).real)
             return Passage(t + math.ceil(math.log(target / abs(w)) / rate), "simulated, then closed form")
-    if rule.name in _ENDS_AT_EPS and coupling.gradient is not None:
-        eps, root = setting.hyper["eps"], math.sqrt(inner[rule.inner.index("v")])
-        if max(strength * abs(w), root) < 1e-3 * eps:
-            # The denominator is eps from here on: plain decay by lr strength / eps a step.
-            share = lr * strength / eps
-            return _geometric(share, target / abs(w), "simulated, then closed form", _PYTHON_STEPS)
-    return _compiled(setting, w, inner, target)
+    return _at_eps(setting, w, inner, target, _PYTHON_STEPS) or _compiled(setting, w, inner, target)
 
 
 def _geometric(share: float, ratio: float, how: str, before: int = 0) -> Passage:
     if share == 0 or math.log(ratio) / -share == math.inf:
         return Passage(None, f"never within what a float holds: a step takes off {share:g} of it")
     return Passage(before + closed.geometric_steps(share, ratio), how)
+
+
+def _at_eps(setting: Setting, w: float, inner: Sequence[float], target: float, t: int) -> Passage | None:
+    """The rest of the way once the denominator is eps: plain decay by lr strength / eps a step; None before."""
+    rule, eps = setting.rule, setting.hyper.get("eps", 0.0)
+    if rule.name not in _ENDS_AT_EPS or setting.coupling.gradient is None:
+        return None
+    if max(setting.strength * abs(w), math.sqrt(inner[rule.inner.index("v")])) >= 1e-3 * eps:
+        return None
+    return _geometric(setting.lr * setting.strength / eps, target / abs(w), "simulated, then closed form", t)
 
 
 def _undefined(setting: Setting, start: float, inner: Sequence[float] | None) -> bool:
@@ -141,9 +145,13 @@ def _compiled(setting: Setting, w: float, inner: Sequence[float], target: float)
             now += int(steps[at - 1])
         if not abs(w) < math.inf:
             return Passage(None, f"never: it diverges within {now:,} steps")
+        if at == len(steps) and (rest := _at_eps(setting, w, inner, target, now)):
+            return rest
         lost = before - abs(w)
         if at == len(steps) and 0 <= lost * _HOPELESS * _COMPILED_STEPS < (abs(w) - target) * span:
-            break
+            return Passage(
+                None, f"not within {now:,} steps, nor within {_HOPELESS * _COMPILED_STEPS:.0e} at that speed"
+            )
         # The next stretch is as long as all before; once the target is passed within one, the step between two looks.
         span = now if at == len(steps) else int(steps[at] - (steps[at - 1] if at else 0))
     return Passage(None, f"not within {now:,} steps")

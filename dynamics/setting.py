@@ -60,6 +60,16 @@ class Setting:
         return " ".join([self.rule.name, f"lr={self.lr:g}", *pull, *rest])
 
 
+def unit_note(setting: Setting) -> str:
+    """What numbers about one weight leave out where a rule looks at more; empty where it does not."""
+    looks = {"weight": "", "tensor": "the norms of a whole tensor", "matrix": "a whole matrix"}[setting.rule.unit]
+    return (
+        f"{setting.rule.name} looks at {looks}: these numbers are those of a weight that is one by itself"
+        if looks
+        else ""
+    )
+
+
 def make(
     optimizer: str | Rule, coupling: str | Coupling, *, lr: float | None = None, strength: float = 0.0, **hyper: float
 ) -> Setting:

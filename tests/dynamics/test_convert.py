@@ -157,3 +157,11 @@ def test_a_pull_that_was_not_found_is_told_with_what_was_tried() -> None:
     found = converted("sgd lr=0.1 l2=1e-4", "lamb", Gradients(1e3, 1e-3))
     assert found.strength is None
     assert "1e-05 is to be matched" in found.why
+
+
+def test_rules_of_whole_tensors_say_what_a_weight_is_here() -> None:
+    assert converted("lamb wd=.01", "adamw").notes == (
+        "lamb looks at the norms of a whole tensor: these numbers are those of a weight that is one by itself",
+    )
+    assert "muon looks at a whole matrix" in converted("muon wd=.01", "adamw").notes[0]
+    assert converted("lion wd=.01", "adamw").notes == ()
