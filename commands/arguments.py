@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from dynamics.errors import InputError
@@ -45,6 +46,12 @@ def whole(text: str) -> int:
 def wrapped(text: str) -> str:
     """A long sentence as lines of an indented paragraph."""
     return textwrap.fill(text, 112, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+
+
+def add_out(parser: argparse.ArgumentParser, holds: str) -> None:
+    """The flag of the folder that a command writes into; holds: what will be in it."""
+    text = f"folder for {holds}; made if need be (out)"
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help=text)
 
 
 def add_setting(parser: argparse.ArgumentParser) -> None:

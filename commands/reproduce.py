@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from commands.arguments import add_out
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     text = "run every experiment that is not stored yet, judge the claims, draw the figures, write the report"
     parser = commands.add_parser("reproduce", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("out"),
-        metavar="FOLDER",
-        help="folder for report.html, figures and results.sqlite; made if need be (out)",
-    )
+    add_out(parser, "report.html, figures and results.sqlite")
     parser.add_argument("--only", metavar="{synthetic,fullscale}", help="run one part alone")
     parser.add_argument("--fresh", action="store_true", help="run again what is stored")
     parser.set_defaults(run=run)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.arguments import add_setting, given_setting, number, whole
+from commands.arguments import add_out, add_setting, given_setting, number, whole
 
 if TYPE_CHECKING:
     from fullscale.train import Outcome
@@ -41,13 +41,7 @@ def add(commands: Any) -> None:
         metavar="NAME",
         help="constant, step (lr / 10 for the last fifth) or cosine (step)",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("out"),
-        metavar="FOLDER",
-        help="folder for network.safetensors, smaller.safetensors and results.sqlite; made if need be (out)",
-    )
+    add_out(parser, "network.safetensors, smaller.safetensors and results.sqlite")
     parser.set_defaults(run=run)
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from commands.arguments import add_out
 
 
 def add(commands: Any) -> None:
     """Add the command."""
     text = "redo the learning-rate grid of the CNN experiment and write its outcome (it took about 10 minutes on two cores)"
     parser = commands.add_parser("tune", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("out"),
-        metavar="FOLDER",
-        help="folder for tuned.json and results.sqlite; made if need be (out)",
-    )
+    add_out(parser, "tuned.json and results.sqlite")
     parser.set_defaults(run=run)
 
 
