@@ -9,6 +9,7 @@ scalars, and what depends on them alone leaves the inner loop. No fastmath: resu
 
 from __future__ import annotations
 
+import dis
 import inspect
 import math
 from collections.abc import Callable
@@ -46,6 +47,11 @@ def _larger(a: float, b: float) -> float:
 
 
 @_compiled
+def _smaller(a: float, b: float) -> float:
+    return a if a <= b else b
+
+
+@_compiled
 def _times(a: float, b: float) -> float:
     return a * b
 
@@ -77,6 +83,7 @@ WORDS = {
     "maximum": _larger,
     "power": math.pow,
     "where": _choose,
+    "whole": np.floor,
     "norm": _size,
     "orthogonal": _compiled(
         bind(newton_schulz, {"largest": _larger, "norm": _size, "times": _times, "flipped": _same, "range": range})
@@ -90,7 +97,15 @@ def parameters(gradient: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(gradient).parameters)[4:]
 
 
-_UNIFORMS = _compiled(bind(random.uniforms, {"philox": _compiled(random.philox)}))
+def draws(gradient: Callable[..., Any]) -> bool:
+    """Whether a gradient reads its random numbers, u or z."""
+    read = {i.argval for i in dis.get_instructions(gradient) if i.opname.startswith("LOAD_FAST")}
+    return not read.isdisjoint(("u", "z"))
+
+
+_NUMBERS: dict[str, Any] = {name: getattr(random, name) for name in ("word", "signed", "PARITY", "STAR")}
+for _name in ("turned", "four_rounds", "threefry", "star", "unit"):
+    _NUMBERS[_name] = _compiled(bind(getattr(random, _name), _NUMBERS))
 
 
 def open_doors(couplings: tuple[Coupling, ...]) -> tuple[str, ...]:
@@ -118,7 +133,9 @@ def _doors(couplings: tuple[Coupling, ...]) -> Callable[..., Any]:
     return _compiled(scope["doors"])
 
 
-def _source(rule: Rule, lane_parameters: list[str], doors: tuple[str, ...], uniform: bool) -> str:
+def _source(
+    rule: Rule, lane_parameters: list[str], doors: tuple[str, ...], uniform: bool, drawn: bool, watch: bool
+) -> str:
     cells = {name: row for row, name in enumerate(("w", *rule.inner))}
     table = {name: row for row, name in enumerate(("lr", "strength", *rule.defaults, *lane_parameters))}
     shared = {*rule.defaults, *rule.clock} if uniform else set()
@@ -128,16 +145,24 @@ def _source(rule: Rule, lane_parameters: list[str], doors: tuple[str, ...], unif
         return f"{name}_now" if name in shared else f"{name}_[i]"
 
     own = [name for name in (*cells, *table) if name not in shared]
-    lines = ["def kernel(first, last, multipliers, cells, table, codes, streams, keys, start, stop, block):"]
+    lines = [
+        "def kernel(first, last, multipliers, cells, table, codes, streams, keys, levels, passed, start, stop, block):"
+    ]
     lines += [f"    {name}_ = empty(block)" for name in (*own, "rate", *doors)]
-    lines += ["    stream_ = empty(block, uint64)", "    key_ = empty(block, uint64)"]
+    lines += ["    watched_size = empty(block)", "    passed_step = empty(block)"] if watch else []
+    lines += [f"    {name}_word = empty(block, uint32)" for name in ("stream", "key", "a", "b", "u", "z")]
     lines += [f"    {name}_now = table[{table[name]}, start]" for name in rule.defaults if name in shared]
     lines += ["    for low in range(start, stop, block):", "        n = min(block, stop - low)"]
     lines += [f"        {name}_now = cells[{cells[name]}, low]" for name in rule.clock if name in shared]
     lines += ["        for i in range(n):"]
     lines += [f"            {name}_[i] = cells[{cells[name]}, low + i]" for name in own if name in cells]
     lines += [f"            {name}_[i] = table[{table[name]}, low + i]" for name in own if name in table]
-    lines += ["            stream_[i] = streams[low + i]", "            key_[i] = keys[low + i]"]
+    lines += ["            stream_word[i] = streams[low + i]", "            key_word[i] = keys[low + i]"]
+    lines += (
+        ["            watched_size[i] = levels[low + i]", "            passed_step[i] = passed[low + i]"]
+        if watch
+        else []
+    )
     lines += ["        previous = nan", "        for t in range(first, last):"]
     lines += ["            multiplier = multipliers[t - first]", "            if multiplier != previous:"]
     lines += ["                previous = multiplier", "                for i in range(n):"]
@@ -146,10 +171,11 @@ def _source(rule: Rule, lane_parameters: list[str], doors: tuple[str, ...], unif
     lines += (
         [f"                    {taken}= doors(codes[low + i], strength_[i], rate_[i], multiplier)"] if doors else []
     )
-    lines += ["            counter = uint64(t)", "            for i in range(n):", "                w = w_[i]"]
-    lines += ["                u, z = uniforms(counter, stream_[i], key_[i])"]
+    lines += _drawn("epoch" in lane_parameters) if drawn else []
+    lines += ["            for i in range(n):", "                w = w_[i]"]
     arguments = "".join(f", {name}_[i]" for name in lane_parameters)
-    lines += [f"                g = gradient(w, t, u, z{arguments})"]
+    numbers = "unit(u_word[i]), unit(z_word[i])" if drawn else "nan, nan"
+    lines += [f"                g = gradient(w, t, {numbers}{arguments})"]
     lines += ["                g = g + gradient_[i] * w"] if "gradient" in doors else []
     lines += ["                g = g + slope_[i] * sign(w)"] if "slope" in doors else []
     lines += ["                from_w = w"] if "agreeing" in doors else []
@@ -173,39 +199,72 @@ def _source(rule: Rule, lane_parameters: list[str], doors: tuple[str, ...], unif
             else []
         )
     lines += ["                w_[i] = w"]
+    # Written so that a lane that has passed keeps its step, without a branch.
+    passed = "passed_step[i] = smaller(passed_step[i], t + 1.0 if abs(w) <= watched_size[i] else inf)"
+    lines += [f"                {passed}"] if watch else []
     lines += [f"                {name}_[i] = {name}_next" for name in rule.inner if name not in shared]
     lines += [f"            {name}_now = {name}_next" for name in rule.clock if name in shared]
     lines += ["        for i in range(n):"]
     lines += [f"            cells[{row}, low + i] = {at(name)}" for name, row in cells.items()]
+    lines += ["            passed[low + i] = passed_step[i]"] if watch else []
     return "\n".join(lines) + "\n"
+
+
+def _drawn(by_epoch: bool) -> list[str]:
+    """The step's random numbers, u_ and z_, in a loop of their own: it vectorizes in 32-bit words."""
+    if by_epoch:
+        return [
+            "            for i in range(n):",
+            "                u_word[i], z_word[i] = threefry(word(whole((t + 0.5) / epoch_[i])), word(1), "
+            "key_word[i], stream_word[i])",
+        ]
+    return [
+        f"            if t % {random.BURST} == 0 or t == first:",
+        "                for i in range(n):",
+        f"                    a, b = threefry(word(t // {random.BURST}), word(0), key_word[i], stream_word[i])",
+        f"                    for skipped in range(2 * (t % {random.BURST})):",
+        "                        number, a, b = star(a, b)",
+        "                    a_word[i], b_word[i] = a, b",
+        "            for i in range(n):",
+        "                number, a, b = star(a_word[i], b_word[i])",
+        "                u_word[i] = number",
+        "                number, a_word[i], b_word[i] = star(a, b)",
+        "                z_word[i] = number",
+    ]
 
 
 @cache
 def kernel(
-    rule: Rule, gradient: Callable[..., Any], couplings: tuple[Coupling, ...], uniform: bool
+    rule: Rule, gradient: Callable[..., Any], couplings: tuple[Coupling, ...], uniform: bool, watch: bool = False
 ) -> Callable[..., None]:
     """The compiled loop for a rule and a gradient; lanes choose among `couplings` by position.
 
     uniform: all lanes have the same hyperparameters (strength and the gradient's parameters may still differ, and lr
     unless the rule's clock follows it).
 
-    kernel(first, last, multipliers, cells, table, codes, streams, keys, start, stop, block) advances lanes
+    watch: keep the first step after which abs(w) <= levels in passed, inf before.
+
+    kernel(first, last, multipliers, cells, table, codes, streams, keys, levels, passed, start, stop, block) advances lanes
     start <= i < stop from step `first` to step `last` in place; multipliers (last - first,), cells (1 + state and
-    clock, lanes), table (lr, strength, hyperparameters, gradient parameters; lanes), codes, streams, keys (lanes,).
+    clock, lanes), table (lr, strength, hyperparameters, gradient parameters; lanes), codes, streams, keys, levels and passed
+    (lanes,).
     """
     scope: dict[str, Any] = {
         "empty": np.empty,
-        "uint64": np.uint64,
+        "uint32": np.uint32,
+        "whole": np.floor,
         "nan": math.nan,
+        "inf": math.inf,
+        "smaller": _smaller,
         "min": min,
         "step": _compiled(bind(rule.step, WORDS)),
         "gradient": _compiled(bind(gradient, WORDS)),
         "doors": _doors(couplings),
-        "uniforms": _UNIFORMS,
+        **_NUMBERS,
         "sign": _sign,
         "grows": _grows,
     }
     exec(
-        _source(rule, parameters(gradient), open_doors(couplings), uniform), scope
+        _source(rule, parameters(gradient), open_doors(couplings), uniform, draws(gradient), watch), scope
     )  # built from the parameter names of our own functions
     return _compiled(scope["kernel"])

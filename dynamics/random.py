@@ -1,7 +1,10 @@
-"""Counter-based random numbers: a pure function of seed, stream and step, whatever the block size or thread count.
+"""Random numbers as a pure function of seed, stream and step, whatever the block size, thread count or device.
 
-Philox 2x32 with ten rounds (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
-The same code runs over NumPy arrays and inside the compiled kernel.
+Sixteen steps share one call of Threefry 2x32 with twenty rounds (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as
+easy as 1, 2, 3", SC 2011): its 64 bits seed xoroshiro64** (Blackman, Vigna, "Scrambled linear pseudorandom number
+generators", ACM TOMS 47, 2021), which makes two numbers a step. All in 32-bit words, eight or sixteen lanes to a vector:
+on two cores without AVX-512 this takes a tenth of the time of a Philox call a step. The same code runs over NumPy arrays,
+inside the compiled kernel and on a CUDA device.
 """
 
 from __future__ import annotations
@@ -12,32 +15,80 @@ import numpy as np
 
 from dynamics.errors import InputError
 
-MULTIPLIER = np.uint64(0xD256D193)
-WEYL = np.uint64(0x9E3779B9)
-LOW = np.uint64(0xFFFFFFFF)
-HALF = np.uint64(32)
+word, signed = np.uint32, np.int32
+
+BURST = 16
+PARITY = np.uint32(0x1BD11BDA)
+STAR = np.uint32(0x9E3779BB)
 
 
-def philox(counter: Any, stream: Any, key: Any) -> Any:
-    """Two independent 32-bit integers, held in uint64, for a counter (step, stream) under a key (seed)."""
-    for _ in range(10):
-        product = counter * MULTIPLIER
-        counter = (product >> HALF) ^ key ^ stream
-        stream = product & LOW
-        key = (key + WEYL) & LOW
-    return counter, stream
+def turned(x, left):  # type: ignore[no-untyped-def]
+    """The 32 bits of x rotated to the left."""
+    return word(word(x << word(left)) | word(x >> word(32 - left)))
 
 
-def uniforms(counter: Any, stream: Any, key: Any) -> Any:
-    """Two independent uniform numbers in [0, 1), multiples of 2^-32."""
-    first, second = philox(counter, stream, key)
-    return first * 2.0**-32, second * 2.0**-32
+def four_rounds(a, b, first, second, third, fourth):  # type: ignore[no-untyped-def]
+    """Four rounds of Threefry 2x32 with these rotations."""
+    a = word(a + b)
+    b = word(turned(b, first) ^ a)
+    a = word(a + b)
+    b = word(turned(b, second) ^ a)
+    a = word(a + b)
+    b = word(turned(b, third) ^ a)
+    a = word(a + b)
+    b = word(turned(b, fourth) ^ a)
+    return a, b
+
+
+def threefry(counter, position, key, stream):  # type: ignore[no-untyped-def]
+    """Threefry 2x32-20: two words for the counter (counter, position) under the key (key, stream); all uint32."""
+    third = word(word(PARITY ^ key) ^ stream)
+    a = word(counter + key)
+    b = word(position + stream)
+    a, b = four_rounds(a, b, 13, 15, 26, 6)
+    a, b = word(a + stream), word(word(b + third) + word(1))
+    a, b = four_rounds(a, b, 17, 29, 16, 24)
+    a, b = word(a + third), word(word(b + key) + word(2))
+    a, b = four_rounds(a, b, 13, 15, 26, 6)
+    a, b = word(a + key), word(word(b + stream) + word(3))
+    a, b = four_rounds(a, b, 17, 29, 16, 24)
+    a, b = word(a + stream), word(word(b + third) + word(4))
+    a, b = four_rounds(a, b, 13, 15, 26, 6)
+    return word(a + third), word(word(b + key) + word(5))
+
+
+def star(a, b):  # type: ignore[no-untyped-def]
+    """One number of xoroshiro64** and the state after it, (number, a, b)."""
+    number = word(turned(word(a * STAR), 5) * word(5))
+    b = word(b ^ a)
+    a = word(word(turned(a, 26) ^ b) ^ word(b << word(9)))
+    return number, a, turned(b, 13)
+
+
+def unit(number):  # type: ignore[no-untyped-def]
+    """A word as a number in [0, 1), a multiple of 2^-32; read as signed, for which processors have an instruction."""
+    return signed(number) * 2.0**-32 + 0.5
+
+
+def opening(step: int, key: np.ndarray, stream: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The generator's state before `step`, for NumPy arrays of keys and streams (uint32)."""
+    a, b = threefry(np.full_like(key, step // BURST), np.zeros_like(key), key, stream)
+    for _ in range(2 * (step % BURST)):
+        _, a, b = star(a, b)
+    return a, b
+
+
+def uniforms(step: int, key: Any, stream: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The two uniform numbers in [0, 1) of a step, multiples of 2^-32, for arrays of keys and streams of one shape."""
+    a, b = opening(step, *(np.atleast_1d(np.asarray(x, dtype=np.uint32)) for x in np.broadcast_arrays(key, stream)))
+    first, a, b = star(a, b)
+    return unit(first), unit(star(a, b)[0])
 
 
 def as_key(values: Any, lanes: int, what: str) -> np.ndarray:
-    """Seeds or streams as a uint64 array of shape (lanes,), each in 32 bits; InputError if they do not fit."""
+    """Seeds or streams as a uint32 array of shape (lanes,); InputError if they do not fit in 32 bits."""
     array = np.broadcast_to(np.asarray(values), (lanes,))
     refused = array[(array < 0) | (array > 0xFFFFFFFF)] if array.dtype.kind in "iu" else array
     if refused.size:
         raise InputError(f"{what} {refused.flat[0]}: whole numbers from 0 to 2^32 - 1 are accepted")
-    return np.ascontiguousarray(array, dtype=np.uint64)
+    return np.ascontiguousarray(array, dtype=np.uint32)

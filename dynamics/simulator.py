@@ -32,10 +32,15 @@ _STRETCH = 16_384
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """What was recorded: steps (records,) and, for each field asked for, an array (records, lanes)."""
+    """What was recorded: steps (records,) and, for each field asked for, an array (records, lanes).
+
+    passed: the first step after which abs(w) <= the floor that was watched, (lanes,); inf where there was none, None if
+    nothing was watched.
+    """
 
     steps: np.ndarray
     fields: Mapping[str, np.ndarray]
+    passed: np.ndarray | None = None
 
     @property
     def w(self) -> np.ndarray:
@@ -55,6 +60,9 @@ class _Run:
     table: np.ndarray
     streams: np.ndarray
     keys: np.ndarray
+    levels: np.ndarray
+    passed: np.ndarray
+    watch: bool
 
     @property
     def uniform(self) -> bool:
@@ -78,6 +86,7 @@ def simulate(
     seed: Any = 0,
     stream: Any = None,
     fields: Sequence[str] = ("w",),
+    watch: Any = None,
     threads: int = 1,
     block: int = 128,
     compiled: bool = True,
@@ -88,12 +97,16 @@ def simulate(
     parameters, each a number or an array over lanes (what is absent takes the rule's default; strength 0).
     start: first weights. state: values of state and clock before the first step, for those that shall not be fresh (a
     number or an array over lanes each). seed, stream: lanes with equal seed and stream see equal randomness; streams
-    are 0, 1, 2, ... unless given. fields: of "w" and the rule's state and clock. compiled=False runs the NumPy reference.
-    The number of lanes is that of the longest array given.
+    are 0, 1, 2, ... unless given. fields: of "w" and the rule's state and clock. watch: note
+    when each weight's size first comes down to this (a number or an array over lanes). compiled=False runs the NumPy
+    reference. A gradient with a parameter `epoch` (steps in one) sees the random numbers of the epoch in place of those of
+    the step. The number of lanes is that of the longest array given.
 
     Raises InputError for unknown names, values out of range, lanes of differing number, or records out of order.
     """
-    run = _prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream)
+    run = _prepare(
+        find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch
+    )
     names = ("w", *run.rule.inner)
     for name in fields:
         if name not in names:
@@ -122,7 +135,7 @@ def simulate(
                 now = until
             for name in fields:
                 kept[name][row] = run.cells[names.index(name)]
-    return Trajectory(steps, kept)
+    return Trajectory(steps, kept, run.passed if run.watch else None)
 
 
 def _multipliers(schedule: Schedule, first: int, last: int) -> np.ndarray:
@@ -144,6 +157,7 @@ def _prepare(
     state: dict[str, Any],
     seed: Any,
     stream: Any,
+    watch: Any,
 ) -> _Run:
     wanted = parameters(gradient)
     names = ["lr", "strength", *rule.defaults, *wanted]
@@ -166,13 +180,14 @@ def _prepare(
         ("start", start),
         ("seed", seed),
         ("stream", stream),
+        ("watch", watch),
         ("coupling", each),
     ):
         if np.ndim(value) > 1 or np.size(value) == 0:
             raise InputError(f"{name} of shape {np.shape(value)}: a number or a non-empty array over lanes is accepted")
     sizes = {
         np.size(x)
-        for x in (*values.values(), *state.values(), start, seed, each, *([] if stream is None else [stream]))
+        for x in (*values.values(), *state.values(), start, seed, each, *(x for x in (stream, watch) if x is not None))
     } - {1}
     if len(sizes) > 1:
         raise InputError(f"arrays over {sorted(sizes)} lanes: all must have the same number")
@@ -198,7 +213,13 @@ def _prepare(
     for row, (name, value) in enumerate(zip(rule.inner, rule.fresh(cells[0], hyper), strict=True), 1):
         cells[row] = state.get(name, value)
     streams = random.as_key(np.arange(count) if stream is None else stream, count, "stream")
-    return _Run(rule, gradient, couplings, codes, cells, table, streams, random.as_key(seed, count, "seed"))
+    levels = np.full(count, -1.0)
+    if watch is not None:
+        levels[:] = np.asarray(watch, dtype=np.float64)
+        if not (levels >= 0).all():
+            raise InputError(f"watch {levels[~(levels >= 0)][0]}: sizes of at least 0 are accepted")
+    keys, passed = random.as_key(seed, count, "seed"), np.full(count, np.inf)
+    return _Run(rule, gradient, couplings, codes, cells, table, streams, keys, levels, passed, watch is not None)
 
 
 def _served(used: Sequence[Coupling]) -> tuple[Coupling, ...]:
@@ -212,10 +233,10 @@ def _served(used: Sequence[Coupling]) -> tuple[Coupling, ...]:
 def _advance_compiled(
     run: _Run, first: int, last: int, multipliers: np.ndarray, threads: int, block: int, pool: ThreadPoolExecutor
 ) -> None:
-    loop = kernel(run.rule, run.gradient, run.couplings, run.uniform)
+    loop = kernel(run.rule, run.gradient, run.couplings, run.uniform, run.watch)
     count = run.cells.shape[1]
     edges = np.linspace(0, count, min(threads, -(-count // block)) + 1).astype(int)
-    shared = (first, last, multipliers, run.cells, run.table, run.codes, run.streams, run.keys)
+    shared = (first, last, multipliers, run.cells, run.table, run.codes, run.streams, run.keys, run.levels, run.passed)
     jobs = [pool.submit(loop, *shared, low, high, block) for low, high in pairwise(edges)]
     for job in jobs:
         job.result()
@@ -237,15 +258,35 @@ def _advance_numpy(run: _Run, first: int, last: int, multipliers: np.ndarray) ->
                 for door, share in coupling.doors.items():
                     if here.any():
                         shares[door][here] = bind(share, NUMPY)(strength[here], rate[here], multiplier)
-            run.cells[:] = _step_numpy(run, step, gradient, t, shares, rate, hyper, own)
+            numbers = _numbers(run, t, own)
+            run.cells[:] = _step_numpy(run, step, gradient, t, numbers, shares, rate, hyper, own)
+            newly = np.isinf(run.passed) & (np.abs(run.cells[0]) <= run.levels)
+            run.passed[newly] = t + 1
+
+
+def _numbers(run: _Run, t: int, own: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The two random numbers of step t, or of its epoch."""
+    names = parameters(run.gradient)
+    if "epoch" not in names:
+        return random.uniforms(t, run.keys, run.streams)
+    epoch = np.floor((t + 0.5) / own[names.index("epoch")]).astype(np.uint32)
+    a, b = random.threefry(epoch, np.ones_like(epoch), run.keys, run.streams)
+    return random.unit(a), random.unit(b)
 
 
 def _step_numpy(
-    run: _Run, step: Any, gradient: Any, t: int, shares: dict[str, np.ndarray], rate: np.ndarray, hyper: Any, own: Any
+    run: _Run,
+    step: Any,
+    gradient: Any,
+    t: int,
+    numbers: tuple[np.ndarray, np.ndarray],
+    shares: dict[str, np.ndarray],
+    rate: np.ndarray,
+    hyper: Any,
+    own: Any,
 ) -> tuple[Any, ...]:
     w, *inner = run.cells
-    u, z = random.uniforms(np.uint64(t), run.streams, run.keys)
-    g = gradient(w, t, u, z, *own)
+    g = gradient(w, t, *numbers, *own)
     if "gradient" in shares:
         g = g + shares["gradient"] * w
     if "slope" in shares:

@@ -4,9 +4,9 @@ A rule, a coupling and a gradient are plain functions over these words. `bind` g
 vocabulary, so there is one definition of each and no copies: Python floats, NumPy arrays, sympy symbols, torch tensors,
 and scalars inside a compiled kernel (`dynamics.kernel`).
 
-sqrt, sign, maximum(a, b), power(base, exponent), where(condition, yes, no) act element by element. norm(x) is the
-Frobenius norm of a whole tensor, orthogonal(x, eps) and aspect(x) belong to a whole matrix. Where a number stands for a
-weight (floats, lanes of an array, the kernel) each number is a tensor of its own: norm is abs, a matrix is 1 x 1.
+sqrt, sign, maximum(a, b), power(base, exponent), where(condition, yes, no), whole(x) (rounded down) act element by element.
+norm(x) is the Frobenius norm of a whole tensor, orthogonal(x, eps) and aspect(x) belong to a whole matrix. Where a number
+stands for a weight (floats, lanes of an array, the kernel) each number is a tensor of its own: norm is abs, a matrix is 1 x 1.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def newton_schulz(x, eps):  # type: ignore[no-untyped-def]
 largest, times, flipped = _larger, operator.mul, _same
 
 
-def _number_words(sqrt: Any, sign: Any, maximum: Any, power: Any, where: Any, absolute: Any) -> Words:
+def _number_words(sqrt: Any, sign: Any, maximum: Any, power: Any, where: Any, whole: Any, absolute: Any) -> Words:
     number = {"largest": maximum, "norm": absolute, "times": operator.mul, "flipped": _same}
     return {
         "sqrt": sqrt,
@@ -81,6 +81,7 @@ def _number_words(sqrt: Any, sign: Any, maximum: Any, power: Any, where: Any, ab
         "maximum": maximum,
         "power": power,
         "where": where,
+        "whole": whole,
         "norm": absolute,
         "orthogonal": bind(newton_schulz, number),
         "aspect": _one,
@@ -90,11 +91,13 @@ def _number_words(sqrt: Any, sign: Any, maximum: Any, power: Any, where: Any, ab
 # NumPy's own power may differ from the C library's in the last bit, and the compiled kernel calls the latter.
 _POWER = np.vectorize(math.pow, otypes=[np.float64])
 
-FLOATS: Words = _number_words(_root, _sign, _larger, math.pow, _choose, abs)
-NUMPY: Words = _number_words(np.sqrt, np.sign, np.maximum, _POWER, np.where, np.abs)
+FLOATS: Words = _number_words(_root, _sign, _larger, math.pow, _choose, math.floor, abs)
+NUMPY: Words = _number_words(np.sqrt, np.sign, np.maximum, _POWER, np.where, np.floor, np.abs)
 
 # The words under which rules are written: a rule called as it stands runs over NumPy arrays and floats.
-sqrt, sign, maximum, power, where = (NUMPY[name] for name in ("sqrt", "sign", "maximum", "power", "where"))
+sqrt, sign, maximum, power, where, whole = (
+    NUMPY[name] for name in ("sqrt", "sign", "maximum", "power", "where", "whole")
+)
 norm, orthogonal, aspect = (NUMPY[name] for name in ("norm", "orthogonal", "aspect"))
 
 
@@ -111,6 +114,7 @@ def symbols() -> Words:
         "maximum": sympy.Max,
         "power": sympy.Pow,
         "where": piecewise,
+        "whole": sympy.floor,
         "norm": sympy.Function("norm", nonnegative=True),
         "orthogonal": sympy.Function("orthogonal", real=True),
         "aspect": sympy.Function("aspect", positive=True),
@@ -161,6 +165,7 @@ def tensors() -> Words:
         "maximum": largest,
         "power": operator.pow,
         "where": choose,
+        "whole": torch.floor,
         "norm": torch.linalg.vector_norm,
         "orthogonal": orthogonal,
         "aspect": aspect,

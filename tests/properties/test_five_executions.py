@@ -170,10 +170,11 @@ def by_kernel(rule: str, coupling: str, setup: Setup, uniform: bool = False) -> 
     gradient = (1.0, setup["pull"], setup["target"], 0.0)  # it arrives at every step, without noise
     table = np.array([[x] for x in (setup["lr"], setup["strength"], *setup["hyper"].values(), *gradient)])
     cells = np.array([[setup["w"]], *([x] for x in setup["inner"])])
-    code, zero = np.array([list(COUPLINGS).index(coupling)]), np.zeros(1, dtype=np.uint64)
+    code, zero = np.array([list(COUPLINGS).index(coupling)]), np.zeros(1, dtype=np.uint32)
+    watched = np.zeros((2, 1))
     path = []
     for t in range(STEPS):
-        loop(t, t + 1, np.array([setup["multiplier"]]), cells, table, code, zero, zero, 0, 1, 1)
+        loop(t, t + 1, np.array([setup["multiplier"]]), cells, table, code, zero, zero, *watched, 0, 1, 1)
         path.append(float(cells[0, 0]))
     return path
 

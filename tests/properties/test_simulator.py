@@ -14,7 +14,7 @@ from scipy import stats
 from dynamics import random, schedules
 from dynamics.couplings import COUPLINGS, Coupling
 from dynamics.errors import InputError
-from dynamics.gradients import selective
+from dynamics.gradients import selective, visited
 from dynamics.rules import RULES
 from dynamics.simulator import simulate
 from dynamics.words import NUMPY, bind
@@ -70,6 +70,42 @@ def same_bits(one: Any, other: Any) -> bool:
 @settings(max_examples=120)
 def test_compiled_is_numpy_to_the_last_bit(world: dict[str, Any], block: int, threads: int) -> None:
     assert same_bits(simulate(**world, block=block, threads=threads), simulate(**world, compiled=False))
+
+
+@given(world=worlds(), data=st.data())
+@settings(max_examples=40)
+def test_so_it_is_with_epochs_and_with_sizes_watched(world: dict[str, Any], data: st.DataObject) -> None:
+    count = len(world["start"])
+    epoch = np.array(data.draw(st.lists(st.integers(1, 20), min_size=count, max_size=count)), dtype=np.float64)
+    world |= {"gradient": visited, "lanes": world["lanes"] | {"epoch": epoch, "floor": 0.1}, "watch": 0.3}
+    one, other = simulate(**world), simulate(**world, compiled=False)
+    assert same_bits(one, other)
+    assert one.passed.tobytes() == other.passed.tobytes()
+    path = np.abs(simulate(**world | {"record": range(1, 51)}).w) <= 0.3
+    first = np.where(path.any(axis=0), path.argmax(axis=0) + 1, np.inf)
+    last = world["record"][-1]
+    np.testing.assert_array_equal(one.passed, np.where(first <= last, first, np.inf))
+
+
+def test_an_epoch_visits_its_image_once_at_any_of_its_steps() -> None:
+    lanes = {"lr": 1.0, "epoch": 8.0, "arrival": np.repeat([1.0, 0.25], 300), "pull": 0.0, "target": 0.0, "sigma": 1.0}
+    path = simulate("sgd", "none", visited, record=range(401), lanes=lanes | {"floor": 0.0}).w
+    came = (np.diff(path, axis=0) != 0).reshape(50, 8, 2, 300)
+    a_epoch = came.sum(axis=1)
+    assert (a_epoch[:, 0] == 1).all()
+    assert a_epoch[:, 1].max() == 1
+    assert abs(a_epoch[:, 1].mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / a_epoch[:, 1].size)
+    assert stats.chisquare(came[:, :, 0].sum(axis=(0, 2))).pvalue > 1e-4
+    # Steps of neighbouring epochs are independent: no more often next to each other than by chance.
+    at = came[:, :, 0].argmax(axis=1)
+    assert abs(np.corrcoef(at[1:].ravel(), at[:-1].ravel())[0, 1]) < 5 / np.sqrt(at[1:].size)
+
+
+def test_the_dead_get_no_gradient() -> None:
+    lanes = {"lr": 0.1, "epoch": 1.0, "arrival": 1.0, "pull": 1.0, "target": 1.0, "sigma": 0.0, "floor": 0.5}
+    path = simulate("sgd", "none", visited, record=[100], lanes=lanes, start=np.array([0.4, 0.6])).w[0]
+    assert path[0] == 0.4
+    assert abs(path[1] - 1) < 1e-3
 
 
 @given(world=worlds(), data=st.data())
@@ -157,25 +193,31 @@ def test_memory_does_not_grow_with_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counter", "stream", "key", "expected"),
+    ("words", "expected"),
     [
-        (0, 0, 0, (0xFF1DAE59, 0x6CD10DF2)),
-        (0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, (0x2C3F628B, 0xAB4FD7AD)),
-        (0x243F6A88, 0x85A308D3, 0x13198A2E, (0xDD7CE038, 0xF62A4C12)),
+        ((0, 0, 0, 0), (0x6B200159, 0x99BA4EFE)),
+        ((0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
+        ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
     ],
 )
-def test_philox_gives_the_known_answers_of_random123(
-    counter: int, stream: int, key: int, expected: tuple[int, int]
-) -> None:
-    assert tuple(map(int, random.philox(np.uint64(counter), np.uint64(stream), np.uint64(key)))) == expected
+def test_threefry_gives_the_known_answers_of_random123(words: tuple[int, ...], expected: tuple[int, int]) -> None:
+    found = random.threefry(*(np.array([x], dtype=np.uint32) for x in words))
+    assert tuple(int(x[0]) for x in found) == expected
+
+
+def test_xoroshiro_gives_the_known_numbers_of_its_authors_code() -> None:
+    a, b, numbers = np.array([1], dtype=np.uint32), np.array([2], dtype=np.uint32), []
+    for _ in range(5):
+        number, a, b = random.star(a, b)
+        numbers.append(int(number[0]))
+    assert numbers == [3802928447, 813792938, 1618621494, 2955957307, 3252880261]
 
 
 def test_uniforms_are_uniform_and_independent_along_every_axis() -> None:
     # Fixed numbers, so the bounds (five standard deviations, p > 1e-4) are met or not once and for all.
     n = 400
-    counter, stream = (x.astype(np.uint64) for x in np.meshgrid(np.arange(n), np.arange(n), indexing="ij"))
-    u, z = random.uniforms(counter, stream, np.uint64(11))
-    other = random.uniforms(counter, stream, np.uint64(12))[0]
+    u, z = (np.array(x) for x in zip(*(random.uniforms(t, 11, np.arange(n)) for t in range(n)), strict=True))
+    other = np.array([random.uniforms(t, 12, np.arange(n))[0] for t in range(n)])
     for numbers in (u, z):
         assert numbers.min() >= 0
         assert numbers.max() < 1
@@ -200,7 +242,7 @@ def test_uniforms_are_uniform_and_independent_along_every_axis() -> None:
 @pytest.mark.parametrize("arrival", [0.0, 0.002, 0.3, 1.0])
 def test_selective_arrives_as_often_and_as_widely_as_said(arrival: float) -> None:
     n, sigma, pull, target, w = 400_000, 0.7, 1.5, 0.2, 1.2
-    u, z = random.uniforms(np.arange(n, dtype=np.uint64), np.uint64(3), np.uint64(5))
+    u, z = random.uniforms(7, 3, np.arange(n))
     g = bind(selective, NUMPY)(w, 0, u, z, arrival, pull, target, sigma)
     arrived = g[u < arrival]
     assert np.all(g[u >= arrival] == 0)
