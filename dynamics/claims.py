@@ -83,7 +83,10 @@ def within(low: float, high: float) -> Callable[[Estimate], Verdict]:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence that data can overturn. experiment: whose data bear on it; rule: as words beside the function."""
+    """A sentence that data can overturn. experiment: whose data bear on it; rule: as words beside the function.
+
+    formula: what is claimed, as text, and figure: the name of the picture in which it is seen; empty where there is none.
+    """
 
     id: str
     sentence: str
@@ -92,6 +95,8 @@ class Claim:
     estimate: Callable[[Any], Estimate]
     rule: Callable[[Estimate], Verdict]
     rule_in_words: str
+    formula: str = ""
+    figure: str = ""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,24 @@ LINES = {
     "cautious": (0, (5, 5)),
 }
 LABELS = {"sgd": "SGD", "momentum": "momentum", "nesterov": "Nesterov", "adam": "Adam", "rmsprop": "RMSprop"}
+# Rules that are drawn beside these five, where a figure shows all.
+OTHER_LABELS = {
+    "adagrad": "Adagrad",
+    "adadelta": "Adadelta",
+    "rmsprop_momentum": "RMSprop, momentum",
+    "rmsprop_centered": "RMSprop, centered",
+    "amsgrad": "AMSGrad",
+    "adamax": "Adamax",
+    "nadam": "NAdam",
+    "radam": "RAdam",
+    "adabelief": "AdaBelief",
+    "adan": "Adan",
+    "lion": "Lion",
+    "schedule_free": "schedule-free",
+    "lars": "LARS",
+    "lamb": "LAMB",
+    "muon": "Muon",
+}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,8 @@ import pytest
 import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from pictures import assert_readable
 from scipy import stats
 from worlds import EPOCHS, SEEDS, cnn, crossover, silence
 
@@ -43,32 +40,9 @@ def no_figure_left_open() -> Iterator[None]:
     plt.close("all")
 
 
-def words(figure: Figure, renderer: RendererBase) -> list[Text]:
-    """Every text that is seen: titles, axis and tick labels, notes."""
-    # Ticks beyond the limits have labels too, which are not drawn: an axis' box holds those that are.
-    outside = set()
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            box, ticks = axis.get_tightbbox(renderer), axis.get_ticklabels(which="both")
-            outside |= {t for t in ticks if not box.padded(1).fully_overlaps(t.get_window_extent(renderer))}
-    return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in outside]
-
-
 @pytest.mark.parametrize("name", PICTURES)
 def test_no_text_lies_on_another_or_is_cut(name: str) -> None:
-    figure = PICTURES[name]().figure
-    figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
-    found = [(t, t.get_window_extent(renderer)) for t in words(figure, renderer)]
-    assert len(found) > 8
-    for (one, a), (other, b) in combinations(found, 2):
-        # Boxes have room around their letters; a pixel of common edge is no overlap.
-        overlap = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-        assert min(overlap) <= 1, f"{one.get_text()!r} lies on {other.get_text()!r}"
-    page = figure.bbox
-    for text, box in found:
-        inside = box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1 and box.y0 >= page.y0 - 1 and box.y1 <= page.y1 + 1
-        assert inside, f"{text.get_text()!r} is cut"
+    assert_readable(PICTURES[name]().figure)
 
 
 def test_silence_draws_each_path_until_it_is_through() -> None:

@@ -1,0 +1,36 @@
+"""Whether every text of a figure can be read."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+
+def words(figure: Figure, renderer: RendererBase) -> list[Text]:
+    """Every text that is seen: titles, axis and tick labels, notes."""
+    # Ticks beyond the limits have labels too, which are not drawn: an axis' box holds those that are.
+    outside = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            box, ticks = axis.get_tightbbox(renderer), axis.get_ticklabels(which="both")
+            outside |= {t for t in ticks if not box.padded(1).fully_overlaps(t.get_window_extent(renderer))}
+    return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in outside]
+
+
+def assert_readable(figure: Figure) -> None:
+    """No text lies on another, and none is cut by the page's edge."""
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    found = [(t, t.get_window_extent(renderer)) for t in words(figure, renderer)]
+    assert len(found) > 8
+    for (one, a), (other, b) in combinations(found, 2):
+        # Boxes have room around their letters; a pixel of common edge is no overlap.
+        overlap = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert min(overlap) <= 1, f"{one.get_text()!r} lies on {other.get_text()!r}"
+    page = figure.bbox
+    for text, box in found:
+        inside = box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1 and box.y0 >= page.y0 - 1 and box.y1 <= page.y1 + 1
+        assert inside, f"{text.get_text()!r} is cut"
