@@ -11,8 +11,10 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import commands.claims
 import commands.convert
 import commands.explain
+import commands.phase
 import commands.reproduce
 import commands.train
 import commands.tune
@@ -49,6 +51,8 @@ __all__ = [
 COMMANDS = {
     "explain": commands.explain,
     "convert": commands.convert,
+    "claims": commands.claims,
+    "phase": commands.phase,
     "reproduce": commands.reproduce,
     "train": commands.train,
     "tune": commands.tune,

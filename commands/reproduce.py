@@ -12,8 +12,10 @@ def add(commands: Any) -> None:
     """Add the command."""
     text = "run every experiment that is not stored yet, judge the claims, draw the figures, write the report"
     parser = commands.add_parser("reproduce", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    add_out(parser, "report.html, figures and results.sqlite")
-    parser.add_argument("--only", metavar="{synthetic,fullscale}", help="run one part alone")
+    add_out(parser, "report.html, explorer.html, figures and results.sqlite")
+    parser.add_argument(
+        "--only", metavar="PART", help="run one part alone: synthetic, fullscale, or a toy world by its name"
+    )
     parser.add_argument("--fresh", action="store_true", help="run again what is stored")
     parser.set_defaults(run=run)
 

@@ -5,6 +5,9 @@ rules        the update rules, one step of one weight each: the heart of the pro
 couplings    where a regularizer's pull enters an update; composed with any rule
 words        the vocabularies in which the same rule runs: floats, NumPy, sympy, torch, compiled
 simulator    many weights at once (lanes x steps); kernel is its compiled loop, random its numbers
+device       the same lanes on a CUDA device
+events       weights whose gradients come rarely, from arrival to arrival
+together     many weights that share a loss
 gradients    where a toy weight's gradient comes from
 schedules    the learning rate's multiplier over time
 torch_face   the rules as a torch.optim.Optimizer; torch_groups says which parameters a regularizer takes

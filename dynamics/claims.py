@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,8 @@ Verdict = Literal["holds", "fails", "undecided"]
 class Estimate:
     """An effect size: value and interval (low, high) from n samples; `unit` says what it is a number of.
 
-    interval: how low and high came about, e.g. "95% t-interval over seeds" or "smallest to largest".
+    interval: how low and high came about, e.g. "95% t-interval over seeds" or "smallest to largest". samples: the n
+    numbers behind it.
     """
 
     value: float
@@ -28,6 +29,7 @@ class Estimate:
     n: int
     unit: str
     interval: str
+    samples: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
 
 def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, confidence: float = 0.95) -> Estimate:
@@ -37,7 +39,8 @@ def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, c
         raise InputError(f"{values.size} samples: an interval needs two or more")
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     half = float(stdtrit(values.size - 1, (1 + confidence) / 2)) * spread / math.sqrt(values.size)
-    return Estimate(mean, mean - half, mean + half, values.size, unit, f"{confidence:.0%} t-interval over {over}")
+    words = f"{confidence:.0%} t-interval over {over}"
+    return Estimate(mean, mean - half, mean + half, values.size, unit, words, tuple(values.tolist()))
 
 
 def ratio_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str) -> Estimate:
@@ -46,7 +49,8 @@ def ratio_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str) 
     if not np.all(values > 0):
         raise InputError(f"ratio {values[~(values > 0)][0]}: positive numbers are accepted")
     log = mean_interval(np.log(values), unit, over)
-    return Estimate(math.exp(log.value), math.exp(log.low), math.exp(log.high), log.n, unit, log.interval)
+    value, low, high = (math.exp(x) for x in (log.value, log.low, log.high))
+    return Estimate(value, low, high, log.n, unit, log.interval, tuple(values.tolist()))
 
 
 def spread(samples: Sequence[float] | np.ndarray, unit: str) -> Estimate:
@@ -54,31 +58,52 @@ def spread(samples: Sequence[float] | np.ndarray, unit: str) -> Estimate:
     values = np.asarray(samples, dtype=np.float64).ravel()
     if values.size == 0:
         raise InputError("0 samples: at least one is needed")
-    return Estimate(
-        float(np.median(values)), float(values.min()), float(values.max()), values.size, unit, "smallest to largest"
-    )
+    middle, low, high = (float(x) for x in (np.median(values), values.min(), values.max()))
+    return Estimate(middle, low, high, values.size, unit, "smallest to largest", tuple(values.tolist()))
 
 
-def above(threshold: float) -> Callable[[Estimate], Verdict]:
+@dataclass(frozen=True)
+class Decision:
+    """How an interval becomes a verdict: holds if all of it is in the range low to high, fails if none of it is.
+
+    open_ends: the ends themselves are outside. every: for a statement about every sample, whose interval is smallest to
+    largest: one sample outside refutes it.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_ends: bool = False
+    every: bool = False
+
+    def __call__(self, estimate: Estimate) -> Verdict:
+        """The verdict on an estimate whose numbers are finite."""
+        if self.open_ends:
+            inside = self.low < estimate.low and estimate.high < self.high
+            outside = estimate.high <= self.low or estimate.low >= self.high
+        else:
+            inside = self.low <= estimate.low and estimate.high <= self.high
+            outside = estimate.high < self.low or estimate.low > self.high
+        return "holds" if inside else "fails" if outside or self.every else "undecided"
+
+
+def above(threshold: float) -> Decision:
     """Holds if the whole interval is above the threshold, fails if it is all at or below it."""
-    return lambda e: "holds" if e.low > threshold else "fails" if e.high <= threshold else "undecided"
+    return Decision(low=threshold, open_ends=True)
 
 
-def below(threshold: float) -> Callable[[Estimate], Verdict]:
+def below(threshold: float) -> Decision:
     """Holds if the whole interval is below the threshold, fails if it is all at or above it."""
-    return lambda e: "holds" if e.high < threshold else "fails" if e.low >= threshold else "undecided"
+    return Decision(high=threshold, open_ends=True)
 
 
-def never_above(threshold: float) -> Callable[[Estimate], Verdict]:
+def never_above(threshold: float) -> Decision:
     """For a statement about every sample, whose interval is smallest to largest: one sample above refutes it."""
-    return lambda e: "holds" if e.high <= threshold else "fails"
+    return Decision(high=threshold, every=True)
 
 
-def within(low: float, high: float) -> Callable[[Estimate], Verdict]:
+def within(low: float, high: float) -> Decision:
     """Holds if the whole interval lies in [low, high], fails if none of it does."""
-    return lambda e: (
-        "holds" if low <= e.low and e.high <= high else "fails" if e.high < low or e.low > high else "undecided"
-    )
+    return Decision(low, high)
 
 
 @dataclass(frozen=True)
@@ -93,7 +118,7 @@ class Claim:
     source: str
     experiment: str
     estimate: Callable[[Any], Estimate]
-    rule: Callable[[Estimate], Verdict]
+    rule: Decision
     rule_in_words: str
     formula: str = ""
     figure: str = ""

@@ -49,8 +49,8 @@ class Trajectory:
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
-    """Everything one run needs, as arrays over lanes."""
+class Run:
+    """Everything one run needs, as arrays over lanes; cells (w, state and clock; lanes) and passed are what advances."""
 
     rule: Rule
     gradient: Callable[..., Any]
@@ -104,9 +104,29 @@ def simulate(
 
     Raises InputError for unknown names, values out of range, lanes of differing number, or records out of order.
     """
-    run = _prepare(
-        find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch
-    )
+    for what, number in (("threads", threads), ("block", block)):
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise InputError(f"{what} {number!r}: a positive whole number is accepted")
+    run = prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch)
+    with ThreadPoolExecutor(threads) as pool:
+
+        def advance(first: int, last: int, multipliers: np.ndarray) -> None:
+            if compiled:
+                _advance_compiled(run, first, last, multipliers, threads, block, pool)
+            else:
+                _advance_numpy(run, first, last, multipliers)
+
+        return recorded(run, advance, record, schedule, fields)
+
+
+def recorded(
+    run: Run,
+    advance: Callable[[int, int, np.ndarray], None],
+    record: Sequence[int] | np.ndarray,
+    schedule: Schedule | None,
+    fields: Sequence[str],
+) -> Trajectory:
+    """Advance `run` to each recorded step by advance(first, last, multipliers), which leaves the result in it."""
     names = ("w", *run.rule.inner)
     for name in fields:
         if name not in names:
@@ -117,24 +137,15 @@ def simulate(
     steps = steps.astype(np.int64)
     if steps.ndim != 1 or steps.size == 0 or steps[0] < 0 or np.any(np.diff(steps) <= 0) or steps[-1] >= 2**32:
         raise InputError(f"record {list(record)[:3]}...: rising step numbers from 0 to 2^32 - 1 are accepted")
-    for what, number in (("threads", threads), ("block", block)):
-        if not isinstance(number, int | np.integer) or number < 1:
-            raise InputError(f"{what} {number!r}: a positive whole number is accepted")
-
     kept = {name: np.empty((len(steps), run.cells.shape[1])) for name in fields}
     now = 0
-    with ThreadPoolExecutor(threads) as pool:
-        for row, end in enumerate(steps):
-            while now < end:
-                until = min(int(end), now + _STRETCH)
-                multipliers = _multipliers(schedule or constant(), now, until)
-                if compiled:
-                    _advance_compiled(run, now, until, multipliers, threads, block, pool)
-                else:
-                    _advance_numpy(run, now, until, multipliers)
-                now = until
-            for name in fields:
-                kept[name][row] = run.cells[names.index(name)]
+    for row, end in enumerate(steps):
+        while now < end:
+            until = min(int(end), now + _STRETCH)
+            advance(now, until, _multipliers(schedule or constant(), now, until))
+            now = until
+        for name in fields:
+            kept[name][row] = run.cells[names.index(name)]
     return Trajectory(steps, kept, run.passed if run.watch else None)
 
 
@@ -148,7 +159,7 @@ def _multipliers(schedule: Schedule, first: int, last: int) -> np.ndarray:
     return values
 
 
-def _prepare(
+def prepare(
     rule: Rule,
     coupling: Any,
     gradient: Callable[..., Any],
@@ -158,7 +169,8 @@ def _prepare(
     seed: Any,
     stream: Any,
     watch: Any,
-) -> _Run:
+) -> Run:
+    """The checked arguments of `simulate` as arrays over lanes; InputError for what cannot be used."""
     wanted = parameters(gradient)
     names = ["lr", "strength", *rule.defaults, *wanted]
     for name in given:
@@ -219,7 +231,7 @@ def _prepare(
         if not (levels >= 0).all():
             raise InputError(f"watch {levels[~(levels >= 0)][0]}: sizes of at least 0 are accepted")
     keys, passed = random.as_key(seed, count, "seed"), np.full(count, np.inf)
-    return _Run(rule, gradient, couplings, codes, cells, table, streams, keys, levels, passed, watch is not None)
+    return Run(rule, gradient, couplings, codes, cells, table, streams, keys, levels, passed, watch is not None)
 
 
 def _served(used: Sequence[Coupling]) -> tuple[Coupling, ...]:
@@ -231,7 +243,7 @@ def _served(used: Sequence[Coupling]) -> tuple[Coupling, ...]:
 
 
 def _advance_compiled(
-    run: _Run, first: int, last: int, multipliers: np.ndarray, threads: int, block: int, pool: ThreadPoolExecutor
+    run: Run, first: int, last: int, multipliers: np.ndarray, threads: int, block: int, pool: ThreadPoolExecutor
 ) -> None:
     loop = kernel(run.rule, run.gradient, run.couplings, run.uniform, run.watch)
     count = run.cells.shape[1]
@@ -242,7 +254,7 @@ def _advance_compiled(
         job.result()
 
 
-def _advance_numpy(run: _Run, first: int, last: int, multipliers: np.ndarray) -> None:
+def _advance_numpy(run: Run, first: int, last: int, multipliers: np.ndarray) -> None:
     """The reference: the same steps in the same order, one NumPy operation at a time over all lanes."""
     step, gradient = bind(run.rule.step, NUMPY), bind(run.gradient, NUMPY)
     lr, strength, *rest = run.table
@@ -264,7 +276,7 @@ def _advance_numpy(run: _Run, first: int, last: int, multipliers: np.ndarray) ->
             run.passed[newly] = t + 1
 
 
-def _numbers(run: _Run, t: int, own: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _numbers(run: Run, t: int, own: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The two random numbers of step t, or of its epoch."""
     names = parameters(run.gradient)
     if "epoch" not in names:
@@ -275,7 +287,7 @@ def _numbers(run: _Run, t: int, own: list[np.ndarray]) -> tuple[np.ndarray, np.n
 
 
 def _step_numpy(
-    run: _Run,
+    run: Run,
     step: Any,
     gradient: Any,
     t: int,

@@ -6,7 +6,7 @@ from every weight at once, with NumPy; the update is the same code object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,15 @@ def descend(
     lr: Any = None,
     strength: Any = 0.0,
     schedule: Schedule | None = None,
+    state: Mapping[str, Any] | None = None,
     fields: Sequence[str] = ("w",),
     **hyper: Any,
 ) -> Trajectory:
     """Advance the weights `start`, an array of any shape, to the last step in `record`; fields are (records, *shape).
 
     gradient(w, t): the loss gradient at the weights w before step t (0, 1, ...), of w's shape. lr (None: the rule's),
-    strength and the rule's hyperparameters are numbers or arrays that broadcast against the weights. A rule that looks at
+    strength and the rule's hyperparameters are numbers or arrays that broadcast against the weights. state: values of
+    state and clock before the first step, for those that shall not be fresh. A rule that looks at
     a tensor or a matrix takes each number as one of its own.
 
     Raises InputError for unknown names, values out of range and records out of order.
@@ -55,7 +57,11 @@ def descend(
         raise InputError(f"record {list(record)[:3]}...: rising step numbers from 0 on are accepted")
     w = np.array(start, dtype=np.float64)
     given = {**rule.defaults, **hyper}
-    inner: Sequence[Any] = rule.fresh(w, given)
+    for name in state or {}:
+        if name not in rule.inner:
+            raise InputError(f"state {name!r} is unknown: {rule.name} has {', '.join(rule.inner) or 'none'}")
+    fresh = zip(rule.inner, rule.fresh(w, given), strict=True)
+    inner: Sequence[Any] = [(state or {}).get(name, value) for name, value in fresh]
     names = ("w", *rule.inner)
     for name in fields:
         if name not in names:

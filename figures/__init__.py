@@ -1,8 +1,11 @@
-"""One file a figure: labelled data in, a picture out. Nothing here computes an experiment.
+"""One file a figure: `draw(dataset)` gives a Picture; computation is elsewhere. And the pages.
 
-style      colours, lines, size: one style for all
-silence    |w| without a gradient, under L2 and under weight decay
-crossover  where L2 stops being the stronger pull
-alive      filters alive against epochs in a real CNN
-report     the page with all claims, numbers and figures
+story      which pictures and claims are told in which chapter
+verdicts   the map of all claims
+report     the page of all claims, self-contained
+explorer   the page with sliders, its JavaScript printed by `javascript` from the rules
+results    datasets through the store, and the findings on them
+reproduce  all of it, from `undertow reproduce`
+style      colours, labels and how a picture is saved; shares, what pictures of dead shares have in common
+progress   what runs, what is done, what is left
 """

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import xarray as xr
 
 from dynamics.claims import Estimate, Finding
-from figures.style import LABELS, Picture
+from figures.style import LABELS, Shown
 from fullscale.files import write_whole
 from fullscale.tune import standard_error
 
@@ -28,6 +29,8 @@ td.number {{ white-space: nowrap; font-variant-numeric: tabular-nums; }}
 .undecided {{ color: #555; font-weight: 600; }}
 figure {{ margin: 1.5rem 0; }} figure svg {{ max-width: 100%; height: auto; }}
 figcaption {{ font-size: .9rem; color: #444; }}
+nav ol {{ columns: 2; padding-left: 1.2rem; }} a {{ color: #00558a; }}
+td code, small code {{ white-space: normal; overflow-wrap: anywhere; }}
 code {{ background: #f3f3f3; padding: .1em .3em; }}
 </style></head><body>
 <h1>What the regularizer does while the loss looks elsewhere</h1>
@@ -41,13 +44,16 @@ follows by the stated rule from the estimate beside it; a claim that the data re
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the report. svgs: the pictures' texts as `style.save` gives them; data and grid: of CNN runs, if any."""
+    """One chapter of the report. part: what `undertow reproduce --only` runs for it; text: a paragraph before all else.
+
+    Claims stand below the picture in which they are seen, the others at the end. data and grid: of CNN runs, if any.
+    """
 
     title: str
     part: str
     findings: list[Finding]
-    pictures: list[Picture]
-    svgs: list[str]
+    shown: list[Shown]
+    text: str = ""
     data: xr.Dataset | None = None
     grid: dict[str, Any] | None = None
 
@@ -58,39 +64,77 @@ def number(estimate: Estimate) -> str:
     return f"{shown} (n = {estimate.n}, {estimate.interval})"
 
 
-def write(path: Path, sections: list[Section]) -> None:
-    """Write the page to `path`, replacing it in one step; InputError where it cannot be written."""
-    write_whole(path, _PAGE.format(sections="\n".join(_section(section) for section in sections)).encode())
+def write(path: Path, sections: list[Section], summary: Shown | None = None, explorer: str = "") -> None:
+    """Write the page to `path`, replacing it in one step; InputError where it cannot be written.
+
+    summary: the map of all claims, shown first. explorer: the file beside it that holds the explorer, if any.
+    """
+    findings = [finding for section in sections for finding in section.findings]
+    counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in ("holds", "fails", "undecided")}
+    said = ", ".join(f'<span class="{verdict}">{n} {_WORDS[verdict]}</span>' for verdict, n in counts.items())
+    parts = [f"<p>Of {len(findings)} claims {said}.</p>"] if findings else []
+    if explorer:
+        parts.append(
+            f'<p>To turn the knobs yourself: <a href="{escape(explorer)}">the explorer</a>, which runs the same rules.</p>'
+        )
+    parts.append(_contents(sections))
+    parts += [_figure(summary)] if summary else []
+    parts += [_section(section) for section in sections]
+    write_whole(path, _PAGE.format(sections="\n".join(parts)).encode())
+
+
+_WORDS = {"holds": "hold", "fails": "fail", "undecided": "undecided"}
+
+
+def _anchor(title: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in title.lower())
+
+
+def _contents(sections: list[Section]) -> str:
+    entries = "".join(f'<li><a href="#{_anchor(s.title)}">{escape(s.title)}</a></li>' for s in sections)
+    return f"<nav><ol>{entries}</ol></nav>"
 
 
 def _section(section: Section) -> str:
-    parts = [f"<h2>{escape(section.title)}</h2>", _claims(section.findings)]
-    parts += [_figure(*both) for both in zip(section.pictures, section.svgs, strict=True)]
+    parts = [f'<h2 id="{_anchor(section.title)}">{escape(section.title)}</h2>']
+    parts += [f"<p>{escape(section.text)}</p>"] if section.text else []
+    names = {shown.name for shown in section.shown}
+    for shown in section.shown:
+        parts.append(_figure(shown))
+        parts.append(_claims([f for f in section.findings if f.claim.figure == shown.name]))
+    parts.append(_claims([f for f in section.findings if f.claim.figure not in names]))
     if section.data is not None:
         parts.append(_removal(section.data))
     if section.grid is not None:
         parts.append(_grid(section.grid))
     parts.append(f"<p>Again: <code>undertow reproduce --only {section.part} --fresh</code></p>")
-    return "\n".join(parts)
+    return "\n".join(part for part in parts if part)
 
 
 def _claims(findings: list[Finding]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(f.claim.id)}</td><td>{escape(f.claim.sentence)}<br><small>{escape(f.claim.source)}</small></td>"
-        f"<td>{escape(number(f.estimate))}<br><small>holds if: {escape(f.claim.rule_in_words)}</small></td>"
-        f'<td class="{f.verdict}">{f.verdict}</td></tr>'
-        for f in findings
-    )
+    if not findings:
+        return ""
+    rows = "".join(_claim(f) for f in findings)
     head = "<tr><th>Claim</th><th>Sentence</th><th>Estimate</th><th>Verdict</th></tr>"
     return f'<div class="scroll"><table>{head}{rows}</table></div>'
 
 
-def _figure(picture: Picture, svg: str) -> str:
-    svg = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(picture.alt)}"', 1)
+def _claim(f: Finding) -> str:
+    formula = f"<br><code>{escape(f.claim.formula)}</code>" if f.claim.formula else ""
+    return (
+        f"<tr><td>{escape(f.claim.id)}</td><td>{escape(f.claim.sentence)}{formula}<br><small>{escape(f.claim.source)}</small></td>"
+        f"<td>{escape(number(f.estimate))}<br><small>holds if: {escape(f.claim.rule_in_words)}<br>"
+        f"<code>undertow claims {escape(quote(f.claim.id))} --why</code></small></td>"
+        f'<td class="{f.verdict}">{f.verdict}</td></tr>'
+    )
+
+
+def _figure(shown: Shown) -> str:
+    svg = shown.svg[shown.svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(shown.alt)}"', 1)
     # Several figures on one page: their inner references must not meet.
     for mark in ('id="', 'href="#', "url(#"):
-        svg = svg.replace(mark, f"{mark}{picture.name}-")
-    return f"<figure>{svg}<figcaption>{escape(picture.caption)}</figcaption></figure>"
+        svg = svg.replace(mark, f"{mark}{shown.name}-")
+    return f'<figure id="figure-{shown.name}">{svg}<figcaption>{escape(shown.caption)}</figcaption></figure>'
 
 
 def _removal(data: xr.Dataset) -> str:

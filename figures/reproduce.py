@@ -4,37 +4,57 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from concurrent.futures import Executor, as_completed
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from dynamics.claims import Finding, judge
+import xarray as xr
+
+from dynamics.claims import Finding
 from dynamics.errors import InputError
 from figures.progress import Live
 from figures.report import Section, number, write
+from figures.results import cnn_data, judged, tell_versions, toy_data
+from figures.story import CHAPTERS, Chapter, Drawn
+from figures.style import Shown, save
+from fullscale.claims import CLAIMS as CNN_CLAIMS
 from fullscale.files import write_whole
-from fullscale.store import Row, Store, environment
+from fullscale.store import Store
+from synthetic import worlds
+from synthetic.claims import CLAIMS as TOY_CLAIMS
 
 PARTS = ("synthetic", "fullscale")
 
 
 def reproduce(out: Path, only: str | None = None, fresh: bool = False) -> tuple[list[Finding], Path]:
-    """Run what is not stored yet (everything if fresh), write out/figures, out/report.html; the findings and the report.
+    """Run what is not stored yet (everything if fresh), write out/figures, out/report.html and out/explorer.html; the
+    findings and the report.
 
-    only: "synthetic" or "fullscale"; the report then holds that part. Raises InputError for another part, for a folder
-    that cannot be written and for a store of a newer version.
+    only: "synthetic", "fullscale" or the name of a toy world; the report then holds that part. Raises InputError for
+    another part, for a folder that cannot be written and for a store of a newer version.
     """
-    if only is not None and only not in PARTS:
-        raise InputError(f"part {only!r} is unknown: accepted are {', '.join(PARTS)}")
+    if only is not None and only not in (*PARTS, *worlds.WORLDS):
+        raise InputError(f"part {only!r} is unknown: accepted are {', '.join((*PARTS, *worlds.WORLDS))}")
+    if only in (None, "fullscale"):
+        needs_fullscale()
     folder, figures = writable(out), writable(out / "figures")
-    parts: dict[str, Callable[[Store, Path, Live, bool], Section]] = {"synthetic": _synthetic, "fullscale": _fullscale}
+    sections: list[Section] = []
+    explorer = ""
     with Store(folder / "results.sqlite") as store, Live() as live:
-        sections = [run(store, figures, live, fresh) for part, run in parts.items() if only in (None, part)]
+        if only != "fullscale":
+            with worlds.processes() as pool:
+                # Built while worlds run and figures are drawn.
+                built = None if only in worlds.WORLDS else pool.submit(_explorer, folder)
+                sections += _synthetic(only, store, figures, live, fresh, pool)
+                explorer = built.result() if built else ""
+        if only in (None, "fullscale"):
+            sections.append(_fullscale(store, figures, live, fresh))
+    findings = [finding for section in sections for finding in section.findings]
     report = folder / "report.html"
-    write(report, sections)
-    return [finding for section in sections for finding in section.findings], report
+    write(report, sections, _summary(findings, figures), explorer)
+    return findings, report
 
 
 def writable(out: Path) -> Path:
@@ -83,53 +103,49 @@ def tune(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _tell_versions(rows: Iterable[Row], live: Live) -> None:
-    """Say which stored results other versions made: they are used all the same, --fresh makes them anew."""
-    kept = list(rows)
-    for name, here in environment().items():
-        then = sorted({row.environment.get(name, "none") for row in kept} - {here})
-        if then:
-            live.line(
-                f"some stored results were made with {name} {', '.join(then)}; here is {here}: --fresh runs them again"
-            )
+def _synthetic(only: str | None, store: Store, figures: Path, live: Live, fresh: bool, pool: Executor) -> list[Section]:
+    """The chapters on toy worlds: all of them, or what there is of the world `only`."""
+    names = [name for name in worlds.WORLDS if only in ("synthetic", None, name)]
+    data = toy_data(names, store, live, pool, fresh)
+    wanted = [drawn for chapter in CHAPTERS for drawn in chapter.drawn if all(name in data for name in drawn.worlds)]
+    task = live.task("figures", len(wanted))
+    waiting = {pool.submit(_drawn, d.module, [data[n].to_dict() for n in d.worlds], figures): d for d in wanted}
+    shown: dict[Drawn, Shown] = {}
+    for done, finished in enumerate(as_completed(waiting), 1):
+        drawn = waiting[finished]
+        shown[drawn] = finished.result()
+        task(done, len(wanted), shown[drawn].name)
+    return [_chapter(c, only, data, shown) for c in CHAPTERS if any(name in data for name in c.worlds)]
 
 
-def _synthetic(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
-    import xarray as xr
+def _chapter(chapter: Chapter, only: str | None, data: dict[str, xr.Dataset], shown: dict[Drawn, Shown]) -> Section:
+    findings = judged([claim for claim in TOY_CLAIMS if claim.experiment in chapter.worlds], data)
+    part = only if only is not None else "synthetic"
+    return Section(chapter.title, part, findings, [shown[d] for d in chapter.drawn if d in shown], chapter.text)
 
-    from synthetic import worlds
-    from synthetic.claims import CLAIMS
 
-    rows = {name: None if fresh else store.get(name, asdict(world)) for name, world in worlds.WORLDS.items()}
-    missing = {name: worlds.WORLDS[name] for name, row in rows.items() if row is None}
-    if missing:
-        task = live.task("toy worlds", len({rule for world in missing.values() for rule in world.rules}))
-        for name, found in worlds.run(missing, task).items():
-            rows[name] = store.put(name, asdict(missing[name]), summary={}, curves=found.to_dict())
-    else:
-        live.line("toy worlds: all stored already")
-    from figures import crossover, silence
-    from figures.style import save
+def _drawn(module: str, datasets: list[dict[str, Any]], folder: Path) -> Shown:
+    """Draw and save one picture; in a process of its own."""
+    draw = import_module(f"figures.{module}").draw
+    return save(draw(*(xr.Dataset.from_dict(data) for data in datasets)), folder)
 
-    stored = {name: row for name, row in rows.items() if row is not None}
-    _tell_versions(stored.values(), live)
-    try:
-        data = {name: xr.Dataset.from_dict(row.curves) for name, row in stored.items()}
-    except (KeyError, ValueError) as error:
-        raise InputError(f"store {store.path} holds a damaged dataset ({error}): run again with --fresh") from error
-    findings = [judge(claim, data[claim.experiment]) for claim in CLAIMS]
-    pictures = [silence.draw(data["silence"]), crossover.draw(data["selective"])]
-    svgs = [save(picture, figures) for picture in pictures]
-    live.line("toy worlds: claims judged, figures drawn")
-    return Section("Toy worlds: one weight at a time", "synthetic", findings, pictures, svgs)
+
+def _summary(findings: list[Finding], figures: Path) -> Shown | None:
+    from figures import verdicts
+
+    return save(verdicts.draw(findings), figures) if findings else None
+
+
+def _explorer(folder: Path) -> str:
+    from figures import explorer
+
+    explorer.write(folder / "explorer.html")
+    return "explorer.html"
 
 
 def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
-    needs_fullscale()
     from figures import alive
-    from figures.style import save
     from fullscale import pocket
-    from fullscale.claims import CLAIMS
     from fullscale.data import load
     from fullscale.sweep import local_executor, run_all
 
@@ -138,17 +154,10 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     task = live.task("CNNs", len(specs))
     with local_executor(images) as executor:
         rows = run_all(specs, store, executor, task, fresh)
-    _tell_versions(rows, live)
-    try:
-        data = pocket.dataset(rows)
-    except InputError:
-        raise
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(f"store {store.path} holds a damaged run ({error!r}): run again with --fresh") from error
-    bearing: dict[str, Any] = {"pocket": data, "grid": pocket.tuned()}
-    findings = [judge(claim, bearing[claim.experiment]) for claim in CLAIMS]
-    picture = alive.draw(data)
-    svg = save(picture, figures)
+    tell_versions(rows, live)
+    bearing = cnn_data(rows, store.path)
+    findings = judged(CNN_CLAIMS, bearing)
+    shown = save(alive.draw(bearing["pocket"]), figures)
     live.line("CNNs: claims judged, figure drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
-    return Section(title, "fullscale", findings, [picture], [svg], data, bearing["grid"])
+    return Section(title, "fullscale", findings, [shown], "", bearing["pocket"], bearing["grid"])

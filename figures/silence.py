@@ -20,7 +20,7 @@ def draw(data: xr.Dataset) -> Picture:
             ends: dict[str, tuple[float, str]] = {}
             for name in map(str, data.optimizer.values):
                 path = data.sel(optimizer=name, coupling=coupling, strength=strength).isel(step=slice(1, None))
-                size = np.abs(path.w.values)
+                size = np.abs(path.w.fillna(path.closed).values)
                 # Once below the target a weight is as good as gone; what the rule does near 0 is another figure.
                 stop = int(np.argmax(size < target)) + 1 if (size < target).any() else len(size)
                 axes.plot(path.step.values[:stop], size[:stop], linestyle=LINES[coupling], color=COLOURS[name])
@@ -47,8 +47,9 @@ def draw(data: xr.Dataset) -> Picture:
     return Picture(
         "silence",
         figure,
-        f"A weight that starts at 1 and gets no gradient, lr {lr:g}, strength {strength:g}; deterministic, n = 1 path a curve "
-        f"(grey: {target:g}). Adam + L2 takes {steps} steps at strengths {strengths}.",
+        f"A weight that starts at 1 and gets no gradient, lr {lr:g}, strength {strength:g}; deterministic, n = 1 path a curve, "
+        f"stepped to {data.attrs['steps']:,}, then by its closed form (grey: {target:g}). Adam + L2 takes {steps} steps at "
+        f"strengths {strengths}.",
         f"Two log-log panels of weight size against steps. Steps to {target:g} under L2 and under weight decay: {reached}.",
     )
 

@@ -13,45 +13,49 @@ import xarray as xr
 
 from dynamics import closed
 from dynamics.couplings import COUPLINGS
-from dynamics.gradients import selective
 from dynamics.passage import passage
 from dynamics.rules import RULES
 from dynamics.setting import Setting
-from dynamics.simulator import simulate
+from dynamics.together import descend
+
+
+def _nothing(w: np.ndarray, t: int) -> np.ndarray:
+    return np.zeros_like(w)
 
 
 @dataclass(frozen=True)
 class Silence:
-    """The rules at one learning rate from w = 1, fresh, for `steps` steps; strengths as lanes."""
+    """The rules at one learning rate from w = 1, fresh, step by step for `steps` steps; strengths as lanes.
+
+    Closed forms go on to `horizon`.
+    """
 
     rules: tuple[str, ...] = ("sgd", "momentum", "nesterov", "adam", "rmsprop")
     lr: float = 1e-3
     strengths: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
     couplings: tuple[str, ...] = ("l2", "decoupled_lr")
-    steps: int = 1_000_000
+    steps: int = 5_000
+    horizon: int = 1_000_000
     records: int = 240
     target: float = 1e-3
 
     def run(self, threads: int = 1) -> xr.Dataset:
-        """w and, where there is one, its closed form: (optimizer, coupling, strength, step); `passage` is the number
-        of steps to `target`: (optimizer, coupling, strength), NaN where it was not reached."""
-        steps = np.unique(np.concatenate([[0], np.geomspace(1, self.steps, self.records).astype(np.int64)]))
-        shape = (len(self.rules), len(self.couplings), len(self.strengths))
-        w, exact, passages = (
-            np.empty((*shape, len(steps))),
-            np.full((*shape, len(steps)), np.nan),
-            np.full(shape, np.nan),
+        """w, NaN after `steps`, and its closed form where there is one: (optimizer, coupling, strength, step); `passage`
+        is the number of steps to `target`: (optimizer, coupling, strength), NaN where it was not reached."""
+        times = np.unique(
+            np.concatenate([[0, self.steps], np.geomspace(1, self.horizon, self.records).astype(np.int64)])
         )
+        stepped = times[times <= self.steps]
+        shape = (len(self.rules), len(self.couplings), len(self.strengths))
+        w, exact = np.full((2, *shape, len(times)), np.nan)
+        passages = np.full(shape, np.nan)
         for r, rule in enumerate(RULES[name] for name in self.rules):
-            # arrival 0: the gradient of `selective` never comes, and one compiled loop serves both worlds.
-            lanes = {"lr": self.lr, "strength": np.tile(self.strengths, len(self.couplings))}
-            lanes |= {"arrival": 0.0, "pull": 0.0, "target": 0.0, "sigma": 0.0}
-            each = np.repeat(self.couplings, len(self.strengths))
-            path = simulate(rule, list(each), selective, record=steps, lanes=lanes, threads=threads)
-            w[r] = path.w.T.reshape(w[r].shape)
             for c, name in enumerate(self.couplings):
+                start, strengths = np.ones(len(self.strengths)), np.array(self.strengths)
+                path = descend(rule, name, _nothing, start, record=stepped, lr=self.lr, strength=strengths)
+                w[r, c, :, : len(stepped)] = path.w.T
                 for s, strength in enumerate(self.strengths):
-                    exact[r, c, s] = self._closed(rule.name, name, strength, steps)
+                    exact[r, c, s] = self._closed(rule.name, name, strength, times)
                     setting = Setting(rule, COUPLINGS[name], self.lr, strength, rule.defaults)
                     taken = passage(setting, 1.0, self.target).steps
                     passages[r, c, s] = np.nan if taken is None else taken
@@ -59,7 +63,7 @@ class Silence:
             "optimizer": list(self.rules),
             "coupling": list(self.couplings),
             "strength": list(self.strengths),
-            "step": steps,
+            "step": times,
         }
         cell = ("optimizer", "coupling", "strength")
         dataset = xr.Dataset(
@@ -69,7 +73,7 @@ class Silence:
             "units": "steps",
             "long_name": f"steps from 1 to {self.target:g} without a gradient",
         }
-        dataset.attrs = {"lr": self.lr, "target": self.target}
+        dataset.attrs = {"lr": self.lr, "target": self.target, "steps": self.steps}
         return dataset
 
     def _closed(self, rule: str, coupling: str, strength: float, steps: np.ndarray) -> np.ndarray:

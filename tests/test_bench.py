@@ -16,16 +16,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import torch_face
+from bench import events, scaling, torch_face
 from bench.__main__ import main
-from bench.agreement import same_bits, same_moments, same_weights
+from bench.agreement import Weights, same_bits, same_fates, same_moments, same_weights
+from bench.bound import divide_and_root
 from bench.contestants import FUSED, OTHERS, Contestant, available_cores
 from bench.measure import DisagreementError, Row, measure
+from bench.phase import Phase
+from bench.phase_peers import OURS, PEERS
 from bench.report import table
-from bench.work import Case, Weights, cases
+from bench.work import Case, Work, cases
 
 ROOT = Path(__file__).resolve().parents[1]
 SILENT, RANDOM = Case(16, 8, random=False), Case(4096, 8, random=True)
+DIAGRAM = Phase(1024, 512)
 
 
 class _InProcess:
@@ -34,34 +38,43 @@ class _InProcess:
     def __init__(self, contestant: Contestant, change: float = 1.0) -> None:
         self.contestant, self.change = contestant, change
 
-    def run(self, case: Case) -> tuple[float, Weights]:
+    def run(self, case: Work) -> tuple[float, Weights]:
         return 1.0, self.contestant.prepare(case)() * self.change
 
 
-def test_quick_run_prints_and_stores_every_case(tmp_path: Path) -> None:
+def _check_block(block: str, base: Contestant, others: tuple[Contestant, ...]) -> None:
+    title, _, *lines = block.splitlines()
+    assert title.endswith("outcomes agree")
+    assert {line[:30].rstrip() for line in lines} == {c.name for c in (base, *others)}
+    for contestant in others:
+        line = next(line for line in lines if line.startswith(f"{contestant.name:30}"))
+        if not contestant.missing():
+            assert len(re.findall(r"\d+\.\d\d", line)) == 3
+            assert line.endswith(("yes", "no")) == (contestant.expected is not None)
+
+
+def test_quick_run_prints_stores_and_draws_every_part(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "--quick", "--json", str(file)],
+        [sys.executable, "-m", "bench", "--quick", "--json", str(file), "--figure", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    head, *blocks, face, end = done.stdout.strip().split("\n\n")
+    head, silent, random, diagram, scaled, rare, face, end = done.stdout.strip().split("\n\n")
     assert all(name in head for name in ("cores", "load", "python", "numpy", "numba", "torch", "jax", "optax"))
     assert end.startswith("load at the end")
-    assert len(blocks) == 4
-    for block in blocks:
-        title, _, *lines = block.splitlines()
-        assert title.endswith("end weights agree")
-        assert {line[:30].rstrip() for line in lines} == {c.name for c in (FUSED, *OTHERS)}
-        for contestant in OTHERS:
-            line = next(line for line in lines if line.startswith(f"{contestant.name:30}"))
-            if not contestant.missing():
-                assert len(re.findall(r"\d+\.\d\d", line)) == 3
-                assert (line.endswith(("yes", "no"))) == (contestant.expected is not None)
+    _check_block(silent, FUSED, OTHERS)
+    _check_block(random, FUSED, OTHERS)
+    assert diagram.startswith("phase diagram")
+    if not OURS.missing():
+        _check_block(diagram, OURS, PEERS)
+    assert [line.split()[0] for line in scaled.splitlines()[1:]] == list(scaling.AXES)
+    kinds = [(*kind, arrival) for kind in events.KINDS[:1] for arrival in events.ARRIVALS]
+    assert [(w[0], w[2], float(w[3])) for line in rare.splitlines()[2:] if (w := line.split())] == kinds
 
     title, _, *lines = face.splitlines()
     assert "torch.optim with foreach=True" in title
@@ -69,14 +82,21 @@ def test_quick_run_prints_and_stores_every_case(tmp_path: Path) -> None:
     assert [line.split()[:2] for line in lines] == [[rule, str(n)] for rule in torch_face.PEERS for n in threads]
     assert all(line.endswith(("yes", "no")) for line in lines)
 
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, "scaling.svg", "scaling.png"}
     stored = json.loads(file.read_text(encoding="utf-8"))
-    assert list(tmp_path.iterdir()) == [file]
     assert [row["rule"] for row in stored["torch_face"]] == [rule for rule in torch_face.PEERS for _ in threads]
     assert all(len(row["ratios"]) == 2 for row in stored["torch_face"])
-    assert [case["gradient"] for case in stored["cases"]] == ["silent", "random"] * 2
+    assert [case["gradient"] for case in stored["cases"]] == ["silent", "random"]
     for case in stored["cases"]:
         assert {c["name"] for c in case["contestants"]} | set(stored["missing"]) == {c.name for c in (FUSED, *OTHERS)}
         assert all(len(c["ratios"]) in (0, 1, 2) for c in case["contestants"])
+    phase = stored["phase"]
+    if not OURS.missing():
+        assert {c["name"] for c in phase["contestants"]} | set(phase["missing"]) == {c.name for c in (OURS, *PEERS)}
+    for axis in scaling.AXES:
+        assert all(len(point["weight_steps_per_second"]) == 2 for point in stored["scaling"][axis])
+    assert [(row["rule"], row["coupling"], row["arrival"]) for row in stored["events"]] == kinds
+    assert all(len(row["ratios"]) == 2 for row in stored["events"])
 
 
 @pytest.mark.parametrize(
@@ -85,6 +105,7 @@ def test_quick_run_prints_and_stores_every_case(tmp_path: Path) -> None:
         (["--quikc"], "--quikc"),
         (["--json"], "--json"),
         (["--json", "absent/bench.json"], "absent/bench.json"),
+        (["--figure", "absent"], "absent"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(words: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +141,29 @@ def test_same_weights_allows_rounding_and_nothing_more() -> None:
     assert same_weights(w, w[:1]) is not None
 
 
+def test_same_fates_sees_deaths_their_steps_weights_and_nan() -> None:
+    rng = np.random.default_rng(0)
+
+    def outcome(share: float = 0.3, late: float = 0.0, up: float = 0.0) -> Weights:
+        dies = rng.random(10_000) < share
+        step = np.floor(50 * rng.random(10_000) + late)
+        return np.stack([np.where(dies, 0.0, rng.normal(1 + up, 0.1, 10_000)), np.where(dies, step, np.inf)])
+
+    ours = outcome()
+    assert same_fates(ours, outcome(), 100) is None
+    assert same_fates(ours, ours, 100) is None
+    assert "share dead is 0.3" in str(same_fates(ours, outcome(share=0.35), 100))
+    assert "steps lived" in str(same_fates(ours, outcome(late=20), 100))
+    assert "weight of those alive" in str(same_fates(ours, outcome(up=0.02), 100))
+    assert same_fates(ours, np.full_like(ours, np.nan), 100) is not None
+    lost = ours.copy()
+    lost[0, np.isinf(ours[1])] = np.nan
+    assert "nan" in str(same_fates(ours, lost, 100))
+    assert same_fates(ours, ours[:, :9], 100) is not None
+    everyone_dead = np.zeros((2, 9))
+    assert same_fates(everyone_dead, everyone_dead, 100) is None
+
+
 def test_same_moments_sees_mean_variance_and_nan() -> None:
     rng = np.random.default_rng(0)
     w, other = rng.normal(size=(2, 10_000))
@@ -131,18 +175,27 @@ def test_same_moments_sees_mean_variance_and_nan() -> None:
 
 
 @pytest.mark.parametrize("case", [SILENT, RANDOM], ids=["silent", "random"])
-@pytest.mark.parametrize("contestant", OTHERS, ids=lambda c: c.name)
+@pytest.mark.parametrize("contestant", [c for c in OTHERS if not c.bound], ids=lambda c: c.name)
 def test_measure_refuses_a_contestant_that_computes_something_else(contestant: Contestant, case: Case) -> None:
     # optax and torch would do as well; that they agree is what the quick run shows.
     stand_in = replace(contestant, prepare=FUSED.prepare)
     honest = {FUSED: _InProcess(FUSED), contestant: _InProcess(stand_in)}
-    rows = measure(case, honest, 2, lambda _: None)  # type: ignore[arg-type]
+    rows = measure(case, FUSED, honest, 2, lambda _: None)  # type: ignore[arg-type]
     assert [row.contestant for row in rows] == [FUSED, contestant]
     assert rows[1].ratios == [1.0] * (1 if contestant.once else 2)
 
     wrong = honest | {contestant: _InProcess(stand_in, change=1.001)}
     with pytest.raises(DisagreementError, match=re.escape(contestant.name)):
-        measure(case, wrong, 2, lambda _: None)  # type: ignore[arg-type]
+        measure(case, FUSED, wrong, 2, lambda _: None)  # type: ignore[arg-type]
+
+
+def test_the_bound_does_all_divisions_on_all_threads_and_is_not_compared() -> None:
+    bound = next(c for c in OTHERS if c.bound)
+    rows = measure(SILENT, FUSED, {FUSED: _InProcess(FUSED), bound: _InProcess(bound)}, 2, lambda _: None)  # type: ignore[arg-type]
+    assert rows[1].ratios == [1.0, 1.0]
+    w = divide_and_root(2, Case(256, 1000, random=False))()
+    assert w.shape == (2 * 128,)
+    np.testing.assert_allclose(w, 1 / (np.sqrt(1 + 999e-9) + 1e-8), rtol=1e-12)
 
 
 def test_numpy_peer_agrees_with_the_kernel() -> None:
@@ -151,15 +204,47 @@ def test_numpy_peer_agrees_with_the_kernel() -> None:
     assert same_moments(FUSED.prepare(RANDOM)(), numpy.prepare(RANDOM)()) is None
 
 
+def test_numpy_peers_of_the_phase_diagram_agree_and_a_third_dies() -> None:
+    ours = OURS.prepare(DIAGRAM)()
+    assert 0.1 < np.isfinite(ours[1]).mean() < 0.6
+    for peer in PEERS[:2]:
+        assert peer.name.startswith("NumPy")
+        theirs = peer.prepare(DIAGRAM)()
+        assert DIAGRAM.difference(ours, theirs) is None
+        down, other_down = np.abs(ours[0]).min(), np.abs(theirs[0]).min()
+        assert max(down, other_down) < 1e-3
+    halves = PEERS[1].prepare(replace(DIAGRAM, threads=3))()
+    assert halves.shape == (2, 1024)
+
+
+def test_lanes_are_the_grid_of_strengths_and_arrivals() -> None:
+    strength, arrival = DIAGRAM.grid()
+    assert len(strength) == len({*zip(strength, arrival, strict=True)}) == 1024
+    assert (strength.min(), strength.max()) == pytest.approx((1e-5, 1e-1))
+    assert (arrival.min(), arrival.max()) == pytest.approx((1e-4, 1))
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_scaling_changes_one_thing_at_a_time(quick: bool) -> None:
+    middle, every = scaling.points(quick)
+    for point in every:
+        for axis in scaling.AXES:
+            if axis != point.against:
+                assert getattr(point.case, axis) == getattr(middle, axis)
+        assert point.case.grid()[0].shape == (point.case.lanes,)
+    for axis in scaling.AXES:
+        assert middle in [point.case for point in every if point.against == axis]
+
+
 def test_a_missing_peer_is_named() -> None:
     peer = replace(OTHERS[2], name="peer", needs=("no_such_module",))
     assert peer.missing() == ["no_such_module: not installed"]
-    assert "no_such_module: not installed" in table(SILENT, [Row(FUSED, [1.0], [1.0])], {peer: peer.missing()})
+    assert "no_such_module: not installed" in table(SILENT, [Row(FUSED, FUSED, [1.0], [1.0])], {peer: peer.missing()})
 
 
 def test_a_ratio_says_which_over_which() -> None:
     two, numpy = OTHERS[0], OTHERS[1]
-    text = table(SILENT, [Row(two, [4e6], [2e6]), Row(numpy, [4e6], [2e6])], {})
+    text = table(SILENT, [Row(two, FUSED, [4e6], [2e6]), Row(numpy, FUSED, [4e6], [2e6])], {})
     assert "2.00   2.00   2.00   it over one thread at least 1.7: yes" in text
     assert "0.50   0.50   0.50   fused over it at least 5.0: no" in text
 

@@ -71,6 +71,8 @@ CLAIMS = (
         silent_speedup,
         above(100),
         "every ratio above 100",
+        "w0/w = exp(lr strength t) against lr t",
+        "silence",
     ),
     Claim(
         "S8 selective",
@@ -80,6 +82,8 @@ CLAIMS = (
         pull_small_gradients,
         above(1),
         "interval above 1",
+        "R = 1/(sqrt(v) + eps)",
+        "crossover",
     ),
     Claim(
         "S8 always",
@@ -89,6 +93,8 @@ CLAIMS = (
         pull_large_gradients,
         above(1),
         "interval above 1",
+        "R = 1/(sqrt(v) + eps)",
+        "crossover",
     ),
     Claim(
         "A1",
@@ -98,6 +104,8 @@ CLAIMS = (
         sgd_difference,
         within(0, 1e-9),
         "every path within 1e-9",
+        "w_t = w0 (1 - lr strength)^t",
+        "silence",
     ),
     Claim(
         "B1",
@@ -107,6 +115,8 @@ CLAIMS = (
         pull_against_prediction,
         within(0.95, 1.05),
         "interval within 5% of the formula",
+        "R = 1/(sqrt(p sigma^2 + strength^2 w^2) + eps)",
+        "crossover",
     ),
     Claim(
         "B3",
@@ -116,5 +126,7 @@ CLAIMS = (
         momentum_amplification,
         within(0.98, 1.02),
         "interval within 2% of the formula",
+        "R = 1/(1 - mu)",
+        "crossover",
     ),
 )

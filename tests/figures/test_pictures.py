@@ -53,7 +53,8 @@ def test_silence_draws_each_path_until_it_is_through() -> None:
         assert [to_hex(c.get_color()) for c in curves] == [COLOURS[n].lower() for n in data.optimizer.values]
         assert {c.get_linestyle() for c in curves} == {LINES[coupling]}
         for curve, name in zip(curves, data.optimizer.values, strict=True):
-            path = abs(data["w"].sel(optimizer=name, coupling=coupling, strength=1e-2)).isel(step=slice(1, None))
+            cell = data.sel(optimizer=name, coupling=coupling, strength=1e-2).isel(step=slice(1, None))
+            path = abs(cell["w"].fillna(cell["closed"]))
             drawn = len(curve.get_xdata())
             np.testing.assert_array_equal(curve.get_xdata(), path.step[:drawn])
             np.testing.assert_array_equal(curve.get_ydata(), path[:drawn])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from worlds import cnn
 from dynamics.claims import Claim, Estimate, Finding, above
 from dynamics.errors import InputError
 from figures.report import Section, number, write
-from figures.style import LABELS, Picture, save, styled
+from figures.style import LABELS, Picture, Shown, save, styled
 from fullscale.pocket import OPTIMIZERS, tuned
 
 NASTY = "<script>alert('x')</script> & \"quoted\" <b>"
@@ -50,21 +51,20 @@ class Page(HTMLParser):
 
 
 def finding(verdict: str, text: str = "A sentence.") -> Finding:
-    claim = Claim("S0", text, text, "silence", lambda data: data, above(0), text)
+    claim = Claim("S0", text, text, "silence", lambda data: data, above(0), text, text)
     return Finding(claim, Estimate(1.5, 1.25, 1.75, 7, text, text), verdict)  # type: ignore[arg-type]
 
 
-def picture(name: str, folder: Path, text: str = "What is seen.") -> tuple[Picture, str]:
+def picture(name: str, folder: Path, text: str = "What is seen.") -> Shown:
     with styled():
         figure, axes = plt.subplots()
         axes.plot([0, 1], [0, 1], "o-")
         axes.set_title(text)
-    made = Picture(name, figure, text, text)
-    return made, save(made, folder)
+    return save(Picture(name, figure, text, text), folder)
 
 
-def part(pictures: list[tuple[Picture, str]], findings: list[Finding], data: xr.Dataset | None = None) -> Section:
-    return Section("Part", "synthetic", findings, [p for p, _ in pictures], [svg for _, svg in pictures], data)
+def part(pictures: list[Shown], findings: list[Finding], data: xr.Dataset | None = None) -> Section:
+    return Section("Part", "synthetic", findings, pictures, "", data)
 
 
 @pytest.fixture
@@ -80,11 +80,10 @@ def written(folder: Path, *sections: Section) -> str:
 
 
 def test_data_are_text_and_never_markup(folder: Path) -> None:
-    drawn, svg = picture("one", folder, NASTY)
-    section = Section(NASTY, "synthetic", [finding("holds", NASTY)], [drawn], [svg])
+    section = Section(NASTY, "synthetic", [finding("holds", NASTY)], [picture("one", folder, NASTY)], NASTY)
     page = Page(written(folder, section))
     assert not [tag for tag, _ in page.tags if tag in ("script", "b")]
-    assert page.text.count(NASTY) >= 6  # title, sentence, source, unit, rule, caption
+    assert page.text.count(NASTY) >= 9  # title, contents, text, sentence, source, formula, unit, rule, caption
     [found] = [attributes for tag, attributes in page.tags if tag == "svg"]
     assert found["aria-label"] == NASTY
     assert found["role"] == "img"
@@ -97,6 +96,32 @@ def test_every_finding_is_there_whatever_its_verdict(folder: Path) -> None:
     assert cells == ["holds", "fails", "undecided"]
     assert page.text.count("1.5 [1.25, 1.75] A sentence. (n = 7, A sentence.)") == 3
     assert "undertow reproduce --only synthetic --fresh" in page.text
+
+
+def test_claims_stand_below_the_picture_in_which_they_are_seen(folder: Path) -> None:
+    seen, other = finding("holds", "Seen in one."), finding("fails", "Seen nowhere.")
+    seen = replace(seen, claim=replace(seen.claim, figure="one"))
+    text = written(folder, part([picture("one", folder), picture("two", folder)], [other, seen]))
+    order = [text.index(words) for words in ('id="figure-one"', "Seen in one.", 'id="figure-two"', "Seen nowhere.")]
+    assert order == sorted(order)
+
+
+def test_the_page_begins_with_the_score_and_the_contents(folder: Path) -> None:
+    path = folder / "report.html"
+    sections = [
+        part([], [finding("holds"), finding("fails")]),
+        Section("More", "synthetic", [finding("undecided")], []),
+    ]
+    write(path, sections, picture("verdicts", folder), "explorer.html")
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert "Of 3 claims 1 hold, 1 fail, 1 undecided." in page.text
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links[0] == "explorer.html"
+    assert {link[1:] for link in links[1:]} <= ids  # type: ignore[index]
+    assert text.index("figure-verdicts") < text.index("<h2")
+    assert "undertow claims S0 --why" in page.text
 
 
 def test_an_estimate_never_stands_without_its_n_and_interval() -> None:
@@ -144,7 +169,7 @@ def test_what_was_removed_is_told_for_each_optimizer_and_strength(folder: Path) 
 
 
 def test_the_page_is_replaced_in_one_step_and_nothing_is_left_beside_it(folder: Path) -> None:
-    section = Section("First", "synthetic", [finding("holds")], [], [])
+    section = Section("First", "synthetic", [finding("holds")], [])
     first = written(folder, section)
     assert written(folder, section) == first
     assert [path.name for path in folder.iterdir()] == ["report.html"]
@@ -158,7 +183,7 @@ def test_a_page_that_cannot_be_written_is_said_and_leaves_nothing(folder: Path) 
 
 
 def test_the_grid_is_told_cell_by_cell_with_the_chosen_ones_marked(folder: Path) -> None:
-    section = Section("Part", "fullscale", [], [], [], None, tuned())
+    section = Section("Part", "fullscale", [], [], "", None, tuned())
     text = written(folder, section)
     rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
     rows = [row for row in rows if row]

@@ -16,8 +16,9 @@ from matplotlib import pyplot as plt
 
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
-from figures.style import COLOURS, LABELS, LINES, Picture, label_ends, save, spread_labels, styled
-from synthetic.worlds import WORLDS
+from dynamics.rules import RULES
+from figures.style import COLOURS, LABELS, LINES, OTHER_LABELS, Picture, label_ends, save, spread_labels, styled
+from synthetic.selective import Selective
 
 heights = st.lists(st.floats(-2, 2, allow_subnormal=False), max_size=8)
 gaps = st.floats(0.01, 0.5)
@@ -75,8 +76,9 @@ def test_end_labels_never_touch_and_stay_below_the_title(where: list[float]) -> 
     assert max(placed) <= 1
 
 
-def test_every_optimizer_of_the_toy_worlds_has_a_colour_of_its_own_and_every_coupling_a_line() -> None:
-    assert set(COLOURS) == set(LABELS) == {rule for world in WORLDS.values() for rule in world.rules}
+def test_the_five_optimizers_have_colours_of_their_own_and_every_coupling_a_line() -> None:
+    assert set(COLOURS) == set(LABELS) == set(Selective().rules)
+    assert {*LABELS, *OTHER_LABELS} == set(RULES)
     assert len(set(COLOURS.values())) == len(COLOURS)
     assert set(LINES) == set(COUPLINGS)
     assert len(set(LINES.values())) == len(LINES)

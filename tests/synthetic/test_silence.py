@@ -13,7 +13,7 @@ from synthetic.silence import Silence
 
 RULES = Silence().rules
 
-SMALL = Silence(lr=0.01, strengths=(0.01, 0.05, 0.2), steps=20_000, records=60)
+SMALL = Silence(lr=0.01, strengths=(0.01, 0.05, 0.2), steps=20_000, horizon=20_000, records=60)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_every_value_is_labelled(data: xr.Dataset) -> None:
     assert tuple(data.strength.values) == SMALL.strengths
     assert (int(data.step[0]), int(data.step[-1])) == (0, SMALL.steps)
     assert np.all(np.diff(data.step) > 0)
-    assert data.attrs == {"lr": 0.01, "target": 1e-3}
+    assert data.attrs == {"lr": 0.01, "target": 1e-3, "steps": 20_000}
     assert data["passage"].attrs["units"] == "steps"
     assert (data["w"].isel(step=0) == 1).all()
 
@@ -100,9 +100,19 @@ def test_closed_forms_meet_the_simulation_where_they_are_exact(data: xr.Dataset)
     exact = data.sel(optimizer=["sgd", "momentum", "nesterov"])
     np.testing.assert_allclose(exact["w"], exact["closed"], rtol=1e-6, atol=1e-12)
     # Continuous time stands in for steps, and beta1 is neglected: some ten steps of lr each, at this length.
-    early = Silence(lr=1e-3, strengths=(0.01,), steps=600, records=20).run().sel(coupling="l2")
+    early = Silence(lr=1e-3, strengths=(0.01,), steps=600, horizon=600, records=20).run().sel(coupling="l2")
     for name in ("adam", "rmsprop"):
         np.testing.assert_allclose(early["w"].sel(optimizer=name), early["closed"].sel(optimizer=name), atol=0.015)
+
+
+def test_closed_forms_go_on_where_stepping_ends() -> None:
+    long = replace(SMALL, steps=100).run()
+    later = long.step > 100
+    assert long["w"].isel(step=later.values).isnull().all()
+    decay = {"coupling": "decoupled_lr"}
+    expected = (1 - SMALL.lr * long.strength) ** long.step
+    for name in RULES:
+        np.testing.assert_allclose(long["closed"].sel(optimizer=name, **decay), expected, rtol=1e-9)
 
 
 def test_the_number_of_threads_changes_nothing(data: xr.Dataset) -> None:
@@ -110,7 +120,7 @@ def test_the_number_of_threads_changes_nothing(data: xr.Dataset) -> None:
 
 
 def test_a_target_out_of_reach_is_not_a_number() -> None:
-    none = Silence(strengths=(0.0,), steps=50, records=5).run()
+    none = Silence(strengths=(0.0,), steps=50, horizon=50, records=5).run()
     assert none["passage"].isnull().all()
     assert (none["w"] == 1).all()
 

@@ -1,4 +1,4 @@
-"""Every claim on the toy worlds can come out each of three ways, and reads only the data that bear on it."""
+"""Every claim on L2's pull against decay's can come out each of three ways, and reads only the data that bear on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from dynamics.claims import judge
-from synthetic.claims import CLAIMS
+from synthetic.claims.pulls import CLAIMS
 from synthetic.silence import Silence
 
 RULES = Silence().rules

@@ -1,0 +1,93 @@
+"""Where a selective weight comes to rest, under L2 and under weight decay, for five rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from dynamics.claims import mean_interval
+from figures.style import COLOURS, LABELS, OTHER_LABELS, Picture, label_ends, styled
+
+_NAMES = LABELS | OTHER_LABELS
+_LION = "#333333"
+_MARKS = {"sgd": "o", "momentum": "D", "adam": "s", "rmsprop": "^", "lion": "v"}
+_TITLES = {"l2": "L2", "decoupled_lr": "Weight decay x lr"}
+_LOSSES = {"restoring": "loss pulls to 1", "constant": "loss pulls evenly"}
+
+
+def draw(data: xr.Dataset) -> Picture:
+    """From `synthetic.rest.Rest.run`: a row a loss, a column a coupling; marks are simulated, lines the closed forms."""
+    critical, rules = data.attrs["critical"], [str(name) for name in data.optimizer.values]
+    times = data.arrival.values / critical
+    with styled():
+        figure, panels = plt.subplots(2, 2, sharex=True, sharey="row", figsize=(9.8, 6.6))
+        for row, loss in zip(panels, _LOSSES, strict=True):
+            for axes, coupling in zip(row, _TITLES, strict=True):
+                axes.set(xscale="log", yscale="linear" if loss == "restoring" else "log")
+                axes.axvline(1, color="0.6", linewidth=0.8, zorder=0)
+                axes.set_title(f"{_TITLES[coupling]}, {_LOSSES[loss]}")
+                for k, rule in enumerate(rules):
+                    at = data.sel(optimizer=rule, loss=loss, coupling=coupling)
+                    _curve(axes, at, times * 1.04 ** (k - 2), rule)
+            row[0].set_ylabel("weight at rest")
+        bottom, top = panels[0, 0].get_ylim()
+        panels[0, 0].set_ylim(min(0.0, bottom), max(1.1, top))
+        panels[0, 0].set_xlim(times.max() * 1.3, times.min() / 1.3)
+        ticks = [t for t in (0.5, 1, 2, 4, 10, 20, 40) if times.min() / 1.3 <= t <= times.max() * 1.3]
+        panels[0, 0].set_xticks(ticks, [f"{t:g}" for t in ticks])
+        panels[0, 0].minorticks_off()
+        for axes, (loss, coupling) in zip(panels.flat, ((a, b) for a in _LOSSES for b in _TITLES), strict=True):
+            ends = data["rest"].sel(loss=loss, coupling=coupling).isel(arrival=0).mean("seed")
+            label_ends(
+                axes, {_NAMES[r]: (_height(axes, float(ends.sel(optimizer=r))), _colour(r)) for r in rules}, gap=0.085
+            )
+        for axes in panels[1]:
+            axes.set_xlabel("arrivals, in critical ones: p / (1 - sqrt(beta2))")
+        held = data["rest"].sel(loss="restoring").sel(arrival=critical, method="nearest").mean("seed")
+        l2, sgd, decay = (
+            float(held.sel(optimizer=r, coupling=c))
+            for r, c in (("adam", "l2"), ("sgd", "l2"), ("adam", "decoupled_lr"))
+        )
+        figure.suptitle(
+            f"At the critical arrival L2 leaves {l2:.2f} of a weight under Adam and {sgd:.2f} under SGD, weight decay {decay:.2f} "
+            "under Adam",
+            x=0.01,
+            ha="left",
+            weight="bold",
+            fontsize=10,
+        )
+    seeds, lanes = data.sizes["seed"], data.attrs["lanes_a_seed"]
+    return Picture(
+        "rest",
+        figure,
+        f"A gradient arrives with probability p: w - 1 on top, -1 below. Marks: the weight at rest, mean and 95% t-interval over "
+        f"n = {seeds} seeds of {lanes} weights and {data.attrs['steps']:,} steps, side by side where they coincide; lines: closed "
+        f"forms in their regime. Strength {data.attrs['restoring']:g} (1 - sqrt(beta2)) on top, {data.attrs['strength']:g} below; "
+        f"beta2, or RMSprop's alpha, {data.attrs['memory']:g}. Lion has a closed form only against weight decay and an even pull.",
+        f"Four panels of the weight at rest against arrivals from {times[-1]:.2g} to {times[0]:.2g} critical ones. At the critical "
+        "arrival under a loss that pulls to 1, L2 and weight decay: "
+        + "; ".join(
+            f"{_NAMES[r]} {' and '.join(f'{x:.2f}' for x in held.sel(optimizer=r, coupling=list(_TITLES)).values)}"
+            for r in rules
+        )
+        + ".",
+    )
+
+
+def _curve(axes: Axes, at: xr.Dataset, x: np.ndarray, rule: str) -> None:
+    found = [mean_interval(values, "", "seeds") for values in at["rest"].transpose("arrival", "seed").values]
+    mean = np.array([e.value for e in found])
+    errors = np.array([e.high - e.value for e in found])
+    axes.errorbar(x, mean, errors, fmt=_MARKS[rule], color=_colour(rule), markersize=4.5, capsize=2, zorder=3)
+    axes.plot(x, at["predicted"].values, color=_colour(rule), linewidth=1.2, zorder=2)
+
+
+def _colour(rule: str) -> str:
+    return COLOURS.get(rule, _LION)
+
+
+def _height(axes: Axes, value: float) -> float:
+    """`value` as a height in fractions of the axes."""
+    return float((axes.transScale + axes.transLimits).transform((1.0, value))[1])

@@ -1,0 +1,260 @@
+"""How a regularizer's pull depends on selectivity (S6): on its own, and against the loss's pull."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from dynamics.claims import Claim, Estimate, above, below, mean_interval, ratio_interval, spread, within
+from dynamics.rules import RULES
+
+_MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
+_LOSHCHILOV = "Loshchilov, Hutter 2019, arXiv 1711.05101"
+_DERIVED = "derived here"
+_PLAIN = ("sgd", "momentum", "nesterov")
+# Selectivity counts as moderate while arrivals are at least this many critical ones.
+_MODERATE = 20.0
+
+
+def from_times(data: xr.Dataset, times: float) -> xr.Dataset:
+    """Where arrivals are at least `times` the critical ones."""
+    return data.sel(arrival=data.arrival[data.arrival >= times * data.attrs["critical"] * (1 - 1e-9)])
+
+
+def _moderate(data: xr.Dataset) -> xr.Dataset:
+    return from_times(data, _MODERATE)
+
+
+def _at(data: xr.Dataset, times: float) -> xr.Dataset:
+    """At `times` the critical arrival."""
+    return data.sel(arrival=times * data.attrs["critical"], method="nearest")
+
+
+def exponent(values: xr.DataArray) -> xr.DataArray:
+    """Slope of log values in log 1/p, by least squares over all arrivals; the dimension arrival is gone."""
+    x = -np.log(values.arrival)
+    x = x - x.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: xr.DataArray = (x * np.log(values)).sum("arrival", skipna=False) / (x * x).sum()
+    return found
+
+
+def _adaptive(data: xr.Dataset) -> list[str]:
+    return [str(name) for name in data.optimizer.values if RULES[str(name)].adaptive]
+
+
+def _of_l2(data: xr.Dataset, rule: str) -> xr.DataArray:
+    return data["pull"].sel(optimizer=rule, coupling="l2")
+
+
+def pull_exponent(data: xr.Dataset) -> Estimate:
+    """Exponent of L2's pull under Adam in 1/p at moderate selectivity, one sample a seed."""
+    return mean_interval(exponent(_of_l2(_moderate(data), "adam")).values, "exponent in 1/p", "seeds")
+
+
+def plain_exponent(data: xr.Dataset) -> Estimate:
+    """The same under SGD, heavy ball and Nesterov, over all selectivities: each rule and seed."""
+    return spread(exponent(data["pull"].sel(optimizer=list(_PLAIN), coupling="l2")).values, "exponent in 1/p")
+
+
+def decay_exponent(data: xr.Dataset) -> Estimate:
+    """Exponent of decay's pull over all selectivities: each seed and adaptive rule that takes decay off the weight itself."""
+    rules = [name for name in _adaptive(data) if not RULES[name].takes_pull]
+    return spread(exponent(data["pull"].sel(optimizer=rules, coupling="decoupled_lr")).values, "exponent in 1/p")
+
+
+def lamb_decay_exponent(data: xr.Dataset) -> Estimate:
+    """Exponent of decay's pull under LAMB over all selectivities, one sample a seed."""
+    return mean_interval(
+        exponent(data["pull"].sel(optimizer="lamb", coupling="decoupled_lr")).values, "exponent in 1/p", "seeds"
+    )
+
+
+def _least(growth: xr.DataArray, unit: str) -> Estimate:
+    """The rule that grows least in the geometric mean over seeds, (optimizer, seed) -> one sample a seed."""
+    with np.errstate(divide="ignore"):
+        means = np.log(growth.transpose("optimizer", "seed").values).mean(axis=1)
+    least = str(growth.optimizer.values[int(means.argmin())])
+    return ratio_interval(
+        growth.sel(optimizer=least).values, f"{unit}, the least of {growth.sizes['optimizer']} rules ({least})", "seeds"
+    )
+
+
+def _growth(data: xr.Dataset, arrival: float) -> xr.DataArray:
+    """L2's pull at the arrival nearest to this over that at selectivity 0, (optimizer, seed) of adaptive rules."""
+    pull = data["pull"].sel(optimizer=_adaptive(data), coupling="l2")
+    with np.errstate(divide="ignore"):
+        found: xr.DataArray = pull.sel(arrival=arrival, method="nearest") / pull.sel(arrival=1.0)
+    return found
+
+
+def least_half_power(data: xr.Dataset) -> Estimate:
+    """How L2's pull grows to the end of moderate selectivity, over 1/sqrt(p); of the adaptive rule where that is least."""
+    arrival = float(_moderate(data).arrival.min())
+    return _least(_growth(data, arrival) * np.sqrt(arrival), "times 1/sqrt(p)")
+
+
+def least_growth(data: xr.Dataset) -> Estimate:
+    """How L2's pull grows from selectivity 0 to the critical one, of the adaptive rule where that is least."""
+    return _least(_growth(data, data.attrs["critical"]), "times the pull at selectivity 0")
+
+
+def critical_exponent(data: xr.Dataset) -> Estimate:
+    """Exponent of L2's pull under Adam between 4 critical arrivals and 1, one sample a seed."""
+    near = _of_l2(data, "adam").sel(arrival=[float(_at(data, k).arrival) for k in (4, 1)])
+    return mean_interval(exponent(near).values, "exponent in 1/p", "seeds")
+
+
+def _balance(data: xr.Dataset, rule: str, coupling: str = "l2") -> xr.DataArray:
+    """The regularizer's pull over that of a loss that pulls as hard on arrival, (arrival, seed)."""
+    return data["pull"].sel(optimizer=rule, coupling=coupling) / data["loss"].sel(optimizer=rule)
+
+
+def balance_exponent(data: xr.Dataset) -> Estimate:
+    """Exponent of L2's pull over the loss's under Adam, less that under SGD, at moderate selectivity; one a seed."""
+    at = _moderate(data)
+    apart = exponent(_balance(at, "adam")) - exponent(_balance(at, "sgd"))
+    return mean_interval(apart.values, "exponent above SGD's", "seeds")
+
+
+def sgd_balance_exponent(data: xr.Dataset) -> Estimate:
+    """Exponent of L2's pull over the loss's under SGD, at moderate selectivity; one sample a seed."""
+    return mean_interval(exponent(_balance(_moderate(data), "sgd")).values, "exponent in 1/p", "seeds")
+
+
+def decay_balance_exponent(data: xr.Dataset) -> Estimate:
+    """Exponent of decay's pull over the loss's under Adam, less that under SGD, at moderate selectivity; one a seed."""
+    at = _moderate(data)
+    apart = exponent(_balance(at, "adam", "decoupled_lr")) - exponent(_balance(at, "sgd", "decoupled_lr"))
+    return mean_interval(apart.values, "exponent above SGD's", "seeds")
+
+
+def critical_balance(data: xr.Dataset) -> Estimate:
+    """L2's pull over the loss's under Adam at 2 critical arrivals, in units of SGD's; one sample a seed."""
+    at = _at(data, 2)
+    return mean_interval((_balance(at, "adam") / _balance(at, "sgd")).values, "times SGD's", "seeds")
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "S6",
+        "Under Adam L2's pull on a weight grows with its selectivity as 1/sqrt(p), p = 1 - selectivity, while p is at least "
+        "20 (1 - sqrt(beta2)); seen at beta2 = 0.99, gradients of one size.",
+        _MEHTA + "; the exponent derived here",
+        "selectivity",
+        pull_exponent,
+        within(0.45, 0.55),
+        "interval within 0.45 to 0.55",
+        "pull = lr lambda w / (sigma sqrt(p))",
+        figure="pull",
+    ),
+    Claim(
+        "S6 sgd",
+        "Under SGD, heavy ball and Nesterov L2's pull is the same at every selectivity.",
+        _MEHTA + "; the exponent derived here",
+        "selectivity",
+        plain_exponent,
+        within(-0.01, 0.01),
+        "every exponent within 0.01 of 0",
+        "pull = lr lambda w / (1 - momentum)",
+        figure="pull",
+    ),
+    Claim(
+        "S6 decay",
+        "Weight decay x lr, too, pulls harder at selective weights under the adaptive rules (LAMB and schedule-free, which "
+        "take decay into their step, aside).",
+        _MEHTA + ", read as a statement about both regularizers' pull",
+        "selectivity",
+        decay_exponent,
+        above(0.05),
+        "every exponent above 0.05",
+        figure="pull",
+    ),
+    Claim(
+        "S6 decay lamb",
+        "Under LAMB, whose trust ratio rescales decay with the step, weight decay pulls harder at selective weights (each "
+        "weight a tensor of its own).",
+        _DERIVED,
+        "selectivity",
+        lamb_decay_exponent,
+        above(0.1),
+        "interval above 0.1",
+        figure="pull",
+    ),
+    Claim(
+        "S6 disproportionate",
+        "Near the critical selectivity, from 4 (1 - sqrt(beta2)) down to 1 - sqrt(beta2), L2's pull under Adam grows faster "
+        "than 1/sqrt(p).",
+        _MEHTA + "; made precise here",
+        "selectivity",
+        critical_exponent,
+        above(0.5),
+        "interval above 0.5",
+        figure="pull",
+    ),
+    Claim(
+        "S6 half power",
+        "Under every adaptive rule L2's pull grows with selectivity at least as 1/sqrt(p), to a tenth, down to p of about "
+        "20 (1 - sqrt(beta2)).",
+        _MEHTA + ", read as a statement about every adaptive rule",
+        "selectivity",
+        least_half_power,
+        above(0.9),
+        "interval of the least growth above 0.9",
+        figure="pull",
+    ),
+    Claim(
+        "S6 every adaptive",
+        "Under every adaptive rule L2's pull is more than twice as hard at the critical selectivity as at selectivity 0.",
+        _MEHTA + ", the factor chosen here",
+        "selectivity",
+        least_growth,
+        above(2),
+        "interval of the least growth above 2",
+        figure="pull",
+    ),
+    Claim(
+        "S6 balance",
+        "Against the loss's own pull, too, L2's grows faster with selectivity under Adam than under SGD, by more than 0.1 in "
+        "the exponent, while p is at least 20 (1 - sqrt(beta2)).",
+        _MEHTA + ", read as a statement about the regularizer's share",
+        "selectivity",
+        balance_exponent,
+        above(0.1),
+        "interval above 0.1",
+        figure="pull",
+    ),
+    Claim(
+        "S6 balance sgd",
+        "Under SGD selectivity does not change L2's pull against the loss's own.",
+        _DERIVED,
+        "selectivity",
+        sgd_balance_exponent,
+        within(-0.1, 0.1),
+        "interval within 0.1 of 0",
+        "pull / loss's pull = lambda / (p h)",
+        figure="pull",
+    ),
+    Claim(
+        "S6 balance decay",
+        "Against the loss's own pull weight decay's grows more slowly with selectivity under Adam than under SGD.",
+        _DERIVED,
+        "selectivity",
+        decay_balance_exponent,
+        below(0),
+        "interval below 0",
+        "pull / loss's pull = lambda sigma / (h sqrt(p))",
+        figure="pull",
+    ),
+    Claim(
+        "S6 balance critical",
+        "At p = 2 (1 - sqrt(beta2)) L2 weighs more than twice as much against the loss under Adam as under SGD (gradients "
+        "mostly noise).",
+        _DERIVED,
+        "selectivity",
+        critical_balance,
+        above(2),
+        "interval above 2",
+        figure="pull",
+    ),
+)

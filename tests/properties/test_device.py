@@ -1,0 +1,71 @@
+"""The CUDA simulator: the same lanes as on the CPU. Without a device, numba's own CUDA simulator runs the very same code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynamics import schedules
+from dynamics.device import available, on_device
+from dynamics.errors import InputError
+from dynamics.gradients import mortal, selective, visited
+from dynamics.simulator import simulate
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN: dict[str, Any] = {"arrival": 0.4, "pull": 0.5, "target": 1.0, "sigma": 0.3}
+WORLDS: dict[str, dict[str, Any]] = {
+    "adam": {"rule": "adam", "gradient": selective, "lanes": OWN},
+    "sgd": {"rule": "sgd", "gradient": mortal, "lanes": OWN | {"floor": 0.6}, "watch": 0.7},
+    "visits": {"rule": "rmsprop", "gradient": visited, "lanes": OWN | {"floor": 0.6, "epoch": 3.0}, "watch": 0.7},
+    "lion": {"rule": "lion", "gradient": selective, "lanes": OWN, "schedule": schedules.cosine(20)},
+    "takes its pull": {"rule": "schedule_free", "gradient": selective, "lanes": OWN},
+}
+
+
+def both(world: dict[str, Any], lanes: int, record: list[int]) -> tuple[Any, Any]:
+    """The world's lanes, which differ in learning rate, strength and coupling, on the CPU and on the device."""
+    spread = {"lr": np.linspace(0.01, 0.1, lanes), "strength": np.linspace(0, 0.2, lanes)}
+    coupling = [("l2", "decoupled_lr", "decoupled_schedule", "none")[k % 4] for k in range(lanes)]
+    given = world | {"lanes": world["lanes"] | spread, "coupling": coupling, "record": record, "seed": 7}
+    return simulate(**given), on_device(**given)
+
+
+def simulated(name: str) -> None:
+    """Where numba simulates CUDA the arithmetic is the processor's: equal to the last bit."""
+    cpu, device = both(WORLDS[name], 6, [5, 37])
+    assert cpu.w.tobytes() == device.w.tobytes()
+    assert np.ptp(cpu.w[-1]) > 0
+    if "watch" in WORLDS[name]:
+        assert np.isfinite(cpu.passed).any()
+        assert cpu.passed.tobytes() == device.passed.tobytes()
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_cuda_code_takes_the_steps_of_the_cpu(name: str) -> None:
+    # numba decides at its import whether it simulates; scalars that wrap around are what the generator wants.
+    code = f"import test_device; test_device.simulated({name!r})"
+    paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent), str(ROOT / "tests")])
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(available(), reason="there is a CUDA device")
+def test_without_a_device_it_says_so() -> None:
+    with pytest.raises(InputError, match="no CUDA device"):
+        on_device("adam", "l2", record=[1])
+
+
+@pytest.mark.skipif(not available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", WORLDS)
+def test_on_a_device_lanes_end_where_they_end_on_the_cpu(name: str) -> None:
+    cpu, device = both(WORLDS[name], 10_000, [1_000])
+    # Lion's steps are signs: where a rounding turns one, two lanes part by 2 lr; such lanes are rare.
+    close = np.isclose(device.w, cpu.w, rtol=1e-9, atol=1e-12)
+    assert close.mean() > (0.99 if name == "lion" else 0.9999)

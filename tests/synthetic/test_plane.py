@@ -1,0 +1,135 @@
+"""The plane of gamma and beta: paths and flow against what they must be, and the four experiments beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynamics import closed
+from synthetic.plane import UPDATES, Plane
+
+WORLD = Plane(seeds=4, walks=100)
+
+
+@pytest.fixture(scope="module")
+def data() -> xr.Dataset:
+    return WORLD.run()
+
+
+def dead(data: xr.Dataset) -> np.ndarray:
+    """Starts in the dead cone."""
+    return np.array([beta <= -abs(gamma) * WORLD.largest for gamma, beta in WORLD.starts])
+
+
+def test_every_value_is_labelled(data: xr.Dataset) -> None:
+    assert data["gamma"].dims == data["beta"].dims == ("update", "start", "step")
+    assert data["field_gamma"].dims == data["field_beta"].dims == ("update", "y", "x")
+    assert data["drift"].dims == ("update", "start")
+    assert data["death"].dims == data["death_predicted"].dims == ("beta2", "ratio")
+    assert data["revival"].dims == data["revival_predicted"].dims == ("residue",)
+    assert data["passage"].dims == ("share", "target")
+    assert data["collapsed"].dims == ("size", "seed")
+    assert list(data["update"].values) == list(UPDATES)
+    assert data.attrs["bound"] == pytest.approx(np.sqrt(15))
+    for k, name in enumerate(("gamma", "beta")):
+        np.testing.assert_array_equal(data[name].isel(update=0, step=0), [s[k] for s in WORLD.starts])
+
+
+def test_the_gradient_is_the_slope_of_the_loss_outside_the_cone_and_0_within() -> None:
+    w = np.array([[1.0, 0.5], [0.7, -1.2], [-0.8, -0.3], [0.4, -1.1], [-0.4, -1.1]])
+
+    def loss(w: np.ndarray) -> np.ndarray:
+        missed = closed.mean_activation(w[:, 0], w[:, 1]) - closed.mean_activation(*WORLD.teacher)
+        return np.asarray(missed**2 / 2)
+
+    steps = 1e-6 * np.eye(2)
+    expected = np.stack([(loss(w + s) - loss(w - s)) / 2e-6 for s in steps], axis=1)
+    found = WORLD._gradient(w, 0)
+    np.testing.assert_allclose(found[:3], expected[:3], rtol=1e-5)
+    assert (found[3:] == 0).all()
+    assert (np.abs(expected[3:]) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_in_the_dead_cone_decay_leads_straight_to_the_origin(data: xr.Dataset, name: str) -> None:
+    left = (1 - WORLD.lr * WORLD.strength) ** data["step"]
+    for k in np.flatnonzero(dead(data)):
+        path = data.sel(update=name).isel(start=k)
+        np.testing.assert_allclose(path["gamma"], WORLD.starts[k][0] * left, rtol=1e-9)
+        np.testing.assert_allclose(path["beta"], WORLD.starts[k][1] * left, rtol=1e-9)
+    inside = data["y"] <= -data["x"] * WORLD.largest
+    share = (1 - WORLD.lr * WORLD.strength) ** WORLD.look - 1
+    field = data.sel(update=name).where(inside)
+    expected = (data["y"] * share / WORLD.look).where(inside)
+    np.testing.assert_allclose(field["field_beta"], expected.broadcast_like(field["field_beta"]), rtol=1e-9)
+
+
+def test_in_the_dead_cone_adam_with_l2_moves_both_by_the_learning_rate(data: xr.Dataset) -> None:
+    # Fresh, and far from 0: nearly lr a step, gamma down and beta up.
+    far = (data["y"] <= -data["x"] * WORLD.largest) & (data["x"] > 0.5)
+    field = data.sel(update="adam_l2").where(far)
+    assert float(field["field_gamma"].min()) >= -WORLD.lr * (1 + 1e-9)
+    assert float(field["field_gamma"].max()) < -0.85 * WORLD.lr
+    assert float(field["field_beta"].min()) > 0.95 * WORLD.lr
+
+
+def test_only_adam_with_l2_takes_features_into_the_dead_cone(data: xr.Dataset) -> None:
+    within = data["beta"] <= -abs(data["gamma"]) * WORLD.largest
+    taken = within.any("step") & ~within.isel(step=0)
+    assert taken.sum("start").sel(update=["sgd", "adamw"]).values.tolist() == [0, 0]
+    assert int(taken.sel(update="adam_l2").sum()) >= 2
+
+
+def test_ratios_are_kept_by_decay_and_not_by_adam_with_l2(data: xr.Dataset) -> None:
+    assert float(data["drift"].sel(update=["sgd", "adamw"]).max()) < 1e-12
+    assert float(data["drift"].sel(update="adam_l2").min()) > 0.5
+
+
+def test_death_takes_the_predicted_steps_where_there_is_a_prediction(data: xr.Dataset) -> None:
+    known = data["death_predicted"].notnull()
+    assert known.all("ratio").values.tolist() == [True, False]
+    expected = [(WORLD.largest + r) / (WORLD.death_lr * (WORLD.largest - 1)) for r in WORLD.ratios]
+    np.testing.assert_allclose(data["death_predicted"].sel(beta2=0.9), expected)
+    np.testing.assert_allclose(data["death"].sel(beta2=0.9), expected, rtol=0.04)
+    assert (data["death"].sel(beta2=0.999) > data["death"].sel(beta2=0.9)).all()
+
+
+def test_what_is_not_seen_to_die_counts_as_the_whole_run() -> None:
+    none = replace(WORLD, strength=0.0)._death()["death"][1]
+    assert (none == 3 * int(2.5 / 1e-3 / 1.5)).all()
+
+
+def test_residues_lead_the_predicted_way_and_nearly_as_far(data: xr.Dataset) -> None:
+    for pair, there, formula in zip(
+        WORLD.residues, data["revival"].values, data["revival_predicted"].values, strict=True
+    ):
+        assert bool(there < 1) is closed.revives(*pair)
+        assert (formula < 1) == (there < 1)
+    np.testing.assert_allclose(data["revival"], data["revival_predicted"], rtol=0.02)
+
+
+def test_passages_are_those_of_geometric_decay(data: xr.Dataset) -> None:
+    for share in WORLD.shares:
+        for target in (1e-3, 1e-12):
+            assert int(data["passage"].sel(share=share, target=target)) == closed.geometric_steps(share, target)
+
+
+def test_walks_reach_0_as_often_as_an_independent_count_says(data: xr.Dataset) -> None:
+    noise = np.random.default_rng(2).normal(size=(WORLD.walk_steps, WORLD.walks))
+    lowest = 10.0 - np.cumsum(noise, axis=0).max(0)
+    assert float(data["collapsed"].sel(size=10.0, seed=2)) == (lowest <= 0).mean()
+    formula = data["collapsed_predicted"]
+    assert (abs(data["collapsed"].mean("seed") - formula) < 4 * 0.5 / np.sqrt(400)).all()
+
+
+def test_a_seeds_data_do_not_depend_on_the_others(data: xr.Dataset) -> None:
+    alone = replace(WORLD, seeds=2).run()
+    assert alone.identical(data.sel(seed=[0, 1]))
+    assert len(np.unique(data["collapsed"].isel(size=0))) > 1
+
+
+def test_the_dataset_goes_through_a_dictionary(data: xr.Dataset) -> None:
+    assert xr.Dataset.from_dict(data.to_dict()).identical(data)

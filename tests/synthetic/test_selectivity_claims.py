@@ -1,0 +1,293 @@
+"""Every claim on selectivity, visits and rests can come out each of three ways."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dynamics.claims import judge
+from dynamics.rules import RULES
+from synthetic.claims import rest as rest_claims
+from synthetic.claims import selectivity as selectivity_claims
+from synthetic.claims import visits as visits_claims
+from synthetic.visits import ARRIVALS
+
+CLAIMS = (*selectivity_claims.CLAIMS, *visits_claims.CLAIMS, *rest_claims.CLAIMS)
+CLAIM = {claim.id: claim for claim in CLAIMS}
+SEEDS, CRITICAL = 6, 0.005
+# One sample a seed: all nearly alike, or far apart on both sides.
+STEADY, NOISY = 1e-4 * np.arange(SEEDS), np.array([-2.0, 2.0, -1.5, 1.5, -1.8, 1.8])
+PLAIN = ("sgd", "momentum", "nesterov")
+SQUARES = ("adam", "rmsprop")
+
+Samples = float | np.ndarray
+
+
+def selectivity(
+    l2: dict[str, Samples] | None = None,
+    decay: dict[str, Samples] | None = None,
+    loss: dict[str, Samples] | None = None,
+) -> xr.Dataset:
+    """Pulls that are powers of 1/p. Exponents, if not given: of L2 0 under plain rules and 1/2 under adaptive ones, of
+    decay 0, of the loss -1 and -1/2."""
+    arrivals = np.array([1.0, 0.5, 0.25, 0.12, *(k * CRITICAL for k in (10, 4, 2, 1, 0.5))])
+    coords = {"optimizer": list(RULES), "arrival": arrivals, "seed": range(SEEDS)}
+
+    def powers(given: dict[str, Samples] | None, plain: float, adaptive: float) -> xr.DataArray:
+        rows = [(given or {}).get(r, plain if r in PLAIN else adaptive) + STEADY for r in RULES]
+        values = arrivals[None, :, None] ** -np.array(rows)[:, None, :]
+        return xr.DataArray(values, coords, ("optimizer", "arrival", "seed"))
+
+    pull = xr.concat([powers(l2, 0.0, 0.5), powers(decay, 0.0, 0.0)], "coupling")
+    pull = pull.assign_coords(coupling=["l2", "decoupled_lr"])
+    return xr.Dataset({"pull": pull, "loss": powers(loss, -1.0, -0.5)}).assign_attrs(critical=CRITICAL)
+
+
+def of(rules: tuple[str, ...], samples: Samples) -> dict[str, Samples]:
+    return dict.fromkeys(rules, samples)
+
+
+ADAPTIVE = tuple(name for name, rule in RULES.items() if rule.adaptive)
+
+
+def visits(**given: tuple[str, Samples]) -> xr.Dataset:
+    """1 / sqrt(v) as predicted, as large in a look as in all, pulls alike; `given` variables of one kind of arrivals are
+    multiplied by samples."""
+    epochs = [25, 50, 100, 200, 400]
+    coords = {"arrivals": list(ARRIVALS), "epoch": epochs, "seed": range(SEEDS)}
+    one = xr.DataArray(np.ones((2, 5, SEEDS)), coords, ("arrivals", "epoch", "seed")) * np.exp(STEADY)
+    data = xr.Dataset(
+        {"inverse_root": 3 * one, "look": xr.full_like(one, 3.0), "on_arrival": 2 * one / one, "pull": 1 * one}
+    )
+    data["predicted"] = xr.full_like(one.isel(seed=0, drop=True), 1.5)
+    data["predicted"].loc[{"arrivals": "independent", "epoch": [200, 400]}] = math.nan
+    for name, (kind, samples) in given.items():
+        data[name].loc[{"arrivals": kind}] = data[name].sel(arrivals=kind) * xr.DataArray(
+            samples * np.ones(SEEDS), dims="seed"
+        )
+    return data.assign_attrs(critical=CRITICAL, looks=10)
+
+
+def rests(*given: tuple[tuple[str, ...], str, str, Samples]) -> xr.Dataset:
+    """Weights that rest where they are predicted to, at p, sqrt(p) or 1; `given`: (rules, loss, coupling, factor)."""
+    rules = ["sgd", "momentum", "adam", "rmsprop", "lion"]
+    coords: dict[str, Any] = {
+        "optimizer": rules,
+        "loss": ["restoring", "constant", "small", "noisy"],
+        "coupling": ["l2", "decoupled_lr", "converted"],
+        "arrival": [k * CRITICAL for k in (0.5, 1, 2, 4, 10, 20, 40)],
+    }
+    shape = tuple(len(values) for values in coords.values())
+    predicted = xr.DataArray(np.ones(shape), coords, tuple(coords)) * xr.DataArray(coords["arrival"], dims="arrival")
+    for rule, power in {"adam": 0.5, "rmsprop": 0.5, "lion": 0.0}.items():
+        predicted.loc[{"optimizer": rule, "coupling": "decoupled_lr"}] = np.array(coords["arrival"]) ** power
+    predicted.loc[{"loss": "small", "coupling": "l2"}] /= 4
+    rest = predicted.expand_dims(seed=SEEDS).transpose(..., "seed") * np.exp(STEADY)
+    for names, loss, coupling, factor in given:
+        at = {"optimizer": list(names), "loss": loss, "coupling": coupling}
+        rest.loc[at] = rest.loc[at] * factor
+    return xr.Dataset({"rest": rest, "predicted": predicted}).assign_attrs(critical=CRITICAL)
+
+
+def over_arrivals(exponent: Samples) -> np.ndarray:
+    """p^exponent for each arrival and seed."""
+    arrivals = CRITICAL * np.array([0.5, 1, 2, 4, 10, 20, 40])
+    return np.asarray(arrivals[:, None] ** (exponent * np.ones(SEEDS)))
+
+
+WIDE = np.exp(NOISY)
+LINEAR = ("sgd", "momentum")
+INDEPENDENT, ONCE = ARRIVALS
+CASES: dict[str, dict[str, Callable[[], xr.Dataset]]] = {
+    "S6": {
+        "holds": selectivity,
+        "fails": lambda: selectivity({"adam": 0.0}),
+        "undecided": lambda: selectivity({"adam": 0.5 + NOISY}),
+    },
+    "S6 sgd": {
+        "holds": lambda: selectivity(of(ADAPTIVE, NOISY)),
+        "fails": lambda: selectivity(of(PLAIN, 0.5)),
+        "undecided": lambda: selectivity({"nesterov": 0.5}),
+    },
+    "S6 decay": {
+        "holds": lambda: selectivity(decay=of(ADAPTIVE, 0.2)),
+        "fails": lambda: selectivity(decay={"lamb": 1.0, "schedule_free": 1.0, "sgd": 1.0}),
+        "undecided": lambda: selectivity(decay={"lion": 0.2}),
+    },
+    "S6 decay lamb": {
+        "holds": lambda: selectivity(decay={"lamb": 1.0}),
+        "fails": lambda: selectivity(decay={"adam": 1.0}),
+        "undecided": lambda: selectivity(decay={"lamb": NOISY}),
+    },
+    "S6 disproportionate": {
+        "holds": lambda: selectivity({"adam": 1.0}),
+        "fails": lambda: selectivity({"adam": 0.4}),
+        "undecided": lambda: selectivity({"adam": 0.5 + NOISY}),
+    },
+    "S6 half power": {
+        "holds": lambda: selectivity(of(PLAIN, 0.0)),
+        "fails": lambda: selectivity({"adadelta": 0.1}),
+        "undecided": lambda: selectivity({"adadelta": 0.4 + NOISY}),
+    },
+    "S6 every adaptive": {
+        "holds": selectivity,
+        "fails": lambda: selectivity({"lion": 0.05}),
+        "undecided": lambda: selectivity({"lion": 0.1 + NOISY}),
+    },
+    "S6 balance": {
+        "holds": lambda: selectivity({"adam": 1.0}),
+        "fails": selectivity,
+        "undecided": lambda: selectivity(loss={"adam": -0.5 + NOISY}),
+    },
+    "S6 balance sgd": {
+        "holds": lambda: selectivity(loss={"sgd": 0.0}),
+        "fails": selectivity,
+        "undecided": lambda: selectivity(loss={"sgd": NOISY}),
+    },
+    "S6 balance decay": {
+        "holds": selectivity,
+        "fails": lambda: selectivity(loss={"adam": -1.5}),
+        "undecided": lambda: selectivity(loss={"adam": -1.0 + NOISY}),
+    },
+    "S6 balance critical": {
+        "holds": lambda: selectivity({"adam": 1.0}),
+        "fails": selectivity,
+        "undecided": lambda: selectivity({"adam": 0.6 + 0.2 * NOISY}),
+    },
+    "B5": {
+        "holds": visits,
+        "fails": lambda: visits(inverse_root=(INDEPENDENT, 1.2)),
+        "undecided": lambda: visits(inverse_root=(INDEPENDENT, WIDE)),
+    },
+    "B5 critical": {
+        "holds": lambda: visits(look=(INDEPENDENT, 0.3)),
+        "fails": visits,
+        "undecided": lambda: visits(look=(INDEPENDENT, WIDE)),
+    },
+    "B5 bounded": {
+        "holds": visits,
+        "fails": lambda: visits(look=(INDEPENDENT, 0.3)),
+        "undecided": lambda: visits(look=(INDEPENDENT, WIDE)),
+    },
+    "B5 epoch": {
+        "holds": lambda: visits(look=(INDEPENDENT, 0.3)),
+        "fails": lambda: visits(look=(ONCE, 0.3)),
+        "undecided": lambda: visits(look=(ONCE, WIDE)),
+    },
+    "B5 epoch formula": {
+        "holds": visits,
+        "fails": lambda: visits(inverse_root=(ONCE, 1.2)),
+        "undecided": lambda: visits(inverse_root=(ONCE, WIDE)),
+    },
+    "B5 visits": {
+        "holds": visits,
+        "fails": lambda: visits(pull=(ONCE, 0.4)),
+        "undecided": lambda: visits(pull=(ONCE, WIDE)),
+    },
+    "B6": {
+        "holds": rests,
+        "fails": lambda: rests((SQUARES, "restoring", "l2", 0.9)),
+        "undecided": lambda: rests((SQUARES, "restoring", "l2", WIDE)),
+    },
+    "B6 linear": {
+        "holds": rests,
+        "fails": lambda: rests((LINEAR, "restoring", "l2", 0.9)),
+        "undecided": lambda: rests((LINEAR, "restoring", "l2", WIDE)),
+    },
+    "B6 naive": {
+        "holds": rests,
+        "fails": lambda: rests((SQUARES, "restoring", "l2", 0.6)),
+        "undecided": lambda: rests((SQUARES, "restoring", "l2", WIDE)),
+    },
+    "B7 l2": {
+        "holds": rests,
+        "fails": lambda: rests((LINEAR + SQUARES, "constant", "l2", 0.9)),
+        "undecided": lambda: rests((SQUARES, "constant", "l2", WIDE)),
+    },
+    "B7 l2 lion": {
+        "holds": rests,
+        "fails": lambda: rests((("lion",), "constant", "l2", 0.9)),
+        "undecided": lambda: rests((("lion",), "constant", "l2", WIDE)),
+    },
+    "B7 decay slope": {
+        "holds": rests,
+        "fails": lambda: rests((SQUARES, "constant", "decoupled_lr", over_arrivals(0.5))),
+        "undecided": lambda: rests((SQUARES, "constant", "decoupled_lr", over_arrivals(NOISY))),
+    },
+    "B7 decay slope sgd": {
+        "holds": rests,
+        "fails": lambda: rests((LINEAR, "constant", "decoupled_lr", over_arrivals(-0.5))),
+        "undecided": lambda: rests((LINEAR, "constant", "decoupled_lr", over_arrivals(NOISY))),
+    },
+    "B7 decay slope lion": {
+        "holds": rests,
+        "fails": lambda: rests((("lion",), "constant", "decoupled_lr", over_arrivals(0.5))),
+        "undecided": lambda: rests((("lion",), "constant", "decoupled_lr", over_arrivals(NOISY))),
+    },
+    "B9": {
+        "holds": rests,
+        "fails": lambda: rests((("adam",), "small", "decoupled_lr", 0.25)),
+        "undecided": lambda: rests((("adam",), "small", "decoupled_lr", WIDE)),
+    },
+    "B9 l2": {
+        "holds": rests,
+        "fails": lambda: rests((("adam",), "small", "l2", 4.0)),
+        "undecided": lambda: rests((("adam",), "small", "l2", WIDE)),
+    },
+    "B10": {
+        "holds": rests,
+        "fails": lambda: rests((("adam", "rmsprop", "momentum"), "noisy", "l2", 0.8)),
+        "undecided": lambda: rests((("adam",), "noisy", "l2", WIDE)),
+    },
+}
+
+
+@pytest.mark.parametrize("verdict", ["holds", "fails", "undecided"])
+@pytest.mark.parametrize("claim", CASES)
+def test_every_claim_can_come_out_each_way(claim: str, verdict: str) -> None:
+    assert judge(CLAIM[claim], CASES[claim][verdict]()).verdict == verdict
+
+
+def test_no_claim_is_left_out() -> None:
+    assert set(CASES) == set(CLAIM)
+    assert len(CLAIM) == len(CLAIMS)
+    assert all(claim.figure in ("pull", "critical", "rest") for claim in CLAIMS)
+    assert {claim.experiment for claim in CLAIMS} == {"selectivity", "visits", "rest"}
+
+
+def test_beyond_the_regime_nothing_is_read() -> None:
+    data = rests()
+    rare = {"arrival": data.arrival[data.arrival < 4 * CRITICAL * 0.99]}
+    before = {name: judge(CLAIM[name], data) for name in ("B7 l2", "B7 decay slope", "B9", "B10")}
+    data["rest"].loc[rare] = math.nan
+    assert {name: judge(CLAIM[name], data) for name in before} == before
+
+
+def test_a_pull_that_was_not_seen_decides_nothing() -> None:
+    data = selectivity()
+    data["pull"].loc[{"optimizer": "adam", "seed": 2}] = math.nan
+    for name in ("S6", "S6 disproportionate", "S6 balance"):
+        assert judge(CLAIM[name], data).verdict == "undecided"
+
+
+def test_a_rule_whose_pull_is_zero_at_selectivity_0_is_not_the_least() -> None:
+    data = selectivity()
+    data["pull"].loc[{"optimizer": "lars", "coupling": "l2", "arrival": 1.0}] = 0.0
+    for name in ("S6 half power", "S6 every adaptive"):
+        finding = judge(CLAIM[name], data)
+        assert finding.verdict == "holds"
+        assert "lars" not in finding.estimate.unit
+
+
+def test_estimates_name_the_rule_and_count_their_samples() -> None:
+    least = judge(CLAIM["S6 half power"], selectivity({"adadelta": 0.1})).estimate
+    assert "adadelta" in least.unit
+    assert least.n == SEEDS
+    assert least.value == pytest.approx(0.12**0.4, rel=1e-3)
+    assert judge(CLAIM["S6 sgd"], selectivity()).estimate.n == 3 * SEEDS
+    assert judge(CLAIM["S6"], selectivity({"adam": 0.47})).estimate.value == pytest.approx(0.47, abs=1e-3)
