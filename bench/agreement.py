@@ -3,14 +3,16 @@
 Own runs must equal the fused run bit by bit. Others must end at the same weights where nothing is random, to 1e-9
 relative (they sum and divide in another order). Where gradients are random they draw other numbers: then the mean and
 the variance of the end weights must match within FEW standard errors, those of the variance taken from the fourth
-moment so that no shape is assumed.
+moment so that no shape is assumed. In a phase diagram every lane has its own setting, so lanes are compared with their
+like: means of differences lane by lane must be 0 within FEW standard errors.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.work import Weights
+Weights = NDArray[np.float64]
 
 TOLERANCE = 1e-9
 FEW = 5.0
@@ -43,6 +45,29 @@ def same_moments(ours: Weights, theirs: Weights) -> str | None:
         errors = abs(two - one) / np.hypot(error, other_error)
         if not errors <= FEW:
             return f"{what} of the end weights is {two:.6g} instead of {one:.6g}, {errors:.0f} standard errors off"
+    return None
+
+
+def same_fates(ours: Weights, theirs: Weights, steps: int) -> str | None:
+    """None if weights at the end and steps of death, the two rows, match within FEW standard errors, else words.
+
+    Compared are the share dead, the steps lived (all `steps` by those that lived) and the weights of lanes alive in both.
+    """
+    if ours.shape != theirs.shape:
+        return f"{theirs.shape} weights and deaths instead of {ours.shape}"
+    (w, death), (other_w, other_death) = ours, theirs
+    alive = np.isinf(death) & np.isinf(other_death)
+    for what, one, two in (
+        ("share dead", np.isfinite(death), np.isfinite(other_death)),
+        ("mean of steps lived", np.minimum(death, steps), np.minimum(other_death, steps)),
+        ("mean weight of those alive", w[alive], other_w[alive]),
+    ):
+        if not one.size:
+            continue
+        off = two.astype(float) - one.astype(float)
+        error = float(off.std()) / off.size**0.5
+        if not abs(off.mean()) <= FEW * error:
+            return f"{what} is {two.mean():.6g} instead of {one.mean():.6g}, standard error {error:.2g}"
     return None
 
 

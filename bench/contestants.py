@@ -18,11 +18,14 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from bench.work import ARRIVAL, BETA1, BETA2, EPS, LR, SIGMA, STRENGTH, WIDTH, Case, Weights
+from bench.agreement import Weights
+from bench.bound import divide_and_root
+from bench.work import ARRIVAL, BETA1, BETA2, EPS, LR, SIGMA, STRENGTH, WIDTH, Case
 from dynamics.gradients import selective, silent
 from dynamics.simulator import simulate
 
@@ -33,17 +36,19 @@ Run = Callable[[], Weights]
 class Contestant:
     """prepare: case -> run. needs: modules that must be installed. own: must equal the fused run bit by bit.
 
-    expected: the least ratio hoped for; of fused to it, or, where it has more cores, of it to fused. once: too slow to
-    be timed more than once a case.
+    expected: the least ratio hoped for; of fused to it, or, where it has more cores, of it to fused. once: compiles
+    nothing and is too slow to run more than once a case. bound: does a part of the work alone, so that its outcome is
+    not compared.
     """
 
     name: str
-    prepare: Callable[[Case], Run]
+    prepare: Callable[[Any], Run]
     needs: tuple[str, ...] = ()
     own: bool = False
     cores: int = 1
     expected: float | None = None
     once: bool = False
+    bound: bool = False
 
     def missing(self) -> list[str]:
         """What it needs and is not there, in words."""
@@ -64,18 +69,6 @@ def _simulate(case: Case, **how: Any) -> Run:
     gradient = selective if case.random else silent
     start = case.start()
     return lambda: simulate("adam", "l2", gradient, record=[case.steps], lanes=lanes, start=start, **how).w[0]
-
-
-def _fused(case: Case) -> Run:
-    return _simulate(case)
-
-
-def _fused_two(case: Case) -> Run:
-    return _simulate(case, threads=2)
-
-
-def _reference(case: Case) -> Run:
-    return _simulate(case, compiled=False)
 
 
 def _numpy_plain(case: Case) -> Run:
@@ -191,12 +184,13 @@ def _optax(case: Case) -> Run:
     return lambda: np.asarray(every_step(start, key).block_until_ready())
 
 
-FUSED = Contestant("fused kernel", _fused, own=True)
+FUSED = Contestant("fused kernel", _simulate, own=True)
 OTHERS = (
-    Contestant("fused kernel, two threads", _fused_two, own=True, cores=2, expected=1.7),
+    Contestant("fused kernel, two threads", partial(_simulate, threads=2), own=True, cores=2, expected=1.7),
     Contestant("NumPy, plain", _numpy_plain, expected=5.0),
     Contestant("NumPy, in place, hand-tuned", _numpy),
     Contestant("torch.optim.Adam(fused=True)", _torch, ("torch",), expected=3.0),
     Contestant("optax.adam, jit + lax.scan", _optax, ("jax", "optax"), expected=1.5),
-    Contestant("the kernel's NumPy reference", _reference, own=True, once=True),
+    Contestant("the kernel's NumPy reference", partial(_simulate, compiled=False), own=True, once=True),
+    Contestant("division and root alone", partial(divide_and_root, 1), expected=0.5, bound=True),
 )

@@ -11,11 +11,11 @@ LR is so small that no weight comes near 0 within a run, where a relative differ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Weights = NDArray[np.float64]
+from bench.agreement import Weights, same_moments, same_weights
 
 LR = 2e-5
 STRENGTH = 0.1
@@ -23,6 +23,24 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 ARRIVAL = 0.5
 SIGMA = 1.0
 WIDTH = SIGMA * 12**0.5  # uniform noise of this width has standard deviation SIGMA
+
+
+class Work(Protocol):
+    """What a contestant is given; equal works are the same work, so that one compiled for it is kept."""
+
+    @property
+    def name(self) -> str:
+        """In words, for tables and messages."""
+        ...
+
+    @property
+    def updates(self) -> int:
+        """Weight-steps in one run."""
+        ...
+
+    def difference(self, ours: Weights, theirs: Weights) -> str | None:
+        """None if another's outcome can be that of the same work, else the difference in words."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,10 @@ class Case:
     def start(self) -> Weights:
         """The weights before the first step."""
         return np.ones(self.lanes) if self.random else np.linspace(0.5, 1.5, self.lanes)
+
+    def difference(self, ours: Weights, theirs: Weights) -> str | None:
+        """None if the end weights agree: as samples where gradients are random, number by number where none is."""
+        return (same_moments if self.random else same_weights)(ours, theirs)
 
 
 def cases(lanes: tuple[int, ...], updates: int) -> list[Case]:

@@ -8,12 +8,15 @@ its pool by the cores that its process may use). Where a system cannot bind, the
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from time import perf_counter
 
-from bench.contestants import FUSED, OTHERS, Run
-from bench.work import Case, Weights
+from bench.agreement import Weights
+from bench.contestants import Contestant, Run
+from bench.work import Work
 
 
 class WorkerError(Exception):
@@ -23,16 +26,16 @@ class WorkerError(Exception):
 class Worker:
     """The process of one contestant; it waits, idle, between runs."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, contestant: Contestant) -> None:
+        self.name = contestant.name
         context = get_context("spawn")
         self._pipe, far = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far, name), daemon=True)
+        self._process = context.Process(target=_serve, args=(far, contestant), daemon=True)
         self._process.start()
         far.close()
 
-    def run(self, case: Case) -> tuple[float, Weights]:
-        """Seconds of wall clock for one run, and the end weights; the first run of a case compiles."""
+    def run(self, case: Work) -> tuple[float, Weights]:
+        """Seconds of wall clock for one run, and its outcome; the first run of a case compiles."""
         try:
             self._pipe.send(case)
             seconds, weights = self._pipe.recv()
@@ -47,11 +50,21 @@ class Worker:
         self._process.join()
 
 
-def _serve(pipe: Connection, name: str) -> None:
-    contestant = next(c for c in (FUSED, *OTHERS) if c.name == name)
+@contextmanager
+def started(contestants: Iterable[Contestant]) -> Iterator[Mapping[Contestant, Worker]]:
+    """A worker for each; all end with the block."""
+    workers = {c: Worker(c) for c in contestants}
+    try:
+        yield workers
+    finally:
+        for worker in workers.values():
+            worker.stop()
+
+
+def _serve(pipe: Connection, contestant: Contestant) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-contestant.cores :])
-    runs: dict[Case, Run] = {}
+    runs: dict[Work, Run] = {}
     while True:
         try:
             case = pipe.recv()
