@@ -111,9 +111,7 @@ def _source(rule: Rule, lane_parameters: list[str], doors: tuple[str, ...], draw
     lines += [f"        {line}" for line in update(rule, doors, lambda name: f"{name}_")]
     lines += ["        w_ = w", *(f"        {name}_ = {name}_next" for name in rule.inner)]
     lines += (
-        ["        if abs(w_) <= levels[lane]:", "            passed_step = min(passed_step, t + 1.0)"]
-        if watch
-        else []
+        ["        if abs(w_) <= levels[lane]:", "            passed_step = min(passed_step, t + 1.0)"] if watch else []
     )
     lines += [f"    cells[{row}, lane] = {name}_" for name, row in cells.items()]
     return "\n".join([*lines, "    passed[lane] = passed_step"]) + "\n"

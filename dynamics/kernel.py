@@ -84,7 +84,9 @@ def _words(made: Callable[..., Any], whole: Any) -> dict[str, Any]:
 @cache
 def numbers(made: Callable[..., Any]) -> dict[str, Any]:
     """The random numbers of `dynamics.random`, each function made by `made`."""
-    found: dict[str, Any] = {name: getattr(random, name) for name in ("word", "signed", "PARITY", "STAR")}
+    found: dict[str, Any] = {
+        name: getattr(random, name) for name in ("word", "signed", "PARITY", "STAR", "EVEN", "ODD", "LEFT")
+    }
     for name in ("turned", "four_rounds", "threefry", "star", "unit"):
         found[name] = made(bind(getattr(random, name), found))
     return found

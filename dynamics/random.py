@@ -20,23 +20,27 @@ word, signed = np.uint32, np.int32
 BURST = 16
 PARITY = np.uint32(0x1BD11BDA)
 STAR = np.uint32(0x9E3779BB)
+# Words, since a compiler makes a function of its own for every literal that is handed to one.
+EVEN = tuple(np.uint32(x) for x in (13, 15, 26, 6))
+ODD = tuple(np.uint32(x) for x in (17, 29, 16, 24))
+LEFT = tuple(np.uint32(x) for x in (5, 26, 13))
 
 
 def turned(x, left):  # type: ignore[no-untyped-def]
     """The 32 bits of x rotated to the left."""
-    return word(word(x << word(left)) | word(x >> word(32 - left)))
+    return word(word(x << left) | word(x >> word(32 - left)))
 
 
-def four_rounds(a, b, first, second, third, fourth):  # type: ignore[no-untyped-def]
+def four_rounds(a, b, rotations):  # type: ignore[no-untyped-def]
     """Four rounds of Threefry 2x32 with these rotations."""
     a = word(a + b)
-    b = word(turned(b, first) ^ a)
+    b = word(turned(b, rotations[0]) ^ a)
     a = word(a + b)
-    b = word(turned(b, second) ^ a)
+    b = word(turned(b, rotations[1]) ^ a)
     a = word(a + b)
-    b = word(turned(b, third) ^ a)
+    b = word(turned(b, rotations[2]) ^ a)
     a = word(a + b)
-    b = word(turned(b, fourth) ^ a)
+    b = word(turned(b, rotations[3]) ^ a)
     return a, b
 
 
@@ -45,24 +49,24 @@ def threefry(counter, position, key, stream):  # type: ignore[no-untyped-def]
     third = word(word(PARITY ^ key) ^ stream)
     a = word(counter + key)
     b = word(position + stream)
-    a, b = four_rounds(a, b, 13, 15, 26, 6)
+    a, b = four_rounds(a, b, EVEN)
     a, b = word(a + stream), word(word(b + third) + word(1))
-    a, b = four_rounds(a, b, 17, 29, 16, 24)
+    a, b = four_rounds(a, b, ODD)
     a, b = word(a + third), word(word(b + key) + word(2))
-    a, b = four_rounds(a, b, 13, 15, 26, 6)
+    a, b = four_rounds(a, b, EVEN)
     a, b = word(a + key), word(word(b + stream) + word(3))
-    a, b = four_rounds(a, b, 17, 29, 16, 24)
+    a, b = four_rounds(a, b, ODD)
     a, b = word(a + stream), word(word(b + third) + word(4))
-    a, b = four_rounds(a, b, 13, 15, 26, 6)
+    a, b = four_rounds(a, b, EVEN)
     return word(a + third), word(word(b + key) + word(5))
 
 
 def star(a, b):  # type: ignore[no-untyped-def]
     """One number of xoroshiro64** and the state after it, (number, a, b)."""
-    number = word(turned(word(a * STAR), 5) * word(5))
+    number = word(turned(word(a * STAR), LEFT[0]) * word(5))
     b = word(b ^ a)
-    a = word(word(turned(a, 26) ^ b) ^ word(b << word(9)))
-    return number, a, turned(b, 13)
+    a = word(word(turned(a, LEFT[1]) ^ b) ^ word(b << word(9)))
+    return number, a, turned(b, LEFT[2])
 
 
 def unit(number):  # type: ignore[no-untyped-def]

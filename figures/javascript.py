@@ -205,10 +205,11 @@ def closed(python: Callable[..., Any], **fixed: Any) -> str:
 def generator() -> dict[str, str]:
     """The random numbers of `dynamics.random`: its functions threefry, star and unit."""
     scope: dict[str, Any] = {
-        "word": lambda x: sp.Integer(x) if isinstance(x, int) else Word(x),
+        "word": lambda x: sp.Integer(x) if isinstance(x, int | sp.Integer) else Word(x),
         "signed": Signed,
         "PARITY": sp.Integer(int(random.PARITY)),
         "STAR": sp.Integer(int(random.STAR)),
+        **{name: tuple(sp.Integer(int(x)) for x in getattr(random, name)) for name in ("EVEN", "ODD", "LEFT")},
     }
     for name in ("turned", "four_rounds", "threefry", "star", "unit"):
         scope[name] = bind(getattr(random, name), scope)

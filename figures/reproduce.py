@@ -17,7 +17,7 @@ from dynamics.errors import InputError
 from figures.progress import Live
 from figures.report import Section, number, write
 from figures.results import cnn_data, judged, tell_versions, toy_data
-from figures.story import CHAPTERS, Chapter, Drawn
+from figures.story import CHAPTERS, Drawn
 from figures.style import Shown, save
 from fullscale.claims import CLAIMS as CNN_CLAIMS
 from fullscale.files import write_whole
@@ -41,19 +41,19 @@ def reproduce(out: Path, only: str | None = None, fresh: bool = False) -> tuple[
         needs_fullscale()
     folder, figures = writable(out), writable(out / "figures")
     sections: list[Section] = []
-    explorer = ""
+    summary, explorer = None, ""
     with Store(folder / "results.sqlite") as store, Live() as live:
         if only != "fullscale":
             with worlds.processes() as pool:
                 # Built while worlds run and figures are drawn.
                 built = None if only in worlds.WORLDS else pool.submit(_explorer, folder)
-                sections += _synthetic(only, store, figures, live, fresh, pool)
+                sections, summary = _synthetic(only, store, figures, live, fresh, pool)
                 explorer = built.result() if built else ""
         if only in (None, "fullscale"):
             sections.append(_fullscale(store, figures, live, fresh))
     findings = [finding for section in sections for finding in section.findings]
     report = folder / "report.html"
-    write(report, sections, _summary(findings, figures), explorer)
+    write(report, sections, summary or _summary(findings, figures), explorer)
     return findings, report
 
 
@@ -103,25 +103,30 @@ def tune(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _synthetic(only: str | None, store: Store, figures: Path, live: Live, fresh: bool, pool: Executor) -> list[Section]:
-    """The chapters on toy worlds: all of them, or what there is of the world `only`."""
+def _synthetic(
+    only: str | None, store: Store, figures: Path, live: Live, fresh: bool, pool: Executor
+) -> tuple[list[Section], Shown | None]:
+    """The chapters on toy worlds, all of them or what there is of the world `only`, and the map of their claims if there will
+    be no others."""
     names = [name for name in worlds.WORLDS if only in ("synthetic", None, name)]
     data = toy_data(names, store, live, pool, fresh)
-    wanted = [drawn for chapter in CHAPTERS for drawn in chapter.drawn if all(name in data for name in drawn.worlds)]
+    chapters = [chapter for chapter in CHAPTERS if any(name in data for name in chapter.worlds)]
+    wanted = [drawn for chapter in chapters for drawn in chapter.drawn if all(name in data for name in drawn.worlds)]
     task = live.task("figures", len(wanted))
     waiting = {pool.submit(_drawn, d.module, [data[n].to_dict() for n in d.worlds], figures): d for d in wanted}
+    found = [judged([claim for claim in TOY_CLAIMS if claim.experiment in c.worlds], data) for c in chapters]
+    # Drawn here while the others are drawn there.
+    summary = _summary([finding for findings in found for finding in findings], figures) if only is not None else None
     shown: dict[Drawn, Shown] = {}
     for done, finished in enumerate(as_completed(waiting), 1):
         drawn = waiting[finished]
         shown[drawn] = finished.result()
         task(done, len(wanted), shown[drawn].name)
-    return [_chapter(c, only, data, shown) for c in CHAPTERS if any(name in data for name in c.worlds)]
-
-
-def _chapter(chapter: Chapter, only: str | None, data: dict[str, xr.Dataset], shown: dict[Drawn, Shown]) -> Section:
-    findings = judged([claim for claim in TOY_CLAIMS if claim.experiment in chapter.worlds], data)
     part = only if only is not None else "synthetic"
-    return Section(chapter.title, part, findings, [shown[d] for d in chapter.drawn if d in shown], chapter.text)
+    return [
+        Section(c.title, part, findings, [shown[d] for d in c.drawn if d in shown], c.text)
+        for c, findings in zip(chapters, found, strict=True)
+    ], summary
 
 
 def _drawn(module: str, datasets: list[dict[str, Any]], folder: Path) -> Shown:
