@@ -4,78 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import sqlite3
-import struct
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import xarray as xr
+from console import command, refused, run
 from PIL import Image
 
 from dynamics.couplings import COUPLINGS
-from undertow import COMMANDS, main
+from undertow import COMMANDS
 
-ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "sympy", "numba", "scipy", "numpy", "matplotlib", "xarray", "jax")
 SMALL = ("--epochs", "2", "--width", "0.03", "--batch", "8")
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left: exit status, standard output, and standard error with and without lines of progress."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def problems(self) -> list[str]:
-        """The lines on standard error that report no progress."""
-        return [line for line in self.err.splitlines() if not re.match(r"\[ *\d+\.\d s\] ", line)]
-
-
-def run(*arguments: object, encoding: str = "utf-8") -> Said:
-    """The command in this process, writing to a terminal of this encoding."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-    return Said(status, *(file.buffer.getvalue().decode(encoding) for file in (out, err)))
-
-
-def command(*arguments: object, code: str = "import sys, undertow; sys.exit(undertow.main())") -> Said:
-    """The command in a process of its own, as a shell starts it."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
-
-
-def refused(said: Said, *words: str) -> None:
-    """Exit status 2, nothing on standard output, and one line that names what was wrong and what is accepted."""
-    assert said.status == 2
-    assert said.out == ""
-    [line] = said.problems
-    assert line.startswith("undertow: ")
-    for word in words:
-        assert word in line
 
 
 @pytest.fixture(autouse=True)
@@ -553,204 +498,6 @@ def test_a_run_that_diverges_is_one_line_and_a_stored_row(shades: Path, tmp_path
     assert (row.status, row.spec["lr"]) == ("diverged", 1e30)
     assert line.removeprefix("diverged: ") in row.error
     assert not list(tmp_path.glob("*.safetensors"))
-
-
-# reproduce and claims
-
-VERDICTS = dict.fromkeys(("S8 silent", "S8 selective", "A1", "B1", "B3"), "holds") | {"S8 always": "fails"}
-
-
-@dataclass(frozen=True)
-class Reproduced:
-    """A first run of some toy worlds, and a second one over what it left."""
-
-    folder: Path
-    first: Said
-    second: Said
-    stored: tuple[list[Any], list[Any]]
-
-
-def stored_worlds(folder: Path) -> list[Any]:
-    from fullscale.store import Store
-
-    with Store(folder / "results.sqlite") as store:
-        return store.rows("silence") + store.rows("selective")
-
-
-@pytest.fixture(scope="module")
-def two_worlds() -> Iterator[None]:
-    """Commands find these two worlds only: enough to see what they do, in seconds."""
-    from synthetic import worlds
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worlds, "WORLDS", {name: worlds.WORLDS[name] for name in ("silence", "selective")})
-        yield
-
-
-@pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory, two_worlds: None) -> Reproduced:
-    folder = tmp_path_factory.mktemp("reproduced") / "new" / "out"
-    arguments = ("reproduce", "--only", "synthetic", "--out", folder)
-    first = run(*arguments)
-    before = stored_worlds(folder)
-    return Reproduced(folder, first, run(*arguments), (before, stored_worlds(folder)))
-
-
-def verdicts(table: list[str]) -> dict[str, str]:
-    found = {}
-    for claim, estimate in zip(table[::2], table[1::2], strict=True):
-        name, verdict, _ = re.split(r"  +", claim, maxsplit=2)
-        found[name] = verdict
-        assert re.search(r"\d.* \[\S+, \S+\] .*\(n = \d+, .+\)$", estimate)
-    return found
-
-
-def test_reproduce_prints_every_verdict_with_its_numbers(reproduced: Reproduced) -> None:
-    said = reproduced.first
-    assert (said.status, said.problems) == (0, [])
-    *table, report = said.out.splitlines()
-    assert report == f"report: {(reproduced.folder / 'report.html').resolve()}"
-    assert verdicts(table) == VERDICTS
-
-
-def test_reproduce_writes_a_report_that_needs_nothing_else(reproduced: Reproduced) -> None:
-    page = (reproduced.folder / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"<(script|link|img|iframe|object)\b", page)
-    assert set(re.findall(r"""(?:src|href)\s*=\s*["']((?!#)[^"']*)""", page)) == {"explorer.html"}
-    assert not re.search(r"@import|url\((?!#)", page)
-    assert page.count("<svg") == page.count("</svg>") == 3
-    for name, verdict in VERDICTS.items():
-        assert f"<td>{name}</td>" in page
-        assert f'<td class="{verdict}">{verdict}</td>' in page
-    assert 'Of 6 claims <span class="holds">5 hold</span>, <span class="fails">1 fail</span>' in page
-    assert (reproduced.folder / "explorer.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-
-
-@pytest.mark.parametrize("name", ["silence", "crossover", "verdicts"])
-def test_reproduce_draws_pictures_that_can_be_opened(reproduced: Reproduced, name: str) -> None:
-    figures = reproduced.folder / "figures"
-    assert ElementTree.parse(figures / f"{name}.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
-    with Image.open(figures / f"{name}.png") as image:
-        image.load()
-        assert image.format == "PNG"
-        assert min(image.size) > 100
-    assert struct.unpack(">I", (figures / f"{name}.png").read_bytes()[16:20])[0] == image.width
-
-
-def test_reproduce_simulates_nothing_twice(reproduced: Reproduced) -> None:
-    before, after = reproduced.stored
-    assert len(before) == 2
-    assert after == before  # to the time at which they were stored
-    assert reproduced.second.status == 0
-    assert reproduced.second.out == reproduced.first.out
-    assert "stored already" in reproduced.second.err
-
-
-def copied(reproduced: Reproduced, folder: Path) -> Path:
-    """The stored results in a folder of one's own."""
-    (folder / "results.sqlite").write_bytes((reproduced.folder / "results.sqlite").read_bytes())
-    return folder
-
-
-def test_fresh_simulates_again(reproduced: Reproduced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from synthetic import worlds as simulations
-
-    asked = []
-
-    def simulated(given: dict[str, Any], notify: Any, pool: Any) -> dict[str, dict[str, Any]]:
-        asked.append(sorted(given))
-        data = {row.kind: row.curves for row in reproduced.stored[0]}
-        # A world in which L2 pulls weakly: the new numbers must be those that are judged and kept.
-        weak = xr.Dataset.from_dict(data["selective"])
-        weak["ratio"] *= 0.01
-        return {"silence": data["silence"], "selective": weak.to_dict()}
-
-    monkeypatch.setattr(simulations, "run", simulated)
-    arguments = ("reproduce", "--only", "synthetic", "--out", copied(reproduced, tmp_path))
-    assert run(*arguments).out.count("holds") == 5
-    assert asked == []
-    fresh = run(*arguments, "--fresh")
-    assert asked == [["selective", "silence"]]
-    assert "S8 selective  fails" in fresh.out
-    assert run(*arguments).out == fresh.out
-    assert len(asked) == 1
-
-
-def test_the_same_results_give_the_same_report(reproduced: Reproduced, tmp_path: Path) -> None:
-    assert run("reproduce", "--only", "synthetic", "--out", copied(reproduced, tmp_path)).status == 0
-    for name in ("report.html", "explorer.html", "figures/silence.svg", "figures/crossover.svg"):
-        assert (tmp_path / name).read_bytes() == (reproduced.folder / name).read_bytes()
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"report.html", "explorer.html", "figures", "results.sqlite"}
-
-
-def test_a_world_alone_brings_its_claims_and_pictures(reproduced: Reproduced, tmp_path: Path) -> None:
-    said = run("reproduce", "--only", "selective", "--out", copied(reproduced, tmp_path))
-    *table, _ = said.out.splitlines()
-    assert set(verdicts(table)) == {"S8 selective", "S8 always", "B1", "B3"}
-    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"crossover", "verdicts"}
-    assert "undertow reproduce --only selective --fresh" in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def test_claims_prints_the_verdicts_of_what_is_stored(reproduced: Reproduced, tmp_path: Path) -> None:
-    said = run("claims", "S8", "A1", "--out", copied(reproduced, tmp_path))
-    assert verdicts(said.out.splitlines()) == {name: VERDICTS[name] for name in VERDICTS if name[:2] in ("S8", "A1")}
-
-
-def test_claims_tells_why(reproduced: Reproduced, tmp_path: Path) -> None:
-    said = run("claims", "B1", "--why", "--out", copied(reproduced, tmp_path))
-    assert said.out.startswith("B1: holds\n")
-    for words in (
-        "source:",
-        "formula:",
-        "measured:",
-        "n = 10",
-        "holds if:",
-        "samples:",
-        "lr 0.001",
-        "--only selective",
-    ):
-        assert words in said.out
-
-
-def test_claims_are_data_too(reproduced: Reproduced, tmp_path: Path) -> None:
-    said = run("claims", "S8", "--json", "--out", copied(reproduced, tmp_path))
-    found = {entry["id"]: entry for entry in json.loads(said.out)}
-    assert {name: entry["verdict"] for name, entry in found.items()} == {n: v for n, v in VERDICTS.items() if "S8" in n}
-    one = found["S8 selective"]
-    assert len(one["samples"]) == one["n"] == 10
-    assert one["low"] < one["value"] < one["high"]
-    assert one["constants"]["lr"] == 1e-3
-
-
-def test_claims_that_were_not_run_are_named(reproduced: Reproduced, tmp_path: Path) -> None:
-    said = run("claims", "S1", "A1", "--out", copied(reproduced, tmp_path))
-    assert said.status == 0
-    assert said.out.splitlines()[-1].startswith("not run yet, see undertow reproduce: S1")
-
-
-def test_an_unknown_claim_is_refused(tmp_path: Path) -> None:
-    refused(run("claims", "S99", "--out", tmp_path / "out"), "'S99'", "S8 silent")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_phase_draws_a_diagram_and_says_how_much_it_did(tmp_path: Path) -> None:
-    said = run("phase", "batch", "--cells", "4", "--seeds", "2", "--steps", "50", "--threads", "1", "--out", tmp_path)
-    assert (said.status, said.problems) == (0, [])
-    assert "32 lanes x 50 steps" in said.out
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"phase_batch.svg", "phase_batch.png"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere"], ["'nowhere'", "selectivity, rate, batch, epoch"]),
-        (["batch", "--cells", "0"], ["cells 0", "positive whole number"]),
-        (["batch", "--device", "tpu"], ["'tpu'", "cpu and cuda"]),
-    ],
-)
-def test_phase_refuses_what_it_cannot_draw(arguments: list[str], words: list[str], tmp_path: Path) -> None:
-    refused(run("phase", *arguments, "--out", tmp_path / "out"), *words)
 
 
 # the names that a user imports
