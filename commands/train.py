@@ -3,45 +3,69 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.arguments import add_out, add_setting, given_setting, number, whole
+from dynamics.errors import InputError
 
 if TYPE_CHECKING:
+    from fullscale.checkpoint import Saved
+    from fullscale.execution import Execution
     from fullscale.train import Outcome
+
+RUN = "training.safetensors"
 
 
 def add(commands: Any) -> None:
     """Add the command."""
-    text = (
-        "train BasicNet on images, measure its inactive filters, remove the dead ones and certify the smaller network"
-    )
-    parser = commands.add_parser("train", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    text = "train a CNN on images, measure its inactive filters, remove the dead ones and certify the smaller network"
+    more = "The run is written to OUT after every epoch: the same command again goes on where it was."
+    parser = commands.add_parser("train", help=text, description=f"{text[0].upper()}{text[1:]}. {more}")
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="digits, a folder or an archive of images (one subfolder a class), or a folder of IDX files",
+        help="digits, a folder or an archive of images (one subfolder a class), CIFAR's archives, or a folder of IDX files",
     )
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="a rule's name, as in explain (adam)")
     add_setting(parser)
-    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes: an easier task")
-    parser.add_argument(
-        "--width", type=number, default=0.125, metavar="X", help="BasicNet's filters times this (0.125)"
+    task = parser.add_argument_group("network and data")
+    task.add_argument(
+        "--model",
+        default="basicnet",
+        metavar="NAME",
+        help="basicnet, vgg11, vgg16, vgg19, resnet20, resnet56, resnet18 or resnet50 (basicnet)",
     )
-    parser.add_argument("--batch", type=whole, default=40, metavar="N", help="images a step (40)")
-    parser.add_argument("--epochs", type=whole, default=10, metavar="N", help="passes over the training images (10)")
-    parser.add_argument(
-        "--seed", type=whole, default=0, metavar="N", help="of the first weights and the data order (0)"
+    task.add_argument("--head", default="cifar", metavar="NAME", help="cifar or imagenet (cifar)")
+    task.add_argument(
+        "--width", type=number, default=0.125, metavar="X", help="the network's filters times this (0.125)"
     )
-    parser.add_argument(
+    task.add_argument(
+        "--from", dest="start", type=Path, metavar="FILE", help="start from the network of this file, pruned or not"
+    )
+    task.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes: an easier task")
+    task.add_argument("--augment", action="store_true", help="shift training images by up to 4 pixels, and mirror them")
+    task.add_argument("--batch", type=whole, default=40, metavar="N", help="images a step (40)")
+    task.add_argument("--epochs", type=whole, default=10, metavar="N", help="passes over the training images (10)")
+    task.add_argument("--seed", type=whole, default=0, metavar="N", help="of the first weights and the data order (0)")
+    task.add_argument(
         "--schedule",
         default="step",
         metavar="NAME",
         help="constant, step (lr / 10 for the last fifth) or cosine (step)",
     )
-    add_out(parser, "network.safetensors, smaller.safetensors and results.sqlite")
+    how = parser.add_argument_group("how it is run")
+    how.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (cuda where there is one)")
+    how.add_argument("--precision", default="float32", metavar="NAME", help="float32 or bf16 (float32)")
+    for name, what in (("compile", "torch.compile"), ("graphs", "CUDA graphs")):
+        how.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=f"{what} (on cuda yes, on cpu no)")
+    how.add_argument("--deterministic", action="store_true", help="the same numbers at every run on one device")
+    how.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard, too")
+    add_out(parser, f"network.safetensors, smaller.safetensors, {RUN} and results.sqlite")
     parser.set_defaults(run=run)
 
 
@@ -50,7 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
     from figures.reproduce import needs_fullscale, writable
 
     needs_fullscale()
-    from dynamics.setting import parse
     from figures.progress import Live
     from fullscale.data import load
     from fullscale.spec import RunSpec
@@ -60,39 +83,114 @@ def run(arguments: argparse.Namespace) -> int:
 
     # As in a sweep: the store holds both under one key, so both must come out the same.
     one_thread()
-    setting = parse(arguments.optimizer, given_setting(arguments))
-    defaults = setting.rule.defaults
-    hyper = tuple((name, value) for name, value in setting.hyper.items() if value != defaults[name])
-    numbers: dict[str, Any] = {
-        "optimizer": setting.rule.name,
-        "coupling": setting.coupling.name,
-        "lr": setting.lr,
-        "strength": setting.strength,
-        "hyper": hyper,
-        "width": arguments.width,
-        "batch": arguments.batch,
-        "epochs": arguments.epochs,
-        "seeds": (arguments.seed,),
-        "schedule": arguments.schedule,
-    }
+    numbers = _numbers(arguments)
     # Checked before the data are read: a typo should not cost a minute.
     RunSpec(digest="", **numbers)
+    execution, start = _execution(arguments), _start(arguments)
     with Live() as live:
         live.line(f"reading {arguments.data}")
         images = load(arguments.data)
         if arguments.classes:
             images = images.select(tuple(arguments.classes))
+        if start is not None:
+            _check_fits(start, images.train.images.shape[1], len(images.classes), arguments.start)
         spec = RunSpec(digest=images.digest, **numbers)
         folder = writable(arguments.out)
-        with Store(folder / "results.sqlite") as store:
+        with Store(folder / "results.sqlite") as store, _writer(arguments, folder) as write:
             task = live.task(f"{spec.optimizer} on {images.name}", spec.epochs)
-            [outcome] = train(spec, images, lambda done, losses: task(done, spec.epochs, f"loss {losses[0]:.4g}"))
+            [outcome] = train(
+                spec,
+                images,
+                lambda done, losses: task(done, spec.epochs, f"loss {losses[0]:.4g}"),
+                execution=execution,
+                checkpoint=folder / RUN,
+                start=start,
+                write=write,
+            )
             store.put(KIND, spec.as_dict(), **as_row([outcome]))
     if outcome.net is None:
         print(f"diverged: {outcome.error}", file=sys.stderr)
         return 1
     print(_certified(outcome, folder))
     return 0
+
+
+def _numbers(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the run is, but for the data."""
+    from dynamics.setting import parse
+
+    setting = parse(arguments.optimizer, given_setting(arguments))
+    defaults = setting.rule.defaults
+    return {
+        "optimizer": setting.rule.name,
+        "coupling": setting.coupling.name,
+        "lr": setting.lr,
+        "strength": setting.strength,
+        "hyper": tuple((name, value) for name, value in setting.hyper.items() if value != defaults[name]),
+        "model": arguments.model,
+        "head": arguments.head,
+        "width": arguments.width,
+        "batch": arguments.batch,
+        "epochs": arguments.epochs,
+        "seeds": (arguments.seed,),
+        "schedule": arguments.schedule,
+        "augment": arguments.augment,
+        "precision": arguments.precision,
+        "start": _digest(arguments.start) if arguments.start else "",
+    }
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): a network's safetensors file is accepted"
+        ) from error
+
+
+def _execution(arguments: argparse.Namespace) -> Execution:
+    from dataclasses import replace
+
+    from fullscale.execution import Execution
+
+    asked = {name: value for name in ("compile", "graphs") if (value := getattr(arguments, name)) is not None}
+    return replace(Execution.best(arguments.device), deterministic=arguments.deterministic, **asked)
+
+
+def _start(arguments: argparse.Namespace) -> Saved | None:
+    from fullscale.checkpoint import load as load_saved
+
+    return load_saved(arguments.start) if arguments.start else None
+
+
+def _check_fits(start: Saved, channels: int, classes: int, path: Path) -> None:
+    config: Any = start.net.config
+    if (config.in_channels, config.classes) != (channels, classes):
+        raise InputError(
+            f"{path}: a network for images of {config.in_channels} channels in {config.classes} classes; "
+            f"these have {channels} in {classes}"
+        )
+
+
+@contextmanager
+def _writer(arguments: argparse.Namespace, folder: Path) -> Iterator[Callable[[dict[str, float]], None] | None]:
+    """What writes a point of the curves for TensorBoard, if that is asked for."""
+    if not arguments.tensorboard:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("'tensorboard' is missing: install undertow[tensorboard]") from None
+    with SummaryWriter(folder / "tensorboard") as board:
+
+        def write(point: dict[str, float]) -> None:
+            for name, value in point.items():
+                if name != "epoch":
+                    board.add_scalar(name, value, int(point["epoch"]))
+
+        yield write
 
 
 def _certified(outcome: Outcome, folder: Path) -> str:
@@ -106,13 +204,14 @@ def _certified(outcome: Outcome, folder: Path) -> str:
     save(smaller, folder / "smaller.safetensors")
     c, removed = s["certificate"], s["removal"]
     counts = {
-        k: sum(layer[k] for layer in removed["layers"]) for k in ("provably_dead", "constant", "empirically_dead")
+        k: sum(layer[k] for layer in removed["layers"])
+        for k in ("provably_dead", "constant", "empirically_dead", "unread")
     }
     return "\n".join(
         [
             f"inactive filters: {s['inactive_by_activation']:.1%} by activation, {s['inactive_by_scale']:.1%} by scale",
             f"removed: {removed['share']:.1%} of the filters; provably dead {counts['provably_dead']}, "
-            f"constant {counts['constant']}, empirically dead {counts['empirically_dead']}",
+            f"constant {counts['constant']}, empirically dead {counts['empirically_dead']}, unread {counts['unread']}",
             f"largest output difference: {c['held_out_difference']:.2e} on {c['held_out_images']} test images, "
             f"{c['random_difference']:.2e} on {c['random_images']} random ones",
             f"test error: {c['error_before']:.2%} before, {c['error_after']:.2%} after",

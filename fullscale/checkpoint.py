@@ -2,77 +2,139 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from fullscale.files import write_whole
-from fullscale.models import Chain, NetConfig
+from fullscale.graph import evaluation
+from fullscale.models import Architecture, Chain, NetConfig, build
+from fullscale.shapes import take_state
 
-CONFIG = "network"
+# One entry: safetensors writes several in no fixed order, and equal networks shall be equal files.
+HEADER = "undertow"
+EXTRA = "extra/"
+_KNOWN = "networks of fullscale.models"
+# Images of this many pixels a side run through the network's shapes when it is loaded.
+PROBE = 64
 
 
-def save(net: Chain, path: str | os.PathLike[str]) -> None:
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What a file holds: a network, and what was saved beside it.
+
+    extra: tensors by name, such as "optimizer/NAME OF PARAMETER/FIELD"; notes: plain data.
+    """
+
+    net: nn.Module
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def save(
+    net: nn.Module,
+    path: str | os.PathLike[str],
+    extra: Mapping[str, Tensor] | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> None:
     """Write the network to `path`; a file that is there is replaced in one step, never left half written.
 
-    Neither the training flag nor requires_grad is stored. Raises InputError where the file cannot be written.
+    net: one of `fullscale.models`, filters removed or not. extra: further tensors; notes: plain data. Neither the training
+    flag nor requires_grad is stored. Raises InputError for a network from elsewhere (save its state_dict with safetensors,
+    and `load_into` fits a network to it) and where the file cannot be written.
     """
-    path = Path(path)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    content = safetensors.torch.save(tensors, metadata={CONFIG: json.dumps(net.config.as_dict())})
-    write_whole(path, content)
+    config = getattr(net, "config", None)
+    if not isinstance(config, Architecture | NetConfig):
+        raise InputError(f"{type(net).__name__} has no configuration to be rebuilt from: {_KNOWN} are accepted")
+    tensors = net.state_dict() | {EXTRA + name: tensor for name, tensor in (extra or {}).items()}
+    # Clones: safetensors refuses tensors that share memory.
+    content = safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+        metadata={HEADER: json.dumps({"network": config.as_dict(), "notes": notes or {}})},
+    )
+    write_whole(Path(path), content)
 
 
-def load_network(path: str | os.PathLike[str]) -> Chain:
-    """The network that `save` wrote, on the CPU, in its own precision, in evaluation mode.
+def load(path: str | os.PathLike[str]) -> Saved:
+    """What `save` wrote: the network on the CPU, in its own precision, in evaluation mode, and what was beside it.
 
     Raises InputError for a file that is missing, damaged, of another kind, or whose weights do not fit its
     configuration.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path} is no file: a network's safetensors file is accepted")
+    state, metadata = _read(path)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            # Copied, since what safetensors gives may be a view of the file, which others can change.
-            state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, not a mapping
-    except (OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: not a whole safetensors file") from error
-    try:
-        stored = json.loads(metadata[CONFIG])
+        header = json.loads(metadata[HEADER])
+        stored, notes = header["network"], header["notes"]
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-        return rebuild(NetConfig(**fields), state).eval()
+        config = Architecture(**fields) if "model" in fields else NetConfig(**fields)
+        extra = {name.removeprefix(EXTRA): state.pop(name) for name in list(state) if name.startswith(EXTRA)}
+        return Saved(rebuild(config, state).eval(), extra, dict(notes))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: holds no network's configuration") from error
 
 
-def rebuild(config: NetConfig, state: Mapping[str, Tensor]) -> Chain:
+def load_network(path: str | os.PathLike[str]) -> nn.Module:
+    """The network of `load`."""
+    return load(path).net
+
+
+def load_into(net: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Give any network the weights of a safetensors file, its layers becoming as narrow as those of the file.
+
+    For networks from elsewhere whose filters were removed. Raises InputError for a file that is missing or damaged, and
+    for weights that differ from the network's in more than their numbers of channels; the network is then left as it was.
+    """
+    state, _ = _read(path)
+    try:
+        take_state(net, {name: tensor for name, tensor in state.items() if not name.startswith(EXTRA)})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def rebuild(config: Architecture | NetConfig, state: Mapping[str, Tensor]) -> nn.Module:
     """The network of this configuration that holds the tensors of `state` themselves, not copies.
 
-    Draws no random numbers. Raises InputError where names, shapes or types differ from the configuration's.
+    Layers are as narrow as the tensors. Draws no random numbers. Raises InputError where names, shapes or types differ
+    from the configuration's, or from each other's.
     """
     try:
         # On the meta device no memory is taken and no first weights are drawn, whatever the configuration claims.
         with torch.device("meta"):
-            net = Chain(config)
+            net: nn.Module = Chain(config) if isinstance(config, NetConfig) else build(config)
     except (RuntimeError, TypeError) as error:
         raise InputError("the configuration asks for a network too large for any machine") from error
-    expected = net.state_dict()
-    for name in sorted(expected.keys() | state.keys()):
-        if name not in expected or name not in state:
-            raise InputError(f"{name} is in the weights or in the configuration, but not in both")
-        have, want = state[name], expected[name]
-        if have.shape != want.shape or have.is_floating_point() != want.is_floating_point():
-            raise InputError(f"{name} is {have.dtype} {tuple(have.shape)}, in the configuration {tuple(want.shape)}")
-    net.load_state_dict(state, assign=True)
+    shell = copy.deepcopy(net)
+    take_state(net, state)
+    take_state(shell, {name: tensor.to("meta") for name, tensor in state.items()})
+    dtype = next(net.parameters()).dtype
+    with evaluation(shell):
+        try:
+            shell(torch.empty(1, config.in_channels, PROBE, PROBE, dtype=dtype, device="meta"))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"the weights do not fit each other ({reason})") from error
     return net
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not Path(path).is_file():
+        raise InputError(f"{path} is no file: a network's safetensors file is accepted")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            # Copied, since what safetensors gives may be a view of the file, which others can change.
+            return {name: file.get_tensor(name).clone() for name in file.keys()}, metadata  # noqa: SIM118, not a mapping
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path}: not a whole safetensors file") from error

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from fullscale.models import Chain, NetConfig
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fullscale.graph import evaluation, shell
 
 
-def parameters(net: Chain) -> int:
+def parameters(net: nn.Module) -> int:
     """The number of trained numbers in a network; BatchNorm's running statistics are not among them."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def multiply_adds(config: NetConfig, height: int, width: int) -> int:
-    """Multiply-adds of the convolutions and the head for one image of `height` x `width` pixels.
+def multiply_adds(net: nn.Module, images: Tensor) -> int:
+    """Multiply-adds of the convolutions and linear layers for one image of the shape of `images` (N, C, H, W).
 
-    BatchNorm, ReLU and pooling are not counted. Products with the zeros of the padding are, as is usual.
+    BatchNorm, activations and pooling are not counted. Products with the zeros of the padding are, as is usual.
     """
     total = 0
-    inputs = config.in_channels
-    for filters, stride in zip(config.channels, config.strides, strict=True):
-        # A 3x3 window under padding 1 fits as often as the stride does, the last time perhaps cut short.
-        height, width = -(-height // stride), -(-width // stride)
-        total += 9 * inputs * filters * height * width
-        inputs = filters
-    return total + inputs * config.classes
+
+    def count(module: nn.Module, _: Any, output: Tensor) -> None:
+        nonlocal total
+        # Each output is a sum over the inputs that one filter reads.
+        weight: Tensor = module.weight  # type: ignore[assignment]
+        total += output.numel() * (weight.numel() // len(weight))
+
+    bare = shell(net)
+    for module in bare.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+            module.register_forward_hook(count)
+    first = next(net.parameters(), images)
+    with evaluation(bare):
+        bare(torch.empty(1, *images.shape[1:], device="meta", dtype=first.dtype))
+    return total

@@ -12,28 +12,57 @@ from dynamics.rules import find_rule
 from dynamics.schedules import Schedule, constant, cosine, step_decay
 
 SchedulePlan = Literal["constant", "step", "cosine"]
+Precision = Literal["float32", "bf16"]
 
 
-# Sixteen times the paper's network is 8,192 filters in a layer; beyond it a width is a slip of the hand.
+# Sixteen times BasicNet is 8,192 filters in a layer; beyond it a width is a slip of the hand.
 WIDEST = 16
 
 
+# The networks (`fullscale.models`), each with the heads that it has.
+MODELS = {
+    "basicnet": ("cifar",),
+    "vgg11": ("cifar", "imagenet"),
+    "vgg16": ("cifar", "imagenet"),
+    "vgg19": ("cifar", "imagenet"),
+    "resnet20": ("cifar",),
+    "resnet56": ("cifar",),
+    "resnet18": ("cifar", "imagenet"),
+    "resnet50": ("cifar", "imagenet"),
+}
+HEADS = ("cifar", "imagenet")
+
+
+def check_model(model: str, head: str) -> None:
+    """InputError for an unknown network, and for a head that it does not have."""
+    if model not in MODELS:
+        raise InputError(f"model {model!r} is unknown: accepted are {', '.join(MODELS)}")
+    if head not in HEADS:
+        raise InputError(f"head {head!r} is unknown: accepted are {', '.join(HEADS)}")
+    if head not in MODELS[model]:
+        raise InputError(f"head {head!r} of {model}: {', '.join(MODELS[model])} is accepted")
+
+
 def check_width(width: float) -> None:
-    """InputError for a width of BasicNet outside (0, 16]."""
+    """InputError for a network's width outside (0, 16]."""
     if not 0 < width <= WIDEST:
         raise InputError(f"width {width}: a number above 0, at most {WIDEST}, is accepted")
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training run of BasicNet, or of several side by side that differ in their seed alone.
+    """One training run, or, of BasicNet, of several side by side that differ in their seed alone.
 
-    digest: of the images (`Images.digest`), so that the key follows the data and not their path. width: of BasicNet.
-    lr, strength, hyper: of the optimizer; hyper holds (name, value) pairs and leaves the rest at the rule's defaults.
+    digest: of the images (`Images.digest`), so that the key follows the data and not their path. model, width, head: of
+    the network, as in `fullscale.models.Architecture`. lr, strength, hyper: of the optimizer; hyper holds (name, value)
+    pairs and leaves the rest at the rule's defaults.
     The regularizer acts on all parameters, BatchNorm's and biases included, as in torch. schedule: constant; step: the
     learning rate divided by 10 for the last fifth; cosine: to 0. batch: images a step, the incomplete last batch of an
     epoch being left out. measure_every: epochs between two measurements of the whole training set. validation: share of
     the training images that takes the place of the test images, another part for each seed; 0: the test images stay.
+    augment: training images are shifted by up to 4 pixels and flipped at random. precision: bf16 runs convolutions and
+    linear layers in bfloat16 (autocast), weights and updates staying in float32. start: sha256 of the file whose network the
+    run starts from; "": from first weights drawn by the seed.
     """
 
     digest: str
@@ -49,6 +78,11 @@ class RunSpec:
     hyper: tuple[tuple[str, float], ...] = ()
     measure_every: int = 1
     validation: float = 0.0
+    model: str = "basicnet"
+    head: Literal["cifar", "imagenet"] = "cifar"
+    augment: bool = False
+    precision: Precision = "float32"
+    start: str = ""
 
     def __post_init__(self) -> None:
         # 1 and 1.0 are one number, and must be one key in the store.
@@ -65,6 +99,9 @@ class RunSpec:
         if self.schedule not in ("constant", "step", "cosine"):
             raise InputError(f"schedule {self.schedule!r} is unknown: accepted are constant, step, cosine")
         check_width(self.width)
+        check_model(self.model, self.head)
+        if self.precision not in ("float32", "bf16"):
+            raise InputError(f"precision {self.precision!r} is unknown: accepted are float32, bf16")
         for name in ("batch", "epochs", "measure_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")
@@ -76,10 +113,11 @@ class RunSpec:
             if not 0 <= seed < 2**63:
                 raise InputError(f"seed {seed}: a whole number from 0 to 2^63 - 1 is accepted")
         if rule.unit == "matrix":
-            raise InputError(f"optimizer {self.optimizer!r} takes matrices only: BasicNet's convolutions are none")
-        if rule.unit == "tensor" and len(self.seeds) > 1:
-            # Replicas lie in one tensor, whose norm would mix them.
-            raise InputError(f"seeds {list(self.seeds)} with {self.optimizer}: one seed a run is accepted")
+            raise InputError(f"optimizer {self.optimizer!r} takes matrices only: convolutions are none")
+        if len(self.seeds) > 1 and (rule.unit == "tensor" or self.model != "basicnet" or self.start):
+            # Replicas lie in one tensor, whose norm would mix them; only BasicNet can be trained side by side.
+            other = self.optimizer if rule.unit == "tensor" else "a start" if self.start else self.model
+            raise InputError(f"seeds {list(self.seeds)} with {other}: one seed a run is accepted")
         if not 0 <= self.validation < 1:
             raise InputError(f"validation {self.validation}: a share in [0, 1) is accepted")
 

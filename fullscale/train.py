@@ -1,30 +1,40 @@
-"""Train BasicNet as a RunSpec says, measuring its filters along the way. Read from top to bottom."""
+"""Train a network as a RunSpec says, measuring its filters along the way. Read from top to bottom."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
 from dynamics.torch_face import Optimizer
-from fullscale.data import Images, Split
-from fullscale.measure import Activity, evaluation, measure
-from fullscale.models import Chain, basicnet
+from fullscale.checkpoint import Saved
+from fullscale.data import Images
+from fullscale.execution import Execution, Recorded
+from fullscale.feed import Batch, Feed, Resident, joined
+from fullscale.graph import evaluation
+from fullscale.measure import Activity, measure
+from fullscale.models import Architecture, build
 from fullscale.prune import Removal, certify, remove_dead
 from fullscale.replicas import Replicas
+from fullscale.resume import Curves, Progress, found, keep, restore, restore_optimizer
 from fullscale.spec import RunSpec
 
-Curves = dict[str, list[float]]
 # Called after each epoch with the epochs done and the mean loss of each seed.
-Progress = Callable[[int, list[float]], None]
+Notify = Callable[[int, list[float]], None]
+# Called after each measurement of a run of one seed with the point that was added to its curves.
+Write = Callable[[dict[str, float]], None]
+# Test images that a certificate compares outputs on.
+CERTIFIED = 10_000
 
 
 @dataclass(eq=False)
@@ -39,8 +49,8 @@ class Outcome:
     error: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
-    net: Chain | None = None
-    smaller: Chain | None = None
+    net: nn.Module | None = None
+    smaller: nn.Module | None = None
 
 
 def one_thread() -> None:
@@ -49,107 +59,161 @@ def one_thread() -> None:
     torch.set_flush_denormal(True)
 
 
-@dataclass(frozen=True, eq=False)
-class Tensors:
-    """A task as float32 images (N, C, H, W) and labels (N,): each channel has mean 0 and variance 1 over train."""
+def train(
+    spec: RunSpec,
+    images: Images | Feed,
+    progress: Notify | None = None,
+    *,
+    execution: Execution | None = None,
+    checkpoint: Path | None = None,
+    start: Saved | None = None,
+    write: Write | None = None,
+) -> list[Outcome]:
+    """Train each seed on the training images, measure it there, test it on the test images; one outcome a seed.
 
-    x: Tensor
-    y: Tensor
-    test_x: Tensor
-    test_y: Tensor
-
-
-def tensors(images: Images) -> Tensors:
-    """The images normalized by the mean and standard deviation of each channel of the training part."""
-    mean = images.train.images.mean(axis=(0, 2, 3), dtype=np.float64)[:, None, None]
-    spread = images.train.images.std(axis=(0, 2, 3), dtype=np.float64)[:, None, None]
-    scale = np.where(spread > 0, spread, 1.0).astype(np.float32)
-
-    def part(split: Split) -> tuple[Tensor, Tensor]:
-        x = (split.images.astype(np.float32) - mean.astype(np.float32)) / scale
-        return torch.from_numpy(x), torch.from_numpy(split.labels)
-
-    return Tensors(*part(images.train), *part(images.test))
-
-
-def train(spec: RunSpec, images: Images, progress: Progress | None = None) -> list[Outcome]:
-    """Train each seed on images.train, measure it there, test it on images.test; one outcome a seed.
-
-    A seed sets the first weights and the data order (and its validation part). A seed whose loss or weights are no
-    longer finite has diverged; the others go on.
-    Raises InputError if the spec's digest is not that of the images, or if an epoch has no whole batch.
+    images: in memory, or a `Feed` (for data that are not). A seed sets the first weights and the data order (and its
+    validation part). A seed whose loss or weights are no longer finite has diverged; the others go on. execution: where and
+    how; the CPU by default. checkpoint: a file that the run is written to after every epoch and, if it is there already,
+    goes on from, with the same end to the last bit on a CPU. start: the network to start from, with its optimizer's state if
+    the file holds one of the same rule. The last two take one seed.
+    Raises InputError if the spec's digest is not that of the images, if an epoch has no whole batch, and for a checkpoint of
+    another run.
     """
     if spec.digest != images.digest:
         raise InputError(f"digest {spec.digest[:12]} of the spec is not that of the images, {images.digest[:12]}")
-    whole = None if spec.validation else tensors(images)
-    tasks = [whole or tensors(images.validation(spec.validation, seed)) for seed in spec.seeds]
-    count = len(tasks[0].x)
-    steps = count // spec.batch
-    if steps == 0:
-        raise InputError(f"batch {spec.batch}: at most the {count} training images are accepted")
+    if len(spec.seeds) > 1 and (checkpoint or start):
+        raise InputError(f"seeds {list(spec.seeds)} with a checkpoint or a start: one seed is accepted")
+    run = execution or Execution()
+    run.prepare()
+    feeds = _feeds(spec, images, run.device)
+    steps = feeds[0].steps(spec.batch)
+    saved = found(checkpoint, spec) if checkpoint else None
+    nets = [saved.net] if saved else [start.net] if start else _first(spec, feeds[0])
+    layout = torch.channels_last if run.channels_last else torch.contiguous_format
+    net: nn.Module = nets[0] if len(nets) == 1 else Replicas(nets)  # type: ignore[arg-type]
+    net.to(run.device, memory_format=layout)  # type: ignore[call-overload]
 
-    nets = []
-    for seed in spec.seeds:
-        torch.manual_seed(seed)
-        nets.append(basicnet(spec.width, in_channels=tasks[0].x.shape[1], classes=len(images.classes)))
-    joined = Replicas(nets)
-    numbers: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.strength, **dict(spec.hyper)}
-    optimizer = Optimizer(joined.parameters(), spec.optimizer, spec.coupling, **numbers)
+    lr = torch.tensor(spec.lr, dtype=torch.float64, device=run.device) if run.graphs else spec.lr
+    numbers: dict[str, Any] = {"lr": lr, "weight_decay": spec.strength, "capturable": run.graphs, **dict(spec.hyper)}
+    optimizer = Optimizer(net.parameters(), spec.optimizer, spec.coupling, **numbers)
     orders = [torch.Generator().manual_seed(seed) for seed in spec.seeds]
-    multipliers = spec.multiplier(spec.epochs * steps)(np.arange(spec.epochs * steps))
     outcomes = [Outcome(seed) for seed in spec.seeds]
-    started = time.perf_counter()
+    done = Progress()
+    if saved:
+        done = restore(saved, net, optimizer, orders[0])
+        outcomes[0].curves = done.curves or {}
+    elif start and start.notes.get("optimizer", {}).get("rule") == spec.optimizer:
+        restore_optimizer(net, optimizer, start)
 
-    activities: list[Activity | None] = [None] * len(tasks)
-    for epoch in range(1, spec.epochs + 1):
-        joined.train()
+    forward = torch.compile(net) if run.compile else net
+    losses = torch.zeros(len(feeds), device=run.device)
+
+    def step(x: Tensor, y: Tensor) -> None:
+        amp = (
+            torch.autocast(torch.device(run.device).type, torch.bfloat16) if spec.precision == "bf16" else nullcontext()
+        )
+        with amp:
+            outputs = forward(x).view(*y.shape, -1)
+            each = cross_entropy(outputs.flatten(0, 1).float(), y.flatten(), reduction="none").view(y.shape).mean(dim=1)
+        optimizer.zero_grad()
+        # The sum: no replica's gradient depends on how many others there are.
+        each.sum().backward()
+        optimizer.step()
+        losses.add_(each.detach())
+
+    advance = Recorded(step) if run.graphs else step
+    multipliers = spec.multiplier(spec.epochs * steps)(np.arange(spec.epochs * steps))
+    activities: list[Activity | None] = [None] * len(feeds)
+    started = time.perf_counter() - done.seconds
+    for epoch in range(done.epoch + 1, spec.epochs + 1):
+        net.train()
         optimizer.train()
-        shuffled = [torch.randperm(count, generator=order) for order in orders]
-        losses = torch.zeros(len(tasks))
-        for step in range(steps):
-            chosen = [s[step * spec.batch : (step + 1) * spec.batch] for s in shuffled]
-            x = torch.cat([task.x[c] for task, c in zip(tasks, chosen, strict=True)], dim=1)
-            y = torch.stack([task.y[c] for task, c in zip(tasks, chosen, strict=True)])
-            for group in optimizer.param_groups:
-                group["lr"] = spec.lr * float(multipliers[(epoch - 1) * steps + step])
-            outputs = joined(x.contiguous(memory_format=torch.channels_last))
-            each = cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(dim=1)
-            optimizer.zero_grad()
-            # The sum: no replica's gradient depends on how many others there are.
-            each.sum().backward()
-            optimizer.step()
-            losses += each.detach()
+        losses.zero_()
+        for number, (x, y) in enumerate(_together(feeds, spec.batch, orders)):
+            _set_lr(optimizer, spec.lr * float(multipliers[(epoch - 1) * steps + number]))
+            advance(x.contiguous(memory_format=layout), y)
+        # The only moment of an epoch at which the processor waits for the device.
         mean_losses = (losses / steps).tolist()
         for outcome, loss in zip(outcomes, mean_losses, strict=True):
             if outcome.status == "done" and not math.isfinite(loss):
                 outcome.status, outcome.error = "diverged", f"the loss is {loss} in epoch {epoch} of {spec.epochs}"
         if epoch % spec.measure_every == 0 or epoch == spec.epochs:
             optimizer.eval()  # a schedule-free rule is measured at its average
-            activities = _look(joined, tasks, outcomes, epoch, mean_losses)
+            activities = _look(net, feeds, outcomes, epoch, mean_losses)
+            if write and outcomes[0].status == "done":
+                write({name: values[-1] for name, values in outcomes[0].curves.items()})
+        if checkpoint and outcomes[0].status == "done":
+            keep(
+                checkpoint, spec, net, optimizer, orders[0],
+                Progress(epoch, outcomes[0].curves, time.perf_counter() - started),
+            )  # fmt: skip
         if progress is not None:
             progress(epoch, mean_losses)
         if all(outcome.status == "diverged" for outcome in outcomes):
             break
 
-    for replica, outcome in enumerate(outcomes):
-        outcome.summary = {"seconds": (time.perf_counter() - started) / len(outcomes), "steps": spec.epochs * steps}
-        task, activity = tasks[replica], activities[replica]
+    if done.epoch >= spec.epochs:  # the file holds the end of the run, but not what is looked at there
+        activities = [measure(net, feeds[0].training(1024))]
+    seconds = (time.perf_counter() - started) / len(outcomes)
+    for replica, (outcome, feed, activity) in enumerate(zip(outcomes, feeds, activities, strict=True)):
+        outcome.summary = {"seconds": seconds, "steps": spec.epochs * steps}
         if outcome.status == "diverged" or activity is None:
             continue
-        net = joined.take(replica).eval()
+        one = _one(net, replica).eval()
         try:
-            smaller, removal = remove_dead(net, activity)
-            outcome.summary |= assess(net, smaller, removal, activity, task.test_x, task.test_y)
-            outcome.net, outcome.smaller = net, smaller
+            smaller, removal = remove_dead(one, activity)
+            outcome.summary |= assess(one, smaller, removal, activity, feed)
+            outcome.net, outcome.smaller = one, smaller
         except InputError as error:  # finite on the training images, but not on the others
             outcome.status, outcome.error = "diverged", str(error)
     return outcomes
 
 
-def assess(net: Chain, smaller: Chain, removal: Removal, activity: Activity, x: Tensor, y: Tensor) -> dict[str, Any]:
+def _feeds(spec: RunSpec, images: Images | Feed, device: str) -> list[Feed]:
+    """A feed for each seed; without a validation part they share one."""
+    if not isinstance(images, Images):
+        if spec.validation or len(spec.seeds) > 1:
+            raise InputError(f"validation {spec.validation} or several seeds: images in memory are accepted for them")
+        return [images]
+    if spec.validation:
+        return [Resident(images.validation(spec.validation, seed), device, spec.augment) for seed in spec.seeds]
+    return [Resident(images, device, spec.augment)] * len(spec.seeds)
+
+
+def _first(spec: RunSpec, feed: Feed) -> list[nn.Module]:
+    """The networks of all seeds before the first step."""
+    architecture = Architecture(spec.model, spec.width, feed.shape[0], len(feed.classes), spec.head)
+    nets = []
+    for seed in spec.seeds:
+        torch.manual_seed(seed)
+        nets.append(build(architecture))
+    return nets
+
+
+def _together(feeds: list[Feed], batch: int, orders: list[torch.Generator]) -> Iterator[Batch]:
+    """The epochs of all seeds side by side: images (n, seeds x C, H, W) and labels (seeds, n)."""
+    epochs = [feed.epoch(batch, order) for feed, order in zip(feeds, orders, strict=True)]
+    for parts in zip(*epochs, strict=True):
+        yield torch.cat([x for x, _ in parts], dim=1), torch.stack([y for _, y in parts])
+
+
+def _set_lr(optimizer: Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        if torch.is_tensor(group["lr"]):
+            group["lr"].fill_(lr)  # the recorded step reads it where it is
+        else:
+            group["lr"] = lr
+
+
+def _one(net: nn.Module, replica: int) -> nn.Module:
+    return net.take(replica) if isinstance(net, Replicas) else net
+
+
+def assess(net: nn.Module, smaller: nn.Module, removal: Removal, activity: Activity, feed: Feed) -> dict[str, Any]:
     """The end of a run as plain data: both measures of inactive filters, over all, by layer and over thresholds; test
-    error and loss; what the removal of the dead filters took away, and its certificate. x, y: the test images."""
-    loss, error = _test(net, x, y)
+    error and loss; what the removal of the dead filters took away, and its certificate on test images."""
+    loss, error = _test(net, feed)
+    x, y = joined(feed.test(1024), CERTIFIED)
     return {
         "inactive_by_activation": activity.inactive_by_activation(),
         "inactive_by_scale": activity.inactive_by_scale(),
@@ -158,42 +222,47 @@ def assess(net: Chain, smaller: Chain, removal: Removal, activity: Activity, x: 
         "sweep": [tuple(point) for point in activity.sweep(10.0**k for k in range(-14, 1))],
         "test_error": error,
         "test_loss": loss,
-        "channels": net.config.channels,
+        "channels": [len(gamma) for gamma in activity.gamma],
         "removal": removal.as_dict() | {"share": removal.share},
         "certificate": certify(net, smaller, x, y).as_dict(),
     }
 
 
 def _look(
-    joined: Replicas, tasks: list[Tensors], outcomes: list[Outcome], epoch: int, losses: list[float]
+    net: nn.Module, feeds: list[Feed], outcomes: list[Outcome], epoch: int, losses: list[float]
 ) -> list[Activity | None]:
     """Measure every replica that has not diverged, and add a point to its curves."""
-    found: list[Activity | None] = []
-    for replica, (task, outcome) in enumerate(zip(tasks, outcomes, strict=True)):
-        found.append(None)
+    seen: list[Activity | None] = []
+    for replica, (feed, outcome) in enumerate(zip(feeds, outcomes, strict=True)):
+        seen.append(None)
         if outcome.status == "diverged":
             continue
-        net = joined.take(replica)
+        one = _one(net, replica)
         try:
-            activity = measure(net, task.x)
+            activity = measure(one, feed.training(1024))
         except InputError as error:  # the images were fine for the steps before: it is the network that is not finite
             outcome.status, outcome.error = "diverged", f"{error}, seen after epoch {epoch}"
             continue
-        found[-1] = activity
+        seen[-1] = activity
         point = {
             "epoch": float(epoch),
             "loss": losses[replica],
             "inactive_by_activation": activity.inactive_by_activation(),
             "inactive_by_scale": activity.inactive_by_scale(),
-            "test_error": _test(net, task.test_x, task.test_y)[1],
+            "test_error": _test(one, feed)[1],
         }
         for name, value in point.items():
             outcome.curves.setdefault(name, []).append(value)
-    return found
+    return seen
 
 
-def _test(net: Chain, x: Tensor, y: Tensor) -> tuple[float, float]:
+def _test(net: nn.Module, feed: Feed) -> tuple[float, float]:
     """Mean cross entropy and share of errors, in evaluation mode."""
+    loss, wrong, count = 0.0, 0, 0
     with evaluation(net):
-        outputs = torch.cat([net(part) for part in x.split(1024)])
-        return float(cross_entropy(outputs, y)), float((outputs.argmax(dim=1) != y).double().mean())
+        for x, y in feed.test(1024):
+            outputs = net(x)
+            loss += float(cross_entropy(outputs, y, reduction="sum"))
+            wrong += int((outputs.argmax(dim=1) != y).sum())
+            count += len(y)
+    return loss / count, wrong / count

@@ -450,7 +450,7 @@ def test_train_leaves_two_networks_that_agree_as_certified(shades: Path, tmp_pat
 
     from fullscale.checkpoint import load_network
     from fullscale.data import load
-    from fullscale.train import tensors
+    from fullscale.feed import tensors
 
     said = run("train", shades, *SMALL, "--l2", "1e-3", "--out", tmp_path)
     assert (said.status, said.problems) == (0, [])

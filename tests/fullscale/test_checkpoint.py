@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import safetensors.torch
@@ -13,13 +14,13 @@ import torch
 
 from dynamics.errors import InputError
 from fullscale import checkpoint
-from fullscale.models import Chain, NetConfig
+from fullscale.models import MODELS, Architecture, Chain, NetConfig, build
 
 CONFIG = NetConfig((3, 5), (1, 2), in_channels=2, classes=4)
 
 
 def write(path: Path, state: dict[str, torch.Tensor], config: str) -> None:
-    safetensors.torch.save_file(state, path, metadata={checkpoint.CONFIG: config})
+    safetensors.torch.save_file(state, path, metadata={checkpoint.HEADER: f'{{"network": {config}, "notes": {{}}}}'})
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -138,9 +139,11 @@ def test_configuration_that_is_none_is_refused(tmp_path: Path, config: str) -> N
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"channels": (3, 6)}, "blocks.1.conv.weight is .* \\(5, 3, 3, 3\\), in the configuration \\(6, 3, 3, 3\\)"),
-        ({"classes": 5}, "head.bias is"),
-        ({"channels": (3,), "strides": (1,)}, "in the weights or in the configuration, but not in both"),
+        ({"channels": (3, 4)}, "blocks.1.conv.weight is .* \\(5, 3, 3, 3\\), in the network \\(4, 3, 3, 3\\)"),
+        ({"classes": 3}, "head.bias is"),
+        ({"in_channels": 1}, "blocks.0.conv.weight is"),
+        ({"in_channels": 3}, "the weights do not fit each other"),
+        ({"channels": (3,), "strides": (1,)}, "in the weights or in the network, but not in both"),
         ({"channels": (3, 5, 5), "strides": (1, 2, 1)}, "but not in both"),
         ({"channels": (3, 0)}, "positive whole numbers"),
         ({"channels": (3, "5")}, "positive whole numbers"),
@@ -158,3 +161,93 @@ def test_weights_of_another_type_are_refused(tmp_path: Path) -> None:
     state = dict(Chain(CONFIG).state_dict())
     write(tmp_path / "net", state | {"head.bias": torch.zeros(4, dtype=torch.int32)}, json.dumps(CONFIG.as_dict()))
     refused(tmp_path / "net", "head.bias is torch.int32")
+
+
+@pytest.mark.parametrize(("model", "head"), [(model, head) for model in MODELS for head in MODELS[model]])
+def test_every_model_comes_back(tmp_path: Path, model: str, head: Literal["cifar", "imagenet"]) -> None:
+    net = build(Architecture(model, 1 / 16, 1, 3, head)).eval()
+    checkpoint.save(net, tmp_path / "net")
+    back = checkpoint.load_network(tmp_path / "net")
+    images = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(back(images), net(images))
+    assert back.config == net.config
+
+
+def test_what_was_saved_beside_the_network_comes_back(tmp_path: Path) -> None:
+    net = Chain(CONFIG)
+    extra = {"optimizer/head.bias/m": torch.randn(4, dtype=torch.float64), "order": torch.arange(3)}
+    notes = {"step": 3, "lr": 0.1 + 0.2, "curves": {"loss": [1.5]}}
+    checkpoint.save(net, tmp_path / "net", extra | {"shared": net.head.bias}, notes)
+    saved = checkpoint.load(tmp_path / "net")
+    assert saved.notes == notes
+    assert {name: tensor.tolist() for name, tensor in saved.extra.items()} == {
+        name: tensor.tolist() for name, tensor in (extra | {"shared": net.head.bias}).items()
+    }
+    assert saved.net.state_dict().keys() == net.state_dict().keys()
+
+
+def narrow() -> dict[str, torch.Tensor]:
+    """The weights of CONFIG's network without the second filter of its first layer."""
+    kept, state = torch.tensor([0, 2]), dict(Chain(CONFIG).state_dict())
+    for name in ("conv.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"):
+        state[f"blocks.0.{name}"] = state[f"blocks.0.{name}"][kept]
+    return state | {"blocks.1.conv.weight": state["blocks.1.conv.weight"][:, kept]}
+
+
+def test_narrower_weights_make_a_narrower_network(tmp_path: Path) -> None:
+    write(tmp_path / "net", narrow(), json.dumps(CONFIG.as_dict()))
+    net = checkpoint.load_network(tmp_path / "net")
+    assert net(torch.randn(2, 2, 5, 5)).shape == (2, 4)
+    assert net.blocks[0].conv.out_channels == net.blocks[0].norm.num_features == net.blocks[1].conv.in_channels == 2
+    checkpoint.save(net, tmp_path / "again")
+    assert checkpoint.load_network(tmp_path / "again").blocks[0].conv.weight.shape == (2, 2, 3, 3)
+
+
+def test_layers_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
+    state = narrow()
+    state["blocks.0.norm.bias"] = torch.zeros(3)
+    write(tmp_path / "net", state, json.dumps(CONFIG.as_dict()))
+    refused(tmp_path / "net", "the weights do not fit each other")
+    state = narrow() | {"blocks.1.conv.weight": torch.zeros(5, 1, 3, 3)}
+    write(tmp_path / "net", state, json.dumps(CONFIG.as_dict()))
+    refused(tmp_path / "net", "the weights do not fit each other")
+
+
+def foreign() -> torch.nn.Sequential:
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 6, 3),
+        torch.nn.BatchNorm2d(6),
+        torch.nn.Conv2d(6, 6, 3, groups=6),
+        torch.nn.Flatten(),
+        torch.nn.Linear(6, 2),
+    )
+
+
+def test_networks_from_elsewhere_take_narrower_weights(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Sequential has no configuration"):
+        checkpoint.save(foreign(), tmp_path / "net")
+    small = foreign()
+    state = {
+        name: tensor[:4] if tensor.ndim and len(tensor) == 6 else tensor for name, tensor in small.state_dict().items()
+    }
+    state["4.weight"] = state["4.weight"][:, :4].contiguous()
+    safetensors.torch.save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, tmp_path / "net")
+    net = foreign()
+    net[4].weight.requires_grad_(False)
+    checkpoint.load_into(net, tmp_path / "net")
+    assert net(torch.randn(2, 1, 5, 5)).shape == (2, 2)
+    assert net[2].groups == 4
+    assert not net[4].weight.requires_grad
+    assert net[0].weight.requires_grad
+    wide = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3))
+    with pytest.raises(InputError, match=r"0.bias is torch.float32 \(4,\), in the network \(3,\)"):
+        checkpoint.load_into(wide, tmp_path / "net")
+    assert wide[0].weight.shape == (3, 1, 3, 3)
+
+
+def test_equal_networks_are_equal_files(tmp_path: Path) -> None:
+    net = Chain(CONFIG)
+    for name in ("one", "two"):
+        checkpoint.save(net, tmp_path / name, {"b": torch.ones(2), "a": torch.zeros(2)}, {"x": 1, "y": 2})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

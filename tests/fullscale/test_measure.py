@@ -111,7 +111,16 @@ def hand_made() -> Activity:
 
     peak = layers([0, 1e-13, 1e-12, 2], [1e-5, 3])
     gamma = layers([1e-4, -1e-4, 1e-3, -2], [-1e-6, 0])
-    return Activity(peak=peak, gamma=gamma, beta=layers([5] * 4, [5] * 2), selectivity=peak)
+    return Activity(
+        norms=("first", "second"),
+        activations=("relu", "gelu"),
+        peak=peak,
+        spread=peak,
+        gamma=gamma,
+        beta=layers([5] * 4, [5] * 2),
+        selectivity=peak,
+        images=5,
+    )
 
 
 def test_shares_count_what_lies_strictly_below_the_threshold() -> None:
@@ -149,7 +158,7 @@ def test_network_is_left_as_it_was(training: bool) -> None:
     assert [module.training for module in net.modules()] == modes
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     # Also when it fails on the way.
-    net.blocks[1].register_forward_hook(lambda *_: 1 / 0)
+    net.blocks[1].norm.register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         measure(net, noise(1, 4, 2, 3, 3))
     assert [module.training for module in net.modules()] == modes
@@ -169,7 +178,7 @@ def test_diverged_network_is_named_as_such(name: str, value: float) -> None:
 def test_overflow_on_the_way_is_divergence_too() -> None:
     net = random_chain(0, (3,), (1,)).float()
     net.state_dict()["blocks.0.norm.weight"].fill_(1e38)
-    with pytest.raises(InputError, match="activations of layer 0 are not finite: the network diverged"):
+    with pytest.raises(InputError, match=r"activations behind blocks\.0\.norm are not finite: the network diverged"):
         measure(net, noise(1, 4, 2, 3, 3))
 
 

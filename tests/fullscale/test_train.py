@@ -15,9 +15,10 @@ from dynamics.errors import InputError
 from dynamics.rules import RULES
 from fullscale import train as module
 from fullscale.data import Images, Split
+from fullscale.feed import tensors
 from fullscale.prune import certify
 from fullscale.spec import RunSpec
-from fullscale.train import tensors, train
+from fullscale.train import train
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,7 @@ def test_a_network_learns_and_its_certificate_is_that_of_its_networks() -> None:
     with torch.no_grad():
         wrong = (outcome.net(task.test_x).argmax(1) != task.test_y).double().mean()
     assert summary["test_error"] == summary["certificate"]["error_before"] == float(wrong)
-    assert summary["channels"] == outcome.net.config.channels
+    assert tuple(summary["channels"]) == outcome.net.config.channels
     assert summary["steps"] == 12 * (24 // 8)
     assert [threshold for threshold, *_ in summary["sweep"]] == [10.0**k for k in range(-14, 1)]
     assert len(summary["layers_by_activation"]) == len(summary["layers_by_scale"]) == 7
@@ -180,7 +181,7 @@ def test_a_run_that_diverges_says_where_and_leaves_no_network() -> None:
 
 def test_a_seed_that_diverges_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = train(SPEC, IMAGES)[1]
-    first = module.basicnet
+    first = module.build
     made = []
 
     def spoiled(*arguments: Any, **options: Any) -> Any:
@@ -191,12 +192,43 @@ def test_a_seed_that_diverges_leaves_the_others_alone(monkeypatch: pytest.Monkey
         made.append(net)
         return net
 
-    monkeypatch.setattr(module, "basicnet", spoiled)
+    monkeypatch.setattr(module, "build", spoiled)
     broken, whole = train(SPEC, IMAGES)
     assert (broken.status, whole.status) == ("diverged", "done")
     assert broken.net is None
     assert plain(whole.summary) == plain(expected.summary)
     assert whole.curves == expected.curves
+
+
+@pytest.mark.parametrize("model", ["vgg11", "resnet20", "resnet18"])
+def test_other_networks_train(model: str) -> None:
+    [outcome] = train(replace(SPEC, model=model, width=1 / 16, seeds=(0,), epochs=1, augment=True), IMAGES)
+    assert outcome.status == "done"
+    assert outcome.net.config.model == model
+    assert outcome.summary["certificate"]["held_out_difference"] <= 1e-5
+
+
+def test_bfloat16_runs_the_network_in_it_and_keeps_the_weights_in_float32() -> None:
+    [single] = train(replace(SPEC, seeds=(0,)), IMAGES)
+    [half] = train(replace(SPEC, seeds=(0,), precision="bf16"), IMAGES)
+    assert half.status == "done"
+    assert {t.dtype for t in half.net.state_dict().values()} == {torch.float32, torch.int64}
+    # Eight bits of a mantissa.
+    assert half.curves["loss"] != single.curves["loss"]
+    assert half.curves["loss"][0] == pytest.approx(single.curves["loss"][0], rel=0.05)
+
+
+def test_augmentation_changes_the_training_images_alone() -> None:
+    [plain_run], [augmented] = (train(replace(SPEC, seeds=(0,), augment=a), IMAGES) for a in (False, True))
+    assert plain_run.curves["loss"] != augmented.curves["loss"]
+    assert plain_run.summary["certificate"]["held_out_images"] == augmented.summary["certificate"]["held_out_images"]
+
+
+def test_points_are_written_as_they_come() -> None:
+    points: list[dict[str, float]] = []
+    [outcome] = train(replace(SPEC, seeds=(0,)), IMAGES, write=points.append)
+    assert [point["epoch"] for point in points] == [1, 2, 3]
+    assert [point["loss"] for point in points] == outcome.curves["loss"]
 
 
 def test_a_spec_of_other_images_is_refused() -> None:

@@ -26,7 +26,7 @@ STRIDES = (1, 2, 1, 2, 1, 2, 1)
 class NetConfig:
     """All that is needed to rebuild a network around its weights.
 
-    channels: filters of each convolution; strides: of each convolution (same length);
+    channels: filters of each convolution before any was removed; strides: of each convolution (same length);
     in_channels: of the images; classes: number of outputs.
     """
 

@@ -1,0 +1,87 @@
+"""How a training step is run: device, memory format, compiler, CUDA graph. What is computed stays, but for roundings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dynamics.errors import InputError
+
+# Steps that run as they are before one is recorded: libraries choose their algorithms in them.
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Execution:
+    """device: "cpu", "cuda" or "cuda:1"... channels_last: convolutions see (N, H, W, C). compile: forward and loss through
+    torch.compile. graphs: the whole step is recorded once as a CUDA graph and replayed. deterministic: the same numbers at
+    every run on one device, at a price in speed.
+
+    Raises InputError for a device that is not there, and for graphs without CUDA.
+    """
+
+    device: str = "cpu"
+    channels_last: bool = True
+    compile: bool = False
+    graphs: bool = False
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            kind = torch.device(self.device).type
+        except RuntimeError as error:
+            raise InputError(f"device {self.device!r} is unknown: cpu, cuda, cuda:1, ... are accepted") from error
+        if kind not in ("cpu", "cuda"):
+            raise InputError(f"device {self.device!r}: cpu or cuda is accepted")
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise InputError(f"device {self.device!r}: no CUDA device is here, cpu is accepted")
+        if self.graphs and kind != "cuda":
+            raise InputError(f"graphs on device {self.device!r}: CUDA graphs need a cuda device")
+
+    @classmethod
+    def best(cls, device: str | None = None) -> Execution:
+        """What pays on a device: compiler and graphs on CUDA, neither on a CPU. None: CUDA where there is one."""
+        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        cuda = chosen.startswith("cuda")
+        return cls(device=chosen, compile=cuda, graphs=cuda)
+
+    def prepare(self) -> None:
+        """Set what is the process's: determinism and cuDNN's choice of algorithms."""
+        torch.backends.cudnn.benchmark = not self.deterministic
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+            torch.use_deterministic_algorithms(True)
+
+
+class Recorded:
+    """A training step as a CUDA graph. The first steps run as they are, on real batches; the next is recorded and replayed
+    from then on with the batch copied to where it was recorded. All steps need batches of one size."""
+
+    def __init__(self, step: Callable[[Tensor, Tensor], None]) -> None:
+        self.step = step
+        self.done = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.side = torch.cuda.Stream()
+
+    def __call__(self, x: Tensor, y: Tensor) -> None:
+        """One step."""
+        if self.done < WARM_UP:
+            # As torch asks: on another stream than the default one, so that nothing lazy is left for the recording.
+            self.side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.side):
+                self.step(x, y)
+            torch.cuda.current_stream().wait_stream(self.side)
+        else:
+            if self.graph is None:
+                self.x, self.y = x.clone(memory_format=torch.preserve_format), y.clone()
+                self.graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self.graph):
+                    self.step(self.x, self.y)
+            self.x.copy_(x)
+            self.y.copy_(y)
+            self.graph.replay()
+        self.done += 1

@@ -1,0 +1,158 @@
+"""Images on their way into a network: normalized, shuffled, augmented, where the network is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from dynamics.errors import InputError
+from fullscale.data import Images, Split
+
+# Pixels by which an augmented image may be shifted to each side, what comes in being black: the usual recipe for CIFAR
+# since Lee et al. 2015 (arXiv 1409.5185).
+SHIFT = 4
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Feed(Protocol):
+    """Where a training run gets its images from.
+
+    digest: of the data. classes: their names. shape: (C, H, W) of the images that come out. All batches are images
+    (n, C, H, W), float32, normalized, and labels (n,), int64, on the device of the feed.
+    """
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    def steps(self, batch: int) -> int:
+        """Whole batches in one epoch."""
+        ...
+
+    def epoch(self, batch: int, generator: torch.Generator) -> Iterator[Batch]:
+        """The whole batches of one epoch, in an order, and with an augmentation, that the generator alone decides."""
+        ...
+
+    def training(self, batch: int) -> Iterator[Batch]:
+        """All training images in order, as they are."""
+        ...
+
+    def test(self, batch: int) -> Iterator[Batch]:
+        """All test images in order, as they are."""
+        ...
+
+
+class Resident:
+    """A `Feed` whose images all lie on the device, as bytes; all work on them is done there.
+
+    Each channel has mean 0 and variance 1 over the training images. augment: each training image is shifted by up to 4
+    pixels to each side and, in half of the cases, mirrored.
+    """
+
+    def __init__(self, images: Images, device: torch.device | str = "cpu", augment: bool = False) -> None:
+        self.digest, self.classes = images.digest, images.classes
+        channels, height, width = images.train.images.shape[1:]
+        self.shape = (channels, height, width)
+        self.augment = augment
+        self.device = torch.device(device)
+        mean = images.train.images.mean(axis=(0, 2, 3), dtype=np.float64)[:, None, None]
+        spread = images.train.images.std(axis=(0, 2, 3), dtype=np.float64)[:, None, None]
+        scale = np.where(spread > 0, spread, 1.0)
+        self._mean, self._scale = (torch.from_numpy(x.astype(np.float32)).to(device) for x in (mean, scale))
+        self._train, self._test = self._moved(images.train), self._moved(images.test)
+
+    def _moved(self, split: Split) -> Batch:
+        return torch.from_numpy(split.images).to(self.device), torch.from_numpy(split.labels).to(self.device)
+
+    def _normalized(self, pixels: Tensor) -> Tensor:
+        return (pixels.float() - self._mean) / self._scale
+
+    def steps(self, batch: int) -> int:
+        """Whole batches in one epoch. InputError if there is none."""
+        count = len(self._train[0])
+        if batch > count:
+            raise InputError(f"batch {batch}: at most the {count} training images are accepted")
+        return count // batch
+
+    def epoch(self, batch: int, generator: torch.Generator) -> Iterator[Batch]:
+        """As `Feed` says. Random numbers are drawn on the CPU, so that they are the same for every device."""
+        pixels, labels = self._train
+        steps = self.steps(batch)
+        order = torch.randperm(len(pixels), generator=generator)[: steps * batch]
+        # All at once: one copy to the device an epoch.
+        moves = torch.empty(0)
+        if self.augment:
+            shifts = torch.randint(0, 2 * SHIFT + 1, (2, len(order)), generator=generator)
+            mirrors = torch.randint(0, 2, (1, len(order)), generator=generator)
+            moves = torch.cat([shifts, mirrors]).to(self.device)
+        order = order.to(self.device)
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            x = pixels[chosen]
+            if self.augment:
+                x = moved(x, *moves[:, start : start + batch])
+            yield self._normalized(x), labels[chosen]
+
+    def training(self, batch: int) -> Iterator[Batch]:
+        """As `Feed` says."""
+        return self._in_order(self._train, batch)
+
+    def test(self, batch: int) -> Iterator[Batch]:
+        """As `Feed` says."""
+        return self._in_order(self._test, batch)
+
+    def _in_order(self, part: Batch, batch: int) -> Iterator[Batch]:
+        for x, y in zip(part[0].split(batch), part[1].split(batch), strict=True):
+            yield self._normalized(x), y
+
+
+def moved(pixels: Tensor, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
+    """Each image (n, C, H, W) as seen through a window that lies `down` and `right` (n,), 0 to 8, in it with a black border of
+    4 pixels, mirrored where `mirror` is 1."""
+    count, channels, height, width = pixels.shape
+    device = pixels.device
+    rows = down[:, None] + torch.arange(height, device=device)
+    across = torch.arange(width, device=device)
+    columns = right[:, None] + torch.where(mirror[:, None] == 1, across.flip(0), across)
+    image = torch.arange(count, device=device)[:, None, None, None]
+    channel = torch.arange(channels, device=device)[None, :, None, None]
+    return pad(pixels, (SHIFT,) * 4)[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def joined(parts: Iterator[Batch], limit: int) -> Batch:
+    """The first batches of a feed, up to `limit` images, as one."""
+    xs, ys, count = [], [], 0
+    for x, y in parts:
+        xs.append(x)
+        ys.append(y)
+        count += len(x)
+        if count >= limit:
+            break
+    return torch.cat(xs)[:limit], torch.cat(ys)[:limit]
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """A task in memory as float32 images (N, C, H, W) and labels (N,), normalized as `Resident` does."""
+
+    x: Tensor
+    y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+
+def tensors(images: Images) -> Tensors:
+    """All images of a task, normalized by the mean and standard deviation of each channel of the training part."""
+    feed = Resident(images)
+    whole = len(images.train.labels) + len(images.test.labels)
+    return Tensors(*joined(feed.training(whole), whole), *joined(feed.test(whole), whole))

@@ -1,0 +1,180 @@
+"""What every filter of a network did on one set of images: shares at any threshold, tables, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dynamics.errors import InputError
+from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
+
+SELECTIVE_BELOW = 1e-3
+
+_ZERO = "inactive by activation: exactly 0 for every image"
+_FADING = "never exactly 0 but falls towards it: inactive by activation if its input stays below {}"
+_STUCK = "saturates at {}, not at 0: a filter that is stuck is not inactive by activation but constant"
+# In float64; in float32 GELU's is about -5.5, since it is rounded to 0 from there on.
+MEANINGS = {
+    "relu": _ZERO,
+    "relu6": _ZERO,
+    "hardswish": _ZERO,
+    "gelu": _FADING.format("about -7.3"),
+    "silu": _FADING.format("about -31"),
+    "mish": _FADING.format("about -31"),
+    "softplus": _FADING.format("about -28"),
+    "sigmoid": _FADING.format("about -28"),
+    "elu": _STUCK.format("-1 (alpha 1)"),
+    "selu": _STUCK.format("-1.76"),
+    "celu": _STUCK.format("-1 (alpha 1)"),
+    "tanh": _STUCK.format("-1 and 1"),
+    "hardtanh": _STUCK.format("-1 and 1 (as a rule)"),
+    "leaky_relu": "passes both signs on: inactive by activation only if its input stays at 0; look at the scale",
+    "identity": "the BatchNorm's own output, before a sum or several readers: inactive by activation only if scale and "
+    "shift are 0; with scale 0 and another shift it is constant",
+}
+_UNKNOWN = "not known to put out 0 over a range of inputs: look at the scale and at what is constant"
+
+
+class Shares(NamedTuple):
+    """The share of filters that are inactive at one threshold, by each of the two measures."""
+
+    threshold: float
+    by_activation: float
+    by_scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """What every filter of a network did on one set of images.
+
+    norms, activations: of each layer (a BatchNorm and what is behind it), in the order of the graph, the BatchNorm's name
+    and the activation. Each other field holds one float64 tensor a layer, of shape (filters,), on the CPU.
+    peak: largest absolute activation, over images and plane; spread: largest minus smallest activation over them, 0 for a
+    filter that puts out a constant; gamma, beta: BatchNorm's scale and shift; selectivity: share of the images whose
+    largest absolute activation over the plane stays below 1e-3 of the filter's peak; 1 for a filter that never fires.
+    images: how many were measured.
+    """
+
+    norms: tuple[str, ...]
+    activations: tuple[str, ...]
+    peak: tuple[Tensor, ...]
+    spread: tuple[Tensor, ...]
+    gamma: tuple[Tensor, ...]
+    beta: tuple[Tensor, ...]
+    selectivity: tuple[Tensor, ...]
+    images: int
+
+    @property
+    def universality(self) -> tuple[Tensor, ...]:
+        """1 - selectivity."""
+        return tuple(1 - s for s in self.selectivity)
+
+    @property
+    def filters(self) -> int:
+        """The number of all filters."""
+        return sum(len(peak) for peak in self.peak)
+
+    def inactive_by_activation(self, threshold: float = INACTIVE_ACTIVATION) -> float:
+        """The share of all filters whose peak is below `threshold`. InputError unless it is positive and finite."""
+        return _share(self.peak, threshold)
+
+    def inactive_by_scale(self, threshold: float = INACTIVE_SCALE) -> float:
+        """The share of all filters whose abs(gamma) is below `threshold`. InputError as above."""
+        return _share(self.gamma, threshold)
+
+    def constant(self, threshold: float = INACTIVE_ACTIVATION) -> float:
+        """The share of all filters whose spread is below `threshold`: they tell no two images apart. InputError as above."""
+        return _share(self.spread, threshold)
+
+    def layers_by_activation(self, threshold: float = INACTIVE_ACTIVATION) -> tuple[float, ...]:
+        """`inactive_by_activation` of each layer by itself."""
+        return tuple(_share((peak,), threshold) for peak in self.peak)
+
+    def layers_by_scale(self, threshold: float = INACTIVE_SCALE) -> tuple[float, ...]:
+        """`inactive_by_scale` of each layer by itself."""
+        return tuple(_share((gamma,), threshold) for gamma in self.gamma)
+
+    def sweep(self, thresholds: Iterable[float]) -> list[Shares]:
+        """Both measures, over all filters, at each of the thresholds. InputError as above."""
+        return [Shares(t, self.inactive_by_activation(t), self.inactive_by_scale(t)) for t in thresholds]
+
+    def below(self, measure: str, threshold: float) -> tuple[Tensor, ...]:
+        """Which filters are inactive by "activation" or by "scale" at this threshold: one bool tensor (filters,) a layer."""
+        values = {"activation": self.peak, "scale": self.gamma}[measure]
+        _check(threshold)
+        return tuple(value.abs() < threshold for value in values)
+
+    def table(self) -> list[dict[str, Any]]:
+        """One plain dictionary a filter: what was measured, and whether it is inactive by either measure, or constant."""
+        columns = zip(self.gamma, self.beta, self.peak, self.spread, self.selectivity, strict=True)
+        return [
+            {
+                "layer": norm,
+                "filter": i,
+                "activation": activation,
+                "gamma": gamma,
+                "beta": beta,
+                "peak": peak,
+                "spread": spread,
+                "selectivity": selectivity,
+                "universality": 1 - selectivity,
+                "inactive_by_activation": peak < INACTIVE_ACTIVATION,
+                "inactive_by_scale": abs(gamma) < INACTIVE_SCALE,
+                "constant": spread < INACTIVE_ACTIVATION,
+            }
+            for norm, activation, layer in zip(self.norms, self.activations, columns, strict=True)
+            for i, (gamma, beta, peak, spread, selectivity) in enumerate(
+                zip(*(values.tolist() for values in layer), strict=True)
+            )
+        ]
+
+    def layers(self) -> list[dict[str, Any]]:
+        """One plain dictionary a layer: its filters, how many are inactive by either measure, how many are constant, and the
+        median selectivity of those that are active by activation (None if there are none)."""
+        return [
+            {
+                "layer": norm,
+                "activation": activation,
+                "filters": len(peak),
+                "inactive_by_activation": int((peak < INACTIVE_ACTIVATION).sum()),
+                "inactive_by_scale": int((gamma.abs() < INACTIVE_SCALE).sum()),
+                "constant": int((spread < INACTIVE_ACTIVATION).sum()),
+                "median_selectivity": _median(selectivity[peak >= INACTIVE_ACTIVATION]),
+            }
+            for norm, activation, peak, spread, gamma, selectivity in zip(
+                self.norms, self.activations, self.peak, self.spread, self.gamma, self.selectivity, strict=True
+            )
+        ]
+
+    def totals(self) -> dict[str, Any]:
+        """`layers` over all filters."""
+        layers = self.layers()
+        counts = ("filters", "inactive_by_activation", "inactive_by_scale", "constant")
+        active = torch.cat([s[p >= INACTIVE_ACTIVATION] for s, p in zip(self.selectivity, self.peak, strict=True)])
+        totals: dict[str, Any] = {name: sum(layer[name] for layer in layers) for name in counts}
+        return totals | {"median_selectivity": _median(active)}
+
+    def meaning(self) -> dict[str, str]:
+        """What "inactive by activation" says for each activation of this network, in the order of their first use."""
+        return {name: MEANINGS.get(name, _UNKNOWN) for name in self.activations}
+
+
+def _median(values: Tensor) -> float | None:
+    return median(values.tolist()) if len(values) else None
+
+
+def _check(threshold: float) -> None:
+    if not 0 < threshold < inf:
+        raise InputError(f"threshold {threshold}: a positive finite number is accepted")
+
+
+def _share(values: tuple[Tensor, ...], threshold: float) -> float:
+    _check(threshold)
+    every = torch.cat(values)
+    return int((every.abs() < threshold).sum()) / len(every)

@@ -1,0 +1,125 @@
+"""A training run in one file: all that is needed to go on as if nothing had happened, in safetensors, which runs no code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dynamics.errors import InputError
+from dynamics.torch_face import Optimizer
+from fullscale.checkpoint import Saved, load, save
+from fullscale.spec import RunSpec
+
+OPTIMIZER = "optimizer/"
+ORDER, RANDOM, CUDA = "order", "random", "random cuda"
+Curves = dict[str, list[float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far a run is: epochs done, the curves so far and the seconds they took."""
+
+    epoch: int = 0
+    curves: Curves | None = None
+    seconds: float = 0.0
+
+
+def keep(
+    path: str | os.PathLike[str],
+    spec: RunSpec,
+    net: nn.Module,
+    optimizer: Optimizer,
+    order: torch.Generator,
+    progress: Progress,
+) -> None:
+    """Write the run as it stands to `path`, replacing what is there in one step. InputError where it cannot be written."""
+    extra, numbers = optimizer_state(net, optimizer)
+    extra |= {ORDER: order.get_state(), RANDOM: torch.get_rng_state()}
+    if next(net.parameters()).is_cuda:
+        extra[CUDA] = torch.cuda.get_rng_state()
+    notes = {
+        "spec": spec.as_dict(),
+        "optimizer": numbers,
+        "epoch": progress.epoch,
+        "curves": progress.curves or {},
+        "seconds": progress.seconds,
+    }
+    save(net, path, extra, notes)
+
+
+def optimizer_state(net: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimizer's state as tensors, "optimizer/PARAMETER/FIELD", of the parameter's shape, and as plain numbers."""
+    tensors: dict[str, Tensor] = {}
+    clocks: dict[str, dict[str, float]] = {}
+    for name, parameter in net.named_parameters():
+        state = optimizer.state.get(parameter, {})
+        clock = {field: float(state[field]) for field in optimizer.rule.clock if field in state}
+        if state:
+            clocks[name] = clock
+        tensors |= {f"{OPTIMIZER}{name}/{field}": x for field, x in state.items() if field not in clock}
+    modes = [group.get("train_mode", True) for group in optimizer.param_groups]
+    return tensors, {"rule": optimizer.rule.name, "clocks": clocks, "training": all(modes)}
+
+
+def restore_optimizer(net: nn.Module, optimizer: Optimizer, saved: Saved) -> None:
+    """Give the optimizer of `net` the state that a file holds, parameter by name.
+
+    Raises InputError for the state of another rule and for tensors that do not fit the parameters.
+    """
+    numbers: Mapping[str, Any] = saved.notes.get("optimizer", {})
+    if numbers.get("rule") != optimizer.rule.name:
+        raise InputError(f"optimizer state of {numbers.get('rule')}: that of {optimizer.rule.name} is accepted")
+    state: dict[int, dict[str, Any]] = {}
+    for index, (name, parameter) in enumerate(net.named_parameters()):
+        if name not in numbers["clocks"]:
+            continue
+        state[index] = dict(numbers["clocks"][name])
+        prefix = f"{OPTIMIZER}{name}/"
+        for key, tensor in saved.extra.items():
+            if key.startswith(prefix):
+                if tensor.shape != parameter.shape:
+                    raise InputError(f"{key} is {tuple(tensor.shape)}, its parameter {tuple(parameter.shape)}")
+                state[index][key.removeprefix(prefix)] = torch.empty_like(parameter).copy_(tensor)
+    groups = optimizer.state_dict()["param_groups"]
+    for group in groups:
+        if "train_mode" in group:
+            group["train_mode"] = numbers["training"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def found(path: Path, spec: RunSpec) -> Saved | None:
+    """The run that `path` holds, None where nothing is. InputError where it is another run than that of `spec`."""
+    if not path.exists():
+        return None
+    saved = load(path)
+    theirs, ours = saved.notes.get("spec", {}), _plain(spec.as_dict())
+    if theirs != ours:
+        odd = next((name for name in ours if theirs.get(name) != ours[name]), "spec")
+        raise InputError(
+            f"{path} holds another run ({odd} {theirs.get(odd)!r}, asked for is {ours[odd]!r}): "
+            "the same settings, or another --out, are accepted"
+        )
+    return saved
+
+
+def restore(saved: Saved, net: nn.Module, optimizer: Optimizer, order: torch.Generator) -> Progress:
+    """Put everything back where `keep` found it; the weights are in `saved.net` already, which `net` is to be."""
+    restore_optimizer(net, optimizer, saved)
+    order.set_state(saved.extra[ORDER])
+    torch.set_rng_state(saved.extra[RANDOM])
+    if CUDA in saved.extra and next(net.parameters()).is_cuda:
+        torch.cuda.set_rng_state(saved.extra[CUDA])
+    return Progress(saved.notes["epoch"], dict(saved.notes["curves"]), saved.notes["seconds"])
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists there."""
+    if isinstance(value, Mapping):
+        return {name: _plain(x) for name, x in value.items()}
+    return [_plain(x) for x in value] if isinstance(value, tuple | list) else value

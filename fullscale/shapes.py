@@ -1,0 +1,81 @@
+"""Fit a network's modules to weights of other channel counts, as the removal of filters leaves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dynamics.errors import InputError
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def take_state(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give the network the tensors of `state` themselves, not copies, fitting the channel counts of its modules to them.
+
+    No layer may be wider than it is in `net`, and no kernel of another size; a convolution or linear layer may have got a
+    bias. Whether the layers fit each other is not checked: run the network for that. Flags of training and requires_grad
+    stay. Raises InputError where names, shapes or types differ in any other way; the network is then left as it was.
+    """
+    expected = net.state_dict()
+    # As a bias of the layer's width would be.
+    expected |= {name: layer.weight.flatten(1)[:, 0] for name, layer in _without_bias(net, state)}
+    for name in sorted(expected.keys() | state.keys()):
+        if name not in expected or name not in state:
+            raise InputError(f"{name} is in the weights or in the network, but not in both")
+        have, want = state[name], expected[name]
+        fits = have.ndim == want.ndim and have.is_floating_point() == want.is_floating_point()
+        # Only channels may be missing: the first two dimensions.
+        fits = fits and all(
+            a == b if axis > 1 else 0 < a <= b for axis, (a, b) in enumerate(zip(have.shape, want.shape, strict=True))
+        )
+        if not fits:
+            raise InputError(f"{name} is {have.dtype} {tuple(have.shape)}, in the network {tuple(want.shape)}")
+    for name, layer in _without_bias(net, state):
+        layer.bias = nn.Parameter(state[name], layer.weight.requires_grad)
+    wanting = [parameter.requires_grad for parameter in net.parameters()]
+    for name, tensor in state.items():
+        path, _, own = name.rpartition(".")
+        module = net.get_submodule(path)
+        held = getattr(module, own)
+        new = nn.Parameter(tensor, requires_grad=False) if isinstance(held, nn.Parameter) else tensor
+        setattr(module, own, new)
+    for parameter, wanted in zip(net.parameters(), wanting, strict=True):
+        parameter.requires_grad_(wanted)
+    for module in net.modules():
+        count_channels(module)
+
+
+def _without_bias(net: nn.Module, state: Mapping[str, Tensor]) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
+    """The layers that `state` has a bias for and the network has none, by the name of the bias."""
+    layers = {f"{path}.bias".lstrip("."): module for path, module in net.named_modules()}
+    return [
+        (name, module)  # type: ignore[misc]
+        for name, module in layers.items()
+        if name in state and isinstance(module, (*_CONVOLUTIONS, nn.Linear)) and module.bias is None
+    ]
+
+
+def count_channels(module: nn.Module) -> None:
+    """Make the counts that a module keeps beside its weights those of its weights."""
+    if isinstance(module, _BatchNorm):
+        held = module.weight if module.weight is not None else module.running_mean
+        module.num_features = module.num_features if held is None else len(held)
+        return
+    weight = getattr(module, "weight", None)
+    if not torch.is_tensor(weight):
+        return
+    if isinstance(module, _CONVOLUTIONS):
+        if module.groups > 1 and module.groups == module.in_channels:
+            # One filter or several a channel: with channels go groups.
+            module.groups = module.in_channels = weight.shape[0] * module.groups // module.out_channels
+        else:
+            module.in_channels = weight.shape[1] * module.groups
+        module.out_channels = weight.shape[0]
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = weight.shape
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = weight.shape[0]

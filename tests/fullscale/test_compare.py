@@ -1,0 +1,272 @@
+"""The comparison of pruning criteria: what is run and stored, how a share without loss is read off, and the statements."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import comparison
+import console
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import commands.compare
+import undertow
+from dynamics.errors import InputError
+from fullscale import compare, compared
+from fullscale.compare import Base, Compare
+from fullscale.data import Images, Split
+from fullscale.feed import tensors
+from fullscale.models import basicnet
+from fullscale.store import Store
+
+BASES = (
+    Base("adam", "adam", 1e-2, 5e-3, criteria=("l1", "random")),
+    Base("slimming", "momentum", 3e-2, 5e-4, slimming=0.1, criteria=("l1",)),
+)
+SMALL = Compare(width=1 / 32, steps=12, bases=BASES, seeds=(0, 1), shares=(0.4, 0.7), tuning_steps=5)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Any:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
+
+
+def task(count: int = 64) -> Images:
+    """Bright and dark squares."""
+    draw = np.random.default_rng(0)
+    labels = np.arange(count) % 2
+    pixels = draw.integers(0, 100, (count, 1, 4, 4)) + 120 * labels[:, None, None, None]
+    split = Split(pixels.astype(np.uint8), labels.astype(np.int64))
+    return Images("squares", ("dark", "bright"), split, split)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset, list[str]]:
+    path, said = tmp_path_factory.mktemp("compare") / "results.sqlite", []
+    with Store(path) as store:
+        data = SMALL.run(task(), store, lambda done, total, text: said.append(f"{done} of {total}: {text}"))
+    return path, data, said
+
+
+def test_a_run_fills_every_cell_that_was_asked_for(stored: tuple[Path, xr.Dataset, list[str]]) -> None:
+    _, data, said = stored
+    assert dict(data.sizes) == {"training": 2, "criterion": 2, "share": 3, "seed": 2, "tuned": 2}
+    assert data.attrs["data"] == "squares"
+    assert data.attrs["epochs"] == 3
+    tried = data.test_error.notnull().all(("share", "seed", "tuned"))
+    assert tried.values.tolist() == [[True, True], [True, False]]
+    filters = sum(max(1, round(n / 32)) for n in (64, 128, 128, 256, 256, 512, 512))
+    for share in (0.4, 0.7):
+        np.testing.assert_allclose(data.reached.sel(training="adam", share=share), round(share * filters) / filters)
+    assert (data.reached.sel(training="adam", share=0) == 0).all()
+    costs = data.sel(training="adam")[["parameters", "multiply_adds"]]
+    assert (costs.diff("share") < 0).all().to_array().all()
+    # The removal of dead filters changes no prediction.
+    whole = data.test_error.sel(criterion="l1", share=0, tuned="no", drop=True)
+    np.testing.assert_array_equal(data.dead_error.sel(tuned="no"), whole)
+    assert said[-1].startswith("4 of 4: slimming, seed 1: ")
+
+
+def test_what_is_stored_is_not_run_again(
+    stored: tuple[Path, xr.Dataset, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, data, _ = stored
+    said: list[tuple[int, int, str]] = []
+
+    def never(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(compare, "train", never)
+    monkeypatch.setattr(compare, "slim", never)
+    with Store(path) as store:
+        again = SMALL.run(task(), store, lambda *line: said.append(line))
+    xr.testing.assert_identical(again, data)
+    assert said == [(4, 4, "4 of 4 networks are stored already")]
+
+
+def test_other_constants_are_other_rows(stored: tuple[Path, xr.Dataset, list[str]]) -> None:
+    specs = {json.dumps(SMALL._spec(task(), BASES[0], 0, 3), sort_keys=True)}
+    for other in (Compare(SMALL.width, tuning_steps=6), Compare(SMALL.width, shares=(0.5,)), Compare(width=0.5)):
+        specs.add(json.dumps(other._spec(task(), BASES[0], 0, 3), sort_keys=True))
+    specs.add(json.dumps(SMALL._spec(task(), BASES[1], 0, 3), sort_keys=True))
+    specs.add(json.dumps(SMALL._spec(task(66), BASES[0], 0, 3), sort_keys=True))
+    assert len(specs) == 6
+
+
+def test_a_network_that_diverges_is_a_row_without_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = compare.train
+
+    def broken(*asked: Any) -> Any:
+        outcomes = trained(*asked)
+        outcomes[1].net = None
+        return outcomes
+
+    monkeypatch.setattr(compare, "train", broken)
+    asked = Compare(1 / 64, steps=4, bases=BASES[:1], seeds=(0, 1), shares=(0.5,), tuning_steps=1)
+    with Store(tmp_path / "store") as store:
+        data = asked.run(task(), store, lambda *_: None)
+        assert [row.status for row in store.rows("compare")] == ["done", "diverged"]
+    assert data.test_error.sel(seed=0).notnull().all()
+    assert data.test_error.sel(seed=1).isnull().all()
+
+
+def test_fine_tuning_is_seeded_and_takes_the_steps_asked_for() -> None:
+    held = tensors(task())
+    torch.manual_seed(0)
+    first = basicnet(1 / 32, 1, 2)
+    start = {name: tensor.clone() for name, tensor in first.state_dict().items()}
+    ends = []
+    for seed, steps in ((0, 5), (0, 5), (1, 5), (0, 0)):
+        net = basicnet(1 / 32, 1, 2)
+        net.load_state_dict(start)
+        compare.tune(net, held.x, held.y, BASES[0], 16, steps, seed)
+        assert not net.training
+        assert int(net.blocks[0].norm.num_batches_tracked) == steps
+        ends.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
+    assert torch.equal(ends[3], torch.cat([start[name].flatten() for name, _ in first.named_parameters()]))
+
+
+def test_slimming_shrinks_scales_and_networks_are_those_of_their_seeds() -> None:
+    held = tensors(task())
+
+    def scales(strength: float, seeds: tuple[int, ...]) -> list[float]:
+        base = Base("slimming", "momentum", 1e-2, 0.0, slimming=strength)
+        nets = compare.slim(held, base, seeds, 1 / 32, 2, 16, 6)
+        return [float(sum(b.norm.weight.detach().abs().sum() for b in net.blocks)) for net in nets]
+
+    without, weak, strong = (scales(strength, (3,))[0] for strength in (0.0, 0.05, 0.2))
+    assert without > weak > strong
+    np.testing.assert_allclose(scales(0.05, (2, 3))[1], weak, rtol=1e-4)
+
+
+def test_share_without_loss_is_where_the_line_crosses() -> None:
+    data = comparison.comparison()
+    for criterion, free in comparison.FREE.items():
+        # Between two shares the error is a straight line, but for the piece in which it begins to rise.
+        for tuned, moved in (("no", 0.0), ("yes", 0.1)):
+            found = compared.affordable(data, "adam", criterion, tuned)
+            np.testing.assert_allclose(found[0], free + moved + compared.PRICE / comparison.SLOPE)
+            assert np.all(np.diff(found) >= 0)
+            np.testing.assert_allclose(found, found[0], atol=0.1)
+
+
+def test_share_without_loss_at_its_ends() -> None:
+    data = comparison.comparison({"l1": 1.0})
+    assert compared.affordable(data, "adam", "l1", "no").tolist() == [0.9] * 3
+    low = xr.full_like(data.dead_error.sel(training="adam", tuned="no"), comparison.OWN / 2)
+    assert compared.affordable(data, "adam", "l1", "no", low).tolist() == [0.0] * 3
+    assert np.isnan(compared.affordable(data, "slimming", "l1", "no")).all()
+
+
+def verdicts(data: xr.Dataset) -> dict[str, str]:
+    return {finding.claim.id: finding.verdict for finding in compared.findings(data)}
+
+
+def test_statements_follow_the_data() -> None:
+    found = verdicts(comparison.comparison())
+    assert found["S12 selective random adam"] == "holds"
+    assert found["S12 selective gamma adam"] == "holds"
+    assert found["S12 selective_layer random momentum"] == "holds"
+    # 50% silent, where L1 can remove 71% and gamma 61%.
+    assert found["S10 l1"] == "fails"
+    assert found["S10 gamma"] == "fails"
+    turned = verdicts(comparison.comparison({"random": 0.7, "gamma": 0.2, "l1": 0.1}, {"adam": 0.3}))
+    assert turned["S12 selective random adam"] == "fails"
+    assert turned["S12 selective gamma adam"] == "fails"
+    assert turned["S12 selective_layer random momentum"] == "fails"
+    assert turned["S10 l1"] == "holds"
+    assert turned["S10 gamma"] == "holds"
+
+
+def test_the_outcome_is_plain_json_and_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = comparison.comparison()
+    text = compared.as_text(data)
+    (tmp_path / "compared.json").write_text(text)
+    monkeypatch.setattr(compared.resources, "files", lambda _: tmp_path)
+    xr.testing.assert_equal(compared.kept(), data)
+    assert compared.kept().attrs["bases"]["slimming"]["slimming"] == 1e-3
+    [row] = [r for r in json.loads(text)["table"] if (r["training"], r["criterion"]) == ("adam", "dead")]
+    assert row["share"] == comparison.DEAD["adam"]
+    assert row["error"] == 0
+
+
+def test_what_is_kept_says_what_its_data_say() -> None:
+    stored = json.loads(resources.files("fullscale").joinpath("compared.json").read_text())
+    data = compared.kept()
+    assert {f["id"]: f["verdict"] for f in stored["findings"]} == verdicts(data)
+    made = {base.name: json.loads(json.dumps(asdict(base))) for base in compare.BASES}
+    assert data.attrs["bases"] == made
+    assert data.attrs["tuning_steps"] == Compare.tuning_steps
+    assert data.sizes["seed"] == len(Compare.seeds)
+    assert {"python", "torch", "torch-pruning"} <= stored["versions"].keys()
+
+
+def test_nothing_is_left_where_all_diverged() -> None:
+    with pytest.raises(InputError, match="every network of the comparison diverged"):
+        compared.dataset([comparison.row("adam", 0, comparison.FREE, 0.5, "diverged")], "digits")
+
+
+@pytest.fixture
+def wired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(undertow.COMMANDS, "compare", commands.compare)
+
+
+@pytest.mark.usefixtures("wired")
+def test_the_command_writes_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Compare] = []
+
+    def quick(self: Compare, images: Images, store: Store, notify: compare.Notify) -> xr.Dataset:
+        asked.append(self)
+        notify(1, 1, f"{images.name}, {len(images.classes)} classes")
+        return comparison.comparison()
+
+    monkeypatch.setattr(Compare, "run", quick)
+    said = console.run("compare", "--out", tmp_path / "o", "--steps", 7, "--classes", 3, 8)
+    assert said.status == 0, said.err
+    assert asked == [Compare(steps=7)]
+    assert "digits, 2 classes" in said.err
+    assert "adam      dead             dead, removed exactly   50.0%" in said.out
+    assert "fails      S10 l1: " in said.out
+    assert (tmp_path / "o" / "figures" / "pruning.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "o" / "compared.json").read_text())["price"] == compared.PRICE
+
+
+@pytest.mark.usefixtures("wired")
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--data", "nowhere"), ("nowhere",)),
+        (("--steps", "many"), ("--steps", "whole number")),
+        (("--steps", "0"), ("steps 0", "positive whole number")),
+        (("--classes", "3", "eleven"), ("eleven",)),
+        (("--share", "1"), ("--share",)),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, flags: tuple[str, ...], words: tuple[str, ...]) -> None:
+    console.refused(console.run("compare", "--out", tmp_path / "o", *flags), *words)
+
+
+@pytest.mark.usefixtures("wired")
+def test_without_torch_pruning_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands.compare, "find_spec", lambda _: None)
+    console.refused(console.run("compare", "--out", tmp_path / "o"), "torch_pruning", "undertow[criteria]")
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_flags_have_defaults() -> None:
+    parser = argparse.ArgumentParser()
+    commands.compare.add(parser.add_subparsers())
+    asked = parser.parse_args(["compare"])
+    assert (asked.data, asked.classes, asked.steps, str(asked.out)) == ("digits", [], 5000, "out")

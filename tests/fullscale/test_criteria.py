@@ -1,0 +1,273 @@
+"""Each criterion removes the filters that its definition names, through torch-pruning, and nothing else changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch_pruning as tp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from dynamics.errors import InputError
+from fullscale import checkpoint
+from fullscale.criteria import CRITERIA, prune_by
+from fullscale.graph import trace, units
+from fullscale.measure import measure
+from fullscale.models import Architecture, Chain, NetConfig, build
+
+
+def randomized(net: nn.Module, seed: int = 0) -> nn.Module:
+    """Scales, shifts and running statistics that differ from filter to filter."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            with torch.no_grad():
+                module.weight.normal_(generator=generator)
+                module.bias.normal_(generator=generator)
+            module.running_mean.normal_(generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+    return net.eval()
+
+
+def chain(channels: tuple[int, ...] = (7, 10, 13), seed: int = 0) -> Chain:
+    torch.manual_seed(seed)
+    net = randomized(Chain(NetConfig(channels, (1, 2, 1)[: len(channels)], 2, 3)), seed)
+    assert isinstance(net, Chain)
+    return net
+
+
+def images(count: int = 40, channels: int = 2, side: int = 6) -> Tensor:
+    return torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def kept(net: nn.Module, small: nn.Module) -> dict[str, list[int]]:
+    """By BatchNorm, the filters of `net` that `small` still has, told by their running means."""
+    result = {}
+    for unit in units(trace(net)):
+        old, new = (model.get_submodule(unit.norm).running_mean for model in (net, small))
+        result[unit.norm] = [int((old == value).nonzero()) for value in new]
+    return result
+
+
+def gone(net: nn.Module, small: nn.Module) -> list[tuple[str, int]]:
+    return [
+        (name, i)
+        for name, left in kept(net, small).items()
+        for i in range(net.get_submodule(name).num_features)
+        if i not in left
+    ]
+
+
+def score(net: Chain, criterion: str, x: Tensor) -> dict[tuple[str, int], Any]:
+    """What the criterion says of each filter, by hand."""
+    activity = measure(net, x)
+    found: dict[tuple[str, int], Any] = {}
+    for i, block in enumerate(net.blocks):
+        for c in range(block.norm.num_features):
+            if criterion == "l1":
+                found[f"blocks.{i}.norm", c] = float(block.conv.weight[c].detach().double().abs().sum())
+            elif criterion == "gamma":
+                found[f"blocks.{i}.norm", c] = abs(float(block.norm.weight[c].detach()))
+            else:
+                found[f"blocks.{i}.norm", c] = (-float(activity.selectivity[i][c]), float(activity.peak[i][c]))
+    return found
+
+
+@pytest.mark.parametrize("criterion", ["gamma", "selective"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_the_lowest_of_the_whole_network_go(criterion: Any, share: float) -> None:
+    net, x = chain(), images()
+    small, reached = prune_by(net, criterion, share, x)
+    scores = score(net, criterion, x)
+    best = {max((key for key in scores if key[0] == name), key=lambda key: scores[key]) for name in kept(net, small)}
+    order = sorted((key for key in scores if key not in best), key=lambda key: scores[key])
+    wanted = sorted(order[: round(share * len(scores))])
+    assert gone(net, small) == wanted
+    assert reached == pytest.approx(len(wanted) / len(scores))
+
+
+@pytest.mark.parametrize("criterion", ["l1", "selective_layer"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_equal_shares_of_every_layer_go(criterion: Any, share: float) -> None:
+    net, x = chain(), images()
+    small, _ = prune_by(net, criterion, share, x)
+    scores = score(net, criterion, x)
+    for name, left in kept(net, small).items():
+        every = net.get_submodule(name).num_features
+        assert abs(every - len(left) - share * every) <= 1
+        order = sorted(range(every), key=lambda c, name=name: scores[name, c])
+        assert left == sorted(order[every - len(left) :])
+
+
+@pytest.mark.parametrize("criterion", ["gamma", "l1"])
+def test_torch_prunings_own_pruner_agrees_where_it_can(criterion: Any) -> None:
+    # Without ties, and where no layer loses all: there its threshold and its rounding are those asked for here.
+    net = chain((8, 16, 16))
+    own = chain((8, 16, 16))
+    first = {"group_reduction": "first"} if criterion == "l1" else {}
+    kinds = {"gamma": tp.importance.BNScaleImportance, "l1": tp.importance.MagnitudeImportance}
+    importance = kinds[criterion](normalizer=None, **first | ({"p": 1} if criterion == "l1" else {}))
+    settled: dict[str, Any] = {"in_channel_groups": {}, "out_channel_groups": {}, "num_heads": {}}
+    pruner = tp.pruner.BasePruner(
+        own, images(2), importance, criterion == "gamma", 0.5, ignored_layers=[own.head], **settled
+    )
+    pruner.step()
+    small, reached = prune_by(net, criterion, 0.5, images())
+    assert reached == 0.5
+    assert kept(net, small) == kept(chain((8, 16, 16)), own)
+    with torch.no_grad():
+        torch.testing.assert_close(small(images()), own(images()))
+
+
+def test_what_is_left_is_what_it_was() -> None:
+    net, x = chain(), images()
+    small, _ = prune_by(net, "gamma", 0.5, x)
+    left = kept(net, small)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    reads = [0, 1]
+    for i, block in enumerate(small.blocks):
+        filters = left[f"blocks.{i}.norm"]
+        torch.testing.assert_close(block.conv.weight, net.blocks[i].conv.weight[filters][:, reads], rtol=0, atol=0)
+        torch.testing.assert_close(block.norm.bias, net.blocks[i].norm.bias[filters], rtol=0, atol=0)
+        reads = filters
+    torch.testing.assert_close(small.head.weight, net.head.weight[:, reads], rtol=0, atol=0)
+    assert small.head.out_features == 3
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_random_is_seeded_and_leaves_the_global_generator_alone() -> None:
+    net, x = chain(), images()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one, again, other = (gone(net, prune_by(net, "random", 0.5, x, seed)[0]) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(3), expected)
+    assert one == again
+    assert one != other
+
+
+def test_random_is_uniform() -> None:
+    net, x = chain((6, 6)), images(2)
+    draws = 40
+    counts = np.zeros(12)
+    for seed in range(draws):
+        for name, i in gone(net, prune_by(net, "random", 0.5, x, seed)[0]):
+            counts[6 * int(name.split(".")[1]) + i] += 1
+    # Each count is binomial with p = 1/2; five standard deviations.
+    assert np.abs(counts - draws / 2).max() < 5 * np.sqrt(draws / 4)
+
+
+def test_dead_filters_go_first_by_selectivity() -> None:
+    net, x = chain(), images()
+    with torch.no_grad():
+        for i, c in ((0, 3), (1, 0), (2, 9)):
+            net.blocks[i].norm.weight[c] = 0
+            net.blocks[i].norm.bias[c] = -1
+    activity = measure(net, x)
+    dead = [(name, c) for name, peak in zip(activity.norms, activity.peak, strict=True) for c in (peak == 0).nonzero()]
+    dead = [(name, int(c)) for name, c in dead]
+    assert {("blocks.0.norm", 3), ("blocks.1.norm", 0), ("blocks.2.norm", 9)} <= set(dead)
+    small, _ = prune_by(net, "selective", len(dead) / 30, x)
+    assert gone(net, small) == dead
+
+
+def test_no_layer_is_emptied_and_ties_take_no_more_than_asked() -> None:
+    net, x = chain(), images()
+    with torch.no_grad():
+        net.blocks[1].norm.weight.zero_()
+    small, reached = prune_by(net, "gamma", 0.2, x)
+    assert reached == pytest.approx(6 / 30)
+    assert len(kept(net, small)["blocks.1.norm"]) == 4
+    small, reached = prune_by(net, "gamma", 0.99, x)
+    assert [len(left) for left in kept(net, small).values()] == [1, 1, 1]
+    assert reached == pytest.approx(27 / 30)
+
+
+@settings(max_examples=10)
+@given(st.sampled_from(["basicnet", "vgg11", "resnet20"]), st.sampled_from(CRITERIA), st.floats(0, 0.95))
+def test_every_family_is_cut_saved_and_loaded(tmp_path_factory: Any, model: str, criterion: Any, share: float) -> None:
+    net, x = randomized(build(Architecture(model, 1 / 8, 2, 3))), images(4, side=32)
+    small, reached = prune_by(net, criterion, share, x)
+    every = sum(m.num_features for m in net.modules() if isinstance(m, nn.BatchNorm2d))
+    left = sum(m.num_features for m in small.modules() if isinstance(m, nn.BatchNorm2d))
+    assert reached == pytest.approx(1 - left / every)
+    # Rounding for chains; in ResNet-20 a sum's channel is that of up to four filters, and layers have two to eight.
+    assert reached <= share + 0.5 / every
+    if model != "resnet20":
+        assert reached >= min(share, 1 - 9 / every) - 0.5 / every - 1e-9
+    path = tmp_path_factory.mktemp("net") / "net.safetensors"
+    checkpoint.save(small, path)
+    with torch.no_grad():
+        assert torch.equal(checkpoint.load_network(path)(x), small(x))
+        assert small(x).shape == (4, 3)
+
+
+def test_a_shortcuts_projection_decides_for_its_sum() -> None:
+    net, x = randomized(build(Architecture("resnet20", 0.5, 2, 3))), images(4, side=16)
+    small, _ = prune_by(net, "l1", 0.5, x)
+    left = kept(net, small)
+    norms = net.layer2[0].downsample[0].weight.detach().abs().flatten(1).sum(dim=1)
+    chosen = left["layer2.0.downsample.1"]
+    assert chosen == sorted(norms.argsort(descending=True)[: len(chosen)].tolist())
+    assert left["layer2.0.bn2"] == left["layer2.1.bn2"] == left["layer2.2.bn2"] == chosen
+
+
+class Foreign(nn.Module):
+    """Depthwise and grouped convolutions, one without BatchNorm, and a last layer that is a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Sequential(nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+        self.depth = nn.Sequential(nn.Conv2d(8, 8, 3, groups=8, padding=1), nn.BatchNorm2d(8), nn.ReLU6())
+        self.bare = nn.Conv2d(8, 8, 1)
+        self.grouped = nn.Sequential(nn.Conv2d(8, 6, 1, groups=2), nn.BatchNorm2d(6), nn.ReLU())
+        self.last = nn.Sequential(nn.Conv2d(6, 3, 1), nn.BatchNorm2d(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.last(self.grouped(self.bare(self.depth(self.wide(x))))).mean(dim=(2, 3))
+        return result
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_networks_from_elsewhere(criterion: Any) -> None:
+    net = randomized(Foreign()).train()
+    net.depth.eval()
+    net.wide[0].weight.requires_grad_(False)
+    small, reached = prune_by(net, criterion, 0.5, images())
+    assert small(images()).shape == (40, 3)
+    assert small.wide[0].out_channels == small.depth[0].groups == small.bare.in_channels == 2
+    assert small.bare.out_channels == 8
+    assert small.grouped[0].out_channels == 6
+    assert reached == pytest.approx(12 / 25)
+    assert small.training
+    assert not small.depth.training
+    assert not small.wide[0].weight.requires_grad
+    assert small.bare.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("l2", 0.5, images()), "criterion 'l2' is unknown: accepted are l1, gamma"),
+        (("l1", 1.0, images()), "share 1.0: a number in \\[0, 1\\)"),
+        (("l1", float("nan"), images()), "share nan"),
+        (("l1", 0.5, images(channels=3)), "images of shape"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments: tuple[Any, ...], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        prune_by(chain(), *arguments)
+
+
+def test_a_file_of_another_network_is_not_needed(tmp_path: Path) -> None:
+    # A cut network is cut again from its file.
+    small, _ = prune_by(chain(), "gamma", 0.5, images())
+    checkpoint.save(small, tmp_path / "net")
+    again, reached = prune_by(checkpoint.load_network(tmp_path / "net"), "gamma", 0.5, images())
+    assert reached == pytest.approx(round(15 * 0.5) / 15)
+    assert again(images()).shape == (40, 3)

@@ -1,0 +1,48 @@
+"""Where and how a step runs: what is asked for is there, or is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dynamics.errors import InputError
+from fullscale.execution import Execution
+
+
+def test_a_cpu_runs_steps_as_they_are() -> None:
+    best = Execution.best("cpu")
+    assert best == Execution("cpu", channels_last=True, compile=False, graphs=False, deterministic=False)
+
+
+def test_without_cuda_the_cpu_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Execution.best() == Execution.best("cpu")
+
+
+def test_with_cuda_compiler_and_graphs_are_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Execution.best() == Execution("cuda", compile=True, graphs=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"device": "tpu9"}, "device 'tpu9' is unknown: cpu, cuda, cuda:1, ... are accepted"),
+        ({"device": "meta"}, "device 'meta': cpu or cuda is accepted"),
+        ({"device": "cuda"}, "device 'cuda': no CUDA device is here, cpu is accepted"),
+        ({"graphs": True}, "graphs on device 'cpu': CUDA graphs need a cuda device"),
+    ],
+)
+def test_what_is_not_there_is_refused(asked: dict[str, object], reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError) as caught:
+        Execution(**asked)  # type: ignore[arg-type]
+    assert str(caught.value) == reason
+
+
+def test_determinism_is_set_when_asked_for() -> None:
+    try:
+        Execution(deterministic=True).prepare()
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -1,0 +1,93 @@
+"""Batches: every image once an epoch, normalized, shifted and mirrored as asked, the same at every run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynamics.errors import InputError
+from fullscale.data import Images, Split
+from fullscale.feed import SHIFT, Resident, joined, moved, tensors
+
+
+def numbered(count: int, height: int = 5, width: int = 4) -> Images:
+    """Images of which each has pixels of its own."""
+    draws = np.random.default_rng(0)
+    labels = np.arange(count, dtype=np.int64) % 2
+    pixels = draws.integers(0, 256, (count, 3, height, width)).astype(np.uint8)
+    return Images("numbered", ("a", "b"), Split(pixels, labels), Split(pixels[:4], labels[:4]))
+
+
+@settings(max_examples=15, deadline=None)
+@given(count=st.integers(4, 30), batch=st.integers(2, 9), seed=st.integers(0, 2**32), augment=st.booleans())
+def test_an_epoch_is_whole_batches_of_different_images(count: int, batch: int, seed: int, augment: bool) -> None:
+    images = numbered(count)
+    feed = Resident(images, augment=augment)
+    if batch > count:
+        with pytest.raises(InputError, match=f"batch {batch}: at most the {count} training images are accepted"):
+            feed.steps(batch)
+        return
+    parts = list(feed.epoch(batch, torch.Generator().manual_seed(seed)))
+    assert len(parts) == feed.steps(batch) == count // batch
+    assert {(x.shape, x.dtype) for x, _ in parts} == {(torch.Size([batch, 3, 5, 4]), torch.float32)}
+    again = list(feed.epoch(batch, torch.Generator().manual_seed(seed)))
+    assert all(torch.equal(a, b) and torch.equal(c, d) for (a, c), (b, d) in zip(parts, again, strict=True))
+    if not augment:
+        task = tensors(images)
+        x, y = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+        order = [int((task.x == one).flatten(1).all(dim=1).nonzero()) for one in x]
+        assert len(set(order)) == len(order)
+        assert torch.equal(y, task.y[order])
+
+
+def test_all_images_in_order() -> None:
+    images = numbered(10)
+    feed = Resident(images, augment=True)
+    pixels = images.train.images.astype(np.float64)
+    mean, spread = pixels.mean((0, 2, 3), keepdims=True), pixels.std((0, 2, 3), keepdims=True)
+    for split, parts in ((images.train, feed.training(3)), (images.test, feed.test(3))):
+        x, y = joined(parts, 100)
+        assert x.numpy() == pytest.approx((split.images - mean) / spread, rel=1e-5, abs=1e-5)
+        assert y.tolist() == split.labels.tolist()
+    assert joined(feed.training(3), 4)[0].shape == (4, 3, 5, 4)
+    assert (feed.digest, feed.classes, feed.shape) == (images.digest, ("a", "b"), (3, 5, 4))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    moves=st.lists(
+        st.tuples(st.integers(0, 2 * SHIFT), st.integers(0, 2 * SHIFT), st.booleans()), min_size=1, max_size=6
+    ),
+    height=st.integers(1, 7),
+    width=st.integers(1, 7),
+)
+def test_augmentation_is_a_shifted_window_and_a_mirror(
+    moves: list[tuple[int, int, bool]], height: int, width: int
+) -> None:
+    count = len(moves)
+    pixels = torch.from_numpy(np.random.default_rng(1).integers(1, 256, (count, 2, height, width)).astype(np.uint8))
+    down, right, mirror = (torch.tensor(part) for part in zip(*moves, strict=True))
+    found = moved(pixels, down, right, mirror.long())
+    for i, (top, left, mirrored) in enumerate(moves):
+        bordered = np.pad(pixels[i].numpy(), ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
+        window = bordered[:, top : top + height, left : left + width]
+        assert np.array_equal(found[i].numpy(), window[:, :, ::-1] if mirrored else window)
+
+
+def test_every_shift_and_both_mirrors_come() -> None:
+    count = 2000
+    pixels = np.zeros((count, 1, 9, 9), dtype=np.uint8)
+    pixels[:, :, 4, 4] = 255
+    pixels[:, :, 4, 3] = 100  # on the other side of the mirror
+    labels = np.arange(count, dtype=np.int64) % 2
+    feed = Resident(Images("dots", ("a", "b"), Split(pixels, labels), Split(pixels[:2], labels[:2])), augment=True)
+    x, _ = joined(feed.epoch(count, torch.Generator().manual_seed(0)), count)
+    brightest = x.flatten(1).argmax(dim=1)
+    assert len(brightest.unique()) == 81
+    left = x.flatten(1).gather(1, (brightest - 1).clamp(min=0)[:, None])[:, 0]
+    dark = x.min()
+    # 100 lies left of 255, unless mirrored or beyond the border.
+    assert 0.4 < float((left > dark).double().mean()) < 0.6

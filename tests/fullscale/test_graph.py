@@ -1,0 +1,113 @@
+"""A traced network: its BatchNorms, the activations behind them, and what cannot be traced."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dynamics.errors import InputError
+from fullscale.graph import FUNCTIONS, MODULES, evaluation, trace, units
+
+
+class With(nn.Module):
+    """A convolution, a BatchNorm and what comes behind."""
+
+    def __init__(self, after: object) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)
+        self.after = after
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        result: Tensor = getattr(x, self.after)() if isinstance(self.after, str) else self.after(x)  # type: ignore[operator]
+        return result
+
+
+@pytest.mark.parametrize("after", [*FUNCTIONS, *(kind() for kind in MODULES)], ids=str)
+def test_activations_are_found_and_leave_their_input_alone(after: object) -> None:
+    [unit] = units(trace(With(after)))
+    x = torch.randn(3, 2, 2, 2)
+    before = x.clone()
+    plain = x.clone()
+    expected = getattr(plain, after)() if isinstance(after, str) else after(plain)  # type: ignore[operator]
+    assert torch.equal(unit.function(x), expected)
+    assert torch.equal(x, before)
+    # Rectified: exact zeros for every input low enough, and not for all.
+    low, high = unit.function(torch.full((1,), -50.0)), unit.function(torch.full((1,), 50.0))
+    zeros = unit.function(torch.linspace(-5, -1, 9))
+    assert unit.rectified == (low.item() == 0 and high.item() > 1 and not zeros.any())
+
+
+def test_arguments_of_an_activation_are_kept() -> None:
+    [unit] = units(trace(With(lambda x: F.leaky_relu(x, negative_slope=0.5))))
+    assert unit.activation == "leaky_relu"
+    assert unit.function(torch.tensor([-2.0])).item() == -1
+
+
+@pytest.mark.parametrize("after", [lambda x: torch.relu(x) + x, lambda x: x + 1, nn.MaxPool2d(2)])
+def test_batchnorm_read_by_more_or_by_something_else_is_an_identity_unit(after: object) -> None:
+    [unit] = units(trace(With(after)))
+    assert (unit.activation, unit.node, unit.rectified) == ("identity", "norm", False)
+
+
+def test_batchnorm_with_an_activation_inside() -> None:
+    class NormAct(nn.BatchNorm2d):
+        def __init__(self, channels: int) -> None:
+            super().__init__(channels)
+            self.act = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            if not self.training and x.sum() > 1e30:  # control flow that a tracer could not follow
+                raise ValueError
+            result: Tensor = self.act(super().forward(x))
+            return result
+
+    [unit] = units(trace(nn.Sequential(nn.Conv2d(1, 2, 3), NormAct(2), nn.Conv2d(2, 2, 3))))
+    assert (unit.norm, unit.activation, unit.rectified) == ("1", "relu", True)
+
+
+def test_what_changes_nothing_is_seen_through() -> None:
+    [unit] = units(trace(With(nn.Sequential(nn.Identity(), nn.Dropout2d(), nn.ReLU()))))
+    assert unit.activation == "relu"
+
+
+def test_shapes_follow_the_example() -> None:
+    graph = trace(With(torch.relu), torch.empty(5, 1, 6, 7))
+    shapes = {node.name: tuple(node.meta["tensor_meta"].shape) for node in graph.graph.nodes}
+    assert shapes["conv"] == shapes["relu"] == (5, 2, 4, 5)
+
+
+def test_tracing_leaves_the_network_alone() -> None:
+    net = With(torch.relu).train()
+    net.conv.eval()
+    net.norm.register_forward_hook(lambda *_: 1 / 0)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    trace(net, torch.randn(2, 1, 5, 5))
+    assert net.training
+    assert net.norm.training
+    assert not net.conv.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_evaluation_ends_after_an_error_too() -> None:
+    net = With(torch.relu).train()
+    net.norm.register_forward_hook(lambda module, *_: {}[module.training])
+    with pytest.raises(KeyError, match="False"), evaluation(net):
+        net(torch.randn(1, 1, 3, 3))
+    assert net.norm.training
+
+
+def refused(net: nn.Module, reason: str, example: Tensor | None = None) -> None:
+    with pytest.raises(InputError, match=reason) as caught:
+        units(trace(net, example))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_followed_is_refused() -> None:
+    refused(With(lambda x: x if x.sum() > 0 else -x), "With cannot be traced by torch.fx")
+    refused(With(torch.relu), "images of shape \\(2, 3, 5, 5\\) do not fit", torch.randn(2, 3, 5, 5))
+    refused(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), "no BatchNorm with a scale")
+    norm = nn.BatchNorm2d(2)
+    refused(nn.Sequential(nn.Conv2d(1, 2, 3), norm, nn.Conv2d(2, 2, 3), norm), "'1' is used more than once")

@@ -1,0 +1,174 @@
+"""`undertow measure`: what it prints and writes, and how it says no."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from console import Said, refused, run
+from PIL import Image
+from safetensors.torch import save_file
+
+import commands.measure
+import undertow
+from fullscale.checkpoint import load_network, save
+from fullscale.data import load
+from fullscale.feed import Resident
+from fullscale.measure import Activity, measure, zeroed
+from fullscale.models import Architecture, basicnet, build
+from fullscale.thresholds import decades
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(undertow.COMMANDS, "measure", commands.measure)
+
+
+def damaged(net: torch.nn.Module) -> torch.nn.Module:
+    """Every third filter of each norm silent, every fourth of small scale."""
+    torch.manual_seed(0)
+    for name, tensor in net.state_dict().items():
+        if "norm" in name and name.endswith("weight"):
+            tensor[::3], tensor[1::4] = 0, 1e-5
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("network") / "network.safetensors"
+    torch.manual_seed(0)
+    save(damaged(basicnet(0.06, 1, 10)), file)
+    return file
+
+
+def on_digits(*arguments: object) -> Said:
+    said = run("measure", *arguments, "--data", "digits")
+    assert said.status == 0, said.err
+    assert said.problems == []
+    return said
+
+
+def expected(file: Path) -> tuple[Activity, Any, Resident]:
+    feed, net = Resident(load("digits")), load_network(file)
+    return measure(net, feed.training(1024)), net, feed
+
+
+def test_the_table_is_what_was_measured(network: Path) -> None:
+    activity, _, _ = expected(network)
+    said = on_digits(network)
+    lines = said.out.splitlines()
+    digest = load("digits").digest[:12]
+    assert (
+        lines[0] == f"network.safetensors on digits, digest {digest}: {activity.filters} filters, 1,438 training images"
+    )
+    header, *rows, total = lines[2:]
+    assert header.split("  ")[0] == "layer"
+    for row, layer in zip(rows, activity.layers(), strict=True):
+        name, filters, by, _, scale, _, constant, _, _ = row.split()
+        assert name == layer["layer"]
+        assert [int(filters), int(by), int(scale), int(constant)] == [
+            layer[k] for k in ("filters", "inactive_by_activation", "inactive_by_scale", "constant")
+        ]
+    assert f"{activity.inactive_by_scale():.0%}" in total
+    # Columns stand under each other.
+    assert len({len(line) for line in (header, *rows, total)}) == 1
+
+
+def test_thresholds_and_data(network: Path) -> None:
+    activity, net, feed = expected(network)
+    values = decades(1e-13, 0.5)
+    points = zeroed(net, activity, feed.test(1024), values)
+    found = json.loads(on_digits(network, "--thresholds", "1e-13", "0.5", "--json").out)
+    assert (found["data"], found["images"], found["test_images"]) == ("digits", 1438, 359)
+    assert found["digest"] == load("digits").digest
+    assert found["thresholds"] == list(values)
+    assert found["error_before"] == points["error_before"]
+    for name in ("activation", "scale"):
+        assert found["by"][name]["sparsity"] == points["sparsity"][name]
+        assert found["by"][name]["error"] == points["error"][name]
+    assert found["layers"] == activity.layers()
+    assert found["total"] == activity.totals()
+    text = on_digits(network, "--thresholds", "1e-13", "0.5").out
+    assert f"test error with all filters: {points['error_before']:.2%} of 359 images" in text
+    assert len([line for line in text.splitlines() if line[:2] in ("1e", "5e")]) == len(values)
+
+
+def test_thresholds_apart_from_the_papers_give_no_range(network: Path) -> None:
+    said = on_digits(network, "--thresholds", "1e-6", "1e-5").out
+    assert "the paper's threshold 1e-12 is not among these" in said
+    found = json.loads(on_digits(network, "--thresholds", "1e-6", "1e-5", "--json").out)
+    assert found["by"]["scale"]["flat_decades"] is None
+
+
+def test_files(network: Path, tmp_path: Path) -> None:
+    activity, _, _ = expected(network)
+    on_digits(network, "--csv", tmp_path / "filters.csv", "--plot", tmp_path / "thresholds.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["filters.csv", "thresholds.png"]
+    with (tmp_path / "filters.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, given in zip(rows, activity.table(), strict=True):
+        assert row == {name: str(value) for name, value in given.items()}
+    with Image.open(tmp_path / "thresholds.png") as drawn:
+        assert min(drawn.size) > 300
+
+
+def test_weights_alone_are_read_into_a_named_network(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    net = build(Architecture("resnet20", 0.25, 1, 10))
+    save_file(net.state_dict(), tmp_path / "weights.safetensors")
+    said = on_digits(tmp_path / "weights.safetensors", "--model", "resnet20", "--width", "0.25", "--classes", "0", "1",
+                     "--outputs", "10").out  # fmt: skip
+    assert "identity: the BatchNorm's own output" in said
+    assert said.splitlines()[2].split()[:2] == ["layer", "activation"]
+    # No test error of ten outputs on two classes.
+    refused(
+        run("measure", tmp_path / "weights.safetensors", "--data", "digits", "--model", "resnet20", "--width", "0.25",
+            "--classes", "0", "1", "--outputs", "10", "--thresholds", "1e-3", "1"),
+        "10 outputs", "2 classes",
+    )  # fmt: skip
+
+
+def test_a_training_run_tells_if_its_images_were_others(tmp_path: Path) -> None:
+    digest = load("digits").digest
+    for trained_on, said in ((digest, False), ("0123456789abcdef", True)):
+        save(basicnet(0.03, 1, 10), tmp_path / "training.safetensors", notes={"spec": {"digest": trained_on}})
+        out = on_digits(tmp_path / "training.safetensors").out
+        assert ("trained on others, digest 0123456789abcdef" in out.splitlines()) == said
+        found = json.loads(on_digits(tmp_path / "training.safetensors", "--json").out)
+        assert (found["trained_on"], found["digest"]) == (trained_on, digest)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--plot", "drawn.gif"], ["--plot", "drawn.gif", ".svg"]),
+        (["--thresholds", "1", "0.1"], ["thresholds 1 0.1", "the smaller one first"]),
+        (["--thresholds", "a", "1"], ["'a'", "a number"]),
+        (["--width", "0.5"], ["--width", "only with --model"]),
+        (["--model", "resnet19"], ["resnet19", "resnet18"]),
+        (["--model", "resnet18"], ["network.safetensors", "not in both"]),
+        (["--model", "basicnet", "--head", "imagenet"], ["imagenet", "basicnet"]),
+        (["--csv", "missing/filters.csv"], ["--csv missing/filters.csv", "cannot be written"]),
+        (["--plot", "missing/drawn.svg"], ["--plot missing/drawn.svg", "cannot be written"]),
+        (["--csv", "."], ["--csv .", "cannot be written"]),
+        (["--classes", "0", "nine"], ["'nine'"]),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(network: Path, arguments: list[str], words: list[str]) -> None:
+    refused(run("measure", network, "--data", "digits", *arguments), *words)
+
+
+def test_networks_and_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    save(basicnet(0.03, 3, 10), tmp_path / "colour.safetensors")
+    refused(run("measure", tmp_path / "colour.safetensors", "--data", "digits"), ", 1, 8, 8)", "(N, 3, H, W)")
+    refused(run("measure", tmp_path / "none.safetensors", "--data", "digits"), "none.safetensors")
+    refused(run("measure", tmp_path / "colour.safetensors", "--data", tmp_path / "nowhere"), "nowhere")
+    refused(run("measure", tmp_path / "colour.safetensors"), "--data")
+    broken = basicnet(0.03, 1, 10)
+    broken.head.weight.data[0] = torch.inf
+    save(broken, tmp_path / "broken.safetensors")
+    refused(run("measure", tmp_path / "broken.safetensors", "--data", "digits"), "head.weight is not finite")

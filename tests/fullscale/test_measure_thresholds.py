@@ -1,0 +1,200 @@
+"""Sparsity and test error over thresholds (S9), against networks whose filters are switched off by hooks, one by one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_measure_networks import Small, behind, networks, noise, small
+from torch import Tensor, nn
+
+from dynamics.errors import InputError
+from fullscale.measure import measure, thresholds, zeroed
+from fullscale.thresholds import MEASURES, dataset, decades, flat
+
+
+def labels(count: int) -> Tensor:
+    return torch.arange(count) % 3
+
+
+def error_with_filters_off(net: Small, off: dict[str, list[int]], images: Tensor, y: Tensor) -> float:
+    """Test error with these filters of each norm put to 0 behind their activation."""
+
+    def switch(filters: list[int]) -> Any:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+            output = output.clone()
+            for i in filters:
+                output[:, i] = 0
+            return output
+
+        return hook
+
+    handles = [behind(net)[name].register_forward_hook(switch(filters)) for name, filters in off.items()]
+    with torch.no_grad():
+        answers = net(images).argmax(dim=1)
+    for handle in handles:
+        handle.remove()
+    return sum(int(a != b) for a, b in zip(answers, y, strict=True)) / len(y)
+
+
+@settings(max_examples=12, deadline=None)
+@given(networks, st.lists(st.floats(-15, 2), min_size=1, max_size=4, unique=True))
+def test_errors_are_those_of_a_network_whose_filters_are_off(net: Small, exponents: list[float]) -> None:
+    values = [10.0**e for e in exponents]
+    images, test, y = noise(0, 4, 2, 3, 3), noise(1, 9, 2, 3, 3), labels(9)
+    activity = measure(net, images)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    found = zeroed(net, activity, zip(test.split(4), y.split(4), strict=True), values)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert found["thresholds"] == sorted(values)
+    assert found["error_before"] == error_with_filters_off(net, {}, test, y)
+    table = activity.table()
+    for k, value in enumerate(sorted(values)):
+        for by, number in (("activation", "peak"), ("scale", "gamma")):
+            below = [row for row in table if abs(row[number]) < value]
+            off = {n: [row["filter"] for row in below if row["layer"] == n] for n in activity.norms}
+            assert found["sparsity"][by][k] == len(below) / len(table)
+            assert found["error"][by][k] == error_with_filters_off(net, off, test, y)
+    assert (found["filters"], found["images"], found["test_images"]) == (10, 4, 9)
+
+
+def test_each_different_set_of_filters_runs_once() -> None:
+    net = small(3, "chain", "relu")
+    runs: list[int] = []
+    net.head.register_forward_hook(lambda module, inputs, output: runs.append(len(output)))
+    activity = measure(net, noise(0, 4, 2, 3, 3))
+    runs.clear()
+    zeroed(net, activity, [(noise(1, 5, 2, 3, 3), labels(5))], decades(1e-30, 1e-25))
+    sets = {tuple(torch.cat(activity.below(by, v)).tolist()) for by in MEASURES for v in decades(1e-30, 1e-25)}
+    assert len(runs) == len(sets | {(False,) * 10}) < 5
+
+
+def test_a_constant_is_put_to_0_as_well() -> None:
+    net = small(0, "chain", "relu")
+    net.norm1.weight.data.zero_()
+    net.norm1.bias.data.fill_(5)
+    found = zeroed(net, measure(net, noise(0, 4, 2, 3, 3)), [(noise(1, 30, 2, 3, 3), labels(30))], [1e-15])
+    # Every image gives the same answer with these constants, and another one without.
+    state = net.state_dict()
+    state["norm1.bias"].zero_()
+    with torch.no_grad():
+        silent = net(noise(1, 30, 2, 3, 3)).argmax(dim=1)
+    assert found["error"]["scale"] == [(silent != labels(30)).double().mean().item()]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 18), min_size=1, max_size=12), st.integers(0, 11))
+def test_flat_is_the_widest_range_around_the_paper(steps: list[int], at: int) -> None:
+    shares = (np.cumsum(steps) / 4000).tolist()
+    values = [10.0 ** (k - 5) for k in range(len(shares))]
+    paper = values[min(at, len(values) - 1)]
+    low, high = flat(values, shares, paper)
+    assert low <= paper <= high
+    i, j = values.index(low), values.index(high)
+    assert shares[j] - shares[i] < 0.01
+    for a in range(len(values)):
+        for b in range(a, len(values)):
+            if values[a] <= paper <= values[b] and shares[b] - shares[a] < 0.01:
+                assert b - a <= j - i
+
+
+def test_ranges_beyond_all_floats_are_still_numbers() -> None:
+    shares = [0.0] * 335
+    values = [*(float(f"1e{k}") for k in range(-320, 15))]
+    wide = {"thresholds": values, "sparsity": dict.fromkeys(MEASURES, shares), "error": dict.fromkeys(MEASURES, shares)}
+    data = dataset({0: point([0] * 3, [0] * 3) | wide})
+    assert data.flat.values == pytest.approx(334, rel=1e-6)
+
+
+def test_flat_is_unknown_where_the_paper_was_not_swept() -> None:
+    assert all(math.isnan(end) for end in flat([1e-2, 1e-1], [0.5, 0.5], 1e-3))
+
+
+def test_decades_are_spelled_and_hold_their_ends() -> None:
+    assert decades() == tuple(float(f"1e{k}") for k in range(-14, 1))
+    assert set(MEASURES.values()) < set(decades())
+    assert decades(3e-6, 2e-2) == (3e-6, 1e-5, 1e-4, 1e-3, 1e-2, 2e-2)
+    assert decades(2.0, 3.0) == (2.0, 3.0)
+    for low, high in ((0, 1), (1e-3, 1e-3), (1, 0.1), (-1, 1), (1e-3, math.inf), (math.nan, 1)):
+        with pytest.raises(InputError, match="two positive finite numbers"):
+            decades(low, high)
+
+
+def point(sparsity: list[float], error: list[float]) -> dict[str, Any]:
+    return {
+        "thresholds": [1e-12, 1e-3, 1.0],
+        "sparsity": {"activation": sparsity, "scale": sparsity},
+        "error": {"activation": error, "scale": error},
+        "error_before": 0.125, "filters": 8, "images": 30, "test_images": 16,
+    }  # fmt: skip
+
+
+def test_points_become_labelled_data() -> None:
+    data = dataset({3: point([0.5, 0.5, 0.75], [0.125, 0.25, 1]), 7: point([0.25, 0.5, 0.5], [0, 0, 0])}, data="digits")
+    assert data.sizes == {"measure": 2, "threshold": 3, "seed": 2}
+    assert data.attrs["data"] == "digits"
+    assert data.sparsity.sel(measure="scale", threshold=1.0, seed=3).item() == 0.75
+    assert data.error.sel(measure="activation", threshold=1e-3, seed=3).item() == 0.25
+    assert data.flat.sel(measure="activation").values.tolist() == pytest.approx([9, 0])
+    assert data.flat.sel(measure="scale").values.tolist() == pytest.approx([9, 3])
+    assert data.paper.values.tolist() == [1e-12, 1e-3]
+    xr.testing.assert_identical(xr.Dataset.from_dict(data.to_dict()), data)
+
+
+def test_data_of_several_networks_come_from_the_networks() -> None:
+    images, test, y = noise(0, 5, 2, 3, 3), noise(1, 6, 2, 3, 3), labels(6)
+
+    class InMemory:
+        """As much of a feed as is asked for."""
+
+        def training(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+            return zip(images.split(batch), labels(5).split(batch), strict=True)
+
+        def test(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+            return zip(test.split(batch), y.split(batch), strict=True)
+
+    feed: Any = InMemory()
+    nets = {5: small(5, "chain", "relu"), 6: small(6, "residual", "gelu")}
+    data = thresholds(nets, feed, (1e-12, 1e-3), batch=2, model="small")
+    assert data.seed.values.tolist() == [5, 6]
+    assert data.attrs == {"model": "small"}
+    for seed, net in nets.items():
+        expected = zeroed(net, measure(net, feed.training(2)), feed.test(2), (1e-12, 1e-3))
+        json.dumps(expected)
+        assert data.error.sel(seed=seed, measure="scale").values.tolist() == expected["error"]["scale"]
+        assert data.error_before.sel(seed=seed).item() == expected["error_before"]
+        assert data.images.sel(seed=seed).item() == 5
+
+
+def test_networks_that_cannot_be_compared_are_refused() -> None:
+    with pytest.raises(InputError, match="no networks"):
+        dataset({})
+    with pytest.raises(InputError, match="different thresholds"):
+        dataset({0: point([0] * 3, [0] * 3), 1: point([0] * 3, [0] * 3) | {"thresholds": [1, 2, 3]}})
+
+
+@pytest.mark.parametrize(
+    ("test", "words"),
+    [
+        ([], "no test images"),
+        ([(noise(0, 3, 2, 3, 3), labels(2))], r"labels torch.int64 \(2,\)"),
+        ([(noise(0, 3, 2, 3, 3), labels(3).float())], "labels torch.float32"),
+        ([(noise(0, 3, 2, 3, 3), labels(3) + 1)], "labels from 1 to 3: 0 to 2 are accepted"),
+        ([(noise(0, 3, 1, 3, 3), labels(3))], r"\(3, 1, 3, 3\)"),
+        ([(noise(0, 3, 2, 3, 3) * math.nan, labels(3))], "outputs are not finite"),
+    ],
+)
+def test_test_images_that_do_not_fit_are_refused(test: Any, words: str) -> None:
+    net = small(0, "chain", "silu")
+    for tensor in (net.norm1.weight, net.norm2.weight, net.norm3.weight):
+        tensor.data.fill_(1)
+    with pytest.raises(InputError, match=words):
+        zeroed(net, measure(net, noise(0, 4, 2, 3, 3)), test)

@@ -1,0 +1,176 @@
+"""The split of a live optimizer's steps: exact for every rule that is read, whatever the steps between two looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import schedulefree
+import torch
+from torch import Tensor
+
+from dynamics import pull_share
+from dynamics.live import setting_of
+from dynamics.torch_face import Optimizer
+from fullscale.monitor.parts import Parts, carried
+
+Make = Callable[[list[Tensor]], Any]
+
+OPTIMIZERS: dict[str, Make] = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.1),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.02, weight_decay=0.3),
+    "amsgrad": lambda p: torch.optim.Adam(p, lr=0.02, weight_decay=0.3, amsgrad=True),
+    "maximize": lambda p: torch.optim.Adam(p, lr=0.02, weight_decay=0.3, maximize=True),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.02, weight_decay=0.3),
+    "fused": lambda p: torch.optim.AdamW(p, lr=0.02, weight_decay=0.3, fused=True),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.02, weight_decay=0.3),
+    "rmsprop_momentum": lambda p: torch.optim.RMSprop(p, lr=0.02, weight_decay=0.3, momentum=0.5),
+    "rmsprop_centered": lambda p: torch.optim.RMSprop(p, lr=0.02, weight_decay=0.3, centered=True),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.02, weight_decay=0.3),
+    "adadelta": lambda p: torch.optim.Adadelta(p, weight_decay=0.3),
+    "adamax": lambda p: torch.optim.Adamax(p, lr=0.02, weight_decay=0.3),
+    "nadam": lambda p: torch.optim.NAdam(p, lr=0.02, weight_decay=0.3),
+    "radam": lambda p: torch.optim.RAdam(p, lr=0.02, weight_decay=0.3),
+    "schedulefree": lambda p: schedulefree.AdamWScheduleFree(p, lr=0.02, weight_decay=0.3),
+    "own adam": lambda p: Optimizer(p, "adam", "l2", lr=0.02, weight_decay=0.3),
+    "own l1": lambda p: Optimizer(p, "momentum", "l1", lr=0.02, weight_decay=0.3),
+    "own adan": lambda p: Optimizer(p, "adan", "l2", lr=0.02, weight_decay=0.3),
+    "own lion": lambda p: Optimizer(p, "lion", "l2", lr=0.02, weight_decay=0.3),
+    "own lamb": lambda p: Optimizer(p, "lamb", "decoupled_lr", lr=0.02, weight_decay=0.3),
+    "own schedule": lambda p: Optimizer(p, "adam", "decoupled_schedule", lr=0.02, weight_decay=0.01),
+    "own capturable": lambda p: Optimizer(p, "adam", "l2", lr=0.02, weight_decay=0.3, capturable=True),
+}
+
+
+def parameters() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(n, generator=generator, dtype=torch.float64).requires_grad_() for n in (5, 3)]
+
+
+def gradients(params: list[Tensor], step: int) -> None:
+    generator = torch.Generator().manual_seed(100 + step)
+    for p in params:
+        p.grad = torch.randn(p.shape, generator=generator, dtype=p.dtype)
+        p.grad[0] = 0
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_look_now_and_then_sees_what_a_split_of_every_step_sees(name: str) -> None:
+    """The oracle carries the attributed state through every step; the parts add up to what the optimizer did."""
+    params = parameters()
+    optimizer = OPTIMIZERS[name](params)
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    parts = Parts(optimizer, params, [])
+    states: list[Any] = [None] * len(params)
+    for step in range(13):
+        gradients(params, step)
+        if step == 6:  # a schedule, on the way
+            optimizer.param_groups[0]["lr"] *= 0.5
+        before = [p.detach().clone() for p in params]
+        setting, _ = setting_of(optimizer, optimizer.param_groups[0])
+        multiplier = 0.5 if step >= 6 else 1.0
+        oracle = []
+        for i, p in enumerate(params):
+            assert p.grad is not None
+            g = -p.grad if name == "maximize" else p.grad
+            oracle.append(
+                pull_share(
+                    setting.rule, setting.coupling, before[i], g, states[i], lr=setting.lr, strength=setting.strength,
+                    multiplier=multiplier, **setting.hyper,
+                )
+            )  # fmt: skip
+            states[i] = oracle[i].state
+        looked = step % 4 == 0
+        if looked:
+            found = parts.split()
+        else:
+            parts.follow()
+        optimizer.step()
+        if not looked:
+            continue
+        for p, was, wanted in zip(params, before, oracle, strict=True):
+            part = found[id(p)]
+            torch.testing.assert_close(part.after, p.detach(), rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(part.pull, wanted.pull, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(part.loss, wanted.loss, rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(part.share, wanted.share, rtol=1e-6, atol=1e-9, equal_nan=True)
+            assert (part.pull != 0).any()
+            torch.testing.assert_close(part.pull + part.loss, p.detach() - was, rtol=1e-5, atol=1e-8)
+    assert parts.notes == []
+
+
+def test_what_buffers_keep_is_told_by_the_rule_itself() -> None:
+    kinds = {
+        name: carried(setting_of(o := make(parameters()), o.param_groups[0])[0]) for name, make in OPTIMIZERS.items()
+    }
+    nothing = {"sgd", "adamw", "fused", "rmsprop", "adagrad", "adadelta", "own lamb", "own schedule"}
+    rest = {"rmsprop_momentum", "rmsprop_centered", "schedulefree", "own adan"}
+    assert {name for name, way in kinds.items() if way.kind == "nothing"} == nothing
+    assert {name for name, way in kinds.items() if way.kind == "rest"} == rest
+    assert kinds["adam"].keep == 0.9
+    assert kinds["adam"].take == pytest.approx(0.1 * 0.3)
+    assert kinds["momentum"].take == pytest.approx(0.1)
+    assert kinds["own lion"].keep == 0.99
+    assert kinds["own l1"].of_sign
+
+
+def test_without_strength_there_is_nothing_to_follow_and_no_share() -> None:
+    params = parameters()
+    parts = Parts(torch.optim.Adam(params), params, [])
+    gradients(params, 0)
+    for part in parts.split().values():
+        assert not part.pull.any()
+        assert (part.share[1:] == 0).all()
+        assert part.share[0].isnan()
+    assert parts.held == {}
+
+
+def test_an_optimizer_that_is_none_of_the_rules_is_told_once() -> None:
+    class Own(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            return
+
+    params = parameters()
+    parts = Parts(Own(params, lr=0.1), params, [])
+    gradients(params, 0)
+    assert parts.split() == {}
+    parts.follow()
+    assert parts.split() == {}
+    assert len(parts.notes) == 1
+    assert "Own is none of the rules here" in parts.notes[0]
+
+
+def test_a_parameter_without_a_gradient_or_of_another_optimizer_is_left_out() -> None:
+    params = parameters()
+    parts = Parts(torch.optim.Adam(params[:1], weight_decay=0.1), params, [])
+    gradients(params, 0)
+    assert set(parts.split()) == {id(params[0])}
+    assert "parameters that this optimizer does not train have no share" in parts.notes
+    params[0].grad = None
+    assert parts.split() == {}
+
+
+def test_an_optimizer_that_had_stepped_before_is_taken_to_have_pulled_a_weight_at_rest() -> None:
+    params = parameters()
+    optimizer = torch.optim.Adam(params, lr=1e-12, weight_decay=0.3)
+    for _ in range(300):
+        for p in params:
+            p.grad = torch.zeros_like(p)
+        optimizer.step()
+    parts = Parts(optimizer, params, [])
+    for part in parts.split().values():
+        torch.testing.assert_close(part.share, torch.ones_like(part.share), rtol=0, atol=1e-9)
+    assert any("had taken steps before" in note for note in parts.notes)
+
+
+def test_convolutions_are_left_out_where_their_buffers_cannot_be_followed() -> None:
+    light, heavy = parameters()
+    parts = Parts(torch.optim.RMSprop([light, heavy], momentum=0.5, weight_decay=0.3), [light], [heavy])
+    gradients([light, heavy], 0)
+    parts.follow()
+    assert set(parts.split()) == {id(light)}
+    assert any("no share of the convolutions" in note for note in parts.notes)

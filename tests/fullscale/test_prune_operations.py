@@ -1,0 +1,164 @@
+"""One operation at a time between two convolutions: channels go where that is exact, and stay where it is not known to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from planting import noise, plant, randomize
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fullscale.prune import remove_dead
+
+FILTERS = 8
+
+
+class Between(nn.Module):
+    """Two planted layers with an operation between them: `apply(net, x)`, x being what the first ReLU puts out."""
+
+    def __init__(self, apply: Callable[[Between, Tensor], Tensor], reads: int = FILTERS, **extra: nn.Module) -> None:
+        super().__init__()
+        self.apply_ = apply
+        self.stem = nn.Sequential(nn.Conv2d(3, FILTERS, 3, padding=1), nn.BatchNorm2d(FILTERS))
+        for name, module in extra.items():
+            self.add_module(name, module)
+        self.last = nn.Sequential(nn.Conv2d(reads, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.apply_(self, torch.relu(self.stem(x)))
+        result: Tensor = self.head(self.last(x).mean((2, 3)))
+        return result
+
+
+def _written_over(net: Between, x: Tensor) -> Tensor:
+    y = x - 0.3
+    z = F.relu(y, inplace=True)
+    return y + net.deep(z)  # y is no longer what it was
+
+
+def _half_written(net: Between, x: Tensor) -> Tensor:
+    y = x * 1
+    y[:, :3].mul_(0.5)
+    return net.deep(y)
+
+
+def _added_to_a_view(net: Between, x: Tensor) -> Tensor:
+    y = x * 1
+    view = y.flatten(2)
+    view += 0.5
+    return y
+
+
+def _spatial(net: Between, x: Tensor) -> Tensor:
+    return x * torch.sigmoid(net.map(x))
+
+
+def _tied(net: Between, x: Tensor) -> Tensor:
+    return net.deep(x) + F.conv2d(x, net.deep.weight)
+
+
+def _resized(net: Between, x: Tensor) -> Tensor:
+    height, width = x.size(2), x.shape[-1]
+    y: Tensor = F.interpolate(net.deep(x), size=(height, width))
+    return y * F.interpolate(x, size=y.shape[2:])
+
+
+def deep(kernel: int = 1, groups: int = 1) -> nn.Module:
+    return nn.Conv2d(FILTERS, FILTERS, kernel, groups=groups)
+
+
+def ways() -> nn.Module:
+    return nn.Sequential(deep(), nn.BatchNorm2d(FILTERS))
+
+
+# What stays whole: of these the first layer loses nothing.
+WHOLE: dict[str, Between] = {
+    "a tensor written over": Between(_written_over, deep=deep()),
+    "a tensor written over in part": Between(_half_written, deep=deep()),
+    "a tensor written over through a view": Between(_added_to_a_view),
+    "weights used twice": Between(_tied, deep=deep()),
+    "a layer used twice": Between(lambda net, x: net.deep(net.deep(x)), deep=deep()),
+    "computed weights": Between(
+        lambda net, x: net.deep(x), deep=torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(FILTERS, FILTERS, 3))
+    ),
+    "dropout in evaluation mode, too": Between(lambda net, x: F.dropout(x, 0.0)),
+    "grouped": Between(lambda net, x: net.deep(x), deep=deep(3, groups=2)),
+    "transposed": Between(lambda net, x: net.deep(x), deep=nn.ConvTranspose2d(FILTERS, FILTERS, 2)),
+    "group norm": Between(lambda net, x: net.norm(x), norm=nn.GroupNorm(2, FILTERS)),
+    "shuffled": Between(lambda net, x: F.pixel_shuffle(x, 2), reads=2),
+    "channels counted": Between(lambda net, x: x / x.shape[1]),
+    "chunks": Between(lambda net, x: torch.cat(x.chunk(2, 1)[::-1], 1)),
+    "padding by a constant": Between(lambda net, x: F.pad(x, (1, 1, 1, 1), value=0.5)),
+    "padded channels": Between(lambda net, x: F.pad(x, (0, 0, 0, 0, 1, 1)), reads=FILTERS + 2),
+}
+NARROWER: dict[str, Between] = {
+    "nothing": Between(lambda net, x: x),
+    "module named as a function": Between(lambda net, x: net.add(x), add=deep()),
+    "concatenated with itself": Between(lambda net, x: torch.cat(tensors=[x, x], dim=1), reads=2 * FILTERS),
+    "concatenated from behind": Between(lambda net, x: torch.cat([x, net.deep(x)], -3), reads=2 * FILTERS, deep=deep()),
+    "a map for all channels": Between(_spatial, map=nn.Conv2d(FILTERS, 1, 3, padding=1)),
+    "sizes asked for": Between(_resized, deep=deep()),
+    "numbers": Between(lambda net, x: (1 - x) * 0.5 + 2 * x / 3 - 0.25),
+    "a product": Between(lambda net, x: x * net.deep(x), deep=ways()),
+    "a difference": Between(lambda net, x: net.one(x) - net.two(x), one=ways(), two=ways()),
+    "written over and not read again": Between(lambda net, x: F.relu(x - 0.2, inplace=True)),
+    "zero padding apart": Between(lambda net, x: F.pad(x, (1, 2, 0, 1))),
+    "padding by reflection": Between(lambda net, x: F.pad(x, (1, 1, 1, 1), mode="reflect")),
+    "zero padding module": Between(lambda net, x: net.pad(x), pad=nn.ZeroPad2d(1)),
+    "average": Between(lambda net, x: F.avg_pool2d(x, 2, padding=1)),
+    "average, cut off": Between(lambda net, x: net.pool(x), pool=nn.AvgPool2d(2, ceil_mode=True)),
+    "average, padded": Between(lambda net, x: net.pool(x), pool=nn.AvgPool2d(3, 1, 1)),
+    "average, padding not counted": Between(
+        lambda net, x: net.pool(x), pool=nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+    ),
+    "average by another divisor": Between(lambda net, x: net.pool(x), pool=nn.AvgPool2d(2, divisor_override=3)),
+    "upsampled": Between(lambda net, x: net.up(x), up=nn.Upsample(scale_factor=2, mode="bilinear")),
+    "gate without views": Between(
+        lambda net, x: x * F.hardsigmoid(net.deep(x.mean(-1).mean(-1)[:, :, None, None])), deep=deep()
+    ),
+    "squeezed": Between(
+        lambda net, x: (
+            x * net.fc(F.adaptive_avg_pool2d(x, 1).squeeze(-1).squeeze(2)).sigmoid().unsqueeze(-1).unsqueeze(3)
+        ),
+        fc=nn.Linear(FILTERS, FILTERS),
+    ),
+    "depthwise, several a channel": Between(
+        lambda net, x: net.deep(x), reads=2 * FILTERS, deep=nn.Conv2d(FILTERS, 2 * FILTERS, 3, groups=FILTERS)
+    ),
+    "depthwise, padded": Between(
+        lambda net, x: net.deep(x), deep=nn.Conv2d(FILTERS, FILTERS, 3, padding=1, groups=FILTERS, bias=False)
+    ),
+    "statistics of the batch": Between(
+        lambda net, x: net.norm(net.deep(x)), deep=deep(), norm=nn.BatchNorm2d(FILTERS, track_running_stats=False)
+    ),
+    "norm without a scale": Between(
+        lambda net, x: net.norm(net.deep(x)), deep=deep(), norm=nn.BatchNorm2d(FILTERS, affine=False)
+    ),
+    "prelu": Between(lambda net, x: net.act(net.deep(x)), deep=ways(), act=nn.PReLU(FILTERS)),
+}
+
+
+def difference(net: nn.Module, smaller: nn.Module, images: Tensor) -> float:
+    with torch.no_grad():
+        before, after = net.eval()(images), smaller.eval()(images)
+    return float((before - after).abs().max() / before.abs().max().clamp(min=1))
+
+
+@pytest.mark.parametrize("name", [*WHOLE, *NARROWER])
+def test_each_operation(name: str) -> None:
+    net = (WHOLE | NARROWER)[name]
+    for seed in range(3):
+        plant(randomize(net, seed), seed + 1, 0.3)
+        # For certain: one dead, two constant.
+        norm = net.stem[1]
+        norm.weight.data[[0, 1, 4]] = 0
+        norm.bias.data[[0, 1, 4]] = torch.tensor([-0.5, 0.7, 0.4], dtype=torch.float64)
+        images = noise(seed, 3, 3, 8, 8)
+        smaller, _ = remove_dead(net, example=images)
+        left = smaller.stem[1].num_features
+        assert left == FILTERS if name in WHOLE else left < FILTERS
+        assert difference(net, smaller, images) <= 1e-12
+        assert difference(net, smaller, noise(seed, 3, 3, 12, 10)) <= 1e-12

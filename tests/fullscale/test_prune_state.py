@@ -1,0 +1,154 @@
+"""After a removal training goes on as if nothing had been removed: the optimizer's state is cut as the network was."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+import torch
+from planting import Branches, Dense, Plain, noise, plant, randomize
+from torch import Tensor, nn
+
+from dynamics.errors import InputError
+from dynamics.torch_face import Optimizer
+from fullscale.models import Architecture, Chain, NetConfig, build
+from fullscale.prune import narrow_extra, prune_optimizer, remove_dead
+
+Make = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+OPTIMIZERS: dict[str, Make] = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.05),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-2),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=1e-2, amsgrad=True),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=1e-3, centered=True, momentum=0.5),
+    "adam + l2": lambda p: Optimizer(p, "adam", "l2", lr=1e-2, weight_decay=1e-3),
+    "adan": lambda p: Optimizer(p, "adan", "decoupled_schedule", lr=1e-2, weight_decay=1e-3),
+    "capturable": lambda p: Optimizer(p, "nadam", lr=1e-2, capturable=True),
+}
+IMAGES, LABELS = noise(1, 12, 3, 8, 8), torch.arange(12) % 5
+
+
+def step(net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(net.train()(IMAGES), LABELS).backward()
+    optimizer.step()
+
+
+def dying(net: nn.Module) -> nn.Module:
+    """The network with filters that are dead and get no gradient, in every layer."""
+    randomize(net, 1)
+    plant(net, 2, 0.4, kinds=("dead",))
+    return net
+
+
+@pytest.mark.parametrize(
+    "net", [Chain(NetConfig((5, 6, 4), (1, 2, 1), 3, 5)), build(Architecture("resnet20", 1 / 4, 3, 5))]
+)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_goes_on_as_if_nothing_had_been_removed(name: str, net: nn.Module) -> None:
+    net = dying(copy.deepcopy(net))
+    first = list(net.parameters())
+    optimizer = OPTIMIZERS[name]([{"params": first[:4]}, {"params": first[4:], "lr": 3e-3}])  # type: ignore[list-item]
+    for _ in range(3):
+        step(net, optimizer)
+    smaller, removal = remove_dead(net)
+    assert removal.share > 0.1
+    twin = copy.deepcopy(net)
+    there = copy.deepcopy(optimizer.state_dict())
+    other = OPTIMIZERS[name](
+        [{"params": list(twin.parameters())[:4]}, {"params": list(twin.parameters())[4:], "lr": 3e-3}]
+    )  # type: ignore[list-item]
+    other.load_state_dict(there)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=1.0)
+    prune_optimizer(optimizer, net, smaller, removal)
+    assert {id(p) for g in optimizer.param_groups for p in g["params"]} == {id(p) for p in smaller.parameters()}
+    for _ in range(2):
+        step(twin, other)
+        step(smaller, optimizer)
+        scheduler.step()
+    for key, tensor in twin.state_dict().items():
+        assert torch.allclose(removal.narrow(key, tensor), smaller.state_dict()[key], rtol=1e-7, atol=1e-9), key
+    # And the state counts: without it the path is another one.
+    fresh, _ = remove_dead(net)
+    if name != "sgd":
+        new = OPTIMIZERS[name](fresh.parameters())
+        step(fresh, new)
+        before = {key: tensor.clone() for key, tensor in fresh.state_dict().items()}
+        assert any(
+            not torch.allclose(smaller.state_dict()[k], before[k], rtol=1e-4) for k in before if k.endswith("weight")
+        )
+
+
+def test_added_bias_joins_the_group_of_its_layer() -> None:
+    net = dying(Dense())
+    norm = net.norms[0]
+    norm.weight.data[0], norm.bias.data[0] = 0, 0.7
+    net.convs[0].padding = (0, 0)
+    net.convs[1].padding = (2, 2)
+    conv = net.convs[0]
+    net = nn.Sequential(
+        net.stem, norm, nn.ReLU(), conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    ).double()
+    assert conv.bias is None
+    optimizer = torch.optim.Adam([{"params": [conv.weight], "lr": 0.1}, {"params": [net[0].weight, net[7].bias]}])
+    step(net, optimizer)
+    smaller, removal = remove_dead(net, example=IMAGES)
+    assert smaller[3].bias is not None
+    prune_optimizer(optimizer, net, smaller, removal)
+    assert [id(p) for p in optimizer.param_groups[0]["params"]] == [id(smaller[3].weight), id(smaller[3].bias)]
+    before = smaller[3].bias.detach().clone()
+    step(smaller, optimizer)
+    assert not torch.equal(smaller[3].bias, before)
+
+
+def test_state_that_does_not_follow_the_parameter_is_refused_and_nothing_changes() -> None:
+    net = dying(Plain(nn.ReLU()))
+    images = noise(1, 12, 3, 12, 12)
+    for make, words in (
+        (lambda p: torch.optim.Adafactor(p), "row_var of body.0.weight is of shape"),
+        (lambda p: torch.optim.LBFGS(p, max_iter=2), "(old_dirs|d) of body.0.weight is"),
+    ):
+        optimizer: Any = make(net.parameters())  # type: ignore[no-untyped-call]
+
+        def closure(optimizer: Any = optimizer) -> Tensor:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(net.train()(images), LABELS)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        smaller, removal = remove_dead(net, example=images)
+        groups, state = [list(g["params"]) for g in optimizer.param_groups], dict(optimizer.state)
+        with pytest.raises(InputError, match=words):
+            prune_optimizer(optimizer, net, smaller, removal)
+        assert all(a is b for a, b in zip(groups[0], optimizer.param_groups[0]["params"], strict=True))
+        assert optimizer.state == state
+
+
+def test_parameters_of_another_network_are_refused() -> None:
+    net = dying(Branches())
+    smaller, removal = remove_dead(net, example=IMAGES)
+    with pytest.raises(InputError, match="that is not the network's"):
+        prune_optimizer(torch.optim.SGD(Branches().parameters()), net, smaller, removal)
+
+
+def test_tensors_that_go_with_parameters_are_cut_alike() -> None:
+    net = dying(Branches())
+    smaller, removal = remove_dead(net, example=IMAGES)
+    averages = {name: torch.randn_like(tensor.double()) for name, tensor in net.state_dict().items()}
+    for name, tensor in smaller.state_dict().items():
+        assert removal.narrow(name, averages[name]).shape == tensor.shape
+    extra = {f"optimizer/{name}/m": tensor for name, tensor in averages.items()}
+    extra |= {"optimizer/stem.0.weight/step": torch.tensor(3.0), "order": torch.arange(7)}
+    cut = narrow_extra(extra, removal)
+    assert cut.keys() == extra.keys()
+    assert torch.equal(cut["optimizer/one.0.weight/m"], removal.narrow("one.0.weight", averages["one.0.weight"]))
+    assert cut["order"] is extra["order"]
+    assert cut["optimizer/stem.0.weight/step"] == 3
+    with pytest.raises(InputError, match="row of stem.0.weight is of shape \\(8,\\)"):
+        narrow_extra({"optimizer/stem.0.weight/row": torch.zeros(8)}, removal)
+    with pytest.raises(InputError, match="'stem.9.weight' is no tensor of the network"):
+        removal.narrow("stem.9.weight", torch.zeros(8))
+    with pytest.raises(InputError, match="stem.0.weight: a tensor of shape \\(8,\\)"):
+        removal.narrow("stem.0.weight", torch.zeros(8))

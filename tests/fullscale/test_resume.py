@@ -1,0 +1,189 @@
+"""A run that was killed goes on and ends as if it had not been."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dynamics.errors import InputError
+from fullscale import checkpoint
+from fullscale.data import Images, Split
+from fullscale.feed import tensors
+from fullscale.measure import measure
+from fullscale.prune import remove_dead
+from fullscale.resume import optimizer_state, restore_optimizer
+from fullscale.spec import RunSpec
+from fullscale.train import Optimizer, train
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def shades(count: int = 24) -> Images:
+    """Two classes, dark and light 6 x 6 images."""
+    draws = np.random.default_rng(0)
+    labels = np.arange(2 * count, dtype=np.int64) % 2
+    pixels = draws.integers(0, 120, (2 * count, 1, 6, 6)) + 130 * labels[:, None, None, None]
+    whole = Split(pixels.astype(np.uint8), labels)
+    return Images("shades", ("dark", "light"), whole.take(np.arange(count)), whole.take(np.arange(count, 2 * count)))
+
+
+IMAGES = shades()
+SPEC = RunSpec(IMAGES.digest, 0.04, "adam", "l2", lr=0.01, strength=1e-3, batch=8, epochs=6, seeds=(3,), augment=True)
+
+
+def work(spec: RunSpec, path: Path, told: Any) -> None:
+    """In a process of its own: the run, saying which epochs are done."""
+    torch.set_num_threads(1)
+    train(spec, shades(), lambda epoch, _: told.put(epoch), checkpoint=path)
+    told.put(spec.epochs)  # also where nothing was left to do
+
+
+def ended(spec: RunSpec, path: Path) -> tuple[bytes, dict[str, list[float]]]:
+    """The run to its end in this process: the network's file, and the curves."""
+    [outcome] = train(spec, IMAGES, checkpoint=path)
+    assert outcome.status == "done"
+    checkpoint.save(outcome.net, path.with_name("end"))
+    return path.with_name("end").read_bytes(), outcome.curves
+
+
+def test_killed_at_random_moments_it_ends_bit_equal(tmp_path: Path) -> None:
+    expected, curves = ended(SPEC, tmp_path / "whole")
+    path = tmp_path / "killed"
+    draws = random.Random(0)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fullscale.train"])
+    kills = 0
+    while kills < 4:
+        told = context.SimpleQueue()
+        process = context.Process(target=work, args=(SPEC, path, told))
+        process.start()
+        for _ in range(draws.randint(0, 2)):  # epochs that it may finish, then somewhere in the next
+            if told.get() == SPEC.epochs:
+                break
+        time.sleep(draws.random() * 0.1)  # where exactly does not matter for what is tested
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        kills += 1
+        assert [p.name for p in tmp_path.iterdir() if p.name.startswith("killed")] in ([], ["killed"])
+        if path.exists():
+            checkpoint.load(path)
+    assert ended(SPEC, path) == (expected, curves)
+
+
+@pytest.mark.parametrize("rule", ["adam", "momentum", "schedule_free", "nadam", "lamb", "adadelta"])
+def test_every_kind_of_state_comes_back(tmp_path: Path, rule: str) -> None:
+    spec = replace(SPEC, optimizer=rule, lr=1e-3, epochs=4)
+    expected = ended(spec, tmp_path / "whole")
+
+    def stop(epoch: int, _: list[float]) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, IMAGES, stop, checkpoint=tmp_path / "run")
+    heard: list[int] = []
+    train(spec, IMAGES, lambda epoch, _: heard.append(epoch), checkpoint=tmp_path / "run")
+    assert heard == [3, 4]
+    # And once more: nothing is left to do, the end is the same.
+    assert ended(spec, tmp_path / "run") == expected
+
+
+def test_dropout_goes_on_where_it_was(tmp_path: Path) -> None:
+    spec = replace(SPEC, model="vgg11", head="imagenet", width=1 / 64, epochs=2)
+    expected = ended(spec, tmp_path / "whole")
+    with pytest.raises(ZeroDivisionError):
+        train(spec, IMAGES, lambda *_: 1 / 0, checkpoint=tmp_path / "run")
+    assert ended(spec, tmp_path / "run") == expected
+
+
+def test_checkpoint_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    train(replace(SPEC, epochs=1), IMAGES, checkpoint=path)
+    content = path.read_bytes()
+    with pytest.raises(InputError, match=r"holds another run \(epochs 1, asked for is 6\)"):
+        train(SPEC, IMAGES, checkpoint=path)
+    with pytest.raises(InputError, match=r"holds another run \(optimizer 'adam', asked for is 'sgd'\)"):
+        train(replace(SPEC, epochs=1, optimizer="sgd"), IMAGES, checkpoint=path)
+    path.write_bytes(content[:-1])
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        train(replace(SPEC, epochs=1), IMAGES, checkpoint=path)
+    assert path.read_bytes() == content[:-1]
+
+
+def test_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run"
+    with pytest.raises(ZeroDivisionError):
+        train(SPEC, IMAGES, lambda *_: 1 / 0, checkpoint=path)
+    good = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
+            train(SPEC, IMAGES, checkpoint=path)
+    assert path.read_bytes() == good
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert checkpoint.load(path).notes["epoch"] == 1
+
+
+def test_diverged_run_leaves_the_last_checkpoint_of_a_finite_one(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    [outcome] = train(replace(SPEC, optimizer="sgd", lr=1e30), IMAGES, checkpoint=path)
+    assert outcome.status == "diverged"
+    assert not path.exists()
+
+
+def test_training_goes_on_from_a_file_pruned_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    train(replace(SPEC, epochs=2), IMAGES, checkpoint=path)
+    saved = checkpoint.load(path)
+    more = replace(SPEC, epochs=1, start="some digest", schedule="constant")
+    fresh = checkpoint.load(path)
+    fresh.notes.pop("optimizer")
+    [with_state], [without] = train(more, IMAGES, start=saved), train(more, IMAGES, start=fresh)
+    assert with_state.curves["loss"] != without.curves["loss"]
+    net = checkpoint.load(path).net
+    net.blocks[2].norm.weight.data[0] = 0
+    net.blocks[2].norm.bias.data[0] = -1
+    smaller, _ = remove_dead(net, measure(net, tensors(IMAGES).x))
+    [pruned] = train(more, IMAGES, start=checkpoint.Saved(smaller))
+    assert pruned.status == "done"
+    assert pruned.net.blocks[2].conv.out_channels < net.blocks[2].conv.out_channels
+
+
+def test_optimizer_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    train(replace(SPEC, epochs=1), IMAGES, checkpoint=path)
+    saved = checkpoint.load(path)
+    optimizer = Optimizer(saved.net.parameters(), "sgd")
+    with pytest.raises(InputError, match="optimizer state of adam: that of sgd is accepted"):
+        restore_optimizer(saved.net, optimizer, saved)
+    adam = Optimizer(saved.net.parameters(), "adam")
+    saved.extra["optimizer/head.bias/m"] = torch.zeros(7)
+    with pytest.raises(InputError, match=r"optimizer/head.bias/m is \(7,\), its parameter \(2,\)"):
+        restore_optimizer(saved.net, adam, saved)
+    assert optimizer_state(saved.net, adam)[0] == {}
+
+
+def test_several_seeds_keep_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one seed is accepted"):
+        train(replace(SPEC, seeds=(1, 2)), IMAGES, checkpoint=tmp_path / "run")
