@@ -12,9 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import commands.claims
+import commands.compare
 import commands.convert
 import commands.explain
+import commands.fetch
+import commands.measure
 import commands.phase
+import commands.prune
 import commands.reproduce
 import commands.train
 import commands.tune
@@ -32,19 +36,28 @@ if TYPE_CHECKING:
     from dynamics.simulator import simulate
     from dynamics.torch_face import Optimizer
     from dynamics.torch_groups import parameter_groups
+    from fullscale.checkpoint import load_network
+    from fullscale.measure import measure
+    from fullscale.monitor import Monitor
+    from fullscale.prune import certify, remove_dead
 
 __all__ = [
     "COUPLINGS",
     "RULES",
     "InputError",
+    "Monitor",
     "Optimizer",
+    "certify",
     "convert",
     "explain",
+    "load_network",
     "main",
+    "measure",
     "parameter_groups",
     "parse",
     "pull_share",
     "read",
+    "remove_dead",
     "simulate",
 ]
 
@@ -55,27 +68,36 @@ COMMANDS = {
     "phase": commands.phase,
     "reproduce": commands.reproduce,
     "train": commands.train,
+    "measure": commands.measure,
+    "prune": commands.prune,
+    "compare": commands.compare,
+    "fetch": commands.fetch,
     "tune": commands.tune,
 }
 # Where the names above live: they are loaded when they are asked for.
 _HOMES = {
-    "COUPLINGS": "couplings",
-    "RULES": "rules",
-    "Optimizer": "torch_face",
-    "convert": "convert",
-    "explain": "explain",
-    "parameter_groups": "torch_groups",
-    "parse": "setting",
-    "pull_share": "pull",
-    "read": "live",
-    "simulate": "simulator",
+    "COUPLINGS": "dynamics.couplings",
+    "Monitor": "fullscale.monitor",
+    "Optimizer": "dynamics.torch_face",
+    "RULES": "dynamics.rules",
+    "certify": "fullscale.prune",
+    "convert": "dynamics.convert",
+    "explain": "dynamics.explain",
+    "load_network": "fullscale.checkpoint",
+    "measure": "fullscale.measure",
+    "parameter_groups": "dynamics.torch_groups",
+    "parse": "dynamics.setting",
+    "pull_share": "dynamics.pull",
+    "read": "dynamics.live",
+    "remove_dead": "fullscale.prune",
+    "simulate": "dynamics.simulator",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"dynamics.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def _broken_executor() -> type[Exception]:

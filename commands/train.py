@@ -15,7 +15,9 @@ from dynamics.errors import InputError
 
 if TYPE_CHECKING:
     from fullscale.checkpoint import Saved
+    from fullscale.data import Files, Images
     from fullscale.execution import Execution
+    from fullscale.feed import Feed
     from fullscale.train import Outcome
 
 RUN = "training.safetensors"
@@ -29,7 +31,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="digits, a folder or an archive of images (one subfolder a class), CIFAR's archives, or a folder of IDX files",
+        help="digits, or a folder or archive of CIFAR, TinyImageNet, ImageNet, IDX files, or images (one subfolder a class)",
     )
     parser.add_argument("--optimizer", default="adam", metavar="NAME", help="a rule's name, as in explain (adam)")
     add_setting(parser)
@@ -48,7 +50,11 @@ def add(commands: Any) -> None:
         "--from", dest="start", type=Path, metavar="FILE", help="start from the network of this file, pruned or not"
     )
     task.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes: an easier task")
-    task.add_argument("--augment", action="store_true", help="shift training images by up to 4 pixels, and mirror them")
+    task.add_argument(
+        "--augment",
+        action="store_true",
+        help="shift training images by up to 4 pixels, and mirror them; of larger pictures on disk, take random crops",
+    )
     task.add_argument("--batch", type=whole, default=40, metavar="N", help="images a step (40)")
     task.add_argument("--epochs", type=whole, default=10, metavar="N", help="passes over the training images (10)")
     task.add_argument("--seed", type=whole, default=0, metavar="N", help="of the first weights and the data order (0)")
@@ -75,9 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     needs_fullscale()
     from figures.progress import Live
-    from fullscale.data import load
+    from fullscale.data import Files, Images, open_source
     from fullscale.spec import RunSpec
     from fullscale.store import Store
+    from fullscale.stream import Streamed
     from fullscale.sweep import KIND, as_row
     from fullscale.train import one_thread, train
 
@@ -89,15 +96,19 @@ def run(arguments: argparse.Namespace) -> int:
     execution, start = _execution(arguments), _start(arguments)
     with Live() as live:
         live.line(f"reading {arguments.data}")
-        images = load(arguments.data)
+        source = open_source(arguments.data)
         if arguments.classes:
-            images = images.select(tuple(arguments.classes))
+            source = _select(source, arguments.classes)
+        spec = RunSpec(digest=source.digest, **numbers)
+        images: Images | Feed = (
+            source if isinstance(source, Images) else Streamed(source, execution.device, augment=spec.augment)
+        )
         if start is not None:
-            _check_fits(start, images.train.images.shape[1], len(images.classes), arguments.start)
-        spec = RunSpec(digest=images.digest, **numbers)
+            channels = 3 if isinstance(source, Files) else source.train.images.shape[1]
+            _check_fits(start, channels, len(source.classes), arguments.start)
         folder = writable(arguments.out)
         with Store(folder / "results.sqlite") as store, _writer(arguments, folder) as write:
-            task = live.task(f"{spec.optimizer} on {images.name}", spec.epochs)
+            task = live.task(f"{spec.optimizer} on {source.name}", spec.epochs)
             [outcome] = train(
                 spec,
                 images,
@@ -113,6 +124,16 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     print(_certified(outcome, folder))
     return 0
+
+
+def _select(source: Images | Files, classes: list[str]) -> Images:
+    from fullscale.data import Files
+
+    if isinstance(source, Files):
+        raise InputError(
+            f"classes {classes} of pictures that are not read into memory: leave them out, or move the folders"
+        )
+    return source.select(tuple(classes))
 
 
 def _numbers(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dynamics.errors import InputError
 
 # Steps that run as they are before one is recorded: libraries choose their algorithms in them.
 WARM_UP = 3
+# Channels of one of oneDNN's blocks, the widest there are.
+FEW = 16
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,18 @@ class Execution:
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
         cuda = chosen.startswith("cuda")
         return cls(device=chosen, compile=cuda, graphs=cuda)
+
+    def layout(self, net: nn.Module) -> torch.memory_format:
+        """The memory format for a network's weights and images.
+
+        On a CPU not channels last where a 1x1 convolution strides over few channels: oneDNN then writes beyond its memory
+        when it computes the gradient (oneDNN issue 6035, seen with torch 2.13).
+        """
+        narrow = self.device == "cpu" and any(
+            isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < FEW
+            for m in net.modules()
+        )
+        return torch.channels_last if self.channels_last and not narrow else torch.contiguous_format
 
     def prepare(self) -> None:
         """Set what is the process's: determinism and cuDNN's choice of algorithms."""

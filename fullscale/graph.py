@@ -99,7 +99,10 @@ def trace(net: nn.Module, example: Tensor | None = None) -> fx.GraphModule:
 
 
 def shell(net: nn.Module) -> nn.Module:
-    """A copy of the network on the meta device, without hooks: it has shapes alone, and takes no memory."""
+    """A copy of the network on the meta device, without hooks: it has shapes alone, and takes no memory.
+
+    BatchNorms pass on what they are given, since on that device they are slow.
+    """
     tensors = (*net.parameters(), *net.buffers())
     # What deepcopy has "copied" already.
     memo: dict[int, Any] = {}
@@ -110,7 +113,13 @@ def shell(net: nn.Module) -> nn.Module:
     for module in bare_net.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
+        if isinstance(module, _BatchNorm):
+            module.forward = _same  # type: ignore[method-assign, assignment]
     return bare_net
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def units(graph: fx.GraphModule) -> tuple[Unit, ...]:

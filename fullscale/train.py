@@ -89,8 +89,8 @@ def train(
     steps = feeds[0].steps(spec.batch)
     saved = found(checkpoint, spec) if checkpoint else None
     nets = [saved.net] if saved else [start.net] if start else _first(spec, feeds[0])
-    layout = torch.channels_last if run.channels_last else torch.contiguous_format
     net: nn.Module = nets[0] if len(nets) == 1 else Replicas(nets)  # type: ignore[arg-type]
+    layout = run.layout(net)
     net.to(run.device, memory_format=layout)  # type: ignore[call-overload]
 
     lr = torch.tensor(spec.lr, dtype=torch.float64, device=run.device) if run.graphs else spec.lr

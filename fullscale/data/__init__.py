@@ -1,13 +1,20 @@
-"""Labelled images from a name, a folder or an archive, as plain NumPy arrays.
+"""Labelled images from a name, a folder or an archive, as plain NumPy arrays, or as pictures that stay on disk.
 
-- images.py   what every source ends as: `Split` and `Images`, their checks, their parts
-- digits.py   scikit-learn's digits, the set that needs no file
-- folder.py   a directory as a stream of entries
-- archive.py  a tar or zip as the same stream, read without unpacking, hostile members refused
-- tree.py     a stream of entries -> decoded files -> `Images`
-- layout.py   where the pictures lie -> classes, train and test
-- pixels.py   one encoded picture -> an array
-- idx.py      the format of MNIST's files
+- images.py     what every source in memory ends as: `Split` and `Images`, their checks, their parts
+- files.py      what a source too large for that ends as: `Files`, read picture by picture
+- digits.py     scikit-learn's digits, the set that needs no file
+- folder.py     a directory as a stream of entries
+- archive.py    a tar or zip as the same stream, read without unpacking, hostile members refused
+- tree.py       a stream of entries -> decoded files -> `Images`
+- layout.py     where the pictures lie -> classes, train and test
+- pixels.py     one encoded picture -> an array
+- idx.py        the format of MNIST's files
+- cifar.py      the python archives of CIFAR-10 and CIFAR-100
+- unpickle.py   pickles without the danger of pickles
+- tiny.py       TinyImageNet
+- imagenet.py   ImageNet with its devkit or in its tars
+- checksums.py  what official files are known by, and SHA256SUMS
+- fetch.py      official archives from where they are given out
 """
 
 from __future__ import annotations
@@ -17,30 +24,75 @@ from pathlib import Path
 
 from dynamics.errors import InputError
 
-from . import archive, digits, folder
+from . import archive, cifar, digits, files, folder, imagenet, tiny
+from .files import Files, Pictures
 from .images import Images, Split
+from .tree import Survey, Tree, Unfit, gather, survey
 
-__all__ = ["Images", "Split", "load"]
+__all__ = ["Files", "Images", "Pictures", "Split", "load", "open_source"]
 
 
 def load(source: str | Path) -> Images:
-    """The labelled images that `source` names.
+    """The labelled images that `source` names, in memory.
 
     source: one of
       "digits"      scikit-learn's 8 x 8 digits (a folder of that name is reached as "./digits");
       a directory   with MNIST's four IDX files (Debian's dataset-fashion-mnist puts such a one under
-                    /usr/share/datasets/fashion-mnist), or with pictures as train/<class>/* and test/<class>/*
-                    (val, valid or validation serve where there is no test), or as <class>/* alone;
+                    /usr/share/datasets/fashion-mnist), with the files of CIFAR-10's or CIFAR-100's python archive, with
+                    TinyImageNet, or with pictures as train/<class>/* and test/<class>/* (val, valid or validation serve
+                    where there is no test), or as <class>/* alone;
       an archive    .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz or .zip of such a directory.
 
-    Pixels keep the values that the files hold (uint8). Classes are in alphabetical order, images in the order of their
+    Pixels keep the values that the files hold (uint8). Classes and images are in the order of the set's own lists where it
+    has such lists (`cifar.read`, `tiny.read`), otherwise classes in alphabetical order, images in the order of their
     paths, so a folder and its archive give the same digest. Where the source has no test part, a fifth of each
     class becomes one, the same at every call.
 
-    Raises InputError for anything else, and for what is incomplete, ambiguous or unsafe.
+    Raises InputError for anything else, for what is incomplete, ambiguous or unsafe, for pickles that are neither official
+    nor vouched for, and for pictures of several sizes or of more than 4 GiB of pixels, which `open_source` takes.
     """
     if source == "digits":
         return digits.read()
+    tree = _tree(source)
+    with tree.guard():
+        seen = survey(tree)
+        if tree.path.is_dir() and imagenet.recognised(seen):
+            raise InputError(
+                f"{tree.source}: ImageNet in memory: what open_source gives, pictures on disk, is accepted"
+            )
+        return _in_memory(tree, seen)
+
+
+def open_source(source: str | Path) -> Images | Files:
+    """As `load`, but a directory of pictures that do not fit into one array, being of several sizes or more than 4 GiB of
+    pixels, becomes `Files`; so does ImageNet in all of the layouts that `imagenet.read` names.
+
+    Raises InputError as `load` does, and for pictures of several sizes in an archive.
+    """
+    if source == "digits":
+        return digits.read()
+    tree = _tree(source)
+    with tree.guard():
+        seen = survey(tree)
+        if not tree.path.is_dir():
+            return _in_memory(tree, seen)
+        if imagenet.recognised(seen):
+            return imagenet.read(tree, seen)
+        try:
+            return _in_memory(tree, seen)
+        except Unfit:
+            return files.listing(tree, seen)
+
+
+def _in_memory(tree: Tree, seen: Survey) -> Images:
+    if found := cifar.recognised(seen):
+        return cifar.read(tree, *found)
+    if (base := tiny.recognised(seen)) is not None:
+        return tiny.read(tree, seen, base)
+    return gather(tree, seen)
+
+
+def _tree(source: str | Path) -> Tree:
     shown = repr(str(source))
     accepted = f"'digits', a directory or an archive ({', '.join(archive.SUFFIXES)}) is accepted"
     if not str(source):
@@ -52,7 +104,7 @@ def load(source: str | Path) -> Images:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"source {shown} cannot be found ({reason}): {accepted}") from error
     if stat.S_ISDIR(mode):
-        return folder.read(path)
+        return folder.tree(path)
     if stat.S_ISREG(mode) and path.name.lower().endswith(archive.SUFFIXES):
-        return archive.read(path)
+        return archive.tree(path)
     raise InputError(f"source {shown}: {accepted}")

@@ -13,15 +13,15 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 from dynamics.errors import InputError
 
-from .images import Images
 from .layout import Parts
-from .tree import Entry, gather
+from .tree import Entry, Tree
 
 OPENERS: dict[str, Callable[..., Any]] = {
     ".tar": open,
@@ -40,18 +40,23 @@ END_RECORD = 22  # bytes at the end of a zip, before its comment
 END = 1024  # zero bytes that end a tar: two blocks
 
 
-def read(path: Path) -> Images:
-    """The images of an archive: the same, by digest, as those of the folder that it would unpack to.
+def tree(path: Path) -> Tree:
+    """An archive, which gives the images, by digest, of the folder that it would unpack to.
 
-    One pass in the archive's own order, since seeking in compressed data means to start again.
-    Raises InputError for an archive that cannot be read to its end, for one with a member that is unsafe (a path or a
-    link that leads outside, a device, a pipe, an encrypted file), and for what `tree.gather` refuses.
+    Each pass is in the archive's own order, since seeking in compressed data means to start again. What cannot be read to
+    its end is an InputError, and so is an unsafe member: a path or a link that leads outside, a device, a pipe, an
+    encrypted file.
     """
     suffix = next(ending for ending in SUFFIXES if path.name.lower().endswith(ending))
-    source = repr(str(path))
     entries = _zip if suffix == ".zip" else partial(_tar, opener=OPENERS[suffix])
+    source = repr(str(path))
+    return Tree(path, path.name[: -len(suffix)], partial(entries, path, source), partial(_guard, source, suffix))
+
+
+@contextmanager
+def _guard(source: str, suffix: str) -> Iterator[None]:
     try:
-        return gather(path.name[: -len(suffix)], source, entries(path, source))
+        yield
     except InputError:
         raise
     except BROKEN as error:

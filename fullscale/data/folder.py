@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -10,18 +12,19 @@ from typing import IO
 from dynamics.errors import InputError
 
 from . import idx
-from .images import Images
 from .layout import Parts
-from .tree import Entry, gather, hidden, wanted
+from .tree import Entry, Tree, hidden, wanted
 
 
-def read(path: Path) -> Images:
-    """The images of a directory: IDX files if some lie directly in it, a tree of pictures otherwise.
+def tree(path: Path) -> Tree:
+    """A directory: only the IDX files if some lie directly in it, everything in it otherwise."""
+    return Tree(path, path.resolve().name, partial(_entries, path), partial(_guard, path))
 
-    Raises InputError for what cannot be read and for what `tree.gather` refuses.
-    """
+
+@contextmanager
+def _guard(path: Path) -> Iterator[None]:
     try:
-        return gather(path.resolve().name, repr(str(path)), _entries(path))
+        yield
     except OSError as error:
         named = repr(str(error.filename or path))
         raise InputError(
@@ -43,16 +46,20 @@ def _entries(top: Path) -> Iterator[Entry]:
     while pending:
         directory, parts, above = pending.pop()
         above |= {directory.resolve()}
-        for path in sorted(directory.iterdir()):
-            here = (*parts, path.name)
-            if hidden(path.name):
+        # scandir, since it knows without a look at each file which of a million are folders.
+        with os.scandir(directory) as scan:
+            found = sorted(scan, key=lambda entry: entry.name)
+        for item in found:
+            here = (*parts, item.name)
+            if hidden(item.name):
                 continue
-            if path.is_dir():
+            path = directory / item.name
+            if item.is_dir():
                 if path.resolve() in above:
                     raise InputError(f"{str(path)!r} leads back to a folder above it: a tree without loops is accepted")
                 yield Entry(here)
                 pending.append((path, here, above))
-            elif path.is_file():
+            elif item.is_file():
                 yield Entry(here, partial(_open, path))
-            elif wanted(path.name):
+            elif wanted(item.name):
                 raise InputError(f"{str(path)!r} is no file: files, and links to what exists, are accepted")

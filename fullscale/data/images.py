@@ -117,15 +117,23 @@ def divide(
     source: how messages name it.
     Raises InputError as `Images.validation` does.
     """
+    kept, given = halves(source, classes, whole.labels, share, seed)
+    return whole.take(kept), whole.take(given)
+
+
+def halves(
+    source: str, classes: Sequence[str], labels: NDArray[np.int64], share: float = SHARE, seed: int = SEED
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`divide` for labels (N,) alone: the indices of both parts, in order."""
     if not 0 < share < 1:
         raise InputError(f"share {share!r}: a number between 0 and 1 is accepted")
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InputError(f"seed {seed!r}: a whole number from 0 is accepted")
     # Raw bits, since NumPy keeps those of PCG64 the same in every version, but not what Generator makes of them.
-    ranks = np.random.PCG64(seed).random_raw(len(whole.labels))
-    given = np.zeros(len(whole.labels), dtype=bool)
+    ranks = np.random.PCG64(seed).random_raw(len(labels))
+    given = np.zeros(len(labels), dtype=bool)
     for label, class_name in enumerate(classes):
-        members = np.flatnonzero(whole.labels == label)
+        members = np.flatnonzero(labels == label)
         count = len(members)
         if count < 2:
             raise InputError(
@@ -133,7 +141,7 @@ def divide(
             )
         share_of_class = min(max(round(share * count), 1), count - 1)
         given[members[np.argsort(ranks[members], kind="stable")[:share_of_class]]] = True
-    return whole.take(np.flatnonzero(~given)), whole.take(np.flatnonzero(given))
+    return np.flatnonzero(~given), np.flatnonzero(given)
 
 
 def _digest(images: Images) -> str:

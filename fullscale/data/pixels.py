@@ -49,3 +49,8 @@ def decode(data: bytes, shown: str) -> NDArray[np.uint8]:
             f"{shown}: a picture that does not decode ({reason}): a whole {', '.join(FORMATS)} is accepted"
         ) from error
     raise InputError(f"{shown}: a picture of mode {mode!r}: eight bits a channel are accepted")
+
+
+def colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) grey or (H, W, 3) as (H, W, 3)."""
+    return picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)

@@ -46,7 +46,8 @@ class Reader:
 
     def columns(self, inputs: Bools) -> Floats:
         """The weights of some inputs in float64: (filters, inputs, places)."""
-        return self.weight[:, np.flatnonzero(inputs)].double().cpu().numpy()
+        chosen = torch.from_numpy(np.flatnonzero(inputs)).to(self.weight.device)
+        return self.weight.index_select(1, chosen).double().cpu().numpy()
 
 
 @dataclass(eq=False)

@@ -36,6 +36,7 @@ SMALL = Compare(width=1 / 32, steps=12, bases=BASES, seeds=(0, 1), shares=(0.4, 
 @pytest.fixture(autouse=True)
 def threads() -> Any:
     before = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
     torch.set_flush_denormal(False)

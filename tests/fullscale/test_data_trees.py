@@ -116,7 +116,7 @@ WRONG_TINY: dict[str, tuple[Content, list[str]]] = {
     "a line twice": (TINY | {NOTES: TINY[NOTES] + b"val_0.JPEG\tn01\n"}, ["'val_0.JPEG'", "2 times"]),
     "a line of one field": (TINY | {NOTES: TINY[NOTES] + b"val_9.JPEG n01\n"}, ["'val_9.JPEG n01'"]),
     "a class without pictures": (TINY | {"wnids.txt": b"n03\nn01\nn02\nn99\n"}, ["'other'", "in train"]),
-    "a picture of another size": (TINY | {"val/images/val_0.JPEG": jpeg(1, (9, 8))}, ["val_0.JPEG'", "8 x 8", "9 x 8"]),
+    "a picture of another size": (TINY | {"val/images/val_0.JPEG": jpeg(1, (9, 8))}, ["8 x 8", "9 x 8", "one size"]),
     "a broken picture": (TINY | {"train/n01/images/n01_0.JPEG": jpeg(1)[:100]}, ["n01_0.JPEG'", "decode"]),
     "no train": ({n: d for n, d in TINY.items() if not n.startswith("train")}, ["'crane (n03)'", "in train"]),
 }  # fmt: skip
@@ -189,7 +189,7 @@ def test_imagenet_is_one_in_all_of_its_layouts(tmp_path: Path) -> None:
     for name in ("flat", "tars"):
         with pytest.raises(InputError, match="open_source"):
             load(tmp_path / name)
-    with pytest.raises(InputError, match="one size is accepted.*open_source"):
+    with pytest.raises(InputError, match=r"one size is accepted.*open_source"):
         load(tmp_path / "sorted")
 
 
@@ -214,7 +214,7 @@ WRONG_IMAGENET: dict[str, tuple[Content, list[str]]] = {
         {n: d for n, d in flat(False).items() if f"train/{WNIDS[0]}" not in n}, [WNIDS[0], "nothing in train"],
     ),
     "a train tar of pictures": (tars() | {BIG: tarred(TRAIN)}, [BIG, "<wnid>.tar"]),
-    "a cut train tar": (tars() | {BIG: tar_of_tars()[:25_000]}, [BIG, "to its end"]),
+    "a cut train tar": (tars() | {BIG: tar_of_tars()[:15_000]}, [BIG, "to its end"]),
     "a tar without an end": (tars() | {BIG: tar_of_tars().rstrip(b"\0")}, [BIG, "to its end"]),
     "a tar of links": (tars() | {"ILSVRC2012_img_val.tar": b""}, ["ILSVRC2012_img_val.tar", "to its end"]),
 }  # fmt: skip

@@ -22,7 +22,7 @@ ARRAYS = DTYPES.flatmap(lambda code: hnp.arrays(np.dtype(code), hnp.array_shapes
 PLAIN = st.recursive(st.integers() | st.text() | st.binary() | st.floats(allow_nan=False), st.lists, max_leaves=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     arrays=st.dictionaries(st.text(), ARRAYS, max_size=3),
     plain=st.dictionaries(st.integers().map(str), PLAIN, max_size=3),
@@ -89,7 +89,7 @@ def test_nothing_is_executed(tmp_path: Path, protocol: int) -> None:
 NAMES = st.text("abcdefgh_.", min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(module=st.sampled_from(["os", "numpy", "builtins", "numpy.core.multiarray", "_codecs"]) | NAMES, name=NAMES)
 def test_any_other_global_is_refused(module: str, name: str) -> None:
     refused(f"c{module}\n{name}\n.".encode(), f"asks for {module}.{name}")
@@ -132,7 +132,7 @@ def test_crafted(case: str) -> None:
     refused(data, words)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data(), protocol=st.integers(2, 5))
 def test_a_cut_pickle_is_refused(data: st.DataObject, protocol: int) -> None:
     whole = pickle.dumps({"data": np.arange(40, dtype=np.uint8).reshape(2, 20), "labels": [1, 0]}, protocol)

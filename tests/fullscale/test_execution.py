@@ -7,6 +7,7 @@ import torch
 
 from dynamics.errors import InputError
 from fullscale.execution import Execution
+from fullscale.models import Architecture, build
 
 
 def test_a_cpu_runs_steps_as_they_are() -> None:
@@ -38,6 +39,22 @@ def test_what_is_not_there_is_refused(asked: dict[str, object], reason: str, mon
     with pytest.raises(InputError) as caught:
         Execution(**asked)  # type: ignore[arg-type]
     assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "expected"),
+    [
+        ("basicnet", 0.1, torch.channels_last),
+        ("resnet18", 1 / 16, torch.contiguous_format),
+        ("resnet18", 1, torch.channels_last),
+    ],
+)
+def test_narrow_strided_shortcuts_stay_out_of_channels_last_on_a_cpu(
+    model: str, width: float, expected: torch.memory_format
+) -> None:
+    net = build(Architecture(model, width))
+    assert Execution().layout(net) is expected
+    assert Execution(channels_last=False).layout(net) is torch.contiguous_format
 
 
 def test_determinism_is_set_when_asked_for() -> None:

@@ -44,7 +44,7 @@ class Small(nn.Module):
         x = self.act1(self.norm1(self.first(x)))
         y = self.norm2(self.second(x))
         if self.kind == "residual":
-            y += x  # in place, after the norm has put out what is measured
+            y.add_(x)  # in place, after the norm has put out what is measured
             x = self.act2(y)
         else:
             y = self.act2(y)
@@ -52,7 +52,7 @@ class Small(nn.Module):
         features = x.mean(dim=(2, 3))
         z = self.norm3(self.third(features))
         if self.kind == "residual":
-            z += features.sum(dim=1, keepdim=True)
+            z.add_(features.sum(dim=1, keepdim=True))
         result: Tensor = self.head(self.act3(z))
         return result
 

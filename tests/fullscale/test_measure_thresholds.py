@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_measure_networks import Small, behind, networks, noise, small
+from test_measure_networks import ACTIVATIONS, KINDS, Small, behind, noise, small
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
@@ -45,14 +45,47 @@ def error_with_filters_off(net: Small, off: dict[str, list[int]], images: Tensor
     return sum(int(a != b) for a, b in zip(answers, y, strict=True)) / len(y)
 
 
+def lively(seed: int, kind: str, activation: str) -> Small:
+    """With scales and shifts of one size, so that answers depend on every filter."""
+    net = small(seed, kind, activation)
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in net.state_dict().items():
+        if "norm" in name and name.endswith(("weight", "bias")):
+            tensor.normal_(generator=generator)
+    net.head.bias.data.zero_()
+    return net
+
+
+nets = st.builds(lively, st.integers(0, 2**32), st.sampled_from(KINDS), st.sampled_from(sorted(ACTIVATIONS)))
+
+
+def varied(seed: int, count: int) -> Tensor:
+    """Images of different brightness, which the mean over the plane passes on."""
+    return noise(seed, count, 2, 3, 3) + 3 * noise(seed + 1, count, 2, 1, 1)
+
+
+def answered(net: Small, test: Tensor) -> Tensor:
+    """As labels, what the network itself says, but for every sixth: each answer that changes shows."""
+    with torch.no_grad():
+        return (net(test).argmax(dim=1) + (torch.arange(len(test)) % 6 == 0)) % 3
+
+
+def test_answers_depend_on_the_filters() -> None:
+    # Or else the next test would show nothing.
+    net, test = lively(0, "concatenating", "relu"), varied(1, 30)
+    y = answered(net, test)
+    errors = {error_with_filters_off(net, {n: [i]}, test, y) for n in ("norm1", "norm2", "norm3") for i in range(3)}
+    assert len(errors) >= 3
+
+
 @settings(max_examples=12, deadline=None)
-@given(networks, st.lists(st.floats(-15, 2), min_size=1, max_size=4, unique=True))
+@given(nets, st.lists(st.floats(-1.5, 1), min_size=1, max_size=4, unique=True))
 def test_errors_are_those_of_a_network_whose_filters_are_off(net: Small, exponents: list[float]) -> None:
     values = [10.0**e for e in exponents]
-    images, test, y = noise(0, 4, 2, 3, 3), noise(1, 9, 2, 3, 3), labels(9)
-    activity = measure(net, images)
+    images, test = varied(0, 4), varied(1, 30)
+    activity, y = measure(net, images), answered(net, test)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    found = zeroed(net, activity, zip(test.split(4), y.split(4), strict=True), values)
+    found = zeroed(net, activity, zip(test.split(30), y.split(30), strict=True), values)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert found["thresholds"] == sorted(values)
     assert found["error_before"] == error_with_filters_off(net, {}, test, y)
@@ -63,7 +96,7 @@ def test_errors_are_those_of_a_network_whose_filters_are_off(net: Small, exponen
             off = {n: [row["filter"] for row in below if row["layer"] == n] for n in activity.norms}
             assert found["sparsity"][by][k] == len(below) / len(table)
             assert found["error"][by][k] == error_with_filters_off(net, off, test, y)
-    assert (found["filters"], found["images"], found["test_images"]) == (10, 4, 9)
+    assert (found["filters"], found["images"], found["test_images"]) == (10, 4, 30)
 
 
 def test_each_different_set_of_filters_runs_once() -> None:
@@ -78,16 +111,16 @@ def test_each_different_set_of_filters_runs_once() -> None:
 
 
 def test_a_constant_is_put_to_0_as_well() -> None:
-    net = small(0, "chain", "relu")
-    net.norm1.weight.data.zero_()
-    net.norm1.bias.data.fill_(5)
-    found = zeroed(net, measure(net, noise(0, 4, 2, 3, 3)), [(noise(1, 30, 2, 3, 3), labels(30))], [1e-15])
-    # Every image gives the same answer with these constants, and another one without.
-    state = net.state_dict()
-    state["norm1.bias"].zero_()
-    with torch.no_grad():
-        silent = net(noise(1, 30, 2, 3, 3)).argmax(dim=1)
-    assert found["error"]["scale"] == [(silent != labels(30)).double().mean().item()]
+    net = lively(0, "chain", "relu")
+    test, y = noise(1, 30, 2, 3, 3), labels(30)
+    # Constants that the answers hang on.
+    net.norm3.weight.data.zero_()
+    net.norm3.bias.data.fill_(5)
+    net.head.bias.data.copy_(torch.tensor([0.0, 1.0, 0.0]))
+    net.head.weight.data[0] = 9
+    found = zeroed(net, measure(net, noise(0, 4, 2, 3, 3)), [(test, y)], [1e-15])
+    assert found["error_before"] == (y != 0).double().mean().item()
+    assert found["error"]["scale"] == [(y != 1).double().mean().item()]
 
 
 @settings(max_examples=50, deadline=None)

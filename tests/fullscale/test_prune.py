@@ -285,10 +285,9 @@ def test_certificate_reports_what_removal_saves_and_costs() -> None:
     assert certificate.multiply_adds_before == 9 * 2 * 7 * 30 + 9 * 7 * 5 * 9 + 15
     assert certificate.multiply_adds_after == 9 * 2 * 3 * 30 + 9 * 3 * 2 * 9 + 6
     told = json.loads(json.dumps(certificate.as_dict()))
-    assert told.pop("largest") == max(
-        min(told[f"{kind}_difference"], told[f"{kind}_relative"]) for kind in ("held_out", "random")
-    )
-    assert Certificate(**told | {"latency": ()}) == certificate
+    assert told.pop("largest") == certificate.largest
+    assert told["resized"] == [8, 6]
+    assert Certificate(**told | {"latency": (), "resized": (8, 6)}) == certificate
     assert certify(net, smaller, held_out, labels, seed=4, random_images=17) == certificate
     assert certify(net, smaller, held_out, labels, seed=5, random_images=17) != certificate
 
@@ -312,6 +311,53 @@ def test_certificate_measures_differences_by_definition() -> None:
     assert certificate.error_before == 1 / 10
     wrong = outputs(other, held_out).argmax(dim=1) != labels
     assert certificate.error_after == int(wrong.sum()) / 10 > 1 / 10
+
+
+class Wider(torch.nn.Module):
+    """Another network for wide images."""
+
+    def __init__(self, net: Chain) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.net(x) + (x.shape[-1] > 5)
+        return result
+
+
+def test_certificate_takes_the_largest_difference_of_all_images() -> None:
+    net, other = planted(2, PLAN, [1, 2]), planted(2, PLAN, [1, 2])
+    other.head.bias.data[1] += 0.25
+    certificate = certify(net, other, shape=(2, 6, 5), random_images=8)
+    assert (certificate.held_out_images, certificate.held_out_difference, certificate.error_before) == (0, None, None)
+    assert certificate.largest_held_out is None
+    assert certificate.random_difference == pytest.approx(0.25)
+    assert certificate.resized_difference == pytest.approx(0.25)
+    assert certificate.largest == max(
+        min(certificate.random_difference, certificate.random_relative),
+        min(0.25, certificate.resized_relative or 0),
+    )
+    assert certificate.passes(certificate.largest)
+    assert not certificate.passes(certificate.largest / 2)
+    # Only at another size do these two differ.
+    certificate = certify(net, Wider(net), noise(2, 4, 2, 6, 5), random_images=3)
+    assert certificate.held_out_difference == certificate.random_difference == certificate.largest_held_out == 0
+    assert certificate.largest == min(1.0, certificate.resized_relative or 0) > 0
+    # And some networks take one size alone.
+    fixed = torch.nn.Sequential(torch.nn.Conv2d(2, 1, 1), torch.nn.Flatten(), torch.nn.Linear(30, 3))
+    certificate = certify(fixed, fixed, noise(2, 4, 2, 6, 5), random_images=3)
+    assert (certificate.resized, certificate.resized_difference, certificate.largest) == (None, None, 0)
+    with pytest.raises(InputError, match="neither held-out images nor the shape"):
+        certify(net, net)
+
+
+def test_certificate_tells_times_in_order() -> None:
+    net = planted(2, PLAN, [1, 2])
+    certificate = certify(net, net, shape=(2, 6, 5), random_images=3, timed=(1, 7))
+    assert [latency.images for latency in certificate.latency] == [1, 7]
+    for latency in certificate.latency:
+        for median, low, high in (latency.before, latency.after):
+            assert 0 < low <= median <= high
 
 
 def test_certificate_sees_a_filter_that_was_silent_on_the_training_images_only() -> None:

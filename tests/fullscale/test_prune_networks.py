@@ -24,7 +24,13 @@ from fullscale.prune import certify, remove_dead, remove_filters
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 # Small, but every layer has several filters.
 WIDTHS = {"basicnet": 1 / 16, "vgg11": 1 / 16, "vgg16": 1 / 16, "vgg19": 1 / 16, "resnet20": 1 / 2, "resnet56": 1 / 4}
-FAMILIES = [(model, head) for model in MODELS for head in MODELS[model]]
+# VGG-11 and VGG-19 are VGG-16 with other plans, and ResNet-50 differs from ResNet-18 in its blocks alone.
+FAMILIES = [
+    (model, head)
+    for model in MODELS
+    for head in MODELS[model]
+    if model not in ("vgg11", "vgg19") and (model, head) != ("resnet50", "cifar")
+]
 FOREIGN: dict[str, Callable[[], nn.Module]] = {
     "dense": Dense,
     "inverted": Inverted,
@@ -58,23 +64,30 @@ def difference(net: nn.Module, smaller: nn.Module, images: Tensor) -> float:
     return float((before - after).abs().max() / before.abs().max().clamp(min=1))
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize(("model", "head"), FAMILIES)
-def test_every_family_computes_the_same(
-    model: str, head: Literal["cifar", "imagenet"], dtype: torch.dtype, tmp_path: object
+def test_every_family_computes_the_same(model: str, head: Literal["cifar", "imagenet"]) -> None:
+    net = randomize(family(model, head), 1)
+    plant(net, 2)
+    images = noise(3, 2, 3, 16, 16)
+    for dtype, tolerance in TOLERANCE.items():
+        smaller, removal = remove_dead(net.to(dtype))
+        assert removal.share > 0.1
+        assert parameters(smaller) < 0.9 * parameters(net)
+        assert difference(net, smaller, images) <= tolerance
+    certificate = certify(net, smaller, images, random_images=2)
+    assert certificate.passes(TOLERANCE[torch.float32])
+    assert certificate.resized is not None
+
+
+@pytest.mark.parametrize(("model", "head"), [("basicnet", "cifar"), ("vgg16", "imagenet"), ("resnet18", "imagenet")])
+def test_a_file_tells_the_smaller_network_from_its_weights_alone(
+    model: str, head: Literal["cifar", "imagenet"], tmp_path: object
 ) -> None:
     net = randomize(family(model, head), 1)
     plant(net, 2)
-    net.to(dtype)
-    smaller, removal = remove_dead(net)
-    images = noise(3, 4, 3, 32, 32)
-    certificate = certify(net, smaller, images, torch.zeros(4, dtype=torch.long), random_images=8)
-    assert certificate.passes(TOLERANCE[dtype])
-    assert difference(net, smaller, images) <= TOLERANCE[dtype]
-    assert removal.share > 0.1
-    assert parameters(smaller) < 0.9 * parameters(net)
-    # A file tells the smaller network from its weights alone.
+    smaller, _ = remove_dead(net)
     save(smaller, f"{tmp_path}/net")
+    images = noise(3, 2, 3, 16, 16)
     assert torch.equal(outputs(load_network(f"{tmp_path}/net"), images), outputs(smaller, images))
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from fullscale.spec import RunSpec
+from fullscale.spec import MODELS, RunSpec
 
 GOOD: dict[str, Any] = {
     "digest": "d",
@@ -57,7 +57,13 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     ),
     "measure_every": too_small,
     "validation": st.one_of(not_a_size, st.floats(min_value=1)),
+    "model": st.text().filter(lambda name: name not in MODELS),
+    "head": st.one_of(st.just("imagenet"), st.text().filter(lambda name: name != "cifar")),  # BasicNet has one
+    "precision": st.text().filter(lambda name: name not in ("float32", "bf16")),
+    "start": st.text(min_size=1),  # for two seeds
 }
+# Both values of a flag are possible.
+FREE = {"digest", "augment"}
 
 
 @pytest.mark.parametrize("name", INVALID)
@@ -69,14 +75,22 @@ def test_an_impossible_value_is_refused(name: str, data: st.DataObject) -> None:
     assert "accepted" in str(caught.value) or "needs" in str(caught.value) or "it has" in str(caught.value)
 
 
-def test_every_field_but_the_digest_has_values_that_are_refused() -> None:
-    assert {f.name for f in fields(RunSpec)} == {*INVALID, "digest"}
+def test_every_field_but_the_free_ones_has_values_that_are_refused() -> None:
+    assert {f.name for f in fields(RunSpec)} == {*INVALID, *FREE}
 
 
 def test_a_strength_needs_a_coupling() -> None:
     with pytest.raises(InputError, match=r"^strength 0\.0001 with coupling none: name the coupling it shall enter by$"):
         RunSpec(**GOOD | {"coupling": "none"})
     RunSpec(**GOOD | {"coupling": "none", "strength": 0.0})
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "basicnet"])
+def test_only_basicnet_trains_several_seeds_side_by_side(model: str) -> None:
+    with pytest.raises(InputError, match=rf"^seeds \[0, 1\] with {model}: one seed a run is accepted$"):
+        RunSpec(**GOOD | {"model": model})
+    for head in MODELS[model]:
+        RunSpec(**GOOD | {"model": model, "head": head, "seeds": (1,)})
 
 
 def test_rules_of_whole_tensors_run_alone_and_those_of_matrices_not_at_all() -> None:

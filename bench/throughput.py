@@ -1,0 +1,196 @@
+"""python -m bench.throughput [--device cuda] [--json FILE]: images a second of the training loop beside a plain one.
+
+The plain loop is of the usual kind: a DataLoader that crops and mirrors one image at a time on the CPU, a float32 network in
+eager mode, torch.optim.Adam, `loss.item()` after every step. Ours is `fullscale.train.train` itself, with what pays on the
+device: images and augmentation there, bfloat16, channels last, compiler, CUDA graphs. Both train the same network on the
+same images and take turns, so that a neighbour's load meets them alike. An epoch's time is taken between its end and that of
+the one before; the first, which compiles and warms up, and the last, which measures filters, do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset
+
+from dynamics.errors import InputError
+from fullscale.cost import multiply_adds
+from fullscale.data import Images, Split, load
+from fullscale.execution import Execution
+from fullscale.feed import SHIFT
+from fullscale.files import write_whole
+from fullscale.models import Architecture, build
+from fullscale.spec import RunSpec
+from fullscale.store import environment
+from fullscale.train import train
+
+BATCHES = (40, 128, 1024)
+MODELS = ("basicnet", "vgg16")
+EPOCHS = 4
+# Dense bfloat16 operations a second, from NVIDIA's data sheets.
+PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
+LR = 1e-3
+
+
+@dataclass
+class Row:
+    """One network at one batch size. ours, plain: seconds an epoch; operations: of one image, forward and backward."""
+
+    model: str
+    batch: int
+    images: int
+    operations: int
+    ours: list[float] = field(default_factory=list)
+    plain: list[float] = field(default_factory=list)
+
+
+class Augmented(Dataset[tuple[torch.Tensor, int]]):
+    """Images that are padded, cropped, mirrored and normalized one by one, as they are asked for."""
+
+    def __init__(self, images: Images) -> None:
+        self.pixels, self.labels = images.train.images, images.train.labels
+        self.mean = self.pixels.mean(axis=(0, 2, 3))[:, None, None].astype(np.float32)
+        self.scale = self.pixels.std(axis=(0, 2, 3))[:, None, None].astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image = np.pad(self.pixels[index], ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
+        top, left, mirror = torch.randint(0, 2 * SHIFT + 1, (3,)).tolist()
+        height, width = self.pixels.shape[2:]
+        image = image[:, top : top + height, left : left + width]
+        if mirror % 2:
+            image = image[:, :, ::-1]
+        return torch.from_numpy((image.astype(np.float32) - self.mean) / self.scale), int(self.labels[index])
+
+
+def plain(images: Images, architecture: Architecture, batch: int, device: str, workers: int) -> list[float]:
+    """Seconds of each counted epoch of the plain loop."""
+    net = build(architecture).to(device)
+    optimizer = torch.optim.Adam(net.parameters(), lr=LR, weight_decay=1e-4)
+    loader = DataLoader(
+        Augmented(images), batch, shuffle=True, drop_last=True, num_workers=workers, pin_memory=device != "cpu",
+        persistent_workers=workers > 0,
+    )  # fmt: skip
+    seconds = []
+    for _ in range(EPOCHS - 1):
+        started = time.perf_counter()
+        net.train()
+        for x, y in loader:
+            loss = cross_entropy(net(x.to(device, non_blocking=True)), y.to(device, non_blocking=True))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+        seconds.append(time.perf_counter() - started)
+    return seconds[1:]
+
+
+def ours(images: Images, architecture: Architecture, batch: int, execution: Execution) -> list[float]:
+    """Seconds of each counted epoch of `fullscale.train.train`."""
+    spec = RunSpec(
+        digest=images.digest, model=architecture.model, width=architecture.width, optimizer="adam", coupling="l2", lr=LR,
+        strength=1e-4, batch=batch, epochs=EPOCHS, seeds=(0,), schedule="constant", measure_every=EPOCHS, augment=True,
+        precision="bf16" if execution.device.startswith("cuda") else "float32",
+    )  # fmt: skip
+    ends: list[float] = []
+    train(spec, images, lambda *_: ends.append(time.perf_counter()), execution=execution)
+    return [b - a for a, b in zip(ends[:-2], ends[1:-1], strict=True)]
+
+
+def measure(
+    images: Images, models: Sequence[str], batches: Sequence[int], width: float, device: str, repeats: int, workers: int
+) -> list[Row]:
+    """All rows; both loops take turns, repetition by repetition."""
+    execution = Execution.best(device)
+    rows = []
+    for model in models:
+        architecture = Architecture(model, width, images.train.images.shape[1], len(images.classes))
+        shape = torch.empty(1, *images.train.images.shape[1:])
+        operations = 3 * 2 * multiply_adds(build(architecture), shape)
+        for batch in batches:
+            row = Row(model, batch, len(images.train.labels) // batch * batch, operations)
+            for repeat in range(repeats):
+                print(f"{model}, batch {batch}: repetition {repeat + 1} of {repeats}", file=sys.stderr, flush=True)
+                row.ours += ours(images, architecture, batch, execution)
+                row.plain += plain(images, architecture, batch, device, workers)
+            rows.append(row)
+    return rows
+
+
+def peak(name: str) -> float | None:
+    """The device's dense bfloat16 operations a second, None where they are not known here."""
+    return next((value for part, value in PEAKS.items() if part in name), None)
+
+
+def table(rows: Sequence[Row], name: str) -> str:
+    """The rows as a markdown table: medians, and for the ratio [smallest, largest] of the pairs."""
+    lines = [
+        "| network, batch | images/s, ours | plain loop | ratio | epoch, ours | share of the bf16 peak |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        mine, other = statistics.median(row.ours), statistics.median(row.plain)
+        ratios = sorted(b / a for a, b in zip(row.ours, row.plain, strict=True))
+        most = peak(name)
+        share = "unknown" if most is None else f"{row.operations * row.images / mine / most:.1%}"
+        lines.append(
+            f"| {row.model}, {row.batch} | {row.images / mine:,.0f} | {row.images / other:,.0f} | "
+            f"{statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}] | {mine:.3g} s | {share} |"
+        )
+    return "\n".join(lines)
+
+
+def noise(count: int) -> Images:
+    """Images of CIFAR-10's shape without content: the speed does not depend on it."""
+    draws = np.random.default_rng(0)
+
+    def part(size: int) -> Split:
+        return Split(draws.integers(0, 256, (size, 3, 32, 32), dtype=np.uint8), np.arange(size, dtype=np.int64) % 10)
+
+    return Images("noise", tuple("0123456789"), part(count), part(max(10, count // 5)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status 0: measured; 2: bad usage."""
+    parser = argparse.ArgumentParser("bench.throughput", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--data", help="CIFAR-10's archive; noise of its shape if not given")
+    parser.add_argument("--images", type=int, default=50_000, help="training images of noise (50,000)")
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
+    parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=8, help="processes of the plain loop's DataLoader (8)")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args(arguments)
+    try:
+        images = load(asked.data) if asked.data else noise(asked.images)
+        rows = measure(images, asked.models, asked.batches, asked.width, asked.device, asked.repeats, asked.workers)
+    except InputError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    name = torch.cuda.get_device_name(asked.device) if asked.device.startswith("cuda") else "cpu"
+    found: dict[str, Any] = {
+        "device": name, "environment": environment(), "data": images.name, "rows": [asdict(row) for row in rows],
+    }  # fmt: skip
+    if asked.json:
+        write_whole(asked.json, (json.dumps(found, indent=1) + "\n").encode())
+    print(f"{name}, torch {torch.__version__}, width {asked.width:g}, {images.name}\n\n{table(rows, name)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

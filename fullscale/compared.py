@@ -1,0 +1,211 @@
+"""What the comparison of pruning criteria found: labelled data, statements with intervals, and the outcome as it is kept."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from importlib import metadata, resources
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynamics.claims import Claim, Estimate, Finding, above, below, judge, mean_interval, within
+from dynamics.errors import InputError
+from fullscale.store import Row, environment
+
+KIND = "compare"
+# Points of test error that a removal may cost and still be called one without loss: 3.6 images of the digits.
+PRICE = 0.01
+COSTS = ("reached", "parameters", "multiply_adds")
+_MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
+
+
+def dataset(rows: list[Row], name: str) -> xr.Dataset:
+    """The rows of one comparison as labelled data; NaN where a network diverged or a criterion was not tried.
+
+    test_error (training, criterion, share, tuned, seed), tuned "no" or "yes"; reached, the share of filters removed, and
+    parameters and multiply_adds (training, criterion, share, seed). For the removal of dead filters dead_error (training, tuned,
+    seed), dead_reached, dead_parameters, dead_multiply_adds (training, seed). At share 0 is the network itself.
+    Raises InputError if every network diverged.
+    """
+    trainings = list(dict.fromkeys(row.spec["base"]["name"] for row in rows))
+    criteria = list(dict.fromkeys(c for row in rows for c in row.spec["base"]["criteria"]))
+    seeds = list(dict.fromkeys(row.spec["seed"] for row in rows))
+    shares = [0.0, *rows[0].spec["shares"]]
+    if all(row.status != "done" for row in rows):
+        raise InputError("every network of the comparison diverged: nothing is left to look at")
+    axes = ("training", "criterion", "share", "seed")
+    shape = (len(trainings), len(criteria), len(shares), len(seeds))
+    costs = {key: np.full(shape, np.nan) for key in COSTS}
+    dead = {key: np.full((len(trainings), len(seeds)), np.nan) for key in COSTS}
+    errors, dead_errors = np.full((*shape, 2), np.nan), np.full((len(trainings), len(seeds), 2), np.nan)
+    for row in rows:
+        t, k = trainings.index(row.spec["base"]["name"]), seeds.index(row.spec["seed"])
+        for point in row.summary.get("points", ()):
+            if point["criterion"] == "dead":
+                dead_errors[t, k] = point["error"]
+                for key in COSTS:
+                    dead[key][t, k] = point[key]
+                continue
+            # The network itself is where every criterion that was tried begins.
+            whole = point["criterion"] == "whole"
+            for criterion in row.spec["base"]["criteria"] if whole else [point["criterion"]]:
+                cell = t, criteria.index(criterion), shares.index(point["share"]), k
+                errors[cell] = point["error"]
+                for key in COSTS:
+                    costs[key][cell] = point[key]
+    coords = {"training": trainings, "criterion": criteria, "share": shares, "seed": seeds, "tuned": ["no", "yes"]}
+    variables: dict[str, Any] = {key: (axes, value) for key, value in costs.items()}
+    variables |= {f"dead_{key}": (("training", "seed"), value) for key, value in dead.items()}
+    variables |= {"test_error": ((*axes, "tuned"), errors), "dead_error": (("training", "seed", "tuned"), dead_errors)}
+    data = xr.Dataset(variables, coords)
+    spec = rows[0].spec
+    data.attrs = {key: spec[key] for key in ("width", "batch", "epochs", "tuning_steps")} | {"data": name}
+    data.attrs["bases"] = {row.spec["base"]["name"]: row.spec["base"] for row in rows}
+    return data
+
+
+def affordable(
+    data: xr.Dataset, training: str, criterion: str, tuned: str, ceiling: xr.DataArray | None = None
+) -> np.ndarray:
+    """(seed,): the share of filters up to which a removal costs at most PRICE of test error, between shares by straight lines.
+
+    ceiling (seed,): the error that must not be passed, instead of the untouched network's plus PRICE. The largest share that
+    was tried, where it never is.
+    """
+    at = data.sel(training=training, criterion=criterion)
+    if ceiling is None:
+        ceiling = at.test_error.sel(share=0.0, tuned="no") + PRICE
+    found = []
+    for seed in data.seed.values:
+        one = at.sel(seed=seed)
+        error, share = one.test_error.sel(tuned=tuned).values, one.reached.values
+        limit = float(ceiling.sel(seed=seed))
+        over = np.flatnonzero(~(error <= limit))
+        if len(over) == 0:
+            found.append(share[-1])
+        elif over[0] == 0:
+            found.append(0.0 if np.isfinite(error[0]) else np.nan)
+        else:
+            i = over[0]
+            found.append(share[i - 1] + (share[i] - share[i - 1]) * (limit - error[i - 1]) / (error[i] - error[i - 1]))
+    return np.array(found)
+
+
+def _better(training: str, one: str, other: str, data: xr.Dataset) -> Estimate:
+    """Points of filters, after fine-tuning, that `one` can remove more than `other`; a sample a seed."""
+    more = affordable(data, training, one, "yes") - affordable(data, training, other, "yes")
+    return mean_interval(100 * more, "points of filters more", "seeds")
+
+
+def _beside_dead(training: str, criterion: str, data: xr.Dataset) -> Estimate:
+    """Points of filters that Adam + L2 silences beyond what the criterion can remove at equal test error; a sample a seed."""
+    ceiling = data.dead_error.sel(training="adam", tuned="no") + PRICE
+    silenced = data.dead_reached.sel(training="adam").values
+    more = silenced - affordable(data, training, criterion, "yes", ceiling)
+    return mean_interval(100 * more, "points of filters more", "seeds")
+
+
+_ORDERS = {"selective": "over the whole network", "selective_layer": "in every layer alike"}
+_OTHERS = {"random": "chance", "gamma": "the smallest abs(gamma) (Liu et al.)"}
+_NETWORKS = {"adam": "Adam and strong L2", "momentum": "momentum and weak L2"}
+_RULE = "the whole interval {} 0; loss: at most 1 point of test error, after fine-tuning"
+CLAIMS = (
+    *(
+        Claim(
+            f"S12 {order} {other} {training}",
+            f"Removing the most selective features {how} can go {'further' if better else 'less far'} without loss than "
+            f"{_OTHERS[other]}, in networks trained by {_NETWORKS[training]}",
+            f"derived from {_MEHTA}",
+            KIND,
+            partial(_better, training, order, other),
+            above(0) if better else below(0),
+            _RULE.format("above" if better else "below"),
+            figure="pruning",
+        )
+        for training in _NETWORKS
+        for order, how in _ORDERS.items()
+        for other, better in (("random", True), ("gamma", False))
+    ),
+    Claim(
+        "S10 l1",
+        "Adam and L2 silence more filters than L1 norms (Li et al.) can remove from a network trained by momentum, at equal "
+        "test error",
+        _MEHTA,
+        KIND,
+        partial(_beside_dead, "momentum", "l1"),
+        above(0),
+        "the whole interval above 0; equal: the silenced network's test error and 1 point, after fine-tuning",
+        figure="pruning",
+    ),
+    Claim(
+        "S10 gamma",
+        "They silence about as many as abs(gamma) can remove from a network trained by momentum with L1 on gamma (Liu et al.)",
+        _MEHTA,
+        KIND,
+        partial(_beside_dead, "slimming", "gamma"),
+        within(-10, 10),
+        "the whole interval within 10 points of filters; equal as for S10 l1",
+        figure="pruning",
+    ),
+)
+
+
+def findings(data: xr.Dataset) -> list[Finding]:
+    """The verdicts of CLAIMS."""
+    return [judge(claim, data) for claim in CLAIMS]
+
+
+def table(data: xr.Dataset) -> list[dict[str, Any]]:
+    """What each criterion can remove at a price of PRICE: training, criterion, tuned, and the mean share of filters over seeds
+    with its 95% t-interval; for "dead" the share that was silent, and in `error` what its removal changed."""
+    rows: list[dict[str, Any]] = []
+    for training in data.training.values:
+        silent = mean_interval(data.dead_reached.sel(training=training).values, "", "seeds")
+        before = data.test_error.sel(training=training, criterion="gamma", share=0.0, tuned="no")
+        change = data.dead_error.sel(training=training, tuned="no") - before
+        rows.append(_row(training, "dead", "no", silent) | {"error": float(np.abs(change).max())})
+        for criterion in data.criterion.values:
+            for tuned in ("no", "yes"):
+                share = affordable(data, training, criterion, tuned)
+                if np.isfinite(share).any():
+                    rows.append(_row(training, criterion, tuned, mean_interval(share, "", "seeds")))
+    return rows
+
+
+def _row(training: str, criterion: str, tuned: str, share: Estimate) -> dict[str, Any]:
+    named = {"training": str(training), "criterion": str(criterion), "tuned": tuned}
+    return named | {"share": share.value, "low": share.low, "high": share.high, "n": share.n}
+
+
+def outcome(data: xr.Dataset) -> dict[str, Any]:
+    """All of it as plain data for JSON: versions, table, findings, and the dataset with null for NaN."""
+    told = [
+        {"id": f.claim.id, "sentence": f.claim.sentence, "verdict": f.verdict, "rule": f.claim.rule_in_words}
+        | {name: _plain(getattr(f.estimate, name)) for name in ("value", "low", "high", "n", "unit", "interval")}
+        for f in findings(data)
+    ]
+    versions = environment() | {"torch-pruning": metadata.version("torch-pruning")}
+    parts = {"versions": versions, "price": PRICE, "table": table(data), "findings": told, "data": data.to_dict()}
+    return {name: _plain(part) for name, part in parts.items()}
+
+
+def as_text(data: xr.Dataset) -> str:
+    """The outcome as JSON, one line a part."""
+    parts = (f"{json.dumps(name)}: {json.dumps(part, allow_nan=False)}" for name, part in outcome(data).items())
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def kept() -> xr.Dataset:
+    """The comparison that fullscale/compared.json holds."""
+    stored = json.loads(resources.files("fullscale").joinpath("compared.json").read_text())
+    return xr.Dataset.from_dict(stored["data"]).map(lambda part: part.astype(float), keep_attrs=True)

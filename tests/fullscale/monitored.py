@@ -1,0 +1,32 @@
+"""Small networks for the monitor's tests."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def small() -> nn.Sequential:
+    """Two layers of 4 and 5 filters, the same weights at every call."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True),
+            nn.Conv2d(4, 5, 3), nn.BatchNorm2d(5), nn.ReLU(inplace=True),
+            nn.Flatten(), nn.Linear(20, 3),
+        )  # fmt: skip
+
+
+class Untraceable(nn.Module):
+    """Its own code asks for a value; a part of it can be traced."""
+
+    def __init__(self, block: bool = True) -> None:
+        super().__init__()
+        if block:
+            self.block = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU())
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if float(x.sum()) > 0:
+            return self.norm(self.block(x)).relu()
+        return self.norm(self.block(x))

@@ -1,0 +1,61 @@
+"""The throughput script measures both loops and tells what it measured. Nothing here asserts a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import throughput
+from bench.throughput import Augmented, Row, main, noise, peak, table
+
+
+def test_it_runs_at_a_tiny_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--images", "64", "--width", "0.04", "--repeats", "1", "--workers", "0", "--batches", "16", "32"]
+    models = ["--models", "basicnet", "vgg16"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert main([*sizes, *models, "--device", "cpu", "--json", str(tmp_path / "found.json")]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [(row["model"], row["batch"]) for row in found["rows"]] == [(m, b) for m in models[1:] for b in (16, 32)]
+    for row in found["rows"]:
+        assert len(row["ours"]) == len(row["plain"]) == throughput.EPOCHS - 2
+        assert min(*row["ours"], *row["plain"]) > 0
+    assert found["environment"]["torch"]
+    said = capsys.readouterr().out
+    assert said.count("| basicnet, ") == said.count("| vgg16, ") == 2
+
+
+def test_table_counts_images_and_operations() -> None:
+    row = Row("vgg16", 128, images=1000, operations=989 * 10**9, ours=[2.0, 1.0, 4.0], plain=[4.0, 5.0, 6.0])
+    [line] = table([row], "NVIDIA H100 80GB HBM3").splitlines()[2:]
+    # Half the peak would be 500 images a second of a thousandth of the peak each.
+    assert line == "| vgg16, 128 | 500 | 200 | 2.00 [1.50, 5.00] | 2 s | 50.0% |"
+    assert table([row], "cpu").endswith("| unknown |")
+
+
+def test_peaks_are_found_by_name() -> None:
+    assert peak("NVIDIA H200") == peak("NVIDIA H100 80GB HBM3") == 989e12
+    assert peak("NVIDIA H100 PCIe") == 756e12
+    assert peak("cpu") is None
+
+
+def test_plain_loop_augments_as_ours_does() -> None:
+    images = noise(20)
+    torch.manual_seed(0)
+    data = Augmented(images)
+    assert len(data) == 20
+    x, label = data[3]
+    assert x.shape == (3, 32, 32)
+    assert label == 3
+    assert not torch.equal(x, data[3][0])
+
+
+def test_bad_usage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--images", "20", "--batches", "30", "--models", "basicnet", "--device", "cpu", "--workers", "0"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "bench: batch 30: at most the 20 training images are accepted"
