@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def ours(images: Images, architecture: Architecture, batch: int, execution: Exec
     )  # fmt: skip
     ends: list[float] = []
     train(spec, images, lambda *_: ends.append(time.perf_counter()), execution=execution)
-    return [b - a for a, b in zip(ends[:-2], ends[1:-1], strict=True)]
+    return [b - a for a, b in pairwise(ends[:-1])]
 
 
 def measure(
