@@ -40,7 +40,10 @@ BATCHES = (40, 128, 1024)
 MODELS = ("basicnet", "vgg16")
 EPOCHS = 4
 # Dense bfloat16 operations a second, from NVIDIA's data sheets.
-PEAKS = {"H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
+PEAKS = {
+    "NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12, "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA A100-SXM4-40GB": 312e12, "NVIDIA A100-SXM4-80GB": 312e12,
+}  # fmt: skip
 LR = 1e-3
 
 
@@ -69,10 +72,10 @@ class Augmented(Dataset[tuple[torch.Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         image = np.pad(self.pixels[index], ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
-        top, left, mirror = torch.randint(0, 2 * SHIFT + 1, (3,)).tolist()
+        top, left = torch.randint(0, 2 * SHIFT + 1, (2,)).tolist()
         height, width = self.pixels.shape[2:]
         image = image[:, top : top + height, left : left + width]
-        if mirror % 2:
+        if torch.rand(()) < 0.5:
             image = image[:, :, ::-1]
         return torch.from_numpy((image.astype(np.float32) - self.mean) / self.scale), int(self.labels[index])
 
@@ -124,6 +127,7 @@ def measure(
         for batch in batches:
             row = Row(model, batch, len(images.train.labels) // batch * batch, operations)
             for repeat in range(repeats):
+                torch.compiler.reset()  # or another batch size is compiled for any
                 print(f"{model}, batch {batch}: repetition {repeat + 1} of {repeats}", file=sys.stderr, flush=True)
                 row.ours += ours(images, architecture, batch, execution)
                 row.plain += plain(images, architecture, batch, device, workers)
@@ -133,7 +137,7 @@ def measure(
 
 def peak(name: str) -> float | None:
     """The device's dense bfloat16 operations a second, None where they are not known here."""
-    return next((value for part, value in PEAKS.items() if part in name), None)
+    return PEAKS.get(name)
 
 
 def table(rows: Sequence[Row], name: str) -> str:
@@ -178,6 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(arguments)
     try:
+        if asked.repeats < 1:
+            raise InputError(f"repeats {asked.repeats}: a positive whole number is accepted")
+        if asked.json:
+            write_whole(asked.json, b"{}\n")  # measuring takes long: it shall not be for nothing
         images = load(asked.data) if asked.data else noise(asked.images)
         rows = measure(images, asked.models, asked.batches, asked.width, asked.device, asked.repeats, asked.workers)
     except InputError as error:
@@ -189,7 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }  # fmt: skip
     if asked.json:
         write_whole(asked.json, (json.dumps(found, indent=1) + "\n").encode())
-    print(f"{name}, torch {torch.__version__}, width {asked.width:g}, {images.name}\n\n{table(rows, name)}")
+    how = f"{torch.get_num_threads()} threads, {asked.workers} workers of the plain loop"
+    print(f"{name}, torch {torch.__version__}, width {asked.width:g}, {images.name}, {how}\n\n{table(rows, name)}")
     return 0
 
 

@@ -62,7 +62,7 @@ def _findings(claims: list[Claim], out: Path) -> list[Finding]:
         if names:
             with worlds.processes() as pool:
                 data |= toy_data(names, store, live, pool)
-        if any(claim.experiment in ("pocket", "grid") for claim in claims) and (rows := _cnn_rows(store)):
+        if any(claim.experiment in ("pocket", "grid", "thresholds") for claim in claims) and (rows := _cnn_rows(store)):
             data |= cnn_data(rows, store.path)
     return judged(claims, data)
 

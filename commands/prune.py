@@ -116,8 +116,10 @@ def run(arguments: argparse.Namespace) -> int:
     }
     text = json.dumps(report, indent=2)
     extra = narrow_extra(saved.extra, removal)
+    # Not what says that a run is under way: the run of this network is another one.
+    notes = {name: value for name, value in saved.notes.items() if name == "optimizer"}
     files: Files = {
-        out: lambda file: save(smaller, file, extra, saved.notes),
+        out: lambda file: save(smaller, file, extra, notes),
         beside: lambda file: write_whole(file, f"{text}\n".encode()),
     }
     if exported is not None:

@@ -38,14 +38,11 @@ def add(commands: Any) -> None:
     task = parser.add_argument_group("network and data")
     task.add_argument(
         "--model",
-        default="basicnet",
         metavar="NAME",
         help="basicnet, vgg11, vgg16, vgg19, resnet20, resnet56, resnet18 or resnet50 (basicnet)",
     )
-    task.add_argument("--head", default="cifar", metavar="NAME", help="cifar or imagenet (cifar)")
-    task.add_argument(
-        "--width", type=number, default=0.125, metavar="X", help="the network's filters times this (0.125)"
-    )
+    task.add_argument("--head", metavar="NAME", help="cifar or imagenet (cifar)")
+    task.add_argument("--width", type=number, metavar="X", help="the network's filters times this (0.125)")
     task.add_argument(
         "--from", dest="start", type=Path, metavar="FILE", help="start from the network of this file, pruned or not"
     )
@@ -81,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     needs_fullscale()
     from figures.progress import Live
-    from fullscale.data import Files, Images, open_source
+    from fullscale.data import Images, open_source
     from fullscale.spec import RunSpec
     from fullscale.store import Store
     from fullscale.stream import Streamed
@@ -90,10 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     # As in a sweep: the store holds both under one key, so both must come out the same.
     one_thread()
-    numbers = _numbers(arguments)
+    start = _start(arguments)
+    numbers = _numbers(arguments, start)
     # Checked before the data are read: a typo should not cost a minute.
     RunSpec(digest="", **numbers)
-    execution, start = _execution(arguments), _start(arguments)
+    execution = _execution(arguments)
     with Live() as live:
         live.line(f"reading {arguments.data}")
         source = open_source(arguments.data)
@@ -103,9 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
         images: Images | Feed = (
             source if isinstance(source, Images) else Streamed(source, execution.device, augment=spec.augment)
         )
-        if start is not None:
-            channels = 3 if isinstance(source, Files) else source.train.images.shape[1]
-            _check_fits(start, channels, len(source.classes), arguments.start)
         folder = writable(arguments.out)
         with Store(folder / "results.sqlite") as store, _writer(arguments, folder) as write:
             task = live.task(f"{spec.optimizer} on {source.name}", spec.epochs)
@@ -136,7 +131,7 @@ def _select(source: Images | Files, classes: list[str]) -> Images:
     return source.select(tuple(classes))
 
 
-def _numbers(arguments: argparse.Namespace) -> dict[str, Any]:
+def _numbers(arguments: argparse.Namespace, start: Saved | None) -> dict[str, Any]:
     """What the run is, but for the data."""
     from dynamics.setting import parse
 
@@ -148,9 +143,7 @@ def _numbers(arguments: argparse.Namespace) -> dict[str, Any]:
         "lr": setting.lr,
         "strength": setting.strength,
         "hyper": tuple((name, value) for name, value in setting.hyper.items() if value != defaults[name]),
-        "model": arguments.model,
-        "head": arguments.head,
-        "width": arguments.width,
+        **_network(arguments, start),
         "batch": arguments.batch,
         "epochs": arguments.epochs,
         "seeds": (arguments.seed,),
@@ -182,16 +175,24 @@ def _execution(arguments: argparse.Namespace) -> Execution:
 def _start(arguments: argparse.Namespace) -> Saved | None:
     from fullscale.checkpoint import load as load_saved
 
+    if arguments.start and arguments.start.resolve().parent == arguments.out.resolve():
+        raise InputError(f"--from {arguments.start} in the folder that is written to: another --out is accepted")
     return load_saved(arguments.start) if arguments.start else None
 
 
-def _check_fits(start: Saved, channels: int, classes: int, path: Path) -> None:
+def _network(arguments: argparse.Namespace, start: Saved | None) -> dict[str, Any]:
+    """Model, head and width: those asked for, or those of the file to start from."""
+    given = {name: value for name in ("model", "head", "width") if (value := getattr(arguments, name)) is not None}
+    if start is None:
+        return {"model": "basicnet", "head": "cifar", "width": 0.125} | given
+    if given:
+        raise InputError(f"{', '.join(f'--{name}' for name in given)} with --from: the file says what its network is")
     config: Any = start.net.config
-    if (config.in_channels, config.classes) != (channels, classes):
-        raise InputError(
-            f"{path}: a network for images of {config.in_channels} channels in {config.classes} classes; "
-            f"these have {channels} in {classes}"
-        )
+    # A chain says how wide it is by its filters alone; of BasicNet, the first of which has 64.
+    own = (
+        {"model": "basicnet", "head": "cifar", "width": config.channels[0] / 64} if hasattr(config, "channels") else {}
+    )
+    return own or {name: getattr(config, name) for name in ("model", "head", "width")}
 
 
 @contextmanager

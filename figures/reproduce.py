@@ -149,7 +149,7 @@ def _explorer(folder: Path) -> str:
 
 
 def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
-    from figures import alive
+    from figures import alive, thresholds
     from fullscale import pocket
     from fullscale.data import load
     from fullscale.sweep import local_executor, run_all
@@ -162,7 +162,7 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     tell_versions(rows, live)
     bearing = cnn_data(rows, store.path)
     findings = judged(CNN_CLAIMS, bearing)
-    shown = save(alive.draw(bearing["pocket"]), figures)
-    live.line("CNNs: claims judged, figure drawn")
+    shown = [save(alive.draw(bearing["pocket"]), figures), save(thresholds.draw(bearing["thresholds"]), figures)]
+    live.line("CNNs: claims judged, figures drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
-    return Section(title, "fullscale", findings, [shown], "", bearing["pocket"], bearing["grid"])
+    return Section(title, "fullscale", findings, shown, "", bearing["pocket"], bearing["grid"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import xarray as xr
 
 from dynamics.claims import Claim, Estimate, above, mean_interval, never_above, spread, within
 from dynamics.rules import RULES
+from fullscale.thresholds import MEASURES
 from fullscale.tune import indistinguishable
 
 _MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
@@ -57,6 +59,11 @@ def error_change(data: xr.Dataset) -> Estimate:
     return spread(100 * change[~np.isnan(change)], "percentage points of test error")
 
 
+def flat_by(measure: str, data: xr.Dataset) -> Estimate:
+    """S9: decades of thresholds around the paper's over which the share of inactive filters changes by less than a point."""
+    return mean_interval(data["flat"].sel(measure=measure).values, "decades", "seeds")
+
+
 CLAIMS = (
     Claim(
         "S1",
@@ -102,5 +109,19 @@ CLAIMS = (
         error_change,
         within(-0.01, 0.01),
         "every network within 0.01 points",
+    ),
+    *(
+        Claim(
+            f"S9 thresholds {measure}",
+            f"Looser thresholds give comparable levels: the share of filters that are inactive by {measure} changes by less "
+            "than a point over three decades around the paper's threshold, under Adam with L2.",
+            _MEHTA,
+            "thresholds",
+            partial(flat_by, measure),
+            above(3),
+            "interval above 3 decades",
+            figure="thresholds",
+        )
+        for measure in MEASURES
     ),
 )

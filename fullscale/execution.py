@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,8 @@ class Execution:
             raise InputError(f"device {self.device!r}: cpu or cuda is accepted")
         if kind == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device {self.device!r}: no CUDA device is here, cpu is accepted")
+        if kind == "cuda" and (torch.device(self.device).index or 0) >= torch.cuda.device_count():
+            raise InputError(f"device {self.device!r}: {torch.cuda.device_count()} CUDA devices are here")
         if self.graphs and kind != "cuda":
             raise InputError(f"graphs on device {self.device!r}: CUDA graphs need a cuda device")
 
@@ -63,12 +66,31 @@ class Execution:
         )
         return torch.channels_last if self.channels_last and not narrow else torch.contiguous_format
 
-    def prepare(self) -> None:
-        """Set what is the process's: determinism and cuDNN's choice of algorithms."""
-        torch.backends.cudnn.benchmark = not self.deterministic
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within it the process's settings are these; they come back after. float32 is float32, not NVIDIA's TF32."""
+        before = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cuda.matmul.allow_tf32,
+        )
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-            torch.use_deterministic_algorithms(True)
+        device = torch.device(self.device)
+        try:
+            _set(self.deterministic, not self.deterministic, False, False)
+            with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+                yield
+        finally:
+            _set(*before)
+
+
+def _set(deterministic: bool, benchmark: bool, convolutions: bool, products: bool) -> None:
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cudnn.allow_tf32 = convolutions
+    torch.backends.cuda.matmul.allow_tf32 = products
 
 
 class Recorded:

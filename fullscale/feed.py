@@ -24,8 +24,9 @@ Batch = tuple[Tensor, Tensor]
 class Feed(Protocol):
     """Where a training run gets its images from.
 
-    digest: of the data. classes: their names. shape: (C, H, W) of the images that come out. All batches are images
-    (n, C, H, W), float32, normalized, and labels (n,), int64, on the device of the feed.
+    digest: of the data. classes: their names. shape: (C, H, W) of the images that come out. augment: whether those of an
+    epoch are changed at random. All batches are images (n, C, H, W), float32, normalized, and labels (n,), int64, on the
+    device of the feed.
     """
 
     @property
@@ -34,6 +35,8 @@ class Feed(Protocol):
     def classes(self) -> tuple[str, ...]: ...
     @property
     def shape(self) -> tuple[int, int, int]: ...
+    @property
+    def augment(self) -> bool: ...
 
     def steps(self, batch: int) -> int:
         """Whole batches in one epoch."""
@@ -72,7 +75,9 @@ class Resident:
         self._train, self._test = self._moved(images.train), self._moved(images.test)
 
     def _moved(self, split: Split) -> Batch:
-        return torch.from_numpy(split.images).to(self.device), torch.from_numpy(split.labels).to(self.device)
+        # torch takes neither read-only arrays nor backward ones.
+        images, labels = (np.require(x, requirements=["C", "W"]) for x in (split.images, split.labels))
+        return torch.from_numpy(images).to(self.device), torch.from_numpy(labels).to(self.device)
 
     def _normalized(self, pixels: Tensor) -> Tensor:
         return (pixels.float() - self._mean) / self._scale

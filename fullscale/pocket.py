@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.errors import InputError
+from fullscale import thresholds
 from fullscale.spec import RunSpec
 from fullscale.store import Row
 
@@ -25,6 +26,8 @@ STEPS = 5_000
 STRENGTH = 5e-3
 SEEDS = (0, 1, 2)
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")
+# The optimizer whose networks are looked at over all thresholds.
+SWEPT = "adam"
 CURVES = ("inactive_by_activation", "inactive_by_scale", "test_error")
 ENDS = ("removed", "difference", "noise_difference", "error_before", "error_after", "parameters", "multiply_adds")
 
@@ -54,6 +57,7 @@ def specs(digest: str, images: int) -> list[RunSpec]:
             epochs=epochs(images),
             seeds=SEEDS,
             measure_every=2,
+            thresholds=name == SWEPT and strength > 0,
         )
         for name in reversed(OPTIMIZERS)
         for strength in (STRENGTH, 0.0)
@@ -92,6 +96,17 @@ def dataset(rows: list[Row]) -> xr.Dataset:
     data = data.assign({name: (axes, v) for name, v in ends.items()}).assign(lr=(axes[:2], lr))
     data.attrs = {"width": WIDTH, "batch": BATCH, "data": DATA, "filters": sum(channels)}
     return data
+
+
+def swept(rows: list[Row]) -> xr.Dataset:
+    """The networks of SWEPT with L2 over all thresholds: `fullscale.thresholds.dataset`. InputError if every seed diverged."""
+    found = {
+        summary["seed"]: summary["thresholds"]
+        for row in rows
+        for summary in row.summary["seeds"]
+        if "thresholds" in summary
+    }
+    return thresholds.dataset(found, data=DATA, model=f"BasicNet at width {WIDTH}", optimizer=SWEPT, strength=STRENGTH)
 
 
 def _end(summary: dict[str, Any]) -> dict[str, float]:

@@ -72,9 +72,31 @@ def restore_optimizer(net: nn.Module, optimizer: Optimizer, saved: Saved) -> Non
 
     Raises InputError for the state of another rule and for tensors that do not fit the parameters.
     """
-    numbers: Mapping[str, Any] = saved.notes.get("optimizer", {})
-    if numbers.get("rule") != optimizer.rule.name:
-        raise InputError(f"optimizer state of {numbers.get('rule')}: that of {optimizer.rule.name} is accepted")
+    if not holds_state_of(saved, optimizer):
+        raise InputError(f"optimizer state of {_rule(saved)}: that of {optimizer.rule.name} is accepted")
+    try:
+        _restore(net, optimizer, saved, saved.notes["optimizer"])
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"optimizer state is damaged ({_line(error)}): a whole one is accepted") from error
+
+
+def holds_state_of(saved: Saved, optimizer: Optimizer) -> bool:
+    """Whether the file holds the state of an optimizer of this rule."""
+    return _rule(saved) == optimizer.rule.name
+
+
+def _rule(saved: Saved) -> str | None:
+    numbers = saved.notes.get("optimizer")
+    return numbers.get("rule") if isinstance(numbers, dict) else None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _restore(net: nn.Module, optimizer: Optimizer, saved: Saved, numbers: Any) -> None:
     state: dict[int, dict[str, Any]] = {}
     for index, (name, parameter) in enumerate(net.named_parameters()):
         if name not in numbers["clocks"]:
@@ -95,10 +117,14 @@ def restore_optimizer(net: nn.Module, optimizer: Optimizer, saved: Saved) -> Non
 
 def found(path: Path, spec: RunSpec) -> Saved | None:
     """The run that `path` holds, None where nothing is. InputError where it is another run than that of `spec`."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink()  # of a run that was killed while it wrote
     if not path.exists():
         return None
     saved = load(path)
-    theirs, ours = saved.notes.get("spec", {}), _plain(spec.as_dict())
+    theirs, ours = saved.notes.get("spec"), _plain(spec.as_dict())
+    if not isinstance(theirs, dict):
+        raise InputError(f"{path} holds no training run: one of the same settings, or another --out, are accepted")
     if theirs != ours:
         odd = next((name for name in ours if theirs.get(name) != ours[name]), "spec")
         raise InputError(
@@ -109,13 +135,22 @@ def found(path: Path, spec: RunSpec) -> Saved | None:
 
 
 def restore(saved: Saved, net: nn.Module, optimizer: Optimizer, order: torch.Generator) -> Progress:
-    """Put everything back where `keep` found it; the weights are in `saved.net` already, which `net` is to be."""
+    """Put everything back where `keep` found it; the weights are in `saved.net` already, which `net` is to be.
+
+    Raises InputError for a file of which a part is missing or damaged.
+    """
     restore_optimizer(net, optimizer, saved)
-    order.set_state(saved.extra[ORDER])
-    torch.set_rng_state(saved.extra[RANDOM])
-    if CUDA in saved.extra and next(net.parameters()).is_cuda:
-        torch.cuda.set_rng_state(saved.extra[CUDA])
-    return Progress(saved.notes["epoch"], dict(saved.notes["curves"]), saved.notes["seconds"])
+    try:
+        order.set_state(saved.extra[ORDER])
+        torch.set_rng_state(saved.extra[RANDOM])
+        if CUDA in saved.extra and next(net.parameters()).is_cuda:
+            torch.cuda.set_rng_state(saved.extra[CUDA])
+        epoch, last = int(saved.notes["epoch"]), int(saved.notes["spec"]["epochs"])
+        if not 0 < epoch <= last:
+            raise ValueError(f"epoch {epoch} of {last}")
+        return Progress(epoch, dict(saved.notes["curves"]), float(saved.notes["seconds"]))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"checkpoint is damaged ({_line(error)}): a whole one is accepted") from error
 
 
 def _plain(value: Any) -> Any:

@@ -62,7 +62,8 @@ class RunSpec:
     the training images that takes the place of the test images, another part for each seed; 0: the test images stay.
     augment: training images are shifted by up to 4 pixels and flipped at random. precision: bf16 runs convolutions and
     linear layers in bfloat16 (autocast), weights and updates staying in float32. start: sha256 of the file whose network the
-    run starts from; "": from first weights drawn by the seed.
+    run starts from; "": from first weights drawn by the seed. thresholds: test the trained network once more for every
+    threshold, with the filters below it put to 0.
     """
 
     digest: str
@@ -83,6 +84,7 @@ class RunSpec:
     augment: bool = False
     precision: Precision = "float32"
     start: str = ""
+    thresholds: bool = False
 
     def __post_init__(self) -> None:
         # 1 and 1.0 are one number, and must be one key in the store.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -22,19 +23,19 @@ from fullscale.data import Images
 from fullscale.execution import Execution, Recorded
 from fullscale.feed import Batch, Feed, Resident, joined
 from fullscale.graph import evaluation
-from fullscale.measure import Activity, measure
+from fullscale.measure import Activity, measure, zeroed
 from fullscale.models import Architecture, build
 from fullscale.prune import Removal, certify, remove_dead
 from fullscale.replicas import Replicas
-from fullscale.resume import Curves, Progress, found, keep, restore, restore_optimizer
+from fullscale.resume import Curves, Progress, found, holds_state_of, keep, restore, restore_optimizer
 from fullscale.spec import RunSpec
 
 # Called after each epoch with the epochs done and the mean loss of each seed.
 Notify = Callable[[int, list[float]], None]
 # Called after each measurement of a run of one seed with the point that was added to its curves.
 Write = Callable[[dict[str, float]], None]
-# Test images that a certificate compares outputs on.
-CERTIFIED = 10_000
+# Pixels of test images that a certificate compares outputs on: all of CIFAR's 10,000, some 200 of ImageNet's.
+CERTIFIED = 10_000 * 3 * 32 * 32
 
 
 @dataclass(eq=False)
@@ -84,11 +85,23 @@ def train(
     if len(spec.seeds) > 1 and (checkpoint or start):
         raise InputError(f"seeds {list(spec.seeds)} with a checkpoint or a start: one seed is accepted")
     run = execution or Execution()
-    run.prepare()
+    with run.applied():
+        return _train(spec, images, progress, run, checkpoint, start, write)
+
+
+def _train(
+    spec: RunSpec,
+    images: Images | Feed,
+    progress: Notify | None,
+    run: Execution,
+    checkpoint: Path | None,
+    start: Saved | None,
+    write: Write | None,
+) -> list[Outcome]:
     feeds = _feeds(spec, images, run.device)
     steps = feeds[0].steps(spec.batch)
     saved = found(checkpoint, spec) if checkpoint else None
-    nets = [saved.net] if saved else [start.net] if start else _first(spec, feeds[0])
+    nets = [saved.net] if saved else [_started(start, feeds[0], spec)] if start else _first(spec, feeds[0])
     net: nn.Module = nets[0] if len(nets) == 1 else Replicas(nets)  # type: ignore[arg-type]
     layout = run.layout(net)
     net.to(run.device, memory_format=layout)  # type: ignore[call-overload]
@@ -102,7 +115,7 @@ def train(
     if saved:
         done = restore(saved, net, optimizer, orders[0])
         outcomes[0].curves = done.curves or {}
-    elif start and start.notes.get("optimizer", {}).get("rule") == spec.optimizer:
+    elif start and holds_state_of(start, optimizer):
         restore_optimizer(net, optimizer, start)
 
     forward = torch.compile(net) if run.compile else net
@@ -163,6 +176,8 @@ def train(
         try:
             smaller, removal = remove_dead(one, activity)
             outcome.summary |= assess(one, smaller, removal, activity, feed)
+            if spec.thresholds:
+                outcome.summary["thresholds"] = zeroed(one, activity, feed.test(1024))
             outcome.net, outcome.smaller = one, smaller
         except InputError as error:  # finite on the training images, but not on the others
             outcome.status, outcome.error = "diverged", str(error)
@@ -174,6 +189,10 @@ def _feeds(spec: RunSpec, images: Images | Feed, device: str) -> list[Feed]:
     if not isinstance(images, Images):
         if spec.validation or len(spec.seeds) > 1:
             raise InputError(f"validation {spec.validation} or several seeds: images in memory are accepted for them")
+        if images.augment != spec.augment:
+            raise InputError(
+                f"augment {spec.augment} of the spec with a feed of augment {images.augment}: one is accepted"
+            )
         return [images]
     if spec.validation:
         return [Resident(images.validation(spec.validation, seed), device, spec.augment) for seed in spec.seeds]
@@ -188,6 +207,21 @@ def _first(spec: RunSpec, feed: Feed) -> list[nn.Module]:
         torch.manual_seed(seed)
         nets.append(build(architecture))
     return nets
+
+
+def _started(start: Saved, feed: Feed, spec: RunSpec) -> nn.Module:
+    """The network of a file, which stays as it is. InputError if it does not fit the images or is not float32."""
+    torch.manual_seed(spec.seeds[0])  # dropout
+    config: Any = start.net.config
+    have, want = (config.in_channels, config.classes), (feed.shape[0], len(feed.classes))
+    if have != want:
+        raise InputError(
+            f"start for images of {have[0]} channels in {have[1]} classes: these have {want[0]} in {want[1]}"
+        )
+    dtype = next(start.net.parameters()).dtype
+    if dtype != torch.float32:
+        raise InputError(f"start in {dtype}: float32 is accepted")
+    return copy.deepcopy(start.net)
 
 
 def _together(feeds: list[Feed], batch: int, orders: list[torch.Generator]) -> Iterator[Batch]:
@@ -213,7 +247,7 @@ def assess(net: nn.Module, smaller: nn.Module, removal: Removal, activity: Activ
     """The end of a run as plain data: both measures of inactive filters, over all, by layer and over thresholds; test
     error and loss; what the removal of the dead filters took away, and its certificate on test images."""
     loss, error = _test(net, feed)
-    x, y = joined(feed.test(1024), CERTIFIED)
+    x, y = joined(feed.test(1024), max(1, CERTIFIED // math.prod(feed.shape)))
     return {
         "inactive_by_activation": activity.inactive_by_activation(),
         "inactive_by_scale": activity.inactive_by_scale(),

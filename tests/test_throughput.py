@@ -42,6 +42,8 @@ def test_table_counts_images_and_operations() -> None:
 def test_peaks_are_found_by_name() -> None:
     assert peak("NVIDIA H200") == peak("NVIDIA H100 80GB HBM3") == 989e12
     assert peak("NVIDIA H100 PCIe") == 756e12
+    # A part of one is another device.
+    assert peak("NVIDIA H100 80GB HBM3 MIG 1g.10gb") is None
     assert peak("cpu") is None
 
 
@@ -59,3 +61,7 @@ def test_plain_loop_augments_as_ours_does() -> None:
 def test_bad_usage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--images", "20", "--batches", "30", "--models", "basicnet", "--device", "cpu", "--workers", "0"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "bench: batch 30: at most the 20 training images are accepted"
+    assert main(["--repeats", "0", "--device", "cpu"]) == 2
+    assert capsys.readouterr().err == "bench: repeats 0: a positive whole number is accepted\n"
+    assert main(["--json", "/nowhere/found.json", "--device", "cpu"]) == 2
+    assert "cannot be written" in capsys.readouterr().err

@@ -55,15 +55,14 @@ class Channels:
     """All that the walk found.
 
     flows: of each node that has channels; readers: what mixes channels, in order; along: modules whose numbers go with
-    their channels (BatchNorm, depthwise convolutions, PReLU), with their atoms; flat: of each BatchNorm, the channels whose
-    scale is 0; opaque: operations that are not understood; shapes: those that ask for sizes alone; locked: atoms that
-    must stay.
+    their channels (BatchNorm, depthwise convolutions, PReLU), with their atoms; norms: the BatchNorms among them; opaque:
+    operations that are not understood; shapes: those that ask for sizes alone; locked: atoms that must stay.
     """
 
     flows: dict[fx.Node, Flow] = field(default_factory=dict)
     readers: list[Reader] = field(default_factory=list)
     along: dict[str, Ints] = field(default_factory=dict)
-    flat: dict[fx.Node, Bools] = field(default_factory=dict)
+    norms: set[fx.Node] = field(default_factory=set)
     opaque: set[fx.Node] = field(default_factory=set)
     shapes: set[fx.Node] = field(default_factory=set)
     locked: set[int] = field(default_factory=set)

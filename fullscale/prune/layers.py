@@ -61,7 +61,7 @@ def _normalized(found: Channels, node: fx.Node, norm: _BatchNorm, flow: Flow) ->
     # What a scale that is not quite 0 leaves of an input lies around the shift.
     value = np.where(flat & np.isnan(value), beta, value)
     found.along[str(node.target)] = flow.atoms
-    found.flat[node] = flat
+    found.norms.add(node)
     if inside is not None:
         value = mapped(lambda x: inside(x.clone()), value)
     return Flow(flow.atoms, value)

@@ -115,9 +115,8 @@ def _combined(found: Channels, node: fx.Node, pair: list[Any]) -> Flow | None:
             return None
         if counts[0] == counts[1]:
             found.unite(one.atoms, other.atoms)
-        elif counts[0] == 1:  # a map that all channels share
-            single, atoms = (one.atoms, other.atoms) if len(one.atoms) == 1 else (other.atoms, one.atoms)
-            found.lock(single)
+        elif counts[0] == 1:  # a map that all channels share, and a layer's last filter stays
+            atoms = one.atoms if len(one.atoms) > 1 else other.atoms
         else:
             return None
     if node.target in _MULTIPLYING:

@@ -91,7 +91,6 @@ def needed(channels: Channels) -> dict[fx.Node, Bools]:
                 if source in channels.flows:
                     _ask(need, source, channels.flows[source], np.ones(len(channels.flows[source].atoms), dtype=bool))
             continue
-        wanted = wanted & ~channels.flat.get(node, np.zeros(len(wanted), dtype=bool))
         for source, channel_wanted in _sources(channels, node, wanted):
             _ask(need, source, channels.flows[source], channel_wanted)
     return need

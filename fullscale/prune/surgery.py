@@ -125,7 +125,7 @@ def _fold(smaller: nn.Module, graph: fx.GraphModule, plan: Plan, reader: Reader)
         return
     share = torch.from_numpy(np.einsum("oip,i->o", reader.columns(lost), value[lost]))
     users = list(reader.node.users)
-    alone = len(users) == 1 and users[0] in plan.channels.flat  # a BatchNorm, and used by nothing else
+    alone = len(users) == 1 and users[0] in plan.channels.norms  # a BatchNorm, and used by nothing else
     norm = smaller.get_submodule(str(users[0].target)) if alone else None
     if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
         # Training subtracts the batch's own mean; only the running one, which stands for it, knows of the constants.

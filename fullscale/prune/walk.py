@@ -55,18 +55,23 @@ def walk(graph: fx.GraphModule, silent: Mapping[str, Bools] | None = None) -> Ch
 
 
 def _shared(graph: fx.GraphModule, modules: dict[str, nn.Module]) -> set[str]:
-    """Modules that are used more than once, or whose tensors something else uses too."""
+    """Modules used more than once, or whose tensors something else uses too, if they have tensors that could be cut."""
     uses = Counter(str(node.target) for node in graph.graph.nodes if node.op == "call_module")
-    holders = Counter(id(t) for m in modules.values() for t in (*m._parameters.values(), *m._buffers.values()))
+    held = {
+        name: [id(t) for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
+        for name, module in modules.items()
+    }
+    holders = Counter(tensor for tensors in held.values() for tensor in tensors)
     for node in graph.graph.nodes:
         if node.op == "get_attr":
             path, _, own = str(node.target).rpartition(".")
             holders[id(getattr(modules[path], own))] += 1
     return {
         name
-        for name, module in modules.items()
-        if uses[name] > 1
-        or any(t is not None and holders[id(t)] > 1 for t in (*module._parameters.values(), *module._buffers.values()))
+        for name, tensors in held.items()
+        if tensors
+        and not (isinstance(modules[name], nn.PReLU) and modules[name].num_parameters == 1)
+        and (uses[name] > 1 or any(holders[tensor] > 1 for tensor in tensors))
     }
 
 

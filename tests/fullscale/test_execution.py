@@ -22,6 +22,7 @@ def test_without_cuda_the_cpu_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_with_cuda_compiler_and_graphs_are_best(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert Execution.best() == Execution("cuda", compile=True, graphs=True)
 
 
@@ -57,9 +58,20 @@ def test_narrow_strided_shortcuts_stay_out_of_channels_last_on_a_cpu(
     assert Execution(channels_last=False).layout(net) is torch.contiguous_format
 
 
-def test_determinism_is_set_when_asked_for() -> None:
-    try:
-        Execution(deterministic=True).prepare()
-        assert torch.are_deterministic_algorithms_enabled()
-    finally:
-        torch.use_deterministic_algorithms(False)
+def test_settings_hold_within_a_run_and_come_back() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    for deterministic in (True, False):
+        with Execution(deterministic=deterministic).applied():
+            assert torch.are_deterministic_algorithms_enabled() == deterministic
+            assert torch.backends.cudnn.benchmark != deterministic
+            assert not torch.backends.cudnn.allow_tf32
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_a_device_beyond_those_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    Execution("cuda:1")
+    with pytest.raises(InputError, match="device 'cuda:2': 2 CUDA devices are here"):
+        Execution("cuda:2")

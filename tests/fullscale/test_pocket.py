@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynamics.errors import InputError
 from fullscale import pocket
 from fullscale.pocket import OPTIMIZERS, SEEDS, STRENGTH
 from fullscale.store import Row
@@ -103,8 +104,31 @@ def test_specs_are_every_optimizer_at_its_tuned_rate_with_and_without_l2() -> No
     expected |= {(name, "none", 0.0): chosen[name]["lr"] for name in OPTIMIZERS}
     assert cells == expected
     assert len(specs) == len(cells)
+    assert [(s.optimizer, s.strength) for s in specs if s.thresholds] == [(pocket.SWEPT, STRENGTH)]
     shared = {(s.digest, s.width, s.batch, s.epochs, s.seeds, s.schedule, s.validation) for s in specs}
     assert shared == {("d", pocket.WIDTH, pocket.BATCH, pocket.epochs(1000), SEEDS, "step", 0.0)}
+
+
+def test_the_swept_networks_are_those_that_hold_points() -> None:
+    points = {
+        "thresholds": [1e-12, 1e-3],
+        "sparsity": {"activation": [0.5, 0.5], "scale": [0.25, 0.75]},
+        "error": {"activation": [0.0, 0.0], "scale": [0.0, 0.5]},
+        "error_before": 0.0,
+        "filters": 4,
+        "images": 10,
+        "test_images": 10,
+    }
+    found = rows()
+    for k, seed in enumerate(found[2].summary["seeds"]):
+        if k != 1:  # a diverged seed has none
+            seed["thresholds"] = points
+    data = pocket.swept(found)
+    assert data.seed.values.tolist() == [SEEDS[0], SEEDS[2]]
+    assert data["flat"].sel(measure="activation").values.tolist() == [9, 9]
+    assert data["flat"].sel(measure="scale").values.tolist() == [0, 0]
+    with pytest.raises(InputError, match="no networks"):
+        pocket.swept(rows())
 
 
 @pytest.mark.parametrize("images", [16, 100, 1437, 60_000])

@@ -59,6 +59,11 @@ def grid(adaptive: float | np.ndarray, plain: float, worse: float = 0.0) -> dict
     return {"cells": cells, "chosen": {c["optimizer"]: c for c in cells if c["lr"] == 1e-2}}
 
 
+def swept(activation: list[float], scale: list[float]) -> xr.Dataset:
+    """Decades over which a share is flat, one a seed."""
+    return xr.Dataset({"flat": (("measure", "seed"), [activation, scale])}, {"measure": ["activation", "scale"]})
+
+
 CASES: dict[str, dict[str, Callable[[], Any]]] = {
     "S1": {
         "holds": lambda: cnn(adaptive=0.2),
@@ -83,6 +88,16 @@ CASES: dict[str, dict[str, Callable[[], Any]]] = {
         "holds": lambda: cnn(change=0.0),
         "fails": lambda: cnn(change=0.02),
         "undecided": lambda: cnn(change=np.array([0.0, 0.0, 0.02, 0.0, -0.01])),
+    },
+    "S9 thresholds activation": {
+        "holds": lambda: swept([9.0, 10.0, 11.0], [0.0, 0.0, 0.0]),
+        "fails": lambda: swept([1.0, 2.0, 1.0], [9.0, 9.0, 9.0]),
+        "undecided": lambda: swept([1.0, 9.0, 2.0], [9.0, 9.0, 9.0]),
+    },
+    "S9 thresholds scale": {
+        "holds": lambda: swept([0.0, 0.0, 0.0], [9.0, 10.0, 11.0]),
+        "fails": lambda: swept([9.0, 9.0, 9.0], [1.0, 2.0, 1.0]),
+        "undecided": lambda: swept([9.0, 9.0, 9.0], [1.0, 9.0, 2.0]),
     },
 }
 

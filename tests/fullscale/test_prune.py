@@ -229,6 +229,26 @@ def test_filter_that_fires_however_faintly_stays() -> None:
     assert 1 in remove_dead(net, activity)[1].layers[0].kept
 
 
+def test_a_silent_filter_that_stays_is_still_silent() -> None:
+    net = planted(3, [["dead", "live", "live", "live", "dead", "live"], ["live"] * 3], [1, 1])
+    # Filter 5 is large everywhere; it alone is read by filter 0 of the next layer, which it keeps below 0, and by no other.
+    state = net.state_dict()
+    state["blocks.0.norm.weight"][5], state["blocks.0.norm.bias"][5] = 0.1, 50
+    state["blocks.1.conv.weight"][0], state["blocks.1.conv.weight"][:, 5] = 0, 0
+    state["blocks.1.conv.weight"][0, 5, 1, 1] = -1
+    state["blocks.1.norm.running_mean"][0], state["blocks.1.norm.bias"][0] = 0, 9
+    state["blocks.1.norm.weight"][0] = 1
+    images = noise(1, 9, 2, 6, 6)
+    activity = measure(net, images)
+    smaller, removal = remove_dead(net, activity)
+    assert removal.layers[1].empirically_dead == 1
+    assert widths(smaller) == (3, 2)
+    # Asked for threes, it comes back, and what it reads with it.
+    smaller, _ = remove_dead(net, activity, multiple=3)
+    assert widths(smaller) == (6, 3)
+    assert relative_difference(outputs(smaller, images), outputs(net, images)) <= 1e-12
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_modes_flags_and_precision_carry_over_and_the_network_is_left_alone(dtype: torch.dtype) -> None:
     net, images = planted(2, PLAN, [1, 2], dtype=dtype).train(), noise(1, 20, 2, 6, 6)

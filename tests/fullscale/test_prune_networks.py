@@ -100,20 +100,20 @@ def test_networks_from_elsewhere_compute_the_same(seed: int, share: float, name:
 @pytest.mark.parametrize("name", list(FOREIGN))
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_each_kind_of_network_computes_the_same(name: str, share: float) -> None:
-    net, smaller = _compute_the_same(name, 5, share)
-    assert parameters(smaller) < parameters(net)
+    assert _compute_the_same(name, 5, share) > (0.03 if share < 1 else 0.1)
 
 
-def _compute_the_same(name: str, seed: int, share: float) -> tuple[nn.Module, nn.Module]:
+def _compute_the_same(name: str, seed: int, share: float) -> float:
+    """The share of the filters that was removed."""
     net = randomize(FOREIGN[name](), seed)
     plant(net, seed + 1, share)
     images = noise(seed + 2, 5, 3, 12, 12)
-    smaller, _ = remove_dead(net, example=images)
+    smaller, removal = remove_dead(net, example=images)
     assert difference(net, smaller, images) <= 1e-12
-    again, removal = remove_dead(smaller, example=images)
-    assert removal.share == 0
+    again, nothing = remove_dead(smaller, example=images)
+    assert nothing.share == 0
     assert parameters(again) == parameters(smaller)
-    return net, smaller
+    return removal.share
 
 
 @settings(max_examples=10, deadline=None)
@@ -130,6 +130,21 @@ def test_silent_filters_go_without_a_change_on_the_measured_images(seed: int, sh
         norm.bias.data[torch.rand(len(norm.bias), generator=torch.Generator().manual_seed(seed)) < share / 2] = -40
     images = noise(seed + 2, 5, 3, 16, 16)
     smaller, _ = remove_dead(net, measure(net, images), example=images)
+    assert difference(net, smaller, images) <= 1e-12
+
+
+@pytest.mark.parametrize("activation", [nn.GELU(), nn.Sigmoid(), nn.Identity()], ids=str)
+def test_what_was_0_on_the_measured_images_goes_behind_any_activation(activation: nn.Module) -> None:
+    net = randomize(Plain(activation), 1)
+    norm = net.body[4]
+    norm.weight.data[:3], norm.bias.data[:3] = 1e-11, 0 if isinstance(activation, nn.Identity) else -1e3
+    norm.weight.data[2] = 1  # may be seen to vary
+    norm.weight.data[:2] *= 1e-3 if isinstance(activation, nn.Identity) else 1
+    images = noise(3, 4, 3, 12, 12)
+    smaller, removal = remove_dead(net, measure(net, images), example=images)
+    [layer] = [layer for layer in removal.layers if layer.name == "body.4"]
+    assert layer.empirically_dead + layer.provably_dead == (2 if isinstance(activation, nn.Identity) else 3)
+    assert len(layer.kept) == 8 - layer.empirically_dead - layer.provably_dead
     assert difference(net, smaller, images) <= 1e-12
 
 

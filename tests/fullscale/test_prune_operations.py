@@ -39,6 +39,12 @@ def _written_over(net: Between, x: Tensor) -> Tensor:
     return y + net.deep(z)  # y is no longer what it was
 
 
+def _added_unseen(net: Between, x: Tensor) -> Tensor:
+    y = x * 1
+    y.add_(net.deep(net.one(x)))
+    return y
+
+
 def _half_written(net: Between, x: Tensor) -> Tensor:
     y = x * 1
     y[:, :3].mul_(0.5)
@@ -77,9 +83,11 @@ def ways() -> nn.Module:
 # What stays whole: of these the first layer loses nothing.
 WHOLE: dict[str, Between] = {
     "a tensor written over": Between(_written_over, deep=deep()),
+    "a sum of which the old name is read": Between(_added_unseen, one=ways(), deep=deep()),
     "a tensor written over in part": Between(_half_written, deep=deep()),
     "a tensor written over through a view": Between(_added_to_a_view),
     "weights used twice": Between(_tied, deep=deep()),
+    "weights read otherwise": Between(lambda net, x: net.deep(x) * net.deep.weight.sum(), deep=deep()),
     "a layer used twice": Between(lambda net, x: net.deep(net.deep(x)), deep=deep()),
     "computed weights": Between(
         lambda net, x: net.deep(x), deep=torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(FILTERS, FILTERS, 3))
@@ -96,6 +104,7 @@ WHOLE: dict[str, Between] = {
 }
 NARROWER: dict[str, Between] = {
     "nothing": Between(lambda net, x: x),
+    "an activation used twice": Between(lambda net, x: net.act(net.deep(net.act(x))), deep=deep(), act=nn.ReLU()),
     "module named as a function": Between(lambda net, x: net.add(x), add=deep()),
     "concatenated with itself": Between(lambda net, x: torch.cat(tensors=[x, x], dim=1), reads=2 * FILTERS),
     "concatenated from behind": Between(lambda net, x: torch.cat([x, net.deep(x)], -3), reads=2 * FILTERS, deep=deep()),
@@ -162,3 +171,18 @@ def test_each_operation(name: str) -> None:
         assert left == FILTERS if name in WHOLE else left < FILTERS
         assert difference(net, smaller, images) <= 1e-12
         assert difference(net, smaller, noise(seed, 3, 3, 12, 10)) <= 1e-12
+
+
+def test_a_constant_that_is_written_over_is_none() -> None:
+    def raised(_: Between, x: Tensor) -> Tensor:
+        y = x * 1
+        y.add_(1.0)
+        return y
+
+    net = Between(raised)
+    randomize(net, 1)
+    net.stem[1].weight.data.zero_()
+    net.stem[1].bias.data.fill_(-0.5)
+    images = noise(2, 3, 3, 8, 8)
+    smaller, _ = remove_dead(net, example=images)
+    assert difference(net, smaller, images) <= 1e-12

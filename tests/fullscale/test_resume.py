@@ -21,6 +21,7 @@ from fullscale import checkpoint
 from fullscale.data import Images, Split
 from fullscale.feed import tensors
 from fullscale.measure import measure
+from fullscale.models import Architecture, build
 from fullscale.prune import remove_dead
 from fullscale.resume import optimizer_state, restore_optimizer
 from fullscale.spec import RunSpec
@@ -70,7 +71,7 @@ def test_killed_at_random_moments_it_ends_bit_equal(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fullscale.train"])
     kills = 0
-    while kills < 4:
+    while kills < 3:
         told = context.SimpleQueue()
         process = context.Process(target=work, args=(SPEC, path, told))
         process.start()
@@ -182,6 +183,51 @@ def test_optimizer_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"optimizer/head.bias/m is \(7,\), its parameter \(2,\)"):
         restore_optimizer(saved.net, adam, saved)
     assert optimizer_state(saved.net, adam)[0] == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda s: s.notes.pop("epoch"),
+        lambda s: s.notes.update(epoch=99),
+        lambda s: s.notes.update(curves=None),
+        lambda s: s.notes["optimizer"].pop("clocks"),
+        lambda s: s.notes.update(optimizer=None),
+        lambda s: s.notes.update(spec=[1]),
+        lambda s: s.extra.pop("order"),
+        lambda s: s.extra.update(order=torch.zeros(3, dtype=torch.uint8)),
+    ],
+)
+def test_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, damage: Any) -> None:
+    spec = replace(SPEC, epochs=1)
+    train(spec, IMAGES, checkpoint=tmp_path / "run")
+    saved = checkpoint.load(tmp_path / "run")
+    damage(saved)
+    checkpoint.save(saved.net, tmp_path / "run", saved.extra, saved.notes)
+    with pytest.raises(InputError) as caught:
+        train(spec, IMAGES, checkpoint=tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_start_that_does_not_fit_is_refused_and_one_that_fits_is_left_as_it_was(tmp_path: Path) -> None:
+    train(replace(SPEC, epochs=1), IMAGES, checkpoint=tmp_path / "run")
+    start = checkpoint.load(tmp_path / "run")
+    more = replace(SPEC, epochs=1, start="some digest")
+    before = {name: tensor.clone() for name, tensor in start.net.state_dict().items()}
+    [one], [two] = train(more, IMAGES, start=start), train(more, IMAGES, start=start)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in start.net.state_dict().items())
+    assert one.curves == two.curves
+    with pytest.raises(InputError, match=r"start in torch\.float64: float32 is accepted"):
+        train(more, IMAGES, start=checkpoint.Saved(checkpoint.load(tmp_path / "run").net.double()))
+    other = checkpoint.Saved(build(Architecture("resnet20", 0.1, 3, 7)))
+    with pytest.raises(InputError, match="start for images of 3 channels in 7 classes: these have 1 in 2"):
+        train(more, IMAGES, start=other)
+
+
+def test_what_a_killed_write_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".run.0123abcd").write_bytes(b"half")
+    train(replace(SPEC, epochs=1), IMAGES, checkpoint=tmp_path / "run")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_several_seeds_keep_no_checkpoint(tmp_path: Path) -> None:

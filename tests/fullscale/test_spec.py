@@ -63,7 +63,7 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     "start": st.text(min_size=1),  # for two seeds
 }
 # Both values of a flag are possible.
-FREE = {"digest", "augment"}
+FREE = {"digest", "augment", "thresholds"}
 
 
 @pytest.mark.parametrize("name", INVALID)
