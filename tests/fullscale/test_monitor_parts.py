@@ -86,7 +86,7 @@ def test_a_look_now_and_then_sees_what_a_split_of_every_step_sees(name: str) -> 
             states[i] = oracle[i].state
         looked = step % 4 == 0
         if looked:
-            found = parts.split()
+            found = parts.split().light
         else:
             parts.follow()
         optimizer.step()
@@ -101,6 +101,27 @@ def test_a_look_now_and_then_sees_what_a_split_of_every_step_sees(name: str) -> 
             assert (part.pull != 0).any()
             torch.testing.assert_close(part.pull + part.loss, p.detach() - was, rtol=1e-5, atol=1e-8)
     assert parts.notes == []
+
+
+def test_convolutions_cut_into_pieces_have_the_mean_share_of_each_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fullscale.monitor.parts._JOINED", {"cpu": 30})
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(5, 2, 3, 3), (4,), (2, 3, 1, 1), (3, 7)]
+    params = [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
+    params[0].data = params[0].data.contiguous(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(params, lr=0.02, weight_decay=0.3)
+    parts = Parts(optimizer, [], params)
+    states: list[Any] = [None] * len(params)
+    for step in range(5):
+        gradients(params, step)
+        oracle = []
+        for i, p in enumerate(params):
+            oracle.append(pull_share("adam", "l2", p.detach(), p.grad, states[i], lr=0.02, strength=0.3))
+            states[i] = oracle[i].state
+        found = parts.split().heavy
+        for p, wanted in zip(params, oracle, strict=True):
+            torch.testing.assert_close(found[id(p)], wanted.share.reshape(len(p), -1).nanmean(1))
+        optimizer.step()
 
 
 def test_what_buffers_keep_is_told_by_the_rule_itself() -> None:
@@ -122,7 +143,7 @@ def test_without_strength_there_is_nothing_to_follow_and_no_share() -> None:
     params = parameters()
     parts = Parts(torch.optim.Adam(params), params, [])
     gradients(params, 0)
-    for part in parts.split().values():
+    for part in parts.split().light.values():
         assert not part.pull.any()
         assert (part.share[1:] == 0).all()
         assert part.share[0].isnan()
@@ -137,9 +158,9 @@ def test_an_optimizer_that_is_none_of_the_rules_is_told_once() -> None:
     params = parameters()
     parts = Parts(Own(params, lr=0.1), params, [])
     gradients(params, 0)
-    assert parts.split() == {}
+    assert parts.split() == ({}, {})
     parts.follow()
-    assert parts.split() == {}
+    assert parts.split() == ({}, {})
     assert len(parts.notes) == 1
     assert "Own is none of the rules here" in parts.notes[0]
 
@@ -148,10 +169,10 @@ def test_a_parameter_without_a_gradient_or_of_another_optimizer_is_left_out() ->
     params = parameters()
     parts = Parts(torch.optim.Adam(params[:1], weight_decay=0.1), params, [])
     gradients(params, 0)
-    assert set(parts.split()) == {id(params[0])}
+    assert set(parts.split().light) == {id(params[0])}
     assert "parameters that this optimizer does not train have no share" in parts.notes
     params[0].grad = None
-    assert parts.split() == {}
+    assert parts.split() == ({}, {})
 
 
 def test_an_optimizer_that_had_stepped_before_is_taken_to_have_pulled_a_weight_at_rest() -> None:
@@ -162,7 +183,7 @@ def test_an_optimizer_that_had_stepped_before_is_taken_to_have_pulled_a_weight_a
             p.grad = torch.zeros_like(p)
         optimizer.step()
     parts = Parts(optimizer, params, [])
-    for part in parts.split().values():
+    for part in parts.split().light.values():
         torch.testing.assert_close(part.share, torch.ones_like(part.share), rtol=0, atol=1e-9)
     assert any("had taken steps before" in note for note in parts.notes)
 
@@ -172,5 +193,5 @@ def test_convolutions_are_left_out_where_their_buffers_cannot_be_followed() -> N
     parts = Parts(torch.optim.RMSprop([light, heavy], momentum=0.5, weight_decay=0.3), [light], [heavy])
     gradients([light, heavy], 0)
     parts.follow()
-    assert set(parts.split()) == {id(light)}
+    assert set(parts.split().light) == {id(light)}
     assert any("no share of the convolutions" in note for note in parts.notes)

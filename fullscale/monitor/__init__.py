@@ -1,0 +1,21 @@
+"""A monitor for anyone's training loop: which filters die, when, and of what. One line adds it.
+
+    monitor = Monitor(net, optimizer)
+
+- core.py         Monitor: hooks, observations, the way on after a resume
+- watched.py      what is watched of a network, and the forward hooks
+- take.py         one observation
+- state.py        an optimizer's state in the words of the rules
+- parts.py        the regularizer's part of the updates
+- causes.py       of what a filter died
+- deaths.py       when filters die and come back
+- record.py       the observations, in bounded memory
+- summary.py      as labelled data; which filters die next
+- line.py         one line in the terminal
+- lightning.py    callback for Lightning; huggingface.py: for the Trainer of Transformers
+"""
+
+from fullscale.monitor.core import Monitor
+from fullscale.monitor.summary import die_next
+
+__all__ = ["Monitor", "die_next"]

@@ -1,0 +1,280 @@
+"""The monitor: hooks on a network and its optimizer, a look every few steps, and what has been seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dynamics.errors import InputError
+from fullscale.graph import Unit
+from fullscale.monitor.causes import moved, moved_scale
+from fullscale.monitor.deaths import Deaths, counted
+from fullscale.monitor.line import Line, line
+from fullscale.monitor.parts import Parts
+from fullscale.monitor.record import Record
+from fullscale.monitor.summary import dataset
+from fullscale.monitor.take import Taken, take
+from fullscale.monitor.watched import Look, number, plain, watched
+from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+INTERVAL = 100
+# The convolutions' weights, which are many, are split at every so many-th observation.
+WEIGHTS_EVERY = 4
+# By so much of the step may the split differ from what the optimizer did, rounding apart.
+TOLERANCE = 1e-2
+
+
+class Monitor:
+    """Which filters of a network in training live, which die, and whether it is the regularizer that kills them.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU())
+    >>> optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-3)
+    >>> monitor = Monitor(net, optimizer, interval=2)
+    >>> for _ in range(5):
+    ...     optimizer.zero_grad()
+    ...     net(torch.ones(8, 1, 5, 5)).square().mean().backward()
+    ...     _ = optimizer.step()
+    >>> monitor.history.step.values.tolist()
+    [0, 2, 4]
+    >>> monitor.close()
+
+    net: any network with BatchNorms that torch.fx can trace, whole or in parts; wrapped by torch.compile or
+    DistributedDataParallel too, but a network that has run compiled before is no longer seen. optimizer: one of
+    torch.optim, timm or schedulefree that is one of the rules here, or `dynamics.torch_face.Optimizer`; of others
+    everything but the regularizer's share is told. interval: steps from one observation to the next, the first at step 0;
+    with gradients accumulated over several passes the last one is observed. units: what is behind each BatchNorm, where
+    the network cannot be traced. live: one line in the terminal that is kept up to date, if it is a terminal.
+
+    Training is not altered, and no random number is drawn. Between observations there are no forward hooks, and the optimizer's
+    hooks only take over what its buffers hold of the regularizer (`fullscale.monitor.parts`).
+    Raises InputError for a network whose filters cannot be found, and for an interval below 1.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Any,
+        *,
+        interval: int = INTERVAL,
+        units: tuple[Unit, ...] | None = None,
+        live: bool = False,
+    ) -> None:
+        if interval < 1:
+            raise InputError(f"interval {interval}: a whole number of steps, 1 or more, is accepted")
+        self.interval = interval
+        self.step = 0
+        self.watched = watched(plain(net), units)
+        self.sizes = self.watched.sizes
+        filters = sum(self.sizes)
+        self._rectified = np.array(self.watched.rectified)
+        vectors = [number(x) for norm in self.watched.norms for x in (norm.weight, norm.bias)]
+        self.parts = Parts(optimizer, vectors, [w for w in self.watched.weights if w is not None])
+        self._notes = list(self.watched.notes)
+        self._record = Record(filters)
+        self._by_activation, self._by_scale = Deaths("activation", filters), Deaths("scale", filters)
+        self._before: dict[str, NDArray[Any]] | None = None
+        self._before_step = 0
+        self._sums = np.zeros((2, filters))
+        self._peaks: list[Tensor | None] = [None] * len(self.sizes)
+        self._taken: Taken | None = None
+        self._share = float("nan")
+        self._line = Line() if live else None
+        self._look = Look(self.watched)
+        self._look.switch(True)
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_update),
+            optimizer.register_step_post_hook(self._after_update),
+        ]
+
+    @property
+    def filters(self) -> int:
+        """The number of filters that are watched."""
+        return sum(self.sizes)
+
+    @property
+    def note(self) -> list[str]:
+        """What could not be had, and why: one line each, said once."""
+        return [*self._notes, *self.parts.notes]
+
+    @property
+    def deaths(self) -> list[dict[str, Any]]:
+        """One row a death, in the order in which they became certain; see `fullscale.monitor.deaths` for what a death is.
+
+        step: first observed step of the silence; certain: the step from which on it was a death; layer, channel: the
+        filter, and filter its place among all; measure: "activation" or "scale"; cause: see `fullscale.monitor.causes`;
+        pull, loss, input: displacement of the margin between the last time that the filter was clearly alive and the
+        death, over so many intervals; loss_error: standard error of loss; revived: the step, or None.
+        """
+        rows = sorted(
+            [*self._by_activation.rows, *self._by_scale.rows], key=lambda row: (row["certain"], row["filter"])
+        )
+        layers, channels = self.watched.layers, self.watched.channels
+        return [{**row, "layer": layers[row["filter"]], "channel": channels[row["filter"]]} for row in rows]
+
+    @property
+    def history(self) -> xr.Dataset:
+        """All observations, see `fullscale.monitor.summary.dataset`."""
+        activations = [unit.activation for unit, size in zip(self.watched.units, self.sizes, strict=True)]
+        of_units = dict(zip((unit.norm for unit in self.watched.units), activations, strict=True))
+        return dataset(
+            self._record, self.watched.layers, self.watched.channels, of_units, self.deaths,
+            interval=self.interval, last=self.step, note="; ".join(self.note),
+        )  # fmt: skip
+
+    @property
+    def text(self) -> str:
+        """The state in one line, as `live` prints it."""
+        died = [row for row in self._by_activation.rows if row["certain"] > self.step - 2 * self.interval]
+        alive = self.filters - int(self._by_activation.dead.sum())
+        return line(self.step, alive, self.filters, counted(died), 2 * self.interval, self._share)
+
+    def close(self) -> None:
+        """Take all hooks off; what was seen stays."""
+        self._look.close()
+        for handle in self._handles:
+            handle.remove()
+        if self._line is not None:
+            self._line.close()
+
+    def _before_update(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            self._meet()
+            return None
+        first = True
+
+        def then() -> Any:  # the gradients are there only after it
+            nonlocal first
+            result = closure()
+            if first:
+                self._meet()
+            first = False
+            return result
+
+        return (args[0], then), {name: x for name, x in kwargs.items() if name != "closure"}
+
+    def _meet(self) -> None:
+        if not self._look.on:
+            self.parts.follow()
+            return
+        heavy = self.step // self.interval % WEIGHTS_EVERY == 0
+        with torch.no_grad():
+            self._taken = take(self.watched, self._look, self.parts, self._peaks, heavy)
+
+    def _after_update(self, *_: Any) -> None:
+        if self._taken is not None:
+            self._observe(self._taken)
+            self._taken = None
+            self._look.clear()
+        self.step += 1
+        if self._look.on != (self.step % self.interval == 0):
+            self._look.switch(not self._look.on)
+
+    def _observe(self, taken: Taken) -> None:
+        at, images, missing = taken.values(self.watched, TOLERANCE)
+        for name in missing:
+            self._say(
+                f"{name} was not run in training mode before an observed step: it is frozen, or the network ran compiled "
+                "before the monitor came"
+            )
+        if taken.differs:
+            self.parts.note(
+                "the optimizer's steps are not those of its rule as they are known here: no regularizer's share"
+            )
+        seen = images > 0
+        # What was not run stands where it stood.
+        if self._before is not None:
+            at["margin"] = np.where(seen, at["margin"], self._before["margin"])
+        steps = self.step - self._before_step
+        intervals = None
+        if self._before is not None:
+            intervals = moved(self._before, at, steps), moved_scale(self._before, at, steps)
+            self._sums += np.nan_to_num(np.stack([intervals[0].pull, intervals[0].loss]))
+        self._before, self._before_step = at, self.step
+
+        known = np.isfinite(at["pull_gamma"] + at["pull_beta"])
+        pull, loss = (np.where(known, sums, np.nan) for sums in self._sums)
+        self._record.add(self.step, {**at, "pull": pull, "loss": loss})
+        self._by_activation.observe(
+            self.step,
+            images,
+            self._rectified & (at["peak"] < INACTIVE_ACTIVATION),
+            at["margin"],
+            intervals and intervals[0],
+        )
+        size = np.abs(at["gamma"])
+        self._by_scale.observe(self.step, images, size < INACTIVE_SCALE, size, intervals and intervals[1])
+        shares = at["share_gamma"][np.isfinite(at["share_gamma"])]
+        self._share = float(np.median(shares)) if len(shares) else float("nan")
+        if self._line is not None:
+            self._line.show(self.text)
+
+    def _say(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything seen, as tensors and plain data: what `torch.load(weights_only=True)` accepts."""
+        held = {i: self.parts.held[id(p)] for i, p in enumerate(self.parts.tensors) if id(p) in self.parts.held}
+        state = {
+            "layers": self.watched.layers,
+            "interval": self.interval,
+            "step": self.step,
+            "notes": list(self._notes),
+            "said": list(self.parts.notes),
+            "record": self._record.state(),
+            "activation": self._by_activation.state(),
+            "scale": self._by_scale.state(),
+            "before": self._before,
+            "before_step": self._before_step,
+            "sums": self._sums,
+            "share": self._share,
+            "peaks": [None if peak is None else peak.clone() for peak in self._peaks],
+            "held": {i: {name: x.clone() for name, x in fields.items()} for i, fields in held.items()},
+        }
+        packed: dict[str, Any] = _mapped(state, np.ndarray, lambda x: torch.from_numpy(x.copy()))
+        return packed
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave: the interval of then holds. Load the optimizer's own state as well.
+
+        Raises InputError for the state of another network.
+        """
+        if state["layers"] != self.watched.layers:
+            raise InputError(
+                f"state of a monitor of {len(state['layers'])} filters: that of the same network is accepted, which has "
+                f"{self.filters}"
+            )
+        kept = {name: state[name] for name in ("peaks", "held")}
+        plain_state = _mapped(
+            {k: v for k, v in state.items() if k not in kept}, Tensor, lambda x: x.cpu().numpy().copy()
+        )
+        self.interval, self.step = plain_state["interval"], plain_state["step"]
+        self._notes, self.parts.notes = list(plain_state["notes"]), list(plain_state["said"])
+        self._record.take(plain_state["record"])
+        self._by_activation.take(plain_state["activation"])
+        self._by_scale.take(plain_state["scale"])
+        self._before, self._before_step = plain_state["before"], plain_state["before_step"]
+        self._sums, self._share = plain_state["sums"], plain_state["share"]
+        devices = [number(norm.weight).device for norm in self.watched.norms]
+        self._peaks = [None if x is None else x.to(device) for x, device in zip(kept["peaks"], devices, strict=True)]
+        self.parts.resume(kept["held"])
+        self._look.switch(self.step % self.interval == 0)
+
+
+def _mapped(x: Any, kind: type, change: Any) -> Any:
+    if isinstance(x, kind):
+        return change(x)
+    if isinstance(x, dict):
+        return {name: _mapped(value, kind, change) for name, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [_mapped(value, kind, change) for value in x]
+    return x

@@ -1,0 +1,323 @@
+"""The regularizer's part of the updates of some parameters, from the optimizer's own gradients and state.
+
+What a buffer holds of the regularizer is no longer seen in it: m = beta m + (1 - beta)(g + strength w) is one number. So
+that part is kept beside it, by the buffer's own recursion, at every step: one foreach call over the watched parameters where
+it is linear with constant coefficients (momentum, Nesterov, Adam and its relatives, Lion with L2 or L1), nothing at
+all where no buffer holds it (SGD, RMSprop, Adagrad, every decoupled decay), the whole split at every step elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dynamics.attributed import Attributed
+from dynamics.errors import InputError
+from dynamics.pull import attribute, carriers, pull_share
+from dynamics.setting import Setting
+from dynamics.words import FLOATS
+from fullscale.monitor.state import clock, fields, steps_taken, understood
+
+# Parameters are joined, and cut, to about this many numbers. It bounds the memory that a split takes; on a CPU it keeps it in
+# the cache and below what the C library maps anew for every tensor.
+_JOINED = {"cpu": 1 << 14}
+_JOINED_ELSEWHERE = 1 << 20
+
+
+class Part(NamedTuple):
+    """One update of one parameter, of its shape: what loss and regularizer add, abs(pull) / (abs(pull) + abs(loss)), and
+    the weight after it."""
+
+    loss: Tensor
+    pull: Tensor
+    share: Tensor
+    after: Tensor
+
+
+class Split(NamedTuple):
+    """By the id of the parameter: the parts of the updates of gammas and betas; the share, mean over each filter of those of
+    its weights that moved, (filters,), of the convolutions."""
+
+    light: dict[int, Part]
+    heavy: dict[int, Tensor]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows of a parameter."""
+
+    p: Tensor
+    rows: slice
+
+    def of(self, x: Tensor) -> Tensor:
+        return x.detach()[self.rows]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """How much of the regularizer a rule's buffers keep. kind: "nothing"; "linear", then pull' = keep pull + take w (or
+    sign(w)) in the one field, so that pull is `whole` times the running mean of w; "rest", where only the rule can tell."""
+
+    kind: str
+    field: str = ""
+    keep: float = 0.0
+    take: float = 0.0
+    of_sign: bool = False
+
+    @property
+    def whole(self) -> float:
+        """What the field holds of a weight of 1 at rest."""
+        return self.take / (1 - self.keep)
+
+
+def carried(setting: Setting) -> Carried:
+    """Found by running the rule over attributed numbers, from different states."""
+    rule, coupling = setting.rule, setting.coupling
+    names = carriers(rule)
+    if not names or not coupling.doors or not setting.strength:
+        return Carried("nothing")
+
+    def step(state: Mapping[str, Any], g: float, strength: float) -> dict[str, Any]:
+        given, outer = Attributed(g, g, 0.0), (0.1, 1.0, strength, tuple(setting.hyper.values()))
+        return attribute(rule, coupling, FLOATS, 1.0, given, tuple(state.values()), outer)[1]
+
+    # Not the first step: there an average that begins is what comes in.
+    start = dict(zip(rule.inner, rule.fresh(1.0, setting.hyper), strict=True))
+    start = step({name: Attributed(x, x, 0.0) if name in names else x for name, x in start.items()}, 0.5, 0.0)
+
+    def after(held: float, strength: float, other: float) -> dict[str, float]:
+        state = dict(start)
+        for name in rule.state:
+            state[name] = Attributed(other, other - held, held) if name in names else other
+        return {name: float(x.pull) for name, x in step(state, 0.5 * other, strength).items() if name in names}
+
+    if not any(after(0.0, 1.0, 1.0).values()):
+        return Carried("nothing")
+    if len(names) > 1 or rule.unit != "weight" or rule.paced:
+        return Carried("rest")
+    field = names[0]
+    keep, again = (after(1.0, 0.0, other)[field] for other in (1.0, 3.0))
+    take, too = (after(0.0, 1.0, other)[field] for other in (1.0, 3.0))
+    if keep != again or take != too:
+        return Carried("rest")
+    return Carried("linear", field, keep, take * setting.strength, coupling.slope is not None)
+
+
+class Parts:
+    """The parts of every update of `tensors` by `optimizer`.
+
+    light: gammas and betas, which are split at every step where "rest" asks for it; heavy, the convolutions' weights, are
+    then left out.
+    notes: what could not be had and why, each once.
+    """
+
+    def __init__(self, optimizer: Any, light: Sequence[Tensor], heavy: Sequence[Tensor]) -> None:
+        self.optimizer = optimizer
+        self.tensors = [*light, *heavy]
+        self.light = {id(p) for p in light}
+        self.notes: list[str] = []
+        # What the buffers hold of the regularizer, by parameter and field.
+        self.held: dict[int, dict[str, Tensor]] = {}
+        self._known: dict[int, tuple[Any, Carried | None]] = {}
+        self._started: set[int] = set()
+        self._sizes: tuple[int, ...] = ()
+        self._members: list[list[Tensor]] = []
+
+    def note(self, text: str) -> None:
+        """Say it, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def resume(self, held: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Go on from what the buffers held then, by the parameter's place in `tensors`."""
+        for i, kept in held.items():
+            p = self.tensors[int(i)]
+            self.held[id(p)] = {name: x.to(p.device, p.dtype) for name, x in kept.items()}
+        self._started = {id(p) for p in self.tensors}
+
+    def groups(self) -> Iterator[tuple[int, dict[str, Any], list[Tensor]]]:
+        """Each parameter group with those watched in it that have a gradient."""
+        sizes = tuple(len(group["params"]) for group in self.optimizer.param_groups)
+        if sizes != self._sizes:
+            wanted = {id(p) for p in self.tensors}
+            self._sizes = sizes
+            self._members = [[p for p in group["params"] if id(p) in wanted] for group in self.optimizer.param_groups]
+        for index, (group, members) in enumerate(zip(self.optimizer.param_groups, self._members, strict=True)):
+            if params := [p for p in members if p.grad is not None]:
+                yield index, group, params
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Take the buffers' parts over the coming step; to be called before each step that is not split."""
+        for index, group, params in self.groups():
+            way = self._way(index, group)
+            if way is not None and way.kind == "linear":
+                self._advance(way, group, params)
+            elif way is not None and way.kind == "rest":
+                self._split(way, group, [p for p in params if id(p) in self.light], Split({}, {}))
+
+    @torch.no_grad()
+    def split(self, heavy: bool = True) -> Split:
+        """The parts of the coming step, those of the convolutions only if `heavy`; and the buffers' parts taken over it."""
+        found = Split({}, {})
+        for index, group, members in self.groups():
+            way, params = self._way(index, group), members
+            if way is None:
+                continue
+            if way.kind == "rest":
+                light = [p for p in params if id(p) in self.light]
+                if len(light) < len(params):
+                    self.note(
+                        "what the optimizer's buffers hold of the regularizer is followed for gamma and beta only: no share of "
+                        "the convolutions"
+                    )
+                params = light
+            if way.kind == "linear":
+                self._begin(way, group, params)
+            self._split(way, group, params if heavy else [p for p in params if id(p) in self.light], found)
+            if way.kind == "linear":
+                self._advance(way, group, params)
+        if sum(map(len, self._members)) < sum(p.requires_grad for p in self.tensors):
+            self.note("parameters that this optimizer does not train have no share")
+        return found
+
+    def _way(self, index: int, group: Mapping[str, Any]) -> Carried | None:
+        key = (group.get("weight_decay"), group.get("betas"), group.get("momentum"), group.get("alpha"))
+        known = self._known.get(index)
+        if known is not None and known[0] == key:
+            return known[1]
+        try:
+            way = carried(understood(self.optimizer, group)[0])
+        except InputError as error:
+            self.note(f"no regularizer's share: {error}")
+            way = None
+        if known is not None and known[1] is not None:  # what was held was held of another strength
+            before = known[1].whole if known[1].kind == "linear" else 0.0
+            now = way.whole if way is not None and way.kind == "linear" else 0.0
+            for p in self._members[index]:
+                for x in self.held.get(id(p), {}).values():
+                    x.mul_(before / now if now else 0.0)
+        self._known[index] = (key, way)
+        return way
+
+    def _begin(self, way: Carried, group: Mapping[str, Any], params: list[Tensor]) -> None:
+        for p in params:
+            if id(p) in self.held:
+                continue
+            start = torch.zeros_like(p)
+            if id(p) not in self._started and steps_taken(self.optimizer, group, p) != 0:
+                start = p.detach().sign() if way.of_sign else p.detach().clone()
+                self.note(
+                    "the optimizer had taken steps before: what its buffers then held of the regularizer is taken for that "
+                    "of weights at rest"
+                )
+            self._started.add(id(p))
+            self.held[id(p)] = {way.field: start}
+
+    def _advance(self, way: Carried, group: Mapping[str, Any], params: list[Tensor]) -> None:
+        try:
+            held = [self.held[id(p)][way.field] for p in params]
+        except KeyError:
+            self._begin(way, group, params)
+            held = [self.held[id(p)][way.field] for p in params]
+        given = list(torch._foreach_sign(params)) if way.of_sign else params
+        torch._foreach_lerp_(held, given, 1 - way.keep)
+
+    def _split(self, way: Carried, group: Mapping[str, Any], params: list[Tensor], found: Split) -> None:
+        self._started.update(map(id, params))
+        try:
+            setting, multiplier = understood(self.optimizer, group)
+            rule = setting.rule
+            alike: dict[Any, list[Tensor]] = {}
+            for p in params:
+                times = clock(self.optimizer, group, rule, setting.hyper, p)
+                alike.setdefault((times, p.dtype, p.device, id(p) if rule.unit != "weight" else 0), []).append(p)
+            for (times, *_), several in alike.items():
+                for joined in _joined(several, whole=rule.unit != "weight"):
+                    self._split_joined(way, group, setting, multiplier, times, joined, found)
+        except InputError as error:
+            self.note(f"no regularizer's share: {error}")
+
+    def _split_joined(
+        self,
+        way: Carried,
+        group: Mapping[str, Any],
+        setting: Setting,
+        multiplier: float,
+        times: tuple[float, ...],
+        joined: list[_Piece],
+        found: Split,
+    ) -> None:
+        """Pieces of parameters that are equally far, as one long one."""
+        rule, held = setting.rule, [self.held.get(id(piece.p), {}) for piece in joined]
+
+        def flat(tensors: Iterable[Tensor]) -> Tensor:
+            cut = [piece.of(x) for piece, x in zip(joined, tensors, strict=True)]
+            return cut[0] if len(cut) == 1 else torch.cat([x.reshape(-1) for x in cut])
+
+        params = [piece.p for piece in joined]
+        w = flat(params)
+        g = _seen_gradient(self.optimizer, group, flat(p.grad for p in params if p.grad is not None))
+        states = [fields(self.optimizer, rule, p) for p in params]
+        state: dict[str, Any] = {name: flat(x[name] for x in states) for name in rule.state}
+        for name in carriers(rule):
+            if any(name in x for x in held):
+                pull = flat(x[name] if name in x else torch.zeros_like(p) for p, x in zip(params, held, strict=True))
+                pull = pull * way.whole if way.kind == "linear" else pull
+                own = state[name] - w if rule.starts.get(name) == "w" else state[name]
+                state[name] = Attributed(state[name], own - pull, pull)
+        state |= dict(zip(rule.clock, times, strict=True))
+        done = pull_share(
+            rule, setting.coupling, w, g, state, lr=setting.lr, strength=setting.strength, multiplier=multiplier,
+            **setting.hyper,
+        )  # fmt: skip
+
+        def own_shapes(x: Any) -> list[Tensor]:
+            whole = x if torch.is_tensor(x) else torch.full_like(w, float(x))
+            shapes = [piece.of(piece.p).shape for piece in joined]
+            parts = whole.reshape(-1).split([shape.numel() for shape in shapes])
+            return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+        if way.kind == "rest":
+            for name in carriers(rule):
+                for p, part in zip(params, own_shapes(done.state[name].pull), strict=True):
+                    self.held.setdefault(id(p), {})[name] = part.clone()
+        columns = (own_shapes(x) for x in (done.loss, done.pull, done.share, done.w))
+        for p, *four in zip(params, *columns, strict=True):
+            if id(p) in self.light:
+                found.light[id(p)] = Part(*four)
+                continue
+            mean = four[2].reshape(len(four[2]), -1).nanmean(dim=1)
+            before = found.heavy.get(id(p))
+            found.heavy[id(p)] = mean if before is None else torch.cat([before, mean])
+
+
+def _seen_gradient(optimizer: Any, group: Mapping[str, Any], g: Tensor) -> Tensor:
+    """As the step sees it: turned by maximize, and with the scale of mixed precision taken off."""
+    scale = getattr(optimizer, "grad_scale", None)
+    if scale is not None:
+        g = g / scale
+    return -g if group.get("maximize") else g
+
+
+def _joined(params: list[Tensor], whole: bool) -> Iterator[list[_Piece]]:
+    """Parameters in order, cut between rows and joined up to the bound; whole ones one by one."""
+    batch: list[_Piece] = []
+    size = 0
+    for p in params:
+        bound = _JOINED.get(p.device.type, _JOINED_ELSEWHERE)
+        rows = len(p) if whole or p.ndim < 2 else max(1, min(len(p), bound // p[0].numel()))
+        for start in range(0, len(p), rows):
+            piece = _Piece(p, slice(start, start + rows))
+            count = piece.of(p).numel()
+            if batch and (whole or size + count > bound):
+                yield batch
+                batch, size = [], 0
+            batch.append(piece)
+            size += count
+    if batch:
+        yield batch

@@ -1,0 +1,99 @@
+"""An optimizer's state in the words of the rules: its fields, and its clock computed from the number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dynamics.errors import InputError
+from dynamics.live import setting_of
+from dynamics.rule import Rule
+from dynamics.setting import Setting
+
+# What torch.optim, timm and schedulefree call the fields of the rules; the first that is there counts.
+_FIELDS = {
+    "m": ("exp_avg", "grad_avg"),
+    "v": ("exp_avg_sq", "square_avg"),
+    "vmax": ("max_exp_avg_sq",),
+    "s": ("sum", "exp_avg_var"),
+    "u": ("exp_inf",),
+    "b": ("momentum_buffer",),
+    "a": ("acc_delta",),
+    "d": ("exp_avg_diff",),
+    "n": ("exp_avg_sq",),
+    "z": ("z",),
+}
+
+
+def understood(optimizer: Any, group: Mapping[str, Any]) -> tuple[Setting, float]:
+    """The setting of a parameter group and its schedule's multiplier. InputError for one that is none of the rules."""
+    setting, _ = setting_of(optimizer, group)
+    first = group.get("base_lr", optimizer.defaults.get("lr"))
+    return setting, setting.lr / float(first) if first else 1.0
+
+
+def steps_taken(optimizer: Any, group: Mapping[str, Any], p: Tensor) -> float | None:
+    """How many steps a parameter has taken; 0 before the first, None where the optimizer does not count them."""
+    held = optimizer.state.get(p)
+    if not held:
+        return 0
+    told = held.get("step", group.get("step", group.get("k")))
+    return None if told is None else float(told)
+
+
+def fields(optimizer: Any, rule: Rule, p: Tensor) -> dict[str, Tensor]:
+    """The rule's state of parameter p before its next step, clock apart: the optimizer's own tensors, or a fresh start.
+
+    Raises InputError where the optimizer keeps no field of a name that is known.
+    """
+    held = optimizer.state.get(p) or {}
+    found: dict[str, Tensor] = {}
+    for name in rule.state:
+        key = next((key for key in (name, *_FIELDS.get(name, ())) if torch.is_tensor(held.get(key))), None)
+        if key is not None:
+            found[name] = held[key]
+        elif not held or name == "b":  # the momentum of torch's SGD is None before its first step
+            start = rule.starts.get(name)
+            found[name] = p.detach() if start == "w" else torch.zeros_like(p)
+        else:
+            raise InputError(f"{type(optimizer).__name__} keeps no {name} of {rule.name} under a name that is known")
+    return found
+
+
+def clock(
+    optimizer: Any, group: Mapping[str, Any], rule: Rule, hyper: Mapping[str, float], p: Tensor
+) -> tuple[float, ...]:
+    """The rule's clock of parameter p before its next step. InputError where the optimizer does not tell it."""
+    held = optimizer.state.get(p)
+    if not held or not rule.clock:
+        return tuple(rule.clock.values())
+    if all(name in held for name in rule.clock):
+        return tuple(float(held[name]) for name in rule.clock)
+    return tuple(_clock(rule, hyper, group, held, steps_taken(optimizer, group, p)).values())
+
+
+def _clock(
+    rule: Rule, hyper: Mapping[str, float], group: Mapping[str, Any], held: Mapping[str, Any], t: float | None
+) -> dict[str, float]:
+    if t is None and rule.clock:
+        raise InputError(f"the optimizer does not tell how many steps it has taken, which {rule.name} needs")
+    found: dict[str, float] = {}
+    for name in rule.clock:
+        if name.startswith("power"):
+            found[name] = hyper[f"beta{name.removeprefix('power')}"] ** float(t or 0)
+        elif name == "t":
+            found[name] = float(t or 0)
+        elif name == "decay":
+            found[name] = 0.96 ** (hyper["momentum_decay"] * float(t or 0))
+        elif name == "mu_product":
+            found[name] = float(held[name])
+        elif name == "lr_max":  # schedulefree starts it at -1
+            found[name] = max(0.0, float(group["lr_max"]))
+        elif name == "weights":
+            found[name] = float(group["weight_sum"])
+        else:
+            raise InputError(f"{name} of {rule.name} cannot be read from this optimizer")
+    return found
