@@ -1,4 +1,4 @@
-"""`undertow measure`: which filters of a trained network are inactive on a data set, and how selective the others are."""
+"""`undertow measure`: measure a trained network's filters on a data set: which are inactive, and how selective the others are."""
 
 from __future__ import annotations
 

@@ -1,16 +1,20 @@
-"""The same rules on real CNNs: images in, trained networks, measures and certificates out.
+"""The same rules on real CNNs: images in, trained networks, measures, smaller networks and certificates out.
 
-data        images from scikit-learn's digits, folders, archives and IDX files
-models      BasicNet, rebuilt from a short configuration; replicas trains several side by side
+data        images from archives, folders and IDX files, and scikit-learn's digits; fetched, checked, digested
+feed        images on the device, shuffled and augmented there; stream brings what is larger than memory
+models      BasicNet, VGGs, ResNets; replicas trains several BasicNets side by side
 spec        what a training run is: configuration, help text and key in one
-train       the training loop, measuring along the way
-measure     inactive filters by activation and by scale, selectivity
-prune       dead filters removed exactly, with a certificate; cost counts what that saves
+train       the training loop; execution is where and how a step runs, resume how a run goes on
+graph       a network as a graph, its BatchNorms and what is behind them; shapes fits it to narrower weights
+measure     inactive filters by activation and by scale, selectivity; thresholds, how much hangs on them
+monitor     the same while a network trains, in anyone's loop, and of what a filter died
+prune       dead filters removed exactly, with a certificate; cost counts what that saves; export writes ONNX
+criteria    published pruning criteria; compare and compared set them beside the dead filters
 checkpoint  a network in one file, without pickle; files writes files whole or not at all
 store       the runs, found by the hash of what was asked for
 sweep       many runs through the store and an executor
 pocket      the CNN experiment that fits into minutes; tune is its learning-rate grid
 claims      what it says about the paper's claims
 
-store, spec, sweep, pocket, tune, claims, files and data do not import torch.
+store, spec, sweep, pocket, tune, claims, thresholds, compared, files and data do not import torch.
 """

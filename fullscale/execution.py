@@ -69,28 +69,17 @@ class Execution:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Within it the process's settings are these; they come back after. float32 is float32, not NVIDIA's TF32."""
-        before = (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.backends.cudnn.benchmark,
-            torch.backends.cudnn.allow_tf32,
-            torch.backends.cuda.matmul.allow_tf32,
-        )
+        before = torch.are_deterministic_algorithms_enabled()
         if self.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         device = torch.device(self.device)
-        try:
-            _set(self.deterministic, not self.deterministic, False, False)
-            with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=not self.deterministic, allow_tf32=False)
+        with cudnn, torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            torch.use_deterministic_algorithms(self.deterministic)
+            try:
                 yield
-        finally:
-            _set(*before)
-
-
-def _set(deterministic: bool, benchmark: bool, convolutions: bool, products: bool) -> None:
-    torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.benchmark = benchmark
-    torch.backends.cudnn.allow_tf32 = convolutions
-    torch.backends.cuda.matmul.allow_tf32 = products
+            finally:
+                torch.use_deterministic_algorithms(before)
 
 
 class Recorded:

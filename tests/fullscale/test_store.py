@@ -24,7 +24,7 @@ leaves = st.none() | st.booleans() | st.integers() | finite | st.text()
 plain = st.dictionaries(
     st.text(), st.recursive(leaves, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3))
 )
-SPEC = RunSpec("digest", 0.5, "adam", "l2", 1e-3, 1e-4, 16, 3, (0, 1), hyper=(("beta1", 0.8),))
+SPEC = RunSpec("digest", 0.5, "adam", "l2", 1e-3, 1e-4, 16, 3, (0,), hyper=(("beta1", 0.8),), model="vgg11")
 
 
 @pytest.fixture
@@ -62,11 +62,17 @@ CHANGED: dict[str, Any] = {
     "strength": 2e-4,
     "batch": 17,
     "epochs": 4,
-    "seeds": (1, 0),
+    "seeds": (1,),
     "schedule": "cosine",
     "hyper": (("beta1", 0.7),),
     "measure_every": 2,
     "validation": 0.1,
+    "model": "vgg16",
+    "head": "imagenet",
+    "augment": True,
+    "precision": "bf16",
+    "start": "other",
+    "thresholds": True,
 }
 
 
