@@ -6,12 +6,16 @@ OUT ?= out
 # The user's own environment must not leak into the one made here.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test lint bench mutants tune clean
+.PHONY: reproduce test pytest lint bench mutants tune clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
 
-test: lint
+# Side by side: the type checker keeps one core busy, and not all of the time.
+test: $(VENV)/.test
+	$(MAKE) --no-print-directory --jobs 2 lint pytest
+
+pytest: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.test

@@ -13,7 +13,7 @@ from fullscale.monitor.core import INTERVAL, Monitor
 FILE = "monitor.pt"
 
 
-class MonitorCallback(TrainerCallback):
+class MonitorCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
     """Trainer(callbacks=[MonitorCallback()]): `monitor` is there from the start of training, and stays to be read after it.
 
     It is saved as monitor.pt in each checkpoint, and goes on from there with resume_from_checkpoint. interval, live: as in

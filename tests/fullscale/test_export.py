@@ -15,7 +15,7 @@ from fullscale import export
 from fullscale.models import Architecture, build
 
 
-@pytest.mark.parametrize("model", ["basicnet", "resnet20"])
+@pytest.mark.parametrize("model", ["resnet20"])
 def test_file_computes_the_same_for_any_number_of_images(tmp_path: Path, model: str) -> None:
     torch.manual_seed(0)
     net = build(Architecture(model, 1 / 16)).train()

@@ -67,7 +67,7 @@ def same_bits(one: Any, other: Any) -> bool:
 
 
 @given(world=worlds(), block=st.integers(1, 50), threads=st.integers(1, 4))
-@settings(max_examples=120)
+@settings(max_examples=80)
 def test_compiled_is_numpy_to_the_last_bit(world: dict[str, Any], block: int, threads: int) -> None:
     assert same_bits(simulate(**world, block=block, threads=threads), simulate(**world, compiled=False))
 
