@@ -26,8 +26,8 @@ import numpy as np
 from bench.agreement import Weights
 from bench.bound import divide_and_root
 from bench.work import ARRIVAL, BETA1, BETA2, EPS, LR, SIGMA, STRENGTH, WIDTH, Case
-from dynamics.gradients import selective, silent
-from dynamics.simulator import simulate
+from dynamics.simulate.gradients import selective, silent
+from dynamics.simulate.lanes import simulate
 
 Run = Callable[[], Weights]
 

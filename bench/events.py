@@ -1,6 +1,6 @@
 """From arrival to arrival beside step by step: seconds for the same weight-steps, with gradients more and more rare.
 
-One thread, gradients of `dynamics.gradients.selective`. The two draw their arrivals differently, so that end weights are
+One thread, gradients of `dynamics.simulate.gradients.selective`. The two draw their arrivals differently, so that end weights are
 compared as samples, before anything is timed.
 """
 
@@ -16,8 +16,8 @@ from bench.contestants import Contestant, Run
 from bench.measure import Row, measure
 from bench.workers import started
 from dynamics.events import sparse
-from dynamics.gradients import selective
-from dynamics.simulator import simulate
+from dynamics.simulate.gradients import selective
+from dynamics.simulate.lanes import simulate
 
 KINDS = (("momentum", "l2"), ("adam", "decoupled_lr"), ("adam", "l2"))
 ARRIVALS = (1e-1, 1e-2, 1e-3, 1e-4)

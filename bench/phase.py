@@ -1,6 +1,6 @@
 """A phase diagram's work: lanes are a grid of strength x arrival, each feature can die, and when it does is noted.
 
-Adam + L2 with gradients at random steps, as `dynamics.gradients.mortal` has them: pull (w - target) plus noise, until the
+Adam + L2 with gradients at random steps, as `dynamics.simulate.gradients.mortal` has them: pull (w - target) plus noise, until the
 weight's size has come down to FLOOR. LR is such that about a third of the lanes die within 1,024 steps.
 """
 

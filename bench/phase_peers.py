@@ -24,8 +24,8 @@ from bench.bound import divide_and_root
 from bench.contestants import Contestant, Run
 from bench.phase import FLOOR, LR, PULL, SIGMA, TARGET, WIDTH, Phase
 from bench.work import BETA1, BETA2, EPS
-from dynamics.gradients import mortal
-from dynamics.simulator import simulate
+from dynamics.simulate.gradients import mortal
+from dynamics.simulate.lanes import simulate
 
 # Weights and steps of death from a seed, strengths, arrivals and a number of steps.
 Part = Callable[[int, Weights, Weights, int], tuple[Weights, Weights]]

@@ -26,14 +26,14 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
 from dynamics.errors import InputError
+from evidence.files import write_whole
+from evidence.store import environment
 from fullscale.cost import multiply_adds
 from fullscale.data import Images, Split, load
 from fullscale.execution import Execution
 from fullscale.feed import SHIFT
-from fullscale.files import write_whole
 from fullscale.models import Architecture, build
 from fullscale.spec import RunSpec
-from fullscale.store import environment
 from fullscale.train import train
 
 BATCHES = (40, 128, 1024)

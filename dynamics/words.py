@@ -2,7 +2,7 @@
 
 A rule, a coupling and a gradient are plain functions over these words. `bind` gives the same code object another
 vocabulary, so there is one definition of each and no copies: Python floats, NumPy arrays, sympy symbols, torch tensors,
-and scalars inside a compiled kernel (`dynamics.kernel`).
+and scalars inside a compiled kernel (`dynamics.simulate.kernel`).
 
 sqrt, sign, maximum(a, b), power(base, exponent), where(condition, yes, no), whole(x) (rounded down) act element by element.
 norm(x) is the Frobenius norm of a whole tensor, orthogonal(x, eps) and aspect(x) belong to a whole matrix. Where a number

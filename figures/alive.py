@@ -7,7 +7,7 @@ import math
 import xarray as xr
 from matplotlib import pyplot as plt
 
-from dynamics.claims import mean_interval
+from evidence.claim import mean_interval
 from figures.style import COLOURS, LABELS, LINES, Picture, label_ends, styled
 
 

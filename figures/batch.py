@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 
-from dynamics.closed import critical_arrival
+from dynamics.theory.closed import critical_arrival
 from figures.shares import curve, label_shares, share_axis, with_ticks
 from figures.style import Picture, styled
 

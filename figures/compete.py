@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
-from dynamics.claims import mean_interval
 from dynamics.couplings import COUPLINGS
+from evidence.claim import mean_interval
 from figures.style import COLOURS, LABELS, Picture, label_ends, styled
 
 

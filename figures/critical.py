@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from dynamics.claims import mean_interval, ratio_interval
+from evidence.claim import mean_interval, ratio_interval
 from figures.style import COLOURS, Picture, styled
 
 _KINDS = {"independent": (COLOURS["adam"], "o"), "once an epoch": (COLOURS["sgd"], "s")}

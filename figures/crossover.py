@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
-from dynamics.claims import ratio_interval
-from dynamics.closed import l2_over_decay
+from dynamics.theory.closed import l2_over_decay
+from evidence.claim import ratio_interval
 from figures.style import COLOURS, LABELS, Picture, label_ends, styled
 
 

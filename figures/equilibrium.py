@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from dynamics.claims import mean_interval
+from evidence.claim import mean_interval
 from figures.style import COLOURS, LABELS, OTHER_LABELS, Picture, styled
 
 _NAMES = LABELS | OTHER_LABELS | {"signs": "signs (Lion, beta1 = 0)"}

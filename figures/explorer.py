@@ -18,18 +18,19 @@ from typing import Any
 
 import sympy as sp
 
-from dynamics import closed, random
+from dynamics.answers.pull_rate import FORGETFUL
 from dynamics.couplings import COUPLINGS, Coupling, compose
-from dynamics.formula import spoken, symbol
-from dynamics.formula.update import at_step, of_tensors
-from dynamics.gradients import selective
-from dynamics.rates import FORGETFUL
 from dynamics.rule import Rule
 from dynamics.rules import RULES
+from dynamics.simulate import random
+from dynamics.simulate.gradients import selective
+from dynamics.theory import closed
+from dynamics.theory.formula import spoken, symbol
+from dynamics.theory.formula.update import at_step, of_tensors
 from dynamics.words import Words, symbols
+from evidence.files import write_whole
 from figures import javascript
 from figures.style import COLOURS, LABELS, OTHER_LABELS
-from fullscale.files import write_whole
 
 # The world of the page: first weight, size that counts as dead, steps, and the gradient's standard deviation on arrival,
 # mean and target (no pull towards any: the loss looks elsewhere).

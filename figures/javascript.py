@@ -17,9 +17,9 @@ from typing import Any
 import sympy as sp
 from sympy.printing.jscode import JavascriptCodePrinter
 
-from dynamics import random
 from dynamics.couplings import Coupling, compose
 from dynamics.rule import Rule
+from dynamics.simulate import random
 from dynamics.words import Words, bind, newton_schulz
 
 
@@ -191,19 +191,19 @@ def fresh(rule: Rule) -> str:
 
 
 def gradient(python: Callable[..., Any]) -> str:
-    """A gradient of `dynamics.gradients`, with its own arguments."""
+    """A gradient of `dynamics.simulate.gradients`, with its own arguments."""
     return function(python, words())
 
 
 def closed(python: Callable[..., Any], **fixed: Any) -> str:
-    """A closed form of `dynamics.closed`, for numbers that it accepts: the checks of its regime are not printed."""
+    """A closed form of `dynamics.theory.closed`, for numbers that it accepts: the checks of its regime are not printed."""
     unchecked = {name: lambda *_, **__: None for name in ("accept", "below_one", "probability", "positive")}
     scope = {"math": SimpleNamespace(sqrt=_ROOT), "float": _same, "int": _same, **unchecked}
     return function(python, scope, **fixed)
 
 
 def generator() -> dict[str, str]:
-    """The random numbers of `dynamics.random`: its functions threefry, star and unit."""
+    """The random numbers of `dynamics.simulate.random`: its functions threefry, star and unit."""
     scope: dict[str, Any] = {
         "word": lambda x: sp.Integer(x) if isinstance(x, int | sp.Integer) else Word(x),
         "signed": Signed,

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from dynamics.claims import mean_interval
+from evidence.claim import mean_interval
 from figures.style import Picture, label_ends, styled
 from fullscale.monitor.summary import Next, die_next
 

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-from dynamics.claims import mean_interval
+from evidence.claim import mean_interval
 from figures.style import COLOURS, LABELS, LINES, OTHER_LABELS, Picture, styled
 
 _NAMES = LABELS | OTHER_LABELS

@@ -10,9 +10,9 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.claims import Estimate, Finding
+from evidence.claim import Estimate, Finding
+from evidence.files import write_whole
 from figures.style import LABELS, Shown
-from fullscale.files import write_whole
 from fullscale.tune import standard_error
 
 _PAGE = """<!doctype html>

@@ -12,16 +12,16 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.claims import Finding
 from dynamics.errors import InputError
-from figures.progress import Live
+from evidence.claim import Finding
+from evidence.files import write_whole
+from evidence.progress import Live
+from evidence.store import Store
 from figures.report import Section, number, write
 from figures.results import cnn_data, judged, tell_versions, toy_data
 from figures.story import CHAPTERS, Drawn
 from figures.style import Shown, save
 from fullscale.claims import CLAIMS as CNN_CLAIMS
-from fullscale.files import write_whole
-from fullscale.store import Store
 from synthetic import worlds
 from synthetic.claims import CLAIMS as TOY_CLAIMS
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.claims import Claim, Finding, judge
 from dynamics.errors import InputError
-from figures.progress import Live
+from evidence.claim import Claim, Finding, judge
+from evidence.progress import Live
+from evidence.store import Row, Store, environment
 from fullscale import pocket
 from fullscale.claims import CLAIMS as CNN_CLAIMS
-from fullscale.store import Row, Store, environment
 from synthetic import worlds
 from synthetic.claims import CLAIMS as TOY_CLAIMS
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib import pyplot as plt
 
-from dynamics.curves import Curve
+from dynamics.answers.curves import Curve
 from figures.style import Picture, styled
 
 # Okabe and Ito's palette in order of lightness, then again with dashes.
@@ -15,7 +15,7 @@ _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#
 
 
 def draw(paths: Sequence[Curve], pulls: Sequence[Curve]) -> Picture:
-    """From `dynamics.curves.silent_paths` and `pull_curves` of the same settings."""
+    """From `dynamics.answers.curves.silent_paths` and `pull_curves` of the same settings."""
     with styled():
         height = 4.2 + 0.22 * len(paths)
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, height))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from dynamics.claims import mean_interval
+from evidence.claim import mean_interval
 from figures.style import label_ends
 
 LOW, HIGH = -0.06, 1.06

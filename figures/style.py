@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from fullscale.files import write_whole
+from evidence.files import write_whole
 
 # Okabe and Ito's palette, told apart by the colour-blind; the order of lightness keeps them apart in grey.
 COLOURS = {

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from dynamics.claims import mean_interval
+from evidence.claim import mean_interval
 from figures.style import Picture, styled
 from fullscale.thresholds import SAME
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from dynamics.claims import Finding
+from evidence.claim import Finding
 from figures.style import Picture, styled
 
 VERDICTS = {"holds": ("#0072B2", "o"), "undecided": ("0.45", "D"), "fails": ("#D55E00", "X")}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.files import write_whole
+from evidence.files import write_whole
 from fullscale.graph import evaluation
 from fullscale.models import Architecture, Chain, NetConfig, build
 from fullscale.shapes import take_state

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.claims import Claim, Estimate, above, mean_interval, never_above, spread, within
 from dynamics.rules import RULES
+from evidence.claim import Claim, Estimate, above, mean_interval, never_above, spread, within
 from fullscale.thresholds import MEASURES
 from fullscale.tune import indistinguishable
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
-from dynamics.torch_face import Optimizer
+from dynamics.optimizer.optimizer import Optimizer
+from evidence.store import Row, Store
 from fullscale.compared import KIND, dataset
 from fullscale.cost import multiply_adds, parameters
 from fullscale.criteria import CRITERIA, Criterion, prune_by
@@ -29,7 +30,6 @@ from fullscale.models import basicnet
 from fullscale.prune import remove_dead
 from fullscale.replicas import Replicas
 from fullscale.spec import RunSpec
-from fullscale.store import Row, Store
 from fullscale.train import one_thread, train
 
 # Called as the networks are done: how many are, of how many, and a line on the last one.

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.claims import Claim, Estimate, Finding, above, below, judge, mean_interval, within
 from dynamics.errors import InputError
-from fullscale.store import Row, environment
+from evidence.claim import Claim, Estimate, Finding, above, below, judge, mean_interval, within
+from evidence.store import Row, environment
 
 KIND = "compare"
 # Points of test error that a removal may cost and still be called one without loss: 3.6 images of the digits.

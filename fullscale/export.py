@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.files import write_whole
+from evidence.files import write_whole
 from fullscale.graph import evaluation
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

@@ -15,9 +15,9 @@ import numpy as np
 import xarray as xr
 
 from dynamics.errors import InputError
+from evidence.store import Row
 from fullscale import thresholds
 from fullscale.spec import RunSpec
-from fullscale.store import Row
 
 DATA = "digits"
 WIDTH = 0.125

@@ -9,7 +9,7 @@ from dynamics.couplings import find_coupling
 from dynamics.errors import InputError
 from dynamics.rule import as_float, check
 from dynamics.rules import find_rule
-from dynamics.schedules import Schedule, constant, cosine, step_decay
+from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
 
 SchedulePlan = Literal["constant", "step", "cosine"]
 Precision = Literal["float32", "bf16"]

@@ -10,9 +10,9 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from evidence.store import Row, Store
 from fullscale.data import Images
 from fullscale.spec import RunSpec
-from fullscale.store import Row, Store
 
 if TYPE_CHECKING:
     from fullscale.train import Outcome

@@ -6,10 +6,10 @@ import math
 import statistics
 from typing import Any
 
+from evidence.store import Row, environment
 from fullscale.data import Images
 from fullscale.pocket import BATCH, STRENGTH, WIDTH, epochs
 from fullscale.spec import RunSpec
-from fullscale.store import Row, environment
 
 # Factors of about 3. No optimizer's best may lie at an end of its row; a test holds the kept outcome to that.
 GRID = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.together import descend
+from dynamics.simulate.together import descend
 
 
 def exciting_in_batches(

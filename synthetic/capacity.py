@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
-from dynamics.schedules import cosine
-from dynamics.together import descend
+from dynamics.simulate.schedules import cosine
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 from synthetic.batches import Gradients, patterns_in_batches
 
 COUPLINGS = ("l2", "decoupled_lr")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics.together import descend
+from dynamics.simulate.together import descend
 
 # Seeds on which learning rates are tuned; none of them is reported.
 _TUNING = 1_000

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 
 # Seeds on which learning rates are tuned; none of them is reported.
 _TUNING = 1_000

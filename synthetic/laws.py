@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
 from dynamics.rules import RULES
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 
 # Rules whose path may be free of the strength when eps is scaled with it.
 _SCALED = ("adam", "amsgrad", "nadam", "rmsprop", "adagrad", "adamax", "lion", "radam", "adadelta", "adabelief")

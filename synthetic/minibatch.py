@@ -14,7 +14,7 @@ from math import comb
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
+from dynamics.theory import closed
 from synthetic.batches import Gradients, exciting_in_batches, longest_silence
 
 COUPLINGS = ("none", "l2", "decoupled_lr")

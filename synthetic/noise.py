@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
 from dynamics.errors import InputError
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 
 COUPLINGS = ("l2", "decoupled_lr")
 

@@ -16,10 +16,10 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import brentq
 
-from dynamics import closed
 from dynamics.errors import InputError
-from dynamics.gradients import mortal, visited
-from dynamics.simulator import Trajectory, simulate
+from dynamics.simulate.gradients import mortal, visited
+from dynamics.simulate.lanes import Trajectory, simulate
+from dynamics.theory import closed
 
 Diagram = Literal["selectivity", "rate", "batch", "epoch"]
 # Of each diagram: the axis to the right and the axis upwards, with their first and last value (geometric).
@@ -71,7 +71,7 @@ class Phase:
         """`dead` (share of lanes), `time` (median steps to death, NaN where fewer than half died) and `size` (mean
         abs(w) at the end): (y, x); `boundary` (y): the x of the computed boundary, NaN where the diagram ends before it.
 
-        on: what advances the lanes, `dynamics.simulator.simulate` or its peer on a CUDA device. notify: called with rows
+        on: what advances the lanes, `dynamics.simulate.lanes.simulate` or its peer on a CUDA device. notify: called with rows
         done, rows in all and a line.
         """
         (x_name, *x_ends), (y_name, *y_ends) = AXES[self.diagram]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 
 # Rule and coupling of each update.
 UPDATES = {"sgd": ("sgd", "l2"), "adamw": ("adam", "decoupled_lr"), "adam_l2": ("adam", "l2")}

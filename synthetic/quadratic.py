@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
 from dynamics.errors import InputError
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 from synthetic.noise import COUPLINGS
 
 # Rules whose denominator follows the gradient up and down: their steps of a steady gradient are lr.

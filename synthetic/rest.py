@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 from synthetic.doors import BOTH, strengths
 
 _MEMORY = {"adam": "beta2", "rmsprop": "alpha"}

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 from synthetic.noise import COUPLINGS, lion_mean_square
 
 

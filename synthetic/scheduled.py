@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
-from dynamics.schedules import Schedule, constant, cosine, step_decay
-from dynamics.together import descend
+from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 from synthetic.noise import COUPLINGS
 
 SCHEDULES = ("constant", "step", "cosine")

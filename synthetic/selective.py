@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
 from dynamics.rules import RULES
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 
 _COUPLINGS = ("none", "l2", "decoupled_lr")
 

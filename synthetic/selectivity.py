@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.closed import critical_arrival
 from dynamics.rules import RULES
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory.closed import critical_arrival
 from synthetic.doors import BOTH, strengths
 
 _LANES = ("none", "l2", "decoupled_lr", "none")

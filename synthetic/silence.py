@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
+from dynamics.answers.decay_time import passage
+from dynamics.answers.setting import Setting
 from dynamics.couplings import COUPLINGS
-from dynamics.passage import passage
 from dynamics.rules import RULES
-from dynamics.setting import Setting
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 
 
 def _nothing(w: np.ndarray, t: int) -> np.ndarray:

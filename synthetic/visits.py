@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 
 ARRIVALS = ("independent", "once an epoch")
 

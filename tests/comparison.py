@@ -6,8 +6,8 @@ from typing import Any
 
 import xarray as xr
 
+from evidence.store import Row
 from fullscale.compared import dataset
-from fullscale.store import Row
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 CRITERIA = ("l1", "gamma", "random", "selective", "selective_layer")

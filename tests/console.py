@@ -11,7 +11,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from undertow import main
+from undertow.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,7 +41,7 @@ def run(*arguments: object, encoding: str = "utf-8") -> Said:
     return Said(status, *(file.buffer.getvalue().decode(encoding) for file in (out, err)))
 
 
-def command(*arguments: object, code: str = "import sys, undertow; sys.exit(undertow.main())") -> Said:
+def command(*arguments: object, code: str = "import sys; from undertow.__main__ import main; sys.exit(main())") -> Said:
     """The command in a process of its own, as a shell starts it."""
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],

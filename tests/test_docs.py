@@ -7,7 +7,7 @@ import re
 import pytest
 from transcripts import PAGES, ROOT, commands, printed
 
-from dynamics.table import overview
+from dynamics.answers.table import overview
 
 SHOWN = [(page.name, command, shown) for page in PAGES for command, shown in commands(page.read_text())]
 
@@ -25,7 +25,7 @@ def test_the_transcript_is_what_is_printed(page: str, command: str, shown: str) 
 
 
 def test_the_readmes_table_of_rules_is_made_from_the_rules() -> None:
-    # In the README: python -c "from dynamics.table import overview; print(overview())"
+    # In the README: python -c "from dynamics.answers.table import overview; print(overview())"
     assert overview() in (ROOT / "README.md").read_text()
 
 

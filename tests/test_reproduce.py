@@ -30,7 +30,7 @@ class Reproduced:
 
 
 def stored_worlds(folder: Path) -> list[Any]:
-    from fullscale.store import Store
+    from evidence.store import Store
 
     with Store(folder / "results.sqlite") as store:
         return store.rows("silence") + store.rows("selective")

@@ -17,7 +17,7 @@ from console import command, refused, run
 from PIL import Image
 
 from dynamics.couplings import COUPLINGS
-from undertow import COMMANDS
+from undertow.commands import COMMANDS
 
 HEAVY = ("torch", "sympy", "numba", "scipy", "numpy", "matplotlib", "xarray", "jax")
 SMALL = ("--epochs", "2", "--width", "0.03", "--batch", "8")
@@ -319,9 +319,9 @@ def test_help_explains_and_ends_well(name: str) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import atexit, sys, undertow\n"
+        "import atexit, sys\nfrom undertow.__main__ import main\n"
         "atexit.register(lambda: print('loaded', *sorted({m.partition('.')[0] for m in sys.modules})))\n"
-        "sys.exit(undertow.main())"
+        "sys.exit(main())"
     )
     said = command(*arguments, code=code)
     assert said.status == 0
@@ -433,7 +433,7 @@ def test_train_on_images_that_cannot_be_used(case: str, tmp_path: Path) -> None:
 
 
 def rows(folder: Path) -> list[Any]:
-    from fullscale.store import Store
+    from evidence.store import Store
 
     with Store(folder / "results.sqlite") as store:
         return store.rows("train")

@@ -21,7 +21,7 @@ _COMMAND = re.compile(r"^\$ (?:\.venv/bin/)?undertow (.*(?:\\\n.*)*)\n", re.MULT
 
 def printed(command: str) -> str:
     """What the command prints, standard error behind standard output."""
-    from undertow import main
+    from undertow.__main__ import main
 
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):

@@ -1,6 +1,6 @@
 """Lanes whose gradients arrive rarely, advanced from arrival to arrival: the cost falls with the number of arrivals.
 
-A lane is a weight as in `dynamics.simulator`. Its gradient is that of `dynamics.gradients.selective`, but the arrivals are
+A lane is a weight as in `dynamics.simulate.lanes`. Its gradient is that of `selective`, but the arrivals are
 drawn by their gaps (geometric), not step by step. An arrival is one step of the rule itself. The silent steps up to the
 next are one event:
 

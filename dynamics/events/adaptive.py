@@ -12,8 +12,8 @@ from dynamics.events.flow import PIECE, SHORT
 from dynamics.events.jump import jump
 from dynamics.events.parts import gap, parts
 from dynamics.events.spread import ROUND, follow
-from dynamics.kernel import compiled
 from dynamics.rule import Rule
+from dynamics.simulate.kernel import compiled
 
 # Adam's beta1^t from which on 1 - beta1^t is taken for constant over a gap.
 _YOUNG = 1e-8

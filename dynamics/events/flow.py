@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from dynamics.kernel import compiled
+from dynamics.simulate.kernel import compiled
 
 # Gaps up to here are stepped, and so is whatever cannot be jumped over, in pieces of PIECE steps.
 SHORT, PIECE = 16, 32

@@ -6,7 +6,7 @@ import math
 
 from dynamics.events.flow import TAIL, integrate, kick_of, slow, tail_sum
 from dynamics.events.spread import ROUND
-from dynamics.kernel import compiled
+from dynamics.simulate.kernel import compiled
 
 
 @compiled

@@ -16,11 +16,11 @@ from dynamics.events.adaptive import adaptive_loop
 from dynamics.events.flow import tail_rules
 from dynamics.events.linear import linear_loop
 from dynamics.events.parts import DOORS, gap
-from dynamics.gradients import selective
-from dynamics.random import as_key
 from dynamics.rule import Rule
 from dynamics.rules import RULES, find_rule
-from dynamics.simulator import prepare
+from dynamics.simulate.gradients import selective
+from dynamics.simulate.lanes import prepare
+from dynamics.simulate.random import as_key
 from dynamics.words import NUMPY, bind
 
 LINEAR = ("sgd", "momentum", "nesterov")
@@ -56,7 +56,7 @@ def sparse(
 ) -> Sparse:
     """Advance every lane by `steps` steps of a gradient that arrives with probability `arrival`, else is zero.
 
-    Arguments as those of `dynamics.simulator.simulate` with the gradient `selective`; the learning rate is constant. The arrivals
+    Arguments as those of `simulate` with the gradient `selective`; the learning rate is constant. The arrivals
     of a lane are those of `arrivals`, a function of its seed, stream and arrival probability alone.
 
     Raises InputError for what simulate refuses, other rules and couplings, an eps of 0, and an arrival outside [0, 1].
@@ -107,8 +107,8 @@ def sparse(
 def arrivals(steps: int, arrival: float, *, seed: int = 0, stream: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The steps (0, 1, ...) below `steps` at which a lane's gradient arrives, and its uniform number z in [0, 1) there.
 
-    The gradient of an arrival is pull (w - target) + sigma sqrt(12) (z - 1/2), as in `dynamics.gradients.selective`. Number k
-    of a lane is the Threefry call with counter (k, 2): positions 0 and 1 belong to `dynamics.random`. Gaps beyond
+    The gradient of an arrival is pull (w - target) + sigma sqrt(12) (z - 1/2), as in `selective`. Number k
+    of a lane is the Threefry call with counter (k, 2): positions 0 and 1 belong to `dynamics.simulate.random`. Gaps beyond
     22 / arrival, one in 2^32, are cut off there.
     """
     _in_unit(np.asarray(arrival, dtype=np.float64))

@@ -10,8 +10,8 @@ import numpy as np
 
 from dynamics.events.parts import gap, parts
 from dynamics.events.spread import ROUND, follow
-from dynamics.kernel import compiled
 from dynamics.rule import Rule
+from dynamics.simulate.kernel import compiled
 
 
 @cache

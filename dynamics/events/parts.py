@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.gradients import selective
-from dynamics.kernel import compiled, numbers, scope_of, update
 from dynamics.rule import Rule
+from dynamics.simulate.gradients import selective
+from dynamics.simulate.kernel import compiled, numbers, scope_of, update
 
 DOORS = ("gradient", "before", "after")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dynamics.kernel import compiled
+from dynamics.simulate.kernel import compiled
 
 # Rounding of a step, in relative terms: a handful of operations.
 ROUND = 16 * 2.0**-53

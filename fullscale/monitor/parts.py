@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dynamics.attributed import Attributed
+from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
-from dynamics.pull import attribute, carriers, pull_share
-from dynamics.setting import Setting
+from dynamics.theory.attributed import Attributed
+from dynamics.theory.pull import attribute, carriers, pull_share
 from dynamics.words import FLOATS
 from fullscale.monitor.state import clock, fields, steps_taken, understood
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dynamics.answers.live import setting_of
+from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
-from dynamics.live import setting_of
 from dynamics.rule import Rule
-from dynamics.setting import Setting
 
 # What torch.optim, timm and schedulefree call the fields of the rules; the first that is there counts.
 _FIELDS = {

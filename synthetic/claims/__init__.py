@@ -14,7 +14,7 @@ equilibrium  sizes under noise, on a quadratic loss, under schedules (C, D, F)
 
 from __future__ import annotations
 
-from dynamics.claims import Claim
+from evidence.claim import Claim
 from synthetic.claims import equilibrium, feature, gating, laws, phases, pulls, rest, selectivity, visits
 
 _SECTIONS = (pulls, laws, selectivity, visits, rest, phases, gating, feature, equilibrium)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from dynamics.claims import Claim, Estimate, below, mean_interval, never_above, spread, within
-from dynamics.closed import adam_step_bound
+from dynamics.theory.closed import adam_step_bound
+from evidence.claim import Claim, Estimate, below, mean_interval, never_above, spread, within
 from synthetic.quadratic import CLIPPED
 
 _HERE = "derived here"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from dynamics import closed
-from dynamics.claims import Claim, Estimate, above, mean_interval, never_above, spread, within
 from dynamics.rules import RULES
+from dynamics.theory import closed
+from evidence.claim import Claim, Estimate, above, mean_interval, never_above, spread, within
 
 _MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
 _SHARE = "of features"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamics.claims import Claim, above, below, never_above, within
+from evidence.claim import Claim, above, below, never_above, within
 from synthetic.claims.gating_estimates import (
     batch_alone,
     batch_drift,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from dynamics.claims import Estimate, mean_interval, ratio_interval, spread
-from dynamics.closed import batch_critical_selectivity
+from dynamics.theory.closed import batch_critical_selectivity
+from evidence.claim import Estimate, mean_interval, ratio_interval, spread
 
 Estimator = Callable[[xr.Dataset], Estimate]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from dynamics.claims import Claim, Estimate, above, below, never_above, spread, within
+from evidence.claim import Claim, Estimate, above, below, never_above, spread, within
 
 _PROJECT = "derived here"
 _INVARIANT = ("adam", "amsgrad", "nadam", "rmsprop", "adagrad", "adamax", "lion")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import xarray as xr
 
-from dynamics import closed
-from dynamics.claims import Claim, Decision, Estimate, ratio_interval, spread, within
+from dynamics.theory import closed
+from evidence.claim import Claim, Decision, Estimate, ratio_interval, spread, within
 from synthetic.phase import crossing
 
 

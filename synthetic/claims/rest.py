@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from dynamics.claims import Claim, Estimate, mean_interval, within
+from evidence.claim import Claim, Estimate, mean_interval, within
 from synthetic.claims.selectivity import exponent, from_times
 
 _LOSHCHILOV = "Loshchilov, Hutter 2019, arXiv 1711.05101"

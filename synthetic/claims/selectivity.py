@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from dynamics.claims import Claim, Estimate, above, below, mean_interval, ratio_interval, spread, within
 from dynamics.rules import RULES
+from evidence.claim import Claim, Estimate, above, below, mean_interval, ratio_interval, spread, within
 
 _MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
 _LOSHCHILOV = "Loshchilov, Hutter 2019, arXiv 1711.05101"

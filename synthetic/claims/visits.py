@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from dynamics.claims import Claim, Estimate, above, mean_interval, ratio_interval, within
+from evidence.claim import Claim, Estimate, above, mean_interval, ratio_interval, within
 
 _DERIVED = "derived here"
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from dynamics.couplings import Coupling
+from dynamics.optimizer.optimizer import Optimizer
 from dynamics.rule import Rule
-from dynamics.torch_face import Optimizer
 
 STEPS = 200
 # Two orders of the same few operations in float64, carried through 200 steps.

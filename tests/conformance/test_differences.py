@@ -14,7 +14,7 @@ from conformance.sides import Setting, difference, make_setting, ours, theirs
 from mutants.source import exchanged
 
 from dynamics.couplings import COUPLINGS, compose
-from dynamics.reference import offers
+from dynamics.libraries.reference import offers
 from dynamics.rules import RULES
 from dynamics.words import NUMPY
 

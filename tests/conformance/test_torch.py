@@ -32,8 +32,8 @@ from torch.optim import lr_scheduler as schedulers
 
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
+from dynamics.optimizer.optimizer import Optimizer
 from dynamics.rules import RULES
-from dynamics.torch_face import Optimizer
 
 PAIRS = sorted(TORCH)
 EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]

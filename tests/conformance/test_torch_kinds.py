@@ -13,8 +13,8 @@ from properties.draws import rates, strengths
 from torch.optim import _muon
 
 from dynamics.couplings import COUPLINGS
+from dynamics.optimizer.optimizer import Optimizer
 from dynamics.rules import RULES
-from dynamics.torch_face import Optimizer
 
 PAIRS = sorted(TORCH)
 # eps that float16 can hold.

@@ -25,8 +25,8 @@ from torch.testing._internal.common_optimizers import (
 )
 from torch.testing._internal.common_utils import TestCase
 
+from dynamics.optimizer.optimizer import Optimizer
 from dynamics.rules import RULES
-from dynamics.torch_face import Optimizer
 
 
 def class_of(rule: str) -> type[Optimizer]:

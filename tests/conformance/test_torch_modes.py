@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from properties.draws import rates, strengths
 
 from dynamics.errors import InputError
+from dynamics.optimizer.optimizer import Optimizer
 from dynamics.rules import RULES
-from dynamics.torch_face import Optimizer
 
 
 def parameters() -> list[torch.nn.Parameter]:

@@ -12,11 +12,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
+from dynamics.optimizer.batches import prepare
+from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer.plan import Key, batches, plan
 from dynamics.rule import Rule
 from dynamics.rules import RULES
-from dynamics.torch_batches import prepare
-from dynamics.torch_face import Optimizer
-from dynamics.torch_plan import Key, batches, plan
 
 EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]
 SHAPES = ((3, 4), (5, 2), (1, 1))

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dynamics.claims import (
+from dynamics.errors import InputError
+from evidence.claim import (
     Claim,
     Estimate,
     above,
@@ -22,7 +23,6 @@ from dynamics.claims import (
     spread,
     within,
 )
-from dynamics.errors import InputError
 
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
 samples = st.lists(numbers, min_size=2, max_size=30)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamics.convert import Conversion, convert
+from dynamics.answers.convert import Conversion, convert
+from dynamics.answers.pull_rate import Gradients, pull_rates
+from dynamics.answers.setting import Setting, parse, parse_target
 from dynamics.errors import InputError
-from dynamics.rates import Gradients, pull_rates
-from dynamics.setting import Setting, parse, parse_target
 
 SEEN = Gradients(1e-3, 0.1)
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamics import closed
+from dynamics.answers.decay_time import one_step, passage
+from dynamics.answers.explain import Explanation, explain
+from dynamics.answers.setting import Setting, make
 from dynamics.couplings import COUPLINGS, Coupling, compose
 from dynamics.errors import InputError
-from dynamics.explain import Explanation, explain
-from dynamics.passage import one_step, passage
 from dynamics.rules import RULES
-from dynamics.setting import Setting, make
+from dynamics.theory import closed
 from dynamics.words import FLOATS
 
 

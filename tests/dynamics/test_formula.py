@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties.draws import hyperparameters, multipliers, rates
 
-from dynamics import formula
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
-from dynamics.formula.clocks import STEP, solve_clock
-from dynamics.pull import pull_share
 from dynamics.rules import RULES
+from dynamics.theory import formula
+from dynamics.theory.formula.clocks import STEP, solve_clock
+from dynamics.theory.pull import pull_share
 from dynamics.words import FLOATS, symbols
 
 EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]

@@ -8,10 +8,10 @@ import pytest
 import sympy as sp
 from properties.spelled import read
 
-from dynamics import formula
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
 from dynamics.rules import RULES
+from dynamics.theory import formula
 from dynamics.words import FLOATS
 
 DECAYS = {

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from dynamics import formula
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
 from dynamics.rules import RULES
+from dynamics.theory import formula
 from dynamics.words import FLOATS
 
 NONE = {

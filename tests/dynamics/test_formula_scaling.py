@@ -10,9 +10,9 @@ import pytest
 import sympy as sp
 import torch
 
-from dynamics import formula
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.rules import RULES
+from dynamics.theory import formula
 from dynamics.words import FLOATS, tensors
 
 EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]

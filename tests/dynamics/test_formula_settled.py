@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from properties.draws import hyperparameters, multipliers
 from properties.spelled import read
 
-from dynamics import formula
 from dynamics.couplings import COUPLINGS, Coupling, compose
 from dynamics.errors import InputError
-from dynamics.formula.update import clock
-from dynamics.pull import carriers
 from dynamics.rule import Rule
 from dynamics.rules import RULES
+from dynamics.theory import formula
+from dynamics.theory.formula.update import clock
+from dynamics.theory.pull import carriers
 from dynamics.words import FLOATS, NUMPY
 
 NO_LIMIT = {

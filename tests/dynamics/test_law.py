@@ -6,11 +6,11 @@ import math
 
 import pytest
 
+from dynamics.answers.decay_time import passage
+from dynamics.answers.law import silent_law
+from dynamics.answers.setting import make
 from dynamics.couplings import COUPLINGS, compose
-from dynamics.law import silent_law
-from dynamics.passage import passage
 from dynamics.rules import RULES
-from dynamics.setting import make
 from dynamics.words import FLOATS
 
 LAWS = {

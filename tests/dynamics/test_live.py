@@ -10,11 +10,11 @@ import torch
 from schedulefree import AdamWScheduleFree
 from torch import optim
 
+from dynamics.answers.live import read, setting_of
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
-from dynamics.live import read, setting_of
+from dynamics.optimizer.optimizer import Optimizer
 from dynamics.rules import RULES
-from dynamics.torch_face import Optimizer
 
 Make = tuple[type[optim.Optimizer], dict[str, Any], str]
 # A class with its arguments, and the setting that it is.

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynamics.answers.pull_rate import Gradients, formula_rate, memory, pull_rates, settling
+from dynamics.answers.setting import Setting, make
 from dynamics.errors import InputError
-from dynamics.rates import Gradients, formula_rate, memory, pull_rates, settling
 from dynamics.rules import RULES
-from dynamics.setting import Setting, make
 
 sizes = st.floats(1e-4, 10.0)
 arrivals = st.floats(0.02, 1.0)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dynamics.couplings import COUPLINGS
-from dynamics.reference import offers, page
+from dynamics.libraries.reference import offers, page
 from dynamics.rules import RULES
 
 PAGE = Path(__file__).parents[2] / "docs" / "optimizers.md"
@@ -79,5 +79,5 @@ def test_offers_are_under_couplings(rule: str) -> None:
 
 
 def test_the_page_is_what_the_metadata_makes() -> None:
-    again = "python -m dynamics.reference > docs/optimizers.md"
+    again = "python -m dynamics.libraries.reference > docs/optimizers.md"
     assert PAGE.read_text(encoding="utf-8") == page(), f"{PAGE.name} is out of date: {again}"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamics import schedules
 from dynamics.errors import InputError
+from dynamics.simulate import schedules
 
 SCHEDULES = {
     "constant": schedules.constant(),

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from properties.draws import hyperparameters
 
+from dynamics.answers.setting import ALIASES, make, parse, parse_target
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from dynamics.setting import ALIASES, make, parse, parse_target
 
 READ = {
     "adam lr=1e-3 l2=1e-4": "adam lr=0.001 l2=0.0001",

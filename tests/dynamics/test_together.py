@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynamics import schedules
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
-from dynamics.gradients import selective
 from dynamics.rules import RULES
-from dynamics.simulator import simulate
-from dynamics.together import descend
+from dynamics.simulate import schedules
+from dynamics.simulate.gradients import selective
+from dynamics.simulate.lanes import simulate
+from dynamics.simulate.together import descend
 
 STEADY = {"arrival": 1.0, "pull": 0.7, "target": 0.4, "sigma": 0.0}
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from dynamics.errors import InputError
-from dynamics.torch_face import Optimizer
-from dynamics.torch_groups import parameter_groups
+from dynamics.optimizer.groups import parameter_groups
+from dynamics.optimizer.optimizer import Optimizer
 
 
 class Net(nn.Module):

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from pictures import assert_readable
 
-from dynamics.claims import mean_interval
+from evidence.claim import mean_interval
 from figures.equilibrium import draw
 from synthetic.noise import Noise
 

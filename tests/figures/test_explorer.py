@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from browser import browser, needs_browser
 
-from dynamics import closed, random
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
-from dynamics.gradients import selective
 from dynamics.rule import Rule
 from dynamics.rules import RULES
-from dynamics.simulator import simulate
+from dynamics.simulate import random
+from dynamics.simulate.gradients import selective
+from dynamics.simulate.lanes import simulate
+from dynamics.theory import closed
 from figures import explorer, javascript
 
 VOID = {"meta", "link", "input", "br"}

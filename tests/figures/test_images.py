@@ -10,7 +10,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from dynamics.claims import Claim, Estimate, above, judge, within
+from evidence.claim import Claim, Estimate, above, judge, within
 from figures import crossover, phase, verdicts
 from figures.style import styled
 from synthetic.phase import Phase

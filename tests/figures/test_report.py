@@ -13,8 +13,8 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from worlds import cnn
 
-from dynamics.claims import Claim, Estimate, Finding, above
 from dynamics.errors import InputError
+from evidence.claim import Claim, Estimate, Finding, above
 from figures.report import Section, number, write
 from figures.style import LABELS, Picture, Shown, save, styled
 from fullscale.pocket import OPTIMIZERS, tuned

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from pictures import assert_readable
 
-from dynamics.claims import Claim, Decision, Estimate, Finding, above, below, judge, never_above, within
+from evidence.claim import Claim, Decision, Estimate, Finding, above, below, judge, never_above, within
 from figures.verdicts import VERDICTS, draw, place
 
 

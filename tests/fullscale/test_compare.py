@@ -16,15 +16,15 @@ import pytest
 import torch
 import xarray as xr
 
-import commands.compare
-import undertow
 from dynamics.errors import InputError
+from evidence.store import Store
 from fullscale import compare, compared
 from fullscale.compare import Base, Compare
 from fullscale.data import Images, Split
 from fullscale.feed import tensors
 from fullscale.models import basicnet
-from fullscale.store import Store
+from undertow.commands import COMMANDS
+from undertow.commands import compare as compare_command
 
 BASES = (
     Base("adam", "adam", 1e-2, 5e-3, criteria=("l1", "random")),
@@ -221,7 +221,7 @@ def test_nothing_is_left_where_all_diverged() -> None:
 
 @pytest.fixture
 def wired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(undertow.COMMANDS, "compare", commands.compare)
+    monkeypatch.setitem(COMMANDS, "compare", compare_command)
 
 
 @pytest.mark.usefixtures("wired")
@@ -261,13 +261,13 @@ def test_mistakes_are_one_line(tmp_path: Path, flags: tuple[str, ...], words: tu
 
 @pytest.mark.usefixtures("wired")
 def test_without_torch_pruning_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands.compare, "find_spec", lambda _: None)
+    monkeypatch.setattr(compare_command, "find_spec", lambda _: None)
     console.refused(console.run("compare", "--out", tmp_path / "o"), "torch_pruning", "undertow[criteria]")
     assert not (tmp_path / "o").exists()
 
 
 def test_the_flags_have_defaults() -> None:
     parser = argparse.ArgumentParser()
-    commands.compare.add(parser.add_subparsers())
+    compare_command.add(parser.add_subparsers())
     asked = parser.parse_args(["compare"])
     assert (asked.data, asked.classes, asked.steps, str(asked.out)) == ("digits", [], 5000, "out")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from console import Said, refused, run
 
-import commands.fetch
-import undertow
 from fullscale.data import checksums
 from fullscale.data.checksums import Official
+from undertow.commands import COMMANDS
+from undertow.commands import fetch as fetch_command
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB: several parts
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setitem(undertow.COMMANDS, "fetch", commands.fetch)
+    monkeypatch.setitem(COMMANDS, "fetch", fetch_command)
 
 
 @pytest.fixture

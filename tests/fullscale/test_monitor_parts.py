@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from dynamics import pull_share
-from dynamics.live import setting_of
-from dynamics.torch_face import Optimizer
+from dynamics.answers.live import setting_of
+from dynamics.optimizer.optimizer import Optimizer
 from fullscale.monitor.parts import Parts, carried
 
 Make = Callable[[list[Tensor]], Any]

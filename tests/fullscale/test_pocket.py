@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dynamics.errors import InputError
+from evidence.store import Row
 from fullscale import pocket
 from fullscale.pocket import OPTIMIZERS, SEEDS, STRENGTH
-from fullscale.store import Row
 
 EPOCHS = [0.0, 2.0, 4.0]
 

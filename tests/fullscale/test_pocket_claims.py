@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.claims import judge
+from evidence.claim import judge
 from fullscale.claims import CLAIMS
 from fullscale.pocket import OPTIMIZERS, STRENGTH, tuned
 from fullscale.tune import GRID

@@ -12,8 +12,7 @@ from console import Said, refused, run
 from planting import noise, plant, randomize
 from torch import nn
 
-import commands.prune
-import undertow
+from dynamics.errors import InputError
 from fullscale.checkpoint import load, save
 from fullscale.cost import multiply_adds
 from fullscale.data import load as load_images
@@ -21,11 +20,13 @@ from fullscale.feed import Resident
 from fullscale.measure import measure
 from fullscale.models import Architecture, Chain, NetConfig, build
 from fullscale.prune import certify, remove_dead
+from undertow.commands import COMMANDS
+from undertow.commands import prune as prune_command
 
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(undertow.COMMANDS, "prune", commands.prune)
+    monkeypatch.setitem(COMMANDS, "prune", prune_command)
 
 
 def network(dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -120,9 +121,9 @@ def test_networks_in_float64_and_for_large_images(tmp_path: Path, monkeypatch: p
     _, report = pruned(tmp_path / "double", "-o", tmp_path / "out")
     assert report["tolerance"] == 1e-12
     assert report["certificate"]["largest"] <= 1e-12
-    assert commands.prune.SIDE == {"imagenet": 224}
-    monkeypatch.setattr("commands.prune.SIDE", {"imagenet": 64})
-    monkeypatch.setattr("commands.prune.NUMBERS", 5 * 3 * 64**2 + 1)
+    assert prune_command.SIDE == {"imagenet": 224}
+    monkeypatch.setattr("undertow.commands.prune.SIDE", {"imagenet": 64})
+    monkeypatch.setattr("undertow.commands.prune.NUMBERS", 5 * 3 * 64**2 + 1)
     net = randomize(build(Architecture("resnet18", 1 / 32, 3, 5, "imagenet")), 1).float()
     plant(net, 2)
     save(net, tmp_path / "large")
@@ -153,7 +154,7 @@ def test_onnx_is_written_with_the_others_or_not_at_all(
         called.append(tuple(images.shape))
         path.write_text("onnx")
         if len(called) > 1:
-            raise undertow.InputError("no export")
+            raise InputError("no export")
 
     monkeypatch.setattr("fullscale.export.export_onnx", export)
     pruned(file, "-o", tmp_path / "one", "--onnx")

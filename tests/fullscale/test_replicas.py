@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dynamics.couplings import COUPLINGS
+from dynamics.optimizer.optimizer import Optimizer
 from dynamics.rules import RULES
-from dynamics.torch_face import Optimizer
 from fullscale.models import Chain, NetConfig
 from fullscale.replicas import Replicas
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamics.errors import InputError
-from fullscale import store as module
+from evidence import store as module
+from evidence.store import SCHEMA, Store, canonical, environment, key_of
 from fullscale.spec import RunSpec
-from fullscale.store import SCHEMA, Store, canonical, environment, key_of
 
 finite = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
 leaves = st.none() | st.booleans() | st.integers() | finite | st.text()

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evidence.store import Row, Store
 from fullscale import sweep
 from fullscale.data import Images, Split
 from fullscale.spec import RunSpec
-from fullscale.store import Row, Store
 from fullscale.sweep import KIND, as_row, local_executor, run_all, title, told
 from fullscale.train import Outcome
 

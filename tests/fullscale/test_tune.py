@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evidence.store import Row
 from fullscale import pocket, tune
 from fullscale.data import Images, Split
-from fullscale.store import Row
 
 
 def row(optimizer: str, lr: float, accuracies: list[float | None], loss: float = 0.5) -> Row:

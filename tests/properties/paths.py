@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from dynamics.couplings import COUPLINGS, compose
-from dynamics.gradients import selective
 from dynamics.rules import RULES
-from dynamics.simulator import simulate
+from dynamics.simulate.gradients import selective
+from dynamics.simulate.lanes import simulate
 from dynamics.words import FLOATS
 
 Hyper = dict[str, float]

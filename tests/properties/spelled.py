@@ -1,10 +1,10 @@
-"""Formulas as a person writes them, read back into the symbols of `dynamics.formula`."""
+"""Formulas as a person writes them, read back into the symbols of `dynamics.theory.formula`."""
 
 from __future__ import annotations
 
 import sympy as sp
 
-from dynamics import formula
+from dynamics.theory import formula
 
 
 def read(text: str) -> sp.Expr:

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from properties.paths import Hyper, silent_path, steps_until, take
 
-from dynamics import closed
 from dynamics.errors import InputError
+from dynamics.theory import closed
 
 
 def largest_move(rule: str, hyper: Hyper, lr: float, strength: float, steps: int) -> float:

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties.paths import mean_and_error, noisy
 
-from dynamics import closed
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
 from dynamics.rules import RULES
+from dynamics.theory import closed
 from dynamics.words import NUMPY
 
 LANES = 500

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties.paths import noisy, silent_path, steps_until, take
 
-from dynamics import closed
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
 from dynamics.rules import RULES
+from dynamics.theory import closed
 from dynamics.words import NUMPY
 
 signed = st.floats(0.1, 3).flatmap(lambda x: st.sampled_from([x, -x]))

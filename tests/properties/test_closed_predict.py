@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from properties.paths import mean_and_error, noisy, silent_path, steps_until
 
-from dynamics import closed, predict
+from dynamics.answers import predict
+from dynamics.answers.decay_time import Passage
+from dynamics.answers.setting import make
+from dynamics.answers.table import STRENGTHS, markdown, steps_from_1
 from dynamics.errors import InputError
-from dynamics.passage import Passage
 from dynamics.rules import RULES
-from dynamics.setting import make
-from dynamics.table import STRENGTHS, markdown, steps_from_1
+from dynamics.theory import closed
 
 
 class TestSilentSteps:

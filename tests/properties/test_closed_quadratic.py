@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from properties.paths import Hyper, mean_and_error, noisy, stepped, take
 
-from dynamics import closed
 from dynamics.errors import InputError
+from dynamics.theory import closed
 
 curvatures, targets, decays = st.floats(0.2, 3), st.floats(-2, 2), st.floats(0.05, 2)
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties.paths import silent_path, steps_until
 
-from dynamics import closed
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
-from dynamics.gradients import selective
 from dynamics.rules import RULES
-from dynamics.schedules import Schedule, cosine, step_decay
-from dynamics.simulator import simulate
+from dynamics.simulate.gradients import selective
+from dynamics.simulate.lanes import simulate
+from dynamics.simulate.schedules import Schedule, cosine, step_decay
+from dynamics.theory import closed
 from dynamics.words import FLOATS
 
 schedules = st.sampled_from([cosine(300), step_decay([100, 200]), step_decay([50], 0.5)])

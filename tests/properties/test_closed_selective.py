@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from properties.draws import hyperparameters
 from properties.paths import mean_and_error, noisy
 
-from dynamics import closed
 from dynamics.errors import InputError
-from dynamics.gradients import selective
-from dynamics.simulator import simulate
+from dynamics.simulate.gradients import selective
+from dynamics.simulate.lanes import simulate
+from dynamics.theory import closed
 
 
 def displacement_ratio(rule: str, arrival: float, sigma: float, record: tuple[int, int], **hyper: float) -> float:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from properties.draws import rates, strengths
 from properties.paths import noisy, silent_path, take
 
-from dynamics import closed
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from dynamics.simulator import simulate
+from dynamics.simulate.lanes import simulate
+from dynamics.theory import closed
 
 
 class TestLinearRules:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynamics import schedules
-from dynamics.device import available, on_device
 from dynamics.errors import InputError
-from dynamics.gradients import mortal, selective, visited
-from dynamics.simulator import simulate
+from dynamics.simulate import schedules
+from dynamics.simulate.device import available, on_device
+from dynamics.simulate.gradients import mortal, selective, visited
+from dynamics.simulate.lanes import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN: dict[str, Any] = {"arrival": 0.4, "pull": 0.5, "target": 1.0, "sigma": 0.3}

@@ -13,8 +13,8 @@ from scipy import stats
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
 from dynamics.events import ADAPTIVE, LINEAR, arrivals, sparse
-from dynamics.gradients import selective
 from dynamics.rules import RULES
+from dynamics.simulate.gradients import selective
 from dynamics.words import NUMPY
 
 COUPLED = ("none", "l2", "decoupled_lr", "decoupled_schedule", "decoupled_constant", "corrected")

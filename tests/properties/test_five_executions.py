@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from properties.draws import hyperparameters, multipliers, rates, strengths
 
 from dynamics.couplings import COUPLINGS, compose
-from dynamics.gradients import selective
-from dynamics.kernel import kernel
+from dynamics.optimizer.optimizer import Optimizer
 from dynamics.rules import RULES
-from dynamics.torch_face import Optimizer
+from dynamics.simulate.gradients import selective
+from dynamics.simulate.kernel import kernel
 from dynamics.words import FLOATS, NUMPY, bind, newton_schulz, symbols, tensors
 
 TOLERANCE = 1e-12

@@ -17,8 +17,8 @@ import dynamics
 from dynamics import pull_share
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
-from dynamics.pull import carriers
 from dynamics.rules import RULES
+from dynamics.theory.pull import carriers
 from dynamics.words import FLOATS, tensors
 
 EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]

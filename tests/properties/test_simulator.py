@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dynamics import random, schedules
 from dynamics.couplings import COUPLINGS, Coupling
 from dynamics.errors import InputError
-from dynamics.gradients import selective, visited
 from dynamics.rules import RULES
-from dynamics.simulator import simulate
+from dynamics.simulate import random, schedules
+from dynamics.simulate.gradients import selective, visited
+from dynamics.simulate.lanes import simulate
 from dynamics.words import NUMPY, bind
 
 HYPER = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import closed
+from dynamics.theory import closed
 from synthetic.capacity import Capacity
 
 SMALL = Capacity(networks=(8, 32, 256), batches=(2, 16), patterns=128, steps=512, seeds=3, followed=8)

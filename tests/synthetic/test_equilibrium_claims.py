@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.claims import judge
-from dynamics.closed import adam_step_bound
+from dynamics.theory.closed import adam_step_bound
+from evidence.claim import judge
 from synthetic.claims.equilibrium import CLAIMS
 from synthetic.noise import Noise
 from synthetic.quadratic import Quadratic

@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
-from dynamics import closed
+from dynamics.theory import closed
 from synthetic.feature import Feature, backward, forward, normalize
 
 SMALL = Feature(

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from scipy.special import ndtr
 
-from dynamics.claims import judge
+from evidence.claim import judge
 from synthetic.claims.feature import CLAIMS
 
 CLAIM = {claim.id: claim for claim in CLAIMS}

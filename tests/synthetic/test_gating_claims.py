@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.claims import judge
+from evidence.claim import judge
 from synthetic.claims.gating import CLAIMS
 
 CLAIM = {claim.id: claim for claim in CLAIMS}

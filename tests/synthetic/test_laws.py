@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.claims import judge
+from evidence.claim import judge
 from synthetic.claims.laws import CLAIMS
 from synthetic.laws import Laws
 

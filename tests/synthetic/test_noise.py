@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import closed
+from dynamics.theory import closed
 from synthetic.noise import Noise, lion_mean_square
 
 SMALL = Noise(seeds=3, weights=8, settled=300, steps=600)

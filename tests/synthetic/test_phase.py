@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.claims import judge
 from dynamics.errors import InputError
-from dynamics.gradients import mortal
-from dynamics.simulator import simulate
+from dynamics.simulate.gradients import mortal
+from dynamics.simulate.lanes import simulate
+from evidence.claim import judge
 from synthetic.claims.phases import CLAIMS
 from synthetic.phase import AXES, Phase, crossing
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import closed
+from dynamics.theory import closed
 from synthetic.plane import UPDATES, Plane
 
 WORLD = Plane(seeds=4, walks=100)

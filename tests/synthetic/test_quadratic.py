@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import closed
+from dynamics.theory import closed
 from synthetic.quadratic import Quadratic
 
 SMALL = Quadratic(seeds=3, weights=8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import closed
+from dynamics.theory import closed
 from synthetic.scale_invariant import ScaleInvariant
 
 SMALL = ScaleInvariant(seeds=2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.schedules import cosine, step_decay
+from dynamics.simulate.schedules import cosine, step_decay
 from synthetic.scheduled import Scheduled
 
 SMALL = Scheduled(seeds=2, weights=256)

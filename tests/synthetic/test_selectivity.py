@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import closed
 from dynamics.rules import RULES
-from dynamics.together import descend
+from dynamics.simulate.together import descend
+from dynamics.theory import closed
 from synthetic.doors import BOTH, strengths
 from synthetic.selectivity import MEMORY, Selectivity
 

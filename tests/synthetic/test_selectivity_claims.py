@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.claims import judge
 from dynamics.rules import RULES
+from evidence.claim import judge
 from synthetic.claims import rest as rest_claims
 from synthetic.claims import selectivity as selectivity_claims
 from synthetic.claims import visits as visits_claims

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics.claims import judge
+from evidence.claim import judge
 from synthetic.claims.pulls import CLAIMS
 from synthetic.silence import Silence
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynamics import closed
+from dynamics.theory import closed
 from synthetic.visits import ARRIVALS, Visits, epoch_ratio
 
 SMALL = Visits(epochs=(20, 50, 200, 400), seeds=3, lanes_a_seed=4)

@@ -1,0 +1,11 @@
+"""Answers for people: what a setting does to a weight, what converts it into another, what a live optimizer does.
+
+setting     a rule, a coupling and numbers, and how people write them down
+decay_time  how long a weight without a gradient takes from one size to another; law, by which law it decays
+pull_rate   how hard a regularizer pulls while gradients come and go, measured
+predict     closed form where its regime holds, simulation where not
+explain     what a setting does to a weight; curves, what there is to draw of it
+convert     the strength that gives one setting the pull of another
+live        reading a live torch optimizer
+table       every rule with every coupling, in steps
+"""

@@ -1,0 +1,269 @@
+"""The strength that gives one setting the pull of another, where there is one: the answer behind `undertow convert`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dynamics.answers.pull_rate import FORGETFUL, GLANCE, LANES, Gradients, formula_rate, pull_rates, settling
+from dynamics.answers.setting import Setting, unit_note
+from dynamics.errors import InputError
+from dynamics.theory.closed import critical_arrival
+from evidence.claim import Estimate, ratio_interval
+
+_CLOSE = 0.1  # a range holds to this
+_FACTORS = (1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
+_ROUNDS = 10
+# Settings that keep their pull must do so over this many times the time in which they settle.
+_AGES = 8
+
+
+@dataclass(frozen=True)
+class Range:
+    """From low to high all else equal; None: no bound was found up to a factor of 100, or up to arrival 1."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """The best constant where the two pulls change differently with time: right on average from step `first` to `steps`.
+
+    early, late: pull of the source over that of the constant in the first and in the last eighth.
+    """
+
+    first: int
+    steps: int
+    strength: float
+    early: float
+    late: float
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The outcome. `target` holds the strength found; None with `why` where no constant strength gives the same pull.
+
+    rate: share of the weight a step. formula: the strength by closed form, where both settings have one. ratio: measured
+    pull of target over source, an estimate over seeds. holds: what may change by how much until they differ by 10%.
+    notes: what numbers about one weight leave out.
+    """
+
+    source: str
+    target: str | None
+    strength: float | None
+    rate: float | None
+    formula: float | None
+    ratio: Estimate | None
+    holds: dict[str, Range]
+    why: str
+    horizon: Horizon | None
+    library: str
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self)
+
+
+def convert(
+    source: Setting, target: Setting, gradients: Gradients, *, weight: float | None = None, steps: int = 10_000
+) -> Conversion:
+    """The strength of `target` (its own is ignored) at which its pull is that of `source` under these gradients.
+
+    weight: the size at which the pulls are compared; None: small, so that the pull is a small part of the gradients and a
+    share of the weight. steps: the horizon for the best constant where pulls change with time.
+
+    Raises InputError for settings without a regularizer, and for values out of range.
+    """
+    if not source.coupling.doors or source.strength == 0:
+        raise InputError(f"setting {str(source)!r} has no regularizer: one with a strength above 0 is accepted")
+    if not target.coupling.doors:
+        raise InputError(f"setting {str(target)!r} names no coupling: one such as decoupled_lr is accepted")
+    for setting in (source, target):
+        if setting.lr == 0:
+            raise InputError(f"lr 0 in {str(setting)!r}: a positive learning rate is accepted")
+    if weight is not None and not 0 < weight < math.inf:
+        raise InputError(f"weight {weight!r}: a positive finite number is accepted")
+    if steps < 100:
+        raise InputError(f"steps {steps}: at least 100 are accepted")
+    size = weight or min(_small(source, source.strength, gradients), 1.0)
+    for setting in (source, target):
+        reason = _never(setting, gradients)
+        if reason:
+            return _none(source, None, reason)
+    # Both are measured at one age, so that a pull that falls with time falls for both.
+    age = max(settling(source), settling(target))
+    rates = pull_rates(source, gradients.rms, gradients.arrival, size, after=age)[0, 0]
+    rate = float(rates.mean())
+    if not rate > 0:
+        return _none(source, None, f"the pull of {source} on a weight of size {size:g} is no share of the weight")
+    formula = _formula(source, target, gradients)
+    guess = formula
+    if guess is None and (source.rule, source.coupling) == (target.rule, target.coupling):
+        guess = source.strength * source.lr / target.lr
+    found, tried = _search(target, rate, guess, gradients, size, weight is not None, age)
+    if found is None:
+        return _none(
+            source,
+            rate,
+            f"no strength of {target.rule.name} with {target.coupling.label} was found to pull like that: {tried}",
+        )
+    size = size if weight is not None else min(size, _small(found, found.strength, gradients))
+    rates, others = (pull_rates(s, gradients.rms, gradients.arrival, size, after=age)[0, 0] for s in (source, found))
+    if not (np.all(rates > 0) and np.all(others > 0)):
+        return _none(source, rate, "the two pulls do not stand out from the gradients' noise")
+    drift = _drift(source, found, gradients, size, age)
+    # What the seeds alone could have done is no drift.
+    if drift and abs(drift.value - 1) >= _CLOSE and not drift.low <= 1 <= drift.high:
+        return replace(
+            _none(source, rate, _ages(source, found, drift.value, age)),
+            horizon=_horizon(source, found, gradients, size, steps),
+        )
+    return Conversion(
+        source=str(source),
+        target=str(found),
+        strength=found.strength,
+        rate=rate,
+        formula=formula,
+        ratio=ratio_interval(others / rates, f"times the pull; {LANES} weights a seed", "seeds"),
+        holds=_ranges(source, found, gradients, size, age),
+        why="",
+        horizon=None,
+        library=found.rule.offered.get(found.coupling.name, ""),
+        notes=_notes(source, found),
+    )
+
+
+def _notes(*settings: Setting) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for setting in settings if (note := unit_note(setting))))
+
+
+def _none(source: Setting, rate: float | None, why: str) -> Conversion:
+    return Conversion(str(source), None, None, rate, None, None, {}, why, None, "", _notes(source))
+
+
+def _small(setting: Setting, strength: float, gradients: Gradients) -> float:
+    """A weight whose pull is a thirtieth of the gradients, where it joins them and they set its scale."""
+    if not setting.coupling.in_gradient or not setting.rule.adaptive or strength == 0:
+        return 1.0
+    return gradients.rms * math.sqrt(gradients.arrival) / (30 * strength)
+
+
+def _never(setting: Setting, gradients: Gradients) -> str:
+    """Why this setting has no pull that is a constant share of the weight, if that is known beforehand."""
+    if setting.coupling.slope is not None:
+        return "L1 pulls equally at weights of all sizes: no share of the weight is the same pull"
+    memory = FORGETFUL.get(setting.rule.name)
+    if memory and setting.coupling.gradient is not None:
+        critical = critical_arrival(setting.hyper[memory])
+        if gradients.arrival <= critical:
+            return (
+                f"arrival {gradients.arrival:g} is below the critical {critical:.3g} = 1 - sqrt({memory}): between gradients "
+                "sqrt(v) falls faster than they come, the mean of 1 / sqrt(v) is infinite, and the pull of L2 is no "
+                "constant share"
+            )
+    return ""
+
+
+def _formula(source: Setting, target: Setting, gradients: Gradients) -> float | None:
+    """The strength by closed form, where both settings have one: pulls are in proportion to their strength."""
+    little = 1e-12  # a strength for which the pull is slow beside any momentum
+    known, unit = formula_rate(source, gradients), formula_rate(replace(target, strength=little), gradients)
+    if known is None or not unit:
+        return None
+    found = known / unit * little
+    return None if formula_rate(replace(target, strength=found), gradients) is None else found
+
+
+def _search(
+    target: Setting, rate: float, guess: float | None, gradients: Gradients, size: float, fixed: bool, age: int
+) -> tuple[Setting | None, str]:
+    """`target` with the strength at which its pull is `rate`, and what was tried last: the pull is nearly proportional to
+    it, so few rounds do."""
+    strength = rate / target.lr * gradients.rms if guess is None else guess
+    for _ in range(_ROUNDS):
+        tried = replace(target, strength=strength)
+        at = size if fixed else min(size, _small(target, strength, gradients))
+        got = float(pull_rates(tried, gradients.rms, gradients.arrival, at, after=age)[0, 0].mean())
+        told = f"at strength {strength:.3g} its pull is {got:.3g} of a weight a step, {rate:.3g} is to be matched"
+        if abs(got / rate - 1) < 2e-3:
+            return tried, told
+        if math.isnan(got):  # so strong that weights change sign
+            told = f"at strength {strength:.3g} its pull is no share of the weight"
+            strength /= 10
+        else:
+            strength *= rate / got if got > 0 else 10
+        if not 0 < strength < 1e9:
+            return None, told
+    return (tried if abs(got / rate - 1) < 0.02 else None), told
+
+
+def _drift(source: Setting, found: Setting, gradients: Gradients, size: float, age: int) -> Estimate | None:
+    """By which factor the pull of `found` over that of `source` changes from `age` to _AGES times it; None where a seed
+    sees no pull beside the noise."""
+    at = (gradients.rms, gradients.arrival, size)
+    ratio = [
+        pull_rates(found, *at, after=t, looks=GLANCE)[0, 0] / pull_rates(source, *at, after=t, looks=GLANCE)[0, 0]
+        for t in (age, _AGES * age)
+    ]
+    change = ratio[1] / ratio[0]
+    return ratio_interval(change, "times the ratio", "seeds") if np.all(change > 0) else None
+
+
+def _ages(source: Setting, found: Setting, drift: float, age: int) -> str:
+    aging = [s.rule.name for s in (source, found) if s.rule.name in ("adagrad", "amsgrad") and s.coupling.in_gradient]
+    cause = {
+        "adagrad": "Adagrad's sum of squares grows for ever, so its pull falls as 1 / sqrt(t)",
+        "amsgrad": "AMSGrad's denominator never falls, so its pull falls for as long as larger gradients turn up",
+    }
+    reason = "; ".join(cause[name] for name in aging) or "the two pulls change differently with time"
+    return f"{reason}: from step {age:,} to {_AGES * age:,} the ratio of the two changes by a factor of {drift:.3g}"
+
+
+def _horizon(source: Setting, found: Setting, gradients: Gradients, size: float, steps: int) -> Horizon | None:
+    """None where the pull of either is no share of the weight all along."""
+    first, length = steps // 16, steps - steps // 16
+    looks = (0, length // 8, length - length // 8, length)
+    one, other = (
+        pull_rates(s, gradients.rms, gradients.arrival, size, after=first, looks=looks)[:, 0].mean(axis=1)
+        for s in (source, found)
+    )
+    spans = np.diff(looks)
+    scale = float(one @ spans / (other @ spans))
+    if not math.isfinite(scale):
+        return None
+    early, _, late = (one / other / scale).tolist()
+    return Horizon(first, steps, found.strength * scale, early, late)
+
+
+def _ranges(source: Setting, found: Setting, gradients: Gradients, size: float, age: int) -> dict[str, Range]:
+    """How far weight, gradient size and arrival may move, one at a time, until the two pulls differ by 10%."""
+    factors = np.array([1 / f for f in _FACTORS[:0:-1]] + list(_FACTORS))
+    middle = len(_FACTORS) - 1
+    ranges = {}
+    for name, nominal in (("weight", size), ("gradient_rms", gradients.rms), ("arrival", gradients.arrival)):
+        values = nominal * factors
+        if name == "arrival":
+            values = np.minimum(values, 1.0)
+        at: dict[str, Any] = {"gradient_rms": gradients.rms, "arrival": gradients.arrival, "weight": size, name: values}
+        one, other = (
+            pull_rates(s, at["gradient_rms"], at["arrival"], at["weight"], after=age)[0].mean(axis=1)
+            for s in (source, found)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            good = np.abs(other / one - 1) <= _CLOSE
+        low = middle
+        while low > 0 and good[low - 1]:
+            low -= 1
+        high = middle
+        while high < len(values) - 1 and good[high + 1]:
+            high += 1
+        ends = (float(values[low]), float(values[high]))
+        ranges[name] = Range(
+            None if low == 0 else ends[0], None if high == len(values) - 1 or ends[1] == 1.0 else ends[1]
+        )
+    return ranges

@@ -1,0 +1,240 @@
+"""What an optimizer setting does to a weight: the answer behind `undertow explain`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from dynamics.answers.decay_time import Passage, one_step, passage
+from dynamics.answers.law import Law, silent_law
+from dynamics.answers.predict import Prediction, equilibrium_rms
+from dynamics.answers.pull_rate import FORGETFUL, Gradients, formula_rate, pull_rates, settling
+from dynamics.answers.setting import Setting, unit_note
+from dynamics.couplings import COUPLINGS
+from dynamics.errors import InputError
+from dynamics.theory import formula
+
+# The gradients of the regimes, where none are given: their size when they arrive, and how often they do.
+TYPICAL_RMS = 1e-3
+ARRIVALS = (0.01, 0.1, 1.0)
+# Rules that divide by eps alone where there has been no gradient for long.
+_AT_EPS = (*FORGETFUL, "rmsprop_centered", "adamax")
+# Without eps their steps do not shrink with the weight: simulated, they keep it at 0.04 to 0.5 lr. NAdam's do shrink.
+_RIPPLE_AT_EPS_0 = ("adam", "radam", "rmsprop", "adamax")
+
+
+@dataclass(frozen=True)
+class Stability:
+    """The largest stable learning rate on curvature h with denominator P = sqrt(v) + eps, as formula, and without a
+    gradient (h = 0, P = eps for rules that divide by it then) as number; None: no learning rate is too large, or the
+    denominator remembers past gradients."""
+
+    formula: str
+    latex: str
+    without_gradient: float | None
+    settles: bool
+
+
+@dataclass(frozen=True)
+class Regime:
+    """The pull on a small weight whose zero-mean gradients have this rms when they arrive, at this share of steps.
+
+    rate: share of the weight a step, None where the pull is no such share; half_life: steps; how: "closed form" or
+    "simulated", or why there is no number.
+    """
+
+    rms: float
+    arrival: float
+    rate: float | None
+    half_life: float | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One setting explained. JSON by `as_dict`. one_step_from_1: None where it is no finite number."""
+
+    setting: str
+    optimizer: str
+    coupling: str
+    lr: float
+    strength: float
+    hyperparameters: dict[str, float]
+    paper: str
+    semantics: str
+    library: str
+    differs: str
+    formula: dict[str, str]
+    latex: dict[str, str]
+    one_step_formula: str
+    one_step_from_1: float | None
+    silent: Law
+    steps_from_1_to_1e_3: dict[str, Passage]
+    pull: str
+    regimes: list[Regime]
+    equilibrium: Prediction | None
+    stability: Stability | None
+    eps: str
+    warnings: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self)
+
+
+def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
+    """Explain a setting; gradient_rms: root mean square of the gradients where they arrive, for regimes and equilibrium.
+
+    Raises InputError for a gradient_rms that is not positive.
+    """
+    rule, coupled = setting.rule, setting.coupling
+    size, pulls = Gradients(gradient_rms).rms, bool(coupled.doors) and setting.strength > 0 and setting.lr > 0
+    numbers = {
+        formula.symbol(k): v
+        for k, v in {"lr": setting.lr, "strength": setting.strength, "multiplier": 1.0, **setting.hyper}.items()
+    }
+    written = formula.update(rule, coupled).written()
+    stability = _stability(setting, numbers)
+    silent, first = silent_law(setting), one_step(setting)
+    others = {name: passage(replace(setting, coupling=c)) for name, c in COUPLINGS.items() if c.doors}
+    return Explanation(
+        setting=str(setting),
+        optimizer=rule.name,
+        coupling=coupled.name,
+        lr=setting.lr,
+        strength=setting.strength,
+        hyperparameters=dict(setting.hyper),
+        paper=rule.paper,
+        semantics=rule.semantics,
+        library=rule.offered.get(coupled.name, ""),
+        differs=rule.differs,
+        formula={name: formula.spoken(e) for name, e in written.items()},
+        latex={name: formula.spoken(e, sp.latex) for name, e in written.items()},
+        one_step_formula=formula.text(formula.silent_step(rule, coupled), order="none"),
+        one_step_from_1=first if math.isfinite(first) else None,
+        silent=silent,
+        steps_from_1_to_1e_3=others,
+        pull=_pull(setting),
+        regimes=[_regime(setting, Gradients(gradient_rms, p)) for p in ARRIVALS] if pulls else [],
+        equilibrium=equilibrium_rms(setting, size) if pulls else None,
+        stability=stability,
+        eps=_eps(setting),
+        warnings=_warnings(setting, stability, silent),
+    )
+
+
+def _pull(setting: Setting) -> str:
+    """The fraction of a weight taken off a step, as formula, or why there is none."""
+    try:
+        return formula.text(formula.effective_decay(setting.rule, setting.coupling), order="none")
+    except InputError as error:
+        return str(error).partition(": ")[2]
+
+
+def _regime(setting: Setting, gradients: Gradients) -> Regime:
+    rate, how = formula_rate(setting, gradients), "closed form"
+    if rate is None:
+        size = 1.0
+        if setting.coupling.in_gradient:
+            size = min(1.0, gradients.rms * math.sqrt(gradients.arrival) / (30 * setting.strength))
+        rates = pull_rates(setting, gradients.rms, gradients.arrival, size)
+        rate, how = float(rates.mean()), "simulated"
+        if setting.coupling.slope is not None or not np.isfinite(rates).all():
+            return Regime(gradients.rms, gradients.arrival, None, None, "the pull is no share of the weight")
+        if rate <= 2 * float(rates.std(ddof=1)) / math.sqrt(rates.size):
+            return Regime(gradients.rms, gradients.arrival, None, None, "no pull stands out from the gradients' noise")
+        if setting.rule.name == "adagrad" and setting.coupling.in_gradient:
+            return Regime(
+                gradients.rms, gradients.arrival, rate, None,
+                f"simulated, at step {settling(setting)}: it falls as 1 / sqrt(t)",
+            )  # fmt: skip
+    half = math.log(2) / -math.log1p(-rate) if 0 < rate < 1 else None
+    return Regime(gradients.rms, gradients.arrival, rate, half, how)
+
+
+def _stability(setting: Setting, numbers: dict[sp.Symbol, float]) -> Stability | None:
+    try:
+        limit = formula.stability_limit(setting.rule, setting.coupling)
+    except InputError:
+        return None
+    denominator = formula.symbol("P")
+    eps = numbers.get(formula.symbol("eps"), 1.0)
+    # One at a time: with eps 0 numerator and denominator vanish together where P cancels.
+    alone = sp.cancel(limit.subs(formula.symbol("h"), 0)).subs(numbers | {denominator: eps})
+    known = setting.rule.name in _AT_EPS or not setting.rule.adaptive or not setting.coupling.in_gradient
+    # At eps 0 the denominator follows the weight itself, however small: there is no limit at rest.
+    largest = float(alone) if known and setting.strength > 0 and alone.is_finite and alone.is_positive else None
+    settles = _settles(setting, largest)
+    return Stability(formula.text(limit, order="none"), sp.latex(limit), largest, settles)
+
+
+def _settles(setting: Setting, largest: float | None) -> bool:
+    if setting.coupling.in_gradient or setting.rule.takes_pull:
+        ripples = setting.rule.name in _RIPPLE_AT_EPS_0 and setting.hyper["eps"] == 0 and setting.coupling.gradient
+        return not (ripples and setting.strength > 0 and setting.lr > 0) and (largest is None or setting.lr < largest)
+    # Decay by itself is a factor a step, whatever the rule.
+    return all(share(setting.strength, setting.lr, 1.0) <= 2 for share in setting.coupling.doors.values())
+
+
+def _eps(setting: Setting) -> str:
+    """What eps does, in words with numbers; empty for rules without one."""
+    rule, hyper = setting.rule, setting.hyper
+    if "eps" not in hyper:
+        return ""
+    if not setting.coupling.in_gradient or not setting.strength:
+        if rule.name == "adadelta":
+            text = "it sets the size of the first steps: at eps = 0 none is ever taken"
+        else:
+            text = "it bounds the step of the loss where gradients are small"
+        if not setting.coupling.doors or not setting.strength:
+            return text
+        if rule.name == "lamb":
+            return f"{text}; beside gradients, the smaller that step the larger the pull's part of a step of lr abs(w)"
+        return f"{text}; the decay does not see it"
+    if setting.hyper.get("initial_accumulator"):
+        root = math.sqrt(hyper["initial_accumulator"])
+        return (
+            f"it joins {root:.3g}, the root of the initial accumulator: no denominator is smaller than the two together"
+        )
+    found = formula.at_eps_zero(rule, setting.coupling)
+    first = formula.text(found.first_step, order="none")
+    text = f"at eps = 0 the first step without a gradient is w <- {first}"
+    text += ", and the whole path is free of the strength" if found.free_of_strength else ""
+    if rule.name in FORGETFUL and hyper["eps"] > 0 and setting.coupling.gradient:
+        size = hyper["eps"] / setting.strength
+        share = setting.lr * setting.strength / hyper["eps"]
+        text += (
+            f"; with it, weights far below eps / strength = {size:.3g} that have had no gradient for long see plain "
+            f"gradient descent on L2 with lr strength / eps = {share:.3g}"
+        )
+    return text
+
+
+def _warnings(setting: Setting, stability: Stability | None, silent: Law) -> list[str]:
+    rule, l2 = setting.rule, setting.coupling.gradient is not None
+    found = [note] if (note := unit_note(setting)) else []
+    if not setting.coupling.doors and setting.strength:
+        found.append(f"strength {setting.strength:g} with coupling none has no effect")
+    settles = _settles(setting, None) if stability is None else stability.settles
+    if not settles and l2 and setting.hyper.get("eps") == 0:
+        found.append("at eps = 0 a weight without a gradient never settles at 0, but keeps moving by a part of lr")
+    elif not settles and rule.adaptive and l2 and stability is not None and "eps" in setting.hyper:
+        ratio = setting.lr * setting.strength / setting.hyper["eps"]
+        found.append(
+            f"at lr strength / eps = {ratio:.3g} a weight without a gradient never settles near 0, but comes back in "
+            f"bursts: lr {setting.lr:g} is above the stability limit {stability.without_gradient:.3g}"
+        )
+    elif not settles:
+        found.append(
+            f"at lr {setting.lr:g} and strength {setting.strength:g} the regularizer alone makes a weight grow"
+        )
+    # The path says it: where the pull does not stand out from eps, or from an initial accumulator, the strength counts.
+    if rule.adaptive and setting.coupling.in_gradient and silent.free_of_strength:
+        found.append(
+            "the strength hardly sets the speed: at twice the strength a weight without a gradient decays no faster"
+        )
+    return found

@@ -1,0 +1,159 @@
+"""Reading a live torch optimizer: what it does to a weight that gets no gradient, from the object itself.
+
+`read(optimizer)` works on torch.optim's classes, on the common ones of timm and schedulefree, and on
+`dynamics.optimizer.optimizer.Optimizer`. Nothing is stepped or changed. torch itself is not imported: an optimizer that can be
+handed over brings it along.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dynamics.answers.decay_time import Passage, passage
+from dynamics.answers.law import Law, silent_law
+from dynamics.answers.setting import Setting, make
+from dynamics.errors import InputError
+from dynamics.libraries.readers import betas, reader
+from dynamics.words import FLOATS, bind
+
+# What libraries call the gathered sizes of gradients, by their names here; all but u are squares.
+_GATHERED = {
+    "v": ("exp_avg_sq", "square_avg"),
+    "vmax": ("max_exp_avg_sq",),
+    "s": ("sum", "exp_avg_var"),
+    "u": ("exp_inf",),
+}
+# Corrections of the bias are over after so many steps.
+_SETTLED = 100_000
+
+
+@dataclass(frozen=True)
+class Now:
+    """A typical weight of the group as it stands, silent from now on: its median size, and the median size that its rule
+    has gathered of gradients (the root of v, corrected for its bias, or of the sum s; u)."""
+
+    weight: float
+    gradient: float
+    half_life: Passage
+
+
+@dataclass(frozen=True)
+class Group:
+    """One param group: its setting in the words of `dynamics.answers.setting`, and what a weight without a gradient meets.
+
+    law: for a gradient of exact zeros, fresh state, size 1. now: the same from the state as it stands, where the rule keeps
+    the size of gradients and has taken a step. A gradient of None is another matter: torch then skips the parameter.
+    """
+
+    index: int
+    tensors: int
+    weights: int
+    setting: str
+    law: Law
+    now: Now | None
+    notes: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"group {self.index}: {self.tensors} tensors, {self.weights:,} weights; {self.setting}"]
+        lines += [f"  grad is None: left alone; grad is 0: {self.law.text}"]
+        if self.now is not None:
+            half = self.now.half_life
+            halves = f"has not halved: {half.how}" if half.steps is None else f"halves in {half.steps:,} steps"
+            had = "squared gradients of a root sum of" if self.setting.startswith("adagrad ") else "gradients of"
+            lines += [
+                f"  now: a weight of {self.now.weight:.3g} that had {had} {self.now.gradient:.3g} and falls silent {halves}"
+            ]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+def read(optimizer: Any) -> list[Group]:
+    """What `optimizer` does to a weight that gets no gradient, one answer a param group.
+
+    Raises InputError for a class or an option that is none of the rules here, naming those that are.
+    """
+    if not hasattr(optimizer, "param_groups"):
+        raise InputError(f"{type(optimizer).__name__} has no param_groups: a torch optimizer is accepted")
+    return [_group(optimizer, index, group) for index, group in enumerate(optimizer.param_groups)]
+
+
+def setting_of(optimizer: Any, group: Mapping[str, Any]) -> tuple[Setting, list[str]]:
+    """The setting of one param group, and notes on what it does not say."""
+    own = type(optimizer).__module__.startswith("dynamics.")
+    name, coupling, hyper, notes = ("", "", {}, []) if own else reader(optimizer)(group)
+    rate, strength = float(group["lr"]), float(group["weight_decay"])
+    if own:
+        values = dict(group) | betas(group)
+        hyper = {name: float(values[name]) for name in optimizer.rule.defaults}
+        return make(optimizer.rule, optimizer.coupling, lr=rate, strength=strength, **hyper), []
+    if group.get("maximize"):
+        notes.append("maximize flips the loss gradient only: the regularizer pulls as ever")
+    if hasattr(group["lr"], "item"):
+        notes.append("lr is a tensor: this is its value now")
+    return make(name, coupling if strength else "none", lr=rate, strength=strength, **hyper), notes
+
+
+def _group(optimizer: Any, index: int, group: Mapping[str, Any]) -> Group:
+    setting, notes = setting_of(optimizer, group)
+    params = list(group["params"])
+    return Group(
+        index=index,
+        tensors=len(params),
+        weights=sum(p.numel() for p in params),
+        setting=str(setting),
+        law=silent_law(setting),
+        now=_now(optimizer, setting, params),
+        notes=notes,
+    )
+
+
+def _now(optimizer: Any, setting: Setting, params: list[Any]) -> Now | None:
+    """From medians of the weights and of what was gathered; momentum at rest, corrections of the bias as they stand."""
+    names = [name for name in setting.rule.state if name in _GATHERED]
+    if not names or setting.rule.starts.keys() - {"s"} or setting.rule.unit != "weight":
+        return None
+    found: dict[str, float] = {}
+    for name in names:
+        held = [optimizer.state.get(p, {}) for p in params]
+        tensors = [state[key] for state in held for key in (name, *_GATHERED[name]) if key in state]
+        if not tensors:
+            return None
+        found[name] = _median(tensors)
+    weight = _median([p.detach().abs() for p in params])
+    if not (weight > 0 and any(found.values()) and all(math.isfinite(x) for x in (weight, *found.values()))):
+        return None
+    clock = _clock(setting, [optimizer.state[p] for p in params if p in optimizer.state])
+    if clock is None:
+        return None
+    inner = [found.get(name, clock.get(name, 0.0)) for name in setting.rule.inner]
+    size = found[names[-1]] if names == ["u"] else math.sqrt(found[names[-1]] / (1 - clock.get("power2", 0.0)))
+    return Now(weight, size, passage(setting, weight, weight / 2, inner))
+
+
+def _clock(setting: Setting, states: list[Mapping[str, Any]]) -> dict[str, float] | None:
+    """The rule's clock of the parameter that has taken most steps; settled if none is told, None before the first."""
+    rule, names = setting.rule, setting.rule.clock.keys()
+    known = [state for state in states if names and names <= state.keys()]
+    if known:
+        return {name: float(known[0][name]) for name in names}
+    told = [int(state["step"]) for state in states if "step" in state]
+    if told and max(told) == 0:
+        return None
+    if not told or max(told) > _SETTLED:
+        return dict.fromkeys(names, 0.0) | {"t": 1e9}
+    step, inner = bind(rule.step, FLOATS), rule.fresh(1.0, setting.hyper)
+    for _ in range(max(told) if names else 0):
+        _, *inner = step(1.0, 1.0, *inner, setting.lr, *setting.hyper.values())
+    return {name: inner[rule.inner.index(name)] for name in names}
+
+
+def _median(tensors: list[Any]) -> float:
+    """Over all elements, each tensor at its own device; a median of a large list is one of a regular sample."""
+    parts = [t.detach().real.flatten()[:: max(1, t.numel() // 10_000)].double().cpu() for t in tensors]
+    return float(parts[0].new_tensor([x for part in parts for x in part.tolist()]).median())

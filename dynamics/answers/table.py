@@ -1,0 +1,71 @@
+"""How long a weight without a gradient lasts: every rule with every coupling, in steps from 1 to a thousandth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dynamics.answers.decay_time import Passage, passage
+from dynamics.answers.setting import make
+from dynamics.couplings import COUPLINGS
+from dynamics.libraries.reference import libraries
+from dynamics.rules import RULES
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+# Adagrad's steps shrink from the start: it is shown at its usual learning rate, ten times that of the others.
+LR, LRS = 1e-3, {"adagrad": 1e-2}
+
+
+def steps_from_1(
+    rules: Sequence[str] = tuple(RULES),
+    couplings: Sequence[str] = ("l2",),
+    strengths: Sequence[float] = STRENGTHS,
+    target: float = 1e-3,
+) -> dict[tuple[str, str], list[Passage]]:
+    """(rule, coupling) -> for each strength the steps from 1 to target at lr 1e-3 (Adagrad 1e-2), other numbers default.
+
+    Without a gradient, from fresh state. Raises InputError for unknown names and values out of range.
+    """
+    return {
+        (rule, coupling): [
+            passage(make(rule, coupling, lr=LRS.get(rule, LR), strength=strength), target=target)
+            for strength in strengths
+        ]
+        for coupling in couplings
+        for rule in rules
+    }
+
+
+def markdown(found: Mapping[tuple[str, str], Sequence[Passage]], strengths: Sequence[float] = STRENGTHS) -> str:
+    """The table as Markdown: a row for each rule and coupling, a column for each strength; in words where there is no number."""
+    lines = [
+        "| rule | coupling | " + " | ".join(f"{s:g}" for s in strengths) + " |",
+        "|---" * (2 + len(strengths)) + "|",
+    ]
+    for (rule, coupling), passages in found.items():
+        cells = (p.how.split(":")[0] if p.steps is None else f"{p.steps:,}" for p in passages)
+        lines.append(f"| {rule} | {COUPLINGS[coupling].label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def overview() -> str:
+    """The README's table: for each rule its steps under L2 and under decay x lr at the least and the largest strength, and
+    the libraries that offer the rule with a coupling."""
+    ends = (STRENGTHS[0], STRENGTHS[-1])
+    found = steps_from_1(couplings=("l2", "decoupled_lr"), strengths=ends)
+    lines = [
+        f"| rule | L2, strength {ends[0]:g} to {ends[1]:g} | decay x lr | L2 offered by | decay x lr offered by | others |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, rule in RULES.items():
+        steps = [_ends([p.steps for p in found[name, coupling]]) for coupling in ("l2", "decoupled_lr")]
+        rest = "; ".join(
+            f"{c}: {libraries(rule, COUPLINGS[c])}" for c in rule.offered if c not in ("l2", "decoupled_lr")
+        )
+        shared = [libraries(rule, COUPLINGS[coupling]) for coupling in ("l2", "decoupled_lr")]
+        lines.append(f"| {name} | {' | '.join([*steps, *shared, rest])} |")
+    return "\n".join(lines)
+
+
+def _ends(steps: Sequence[int | None]) -> str:
+    shown = list(dict.fromkeys("never" if s is None else f"{s:,}" for s in steps))
+    return " to ".join(shown)

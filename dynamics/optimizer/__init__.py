@@ -1,0 +1,1 @@
+"""The rules as a torch.optim.Optimizer; groups says which parameters a regularizer takes."""

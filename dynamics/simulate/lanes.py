@@ -1,0 +1,327 @@
+"""Lanes x steps: many weights at once, each with its own hyperparameters, under one rule and one kind of gradient.
+
+A lane is one weight. Everything about it (learning rate, strength, coupling, selectivity, seed, ...) is an entry of an
+array over lanes, so that a sweep is one run. States are kept at the recorded steps only: memory grows with
+lanes x records, never with steps. The compiled run equals the NumPy run of the same rule to the last bit, for every
+block size and thread count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from dynamics.couplings import COUPLINGS, Coupling, find_coupling
+from dynamics.errors import InputError
+from dynamics.rule import RANGES, Rule, check
+from dynamics.rules import find_rule
+from dynamics.simulate import random
+from dynamics.simulate.gradients import silent
+from dynamics.simulate.kernel import kernel, open_doors, parameters
+from dynamics.simulate.schedules import Schedule, constant
+from dynamics.words import NUMPY, bind
+
+# Multipliers are computed for this many steps at a time, so that a long schedule costs no memory.
+_STRETCH = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What was recorded: steps (records,) and, for each field asked for, an array (records, lanes).
+
+    passed: the first step after which abs(w) <= the floor that was watched, (lanes,); inf where there was none, None if
+    nothing was watched.
+    """
+
+    steps: np.ndarray
+    fields: Mapping[str, np.ndarray]
+    passed: np.ndarray | None = None
+
+    @property
+    def w(self) -> np.ndarray:
+        """The weights, (records, lanes)."""
+        return self.fields["w"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything one run needs, as arrays over lanes; cells (w, state and clock; lanes) and passed are what advances."""
+
+    rule: Rule
+    gradient: Callable[..., Any]
+    couplings: tuple[Coupling, ...]
+    codes: np.ndarray
+    cells: np.ndarray
+    table: np.ndarray
+    streams: np.ndarray
+    keys: np.ndarray
+    levels: np.ndarray
+    passed: np.ndarray
+    watch: bool
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all lanes share the rule's clock, and so whatever it depends on."""
+        hyper = self.table[2 : 2 + len(self.rule.defaults)]
+        paces = self.table[:1] if self.rule.paced else self.table[:0]
+        clock = self.cells[1 + len(self.rule.state) :]
+        return all(bool((rows == rows[:, :1]).all()) for rows in (hyper, paces, clock))
+
+
+def simulate(
+    rule: str | Rule,
+    coupling: str | Coupling | Sequence[str | Coupling],
+    gradient: Callable[..., Any] = silent,
+    *,
+    record: Sequence[int] | np.ndarray,
+    lanes: Mapping[str, Any] | None = None,
+    start: Any = 1.0,
+    state: Mapping[str, Any] | None = None,
+    schedule: Schedule | None = None,
+    seed: Any = 0,
+    stream: Any = None,
+    fields: Sequence[str] = ("w",),
+    watch: Any = None,
+    threads: int = 1,
+    block: int = 128,
+    compiled: bool = True,
+) -> Trajectory:
+    """Advance every lane to the last step in `record`, keeping `fields` at the recorded steps (0 is the start).
+
+    coupling: one for all lanes or one a lane. lanes: lr, strength, the rule's hyperparameters and the gradient's
+    parameters, each a number or an array over lanes (what is absent takes the rule's default; strength 0).
+    start: first weights. state: values of state and clock before the first step, for those that shall not be fresh (a
+    number or an array over lanes each). seed, stream: lanes with equal seed and stream see equal randomness; streams
+    are 0, 1, 2, ... unless given. fields: of "w" and the rule's state and clock. watch: note
+    when each weight's size first comes down to this (a number or an array over lanes). compiled=False runs the NumPy
+    reference. A gradient with a parameter `epoch` (steps in one) sees the random numbers of the epoch in place of those of
+    the step. The number of lanes is that of the longest array given.
+
+    Raises InputError for unknown names, values out of range, lanes of differing number, or records out of order.
+    """
+    for what, number in (("threads", threads), ("block", block)):
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise InputError(f"{what} {number!r}: a positive whole number is accepted")
+    run = prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch)
+    with ThreadPoolExecutor(threads) as pool:
+
+        def advance(first: int, last: int, multipliers: np.ndarray) -> None:
+            if compiled:
+                _advance_compiled(run, first, last, multipliers, threads, block, pool)
+            else:
+                _advance_numpy(run, first, last, multipliers)
+
+        return recorded(run, advance, record, schedule, fields)
+
+
+def recorded(
+    run: Run,
+    advance: Callable[[int, int, np.ndarray], None],
+    record: Sequence[int] | np.ndarray,
+    schedule: Schedule | None,
+    fields: Sequence[str],
+) -> Trajectory:
+    """Advance `run` to each recorded step by advance(first, last, multipliers), which leaves the result in it."""
+    names = ("w", *run.rule.inner)
+    for name in fields:
+        if name not in names:
+            raise InputError(f"field {name!r}: {run.rule.name} has {', '.join(names)}")
+    steps = np.asarray(record)
+    if steps.dtype.kind not in "iu":
+        raise InputError(f"record {record!r}: whole step numbers are accepted")
+    steps = steps.astype(np.int64)
+    if steps.ndim != 1 or steps.size == 0 or steps[0] < 0 or np.any(np.diff(steps) <= 0) or steps[-1] >= 2**32:
+        raise InputError(f"record {list(record)[:3]}...: rising step numbers from 0 to 2^32 - 1 are accepted")
+    kept = {name: np.empty((len(steps), run.cells.shape[1])) for name in fields}
+    now = 0
+    for row, end in enumerate(steps):
+        while now < end:
+            until = min(int(end), now + _STRETCH)
+            advance(now, until, _multipliers(schedule or constant(), now, until))
+            now = until
+        for name in fields:
+            kept[name][row] = run.cells[names.index(name)]
+    return Trajectory(steps, kept, run.passed if run.watch else None)
+
+
+def _multipliers(schedule: Schedule, first: int, last: int) -> np.ndarray:
+    values = np.asarray(schedule(np.arange(first, last)), dtype=np.float64)
+    # The compiled loop reads them unchecked.
+    if values.shape != (last - first,) or not np.isfinite(values).all():
+        raise InputError(
+            f"schedule gives {values.shape} for {last - first} steps: one finite multiplier a step is accepted"
+        )
+    return values
+
+
+def prepare(
+    rule: Rule,
+    coupling: Any,
+    gradient: Callable[..., Any],
+    given: dict[str, Any],
+    start: Any,
+    state: dict[str, Any],
+    seed: Any,
+    stream: Any,
+    watch: Any,
+) -> Run:
+    """The checked arguments of `simulate` as arrays over lanes; InputError for what cannot be used."""
+    wanted = parameters(gradient)
+    names = ["lr", "strength", *rule.defaults, *wanted]
+    for name in given:
+        if name not in names:
+            raise InputError(
+                f"lane parameter {name!r} is unknown: {rule.name} with this gradient takes {', '.join(names)}"
+            )
+    for name in wanted:
+        if name not in given:
+            raise InputError(f"lane parameter {name!r} is missing: this gradient takes {', '.join(wanted)}")
+    values = {"lr": rule.lr, "strength": 0.0, **rule.defaults} | given
+    each = [find_coupling(c) for c in ([coupling] if isinstance(coupling, str | Coupling) else coupling)]
+    for name in state:
+        if name not in rule.inner:
+            raise InputError(f"state {name!r} is unknown: {rule.name} has {', '.join(rule.inner) or 'none'}")
+    for name, value in (
+        *values.items(),
+        *state.items(),
+        ("start", start),
+        ("seed", seed),
+        ("stream", stream),
+        ("watch", watch),
+        ("coupling", each),
+    ):
+        if np.ndim(value) > 1 or np.size(value) == 0:
+            raise InputError(f"{name} of shape {np.shape(value)}: a number or a non-empty array over lanes is accepted")
+    sizes = {
+        np.size(x)
+        for x in (*values.values(), *state.values(), start, seed, each, *(x for x in (stream, watch) if x is not None))
+    } - {1}
+    if len(sizes) > 1:
+        raise InputError(f"arrays over {sorted(sizes)} lanes: all must have the same number")
+    count = sizes.pop() if sizes else 1
+    table = np.empty((len(names), count))
+    for row, name in enumerate(names):
+        table[row] = np.asarray(values[name], dtype=np.float64)
+        if name in RANGES:
+            # The ranges are intervals, and NaN comes through min and max.
+            check(name, float(table[row].min()))
+            check(name, float(table[row].max()))
+        elif not np.isfinite(table[row]).all():
+            raise InputError(
+                f"lane parameter {name} holds {table[row][~np.isfinite(table[row])][0]}: finite numbers are accepted"
+            )
+    couplings = _served(each)
+    codes = np.broadcast_to([couplings.index(c) for c in each], (count,)).astype(np.int64)
+    cells = np.empty((1 + len(rule.inner), count))
+    cells[0] = np.asarray(start, dtype=np.float64)
+    if not np.isfinite(cells[0]).all():
+        raise InputError(f"start {cells[0][~np.isfinite(cells[0])][0]}: finite weights are accepted")
+    hyper = {name: table[2 + row] for row, name in enumerate(rule.defaults)}
+    for row, (name, value) in enumerate(zip(rule.inner, rule.fresh(cells[0], hyper), strict=True), 1):
+        cells[row] = state.get(name, value)
+    streams = random.as_key(np.arange(count) if stream is None else stream, count, "stream")
+    levels = np.full(count, -1.0)
+    if watch is not None:
+        levels[:] = np.asarray(watch, dtype=np.float64)
+        if not (levels >= 0).all():
+            raise InputError(f"watch {levels[~(levels >= 0)][0]}: sizes of at least 0 are accepted")
+    keys, passed = random.as_key(seed, count, "seed"), np.full(count, np.inf)
+    return Run(rule, gradient, couplings, codes, cells, table, streams, keys, levels, passed, watch is not None)
+
+
+def _served(used: Sequence[Coupling]) -> tuple[Coupling, ...]:
+    """The couplings that one kernel serves: those used and all registered ones, but not, unless they are used, the two
+    whose doors cost time at every step. Always in one order, so that kernels are made once."""
+    costly = {"slope", "agreeing"}
+    registered = [c for c in COUPLINGS.values() if c in used or not costly & c.doors.keys()]
+    return tuple(dict.fromkeys((*registered, *used)))
+
+
+def _advance_compiled(
+    run: Run, first: int, last: int, multipliers: np.ndarray, threads: int, block: int, pool: ThreadPoolExecutor
+) -> None:
+    loop = kernel(run.rule, run.gradient, run.couplings, run.uniform, run.watch)
+    count = run.cells.shape[1]
+    edges = np.linspace(0, count, min(threads, -(-count // block)) + 1).astype(int)
+    shared = (first, last, multipliers, run.cells, run.table, run.codes, run.streams, run.keys, run.levels, run.passed)
+    jobs = [pool.submit(loop, *shared, low, high, block) for low, high in pairwise(edges)]
+    for job in jobs:
+        job.result()
+
+
+def _advance_numpy(run: Run, first: int, last: int, multipliers: np.ndarray) -> None:
+    """The reference: the same steps in the same order, one NumPy operation at a time over all lanes."""
+    step, gradient = bind(run.rule.step, NUMPY), bind(run.gradient, NUMPY)
+    lr, strength, *rest = run.table
+    hyper, own = rest[: len(run.rule.defaults)], rest[len(run.rule.defaults) :]
+    doors = open_doors(run.couplings)
+    with np.errstate(all="ignore"):  # a lane may diverge; inf and nan are then its result
+        for t in range(first, last):
+            multiplier = multipliers[t - first]
+            rate = lr * multiplier
+            shares = {door: np.zeros(len(lr)) for door in doors}
+            for code, coupling in enumerate(run.couplings):
+                here = run.codes == code
+                for door, share in coupling.doors.items():
+                    if here.any():
+                        shares[door][here] = bind(share, NUMPY)(strength[here], rate[here], multiplier)
+            numbers = _numbers(run, t, own)
+            run.cells[:] = _step_numpy(run, step, gradient, t, numbers, shares, rate, hyper, own)
+            newly = np.isinf(run.passed) & (np.abs(run.cells[0]) <= run.levels)
+            run.passed[newly] = t + 1
+
+
+def _numbers(run: Run, t: int, own: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The two random numbers of step t, or of its epoch."""
+    names = parameters(run.gradient)
+    if "epoch" not in names:
+        return random.uniforms(t, run.keys, run.streams)
+    epoch = np.floor((t + 0.5) / own[names.index("epoch")]).astype(np.uint32)
+    a, b = random.threefry(epoch, np.ones_like(epoch), run.keys, run.streams)
+    return random.unit(a), random.unit(b)
+
+
+def _step_numpy(
+    run: Run,
+    step: Any,
+    gradient: Any,
+    t: int,
+    numbers: tuple[np.ndarray, np.ndarray],
+    shares: dict[str, np.ndarray],
+    rate: np.ndarray,
+    hyper: Any,
+    own: Any,
+) -> tuple[Any, ...]:
+    w, *inner = run.cells
+    g = gradient(w, t, *numbers, *own)
+    if "gradient" in shares:
+        g = g + shares["gradient"] * w
+    if "slope" in shares:
+        g = g + shares["slope"] * np.sign(w)
+    from_w = w
+    around = [shares[door] for door in ("before", "after") if door in shares]
+    if run.rule.takes_pull:
+        pull = sum(around) * w
+        if "agreeing" in shares:
+            moved = step(w, g, pull, *inner, rate, *hyper)[0]
+            pull = pull + shares["agreeing"] * ((1.0 - _grows(moved, w)) * w)
+        w, *inner = step(w, g, pull, *inner, rate, *hyper)
+    else:
+        if "before" in shares:
+            w = w - shares["before"] * w
+        w, *inner = step(w, g, *inner, rate, *hyper)
+        if "after" in shares:
+            w = w - shares["after"] * w
+        if "agreeing" in shares:
+            w = w - shares["agreeing"] * ((1.0 - _grows(w, from_w)) * from_w)
+    return (w, *inner)
+
+
+def _grows(w: np.ndarray, start: np.ndarray) -> np.ndarray:
+    grown: np.ndarray = np.maximum(np.sign((w - start) * start), 0.0)
+    return grown

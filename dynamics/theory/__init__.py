@@ -1,0 +1,1 @@
+"""What follows from the rules: formula (sympy), closed (closed forms, each with its regime), attributed numbers, pull."""

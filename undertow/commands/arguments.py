@@ -1,0 +1,97 @@
+"""What commands share: a parser that says mistakes in one line, values, and the flags of a setting."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dynamics.errors import InputError
+
+# Of all rules; a rule says itself which of them it has.
+HYPER = ("momentum", "alpha", "rho", "beta1", "beta2", "beta3", "momentum_decay", "initial_accumulator", "trust", "eps")
+Run = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with its mistakes raised as InputError."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message, with where to find help."""
+        said = message.removeprefix("argument ").replace(": '", " '", 1)
+        raise InputError(f"{said}; see {self.prog} --help")
+
+
+class Version(argparse.Action):
+    """Print the installed version, looked up only when it is asked for, and end."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print it."""
+        from importlib.metadata import version
+
+        print(f"undertow {version('undertow')}")
+        parser.exit()
+
+
+def number(text: str) -> float:
+    """A number, which its user checks further."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number is accepted") from None
+
+
+def whole(text: str) -> int:
+    """A whole number, which its user checks further."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number is accepted") from None
+
+
+def wrapped(text: str) -> str:
+    """A long sentence as lines of an indented paragraph."""
+    return textwrap.fill(text, 112, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+
+
+def add_out(parser: argparse.ArgumentParser, holds: str) -> None:
+    """The flag of the folder that a command writes into; holds: what will be in it."""
+    text = f"folder for {holds}; made if need be (out)"
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help=text)
+
+
+def add_setting(parser: argparse.ArgumentParser) -> None:
+    """The flags of a setting: learning rate, regularizer, hyperparameters."""
+    group = parser.add_argument_group("setting")
+    group.add_argument("--lr", type=number, metavar="X", help="learning rate; the optimizer's default if not given")
+    group.add_argument(
+        "--l2", type=number, metavar="X", help="short for --coupling l2 --strength X: L2 in the gradient"
+    )
+    group.add_argument(
+        "--coupling",
+        metavar="NAME",
+        help="how the regularizer enters: none, l2, l1, decoupled_lr (torch's AdamW), decoupled_schedule (the AdamW "
+        "paper), decoupled_constant, corrected or cautious",
+    )
+    group.add_argument(
+        "--strength", type=number, metavar="X", help="the regularizer's strength, entering by --coupling"
+    )
+    for name in HYPER:
+        group.add_argument(f"--{name.replace('_', '-')}", dest=name, type=number, metavar="X", help=argparse.SUPPRESS)
+    group.description = (
+        f"hyperparameters, where the optimizer has them: {', '.join('--' + n.replace('_', '-') for n in HYPER)}"
+    )
+
+
+def given_setting(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The setting's flags that were given, for `dynamics.answers.setting.parse`."""
+    names = ("lr", "l2", "coupling", "strength", *HYPER)
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}

@@ -1,0 +1,66 @@
+"""`undertow compare`: published pruning criteria beside the dead filters."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from typing import Any
+
+from dynamics.errors import InputError
+from undertow.commands.arguments import add_out, whole
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    text = "train networks, cut them by published pruning criteria and by selectivity, and set that beside their dead filters"
+    parser = commands.add_parser("compare", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.add_argument(
+        "--data", default="digits", metavar="DATA", help="digits, or images as undertow train takes them (digits)"
+    )
+    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes: an easier task")
+    parser.add_argument(
+        "--steps", type=whole, default=5_000, metavar="N", help="training steps, to whole epochs (5000)"
+    )
+    add_out(parser, "compared.json, figures and results.sqlite")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what each criterion can remove without loss, the verdicts, and where the outcome is."""
+    from figures.reproduce import needs_fullscale, writable
+
+    needs_fullscale()
+    if find_spec("torch_pruning") is None:
+        raise InputError("'torch_pruning' is missing: install undertow[criteria]")
+    from evidence.files import write_whole
+    from evidence.progress import Live
+    from evidence.store import Store
+    from figures import pruning
+    from figures.style import save
+    from fullscale.compare import Compare
+    from fullscale.compared import PRICE, as_text, findings, table
+    from fullscale.data import load
+
+    asked = Compare(steps=arguments.steps)
+    with Live() as live:
+        live.line(f"reading {arguments.data}")
+        images = load(arguments.data)
+        if arguments.classes:
+            images = images.select(tuple(arguments.classes))
+        folder, figures = writable(arguments.out), writable(arguments.out / "figures")
+        with Store(folder / "results.sqlite") as store:
+            data = asked.run(images, store, live.task("networks", len(asked.bases) * len(asked.seeds)))
+    write_whole(folder / "compared.json", as_text(data).encode())
+    save(pruning.draw(data), figures)
+    print(
+        f"{images.name}: share of filters that can go for {100 * PRICE:g} point of test error, [95% t-interval over seeds]"
+    )
+    for row in table(data):
+        how = {"dead": "dead, removed exactly"}.get(row["criterion"], pruning.TUNED[row["tuned"]])
+        interval = f"[{row['low']:.1%}, {row['high']:.1%}]"
+        print(f"  {row['training']:9} {row['criterion']:16} {how:22} {row['share']:6.1%} {interval}, n = {row['n']}")
+    for finding in findings(data):
+        e = finding.estimate
+        print(f"{finding.verdict:10} {finding.claim.id}: {e.value:.1f} {e.unit} [{e.low:.1f}, {e.high:.1f}], n = {e.n}")
+    print(f"outcome: {folder / 'compared.json'}; picture: {figures / 'pruning'}.svg, .png")
+    return 0

@@ -1,0 +1,153 @@
+"""`undertow explain`: what settings do to a weight."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynamics.errors import InputError
+from undertow.commands.arguments import add_setting, given_setting, number, wrapped
+
+if TYPE_CHECKING:
+    from dynamics.answers.decay_time import Passage
+    from dynamics.answers.explain import Explanation, Regime
+    from dynamics.answers.setting import Setting
+
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "explain",
+        help="what settings do to a weight: formula, decay, half-life, equilibrium, stability, eps",
+        description="Explain what a setting does to a weight, or several side by side. A setting is a name, alone or with "
+        "key=value behind it in quotes: adam, 'adamw lr=1e-3 weight_decay=0.05', 'sgd lr=0.1 momentum=0.9 l2=5e-4'. Flags "
+        "count for every setting that does not say the same itself.",
+    )
+    parser.add_argument("settings", nargs="+", metavar="SETTING", help="an optimizer with its numbers")
+    add_setting(parser)
+    parser.add_argument(
+        "--gradient-rms",
+        type=number,
+        default=1e-3,
+        metavar="X",
+        help="root mean square of the gradients when they arrive, for regimes and equilibrium (1e-3)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the same as data: an object, or a list of them for several settings"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the settings into a .png, .svg or .pdf file")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the explanations."""
+    from dynamics.answers.setting import parse
+
+    given = given_setting(arguments)
+    settings = [parse(text, given) for text in arguments.settings]
+    if arguments.plot is not None and arguments.plot.suffix not in _FORMATS:
+        raise InputError(f"--plot {arguments.plot}: a file name that ends in {', '.join(_FORMATS)} is accepted")
+    from dynamics.answers.explain import explain
+
+    found = [explain(setting, arguments.gradient_rms) for setting in settings]
+    if arguments.plot is not None:
+        _plot(settings, arguments.gradient_rms, arguments.plot)
+    if arguments.json:
+        data = [e.as_dict() for e in found]
+        print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
+    else:
+        print(told(found[0]) if len(found) == 1 else compared(found))
+    return 0
+
+
+def _plot(settings: Sequence[Setting], rms: float, file: Path) -> None:
+    import numpy as np
+
+    from dynamics.answers.curves import pull_curves, silent_paths
+    from figures.settings import draw
+    from figures.style import save_as
+
+    silent = [str(s) for s in settings if not s.coupling.doors or not s.strength]
+    if silent:
+        raise InputError(f"--plot with {silent[0]!r}: settings with a regularizer are accepted")
+    grid = rms * np.geomspace(1e-3, 1e3, 13)
+    save_as(draw(silent_paths(settings), pull_curves(settings, grid)), file)
+
+
+def told(e: Explanation) -> str:
+    """One explanation for people."""
+    from dynamics.couplings import COUPLINGS
+
+    hyper = "".join(f", {name} {value:g}" for name, value in e.hyperparameters.items())
+    lines = [f"{e.optimizer} with {COUPLINGS[e.coupling].label}: lr {e.lr:g}, strength {e.strength:g}{hyper}"]
+    lines += [wrapped(f"{e.paper}; as {e.semantics}")]
+    lines += [wrapped(f"offered by: {e.library}")] if e.library else []
+    lines += [wrapped(f"elsewhere: {e.differs}")] if e.differs else []
+    lines += ["", "One step (t = 1, 2, ...):"]
+    lines += [f"  {name} <- {text}" for name, text in e.formula.items()]
+    lines += ["", "Without a gradient, from fresh state and size 1:", f"  first step: w <- {e.one_step_formula}"]
+    after = "no finite number" if e.one_step_from_1 is None else f"{e.one_step_from_1:.10g}"
+    lines += [f"  1 -> {after}", f"  {e.silent.text}", f"  half-life: {_steps(e.silent.half_life)}"]
+    lines += ["  steps from 1 to 1e-3, by this and by other couplings of the same strength:"]
+    lines += [f"    {COUPLINGS[name].label:30} {_steps(p)}" for name, p in e.steps_from_1_to_1e_3.items()]
+    if e.regimes:
+        lines += ["", f"With zero-mean gradients of rms {e.regimes[0].rms:g} when they arrive, on a small weight:"]
+        lines += [f"  fraction taken off a step: {e.pull}"]
+        lines += [f"    arriving at {r.arrival:4.0%} of the steps: {_regime(r)}" for r in e.regimes]
+    if e.equilibrium is not None:
+        lines += [f"  equilibrium size, arriving at every step: {_equilibrium(e)}"]
+    lines += ["", "Stability on curvature h, with P = sqrt(v) + eps for a rule that divides by it:"]
+    if e.stability is None:
+        lines += ["  no limit: its steps do not grow with the distance from the minimum in proportion"]
+    else:
+        lines += [f"  eta < {e.stability.formula}"]
+        if e.stability.without_gradient is not None:
+            lines += [f"  without a gradient: lr < {e.stability.without_gradient:.4g}"]
+    lines += ["", "What eps does:", wrapped(e.eps)] if e.eps else []
+    return "\n".join([*lines, "", *(f"warning: {text}" for text in e.warnings)]).rstrip()
+
+
+def compared(found: Sequence[Explanation]) -> str:
+    """Several explanations, one below the other in a line for each question."""
+    rows: dict[str, Callable[[Explanation], str]] = {
+        "without a gradient": lambda e: e.silent.text,
+        "half-life": lambda e: _steps(e.silent.half_life),
+        "steps from 1 to 1e-3": lambda e: (
+            _steps(e.steps_from_1_to_1e_3[e.coupling]) if e.coupling != "none" else "never"
+        ),
+        "fraction taken off a step": lambda e: e.pull,
+        "equilibrium size": lambda e: _equilibrium(e) if e.equilibrium else "none: nothing pulls",
+        "stable for eta <": lambda e: e.stability.formula if e.stability else "no limit",
+    }
+    for k, regime in enumerate(next((e.regimes for e in found if e.regimes), [])):
+        rows[f"gradients of rms {regime.rms:g} at {regime.arrival:.0%}"] = lambda e, k=k: (  # type: ignore[misc]
+            _regime(e.regimes[k]) if e.regimes else "nothing pulls"
+        )
+    lines = []
+    width = max(len(e.setting) for e in found)
+    for title, say in rows.items():
+        lines += [f"{title}:"] + [f"  {e.setting:{width}}  {say(e)}" for e in found] + [""]
+    lines += [f"warning: {e.setting}: {text}" for e in found for text in e.warnings]
+    return "\n".join(lines).rstrip()
+
+
+def _steps(passage: Passage) -> str:
+    return passage.how if passage.steps is None else f"{passage.steps:,} ({passage.how})"
+
+
+def _regime(regime: Regime) -> str:
+    if regime.rate is None:
+        return regime.how
+    half = f", half-life {regime.half_life:,.0f} steps" if regime.half_life is not None else ""
+    return f"{regime.rate:.3g} of the weight a step{half} ({regime.how})"
+
+
+def _equilibrium(e: Explanation) -> str:
+    assert e.equilibrium is not None
+    p = e.equilibrium
+    return f"{p.value:.3g} ({p.how})" if p.value is not None else p.regime

@@ -1,0 +1,49 @@
+"""`undertow fetch`: the official archive of a data set, checked."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+MEGABYTE = 1_000_000
+PARTS = 10  # reports of progress
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    text = "fetch the official archive of a data set and check its sha256"
+    parser = commands.add_parser("fetch", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.add_argument("name", metavar="NAME", help="cifar10, cifar100 or tiny-imagenet")
+    parser.add_argument("-o", "--out", type=Path, default=Path("data"), metavar="FOLDER", help="made if need be (data)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the archive's path and sha256."""
+    from importlib.util import find_spec
+
+    from dynamics.errors import InputError
+    from evidence.progress import Live
+    from figures.reproduce import writable
+    from fullscale.data.fetch import fetch, known
+
+    if find_spec("pooch") is None:
+        raise InputError("'pooch' is missing: install undertow[fullscale]")
+    wanted = known(arguments.name)
+    folder = writable(arguments.out)
+    whole = max(wanted.size // MEGABYTE, 1)
+    with Live() as live:
+        task = live.task(f"{wanted.file}, in MB", whole)
+        said = 0
+
+        def progress(done: int) -> None:
+            nonlocal said
+            part = min(done * PARTS // max(wanted.size, 1), PARTS)
+            if part > said:
+                said = part
+                task(min(done // MEGABYTE, whole), whole, wanted.url)
+
+        path, came = fetch(arguments.name, folder, progress)
+    print(f"{path}: {'fetched' if came else 'was there'}, sha256 {wanted.sha256}, the official one")
+    return 0

@@ -1,0 +1,145 @@
+"""`undertow measure`: measure a trained network's filters on a data set: which are inactive, and how selective the others are."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynamics.errors import InputError
+from undertow.commands.arguments import number, whole
+
+if TYPE_CHECKING:
+    from fullscale.data import Images
+    from fullscale.measure import Activity
+
+_FORMATS = (".png", ".svg", ".pdf")
+_OF_MODEL = ("head", "width", "outputs")
+BATCH = 1024
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    text = "measure a trained network's filters on images: inactive by activation and by scale, constant, selectivity"
+    parser = commands.add_parser(
+        "measure",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}. By activation: the largest absolute activation over all training images and "
+        "the plane is below 1e-12. By scale: BatchNorm's abs(gamma) is below 1e-3. Constant: largest and smallest activation "
+        "are less than 1e-12 apart. Selectivity: the share of images whose largest activation is below 1e-3 of the filter's "
+        "largest; told is the median over the filters that are active.",
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a network's .safetensors file")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="what the network was trained on: digits, a folder or an archive of images, or a folder of IDX files",
+    )
+    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes")
+    parser.add_argument(
+        "--thresholds",
+        nargs=2,
+        type=number,
+        metavar=("LOW", "HIGH"),
+        help="also both measures, and the test error with these filters put to 0, at each power of ten between",
+    )
+    parser.add_argument("--json", action="store_true", help="print the same as data")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table of all filters")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the thresholds (1e-14 to 1) into a .png, .svg or .pdf file"
+    )
+    other = parser.add_argument_group("weights alone", "for a file that holds a state_dict and no configuration")
+    other.add_argument("--model", metavar="NAME", help="the network that they are of, such as resnet18")
+    other.add_argument("--head", metavar="NAME", help="cifar or imagenet (cifar)")
+    other.add_argument("--width", type=number, metavar="X", help="the network's filters times this (1)")
+    other.add_argument("--outputs", type=whole, metavar="N", help="of the network; the number of classes if not given")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the measures, and write what was asked for."""
+    from figures.reproduce import needs_fullscale
+
+    needs_fullscale()
+    from evidence.progress import Live
+    from fullscale.data import load
+    from fullscale.feed import Resident
+    from fullscale.measure import measure, zeroed
+    from fullscale.thresholds import dataset, decades
+    from undertow.commands.measured import Measured
+
+    if arguments.plot is not None and arguments.plot.suffix not in _FORMATS:
+        raise InputError(f"--plot {arguments.plot}: a file name that ends in {', '.join(_FORMATS)} is accepted")
+    for name in ("csv", "plot"):
+        _check_place(name, getattr(arguments, name))
+    for name in _OF_MODEL:
+        if arguments.model is None and getattr(arguments, name) is not None:
+            raise InputError(f"--{name} {getattr(arguments, name)}: accepted only with --model, for weights alone")
+    values = decades(*arguments.thresholds) if arguments.thresholds else decades()
+    swept = bool(arguments.thresholds) or arguments.plot is not None
+    with Live() as live:
+        live.line(f"reading {arguments.data}")
+        images = load(arguments.data)
+        if arguments.classes:
+            images = images.select(tuple(arguments.classes))
+        net, trained_on = _network(arguments, images)
+        if swept and net.config.classes != len(images.classes):
+            raise InputError(
+                f"a network of {net.config.classes} outputs on {len(images.classes)} classes has no test error, which "
+                "--thresholds and --plot need: data of as many classes as outputs are accepted"
+            )
+        feed = Resident(images)
+        live.line(f"measuring on {len(images.train.labels):,} images")
+        activity = measure(net, feed.training(BATCH))
+        data = None
+        if swept:
+            live.line(f"testing on {len(images.test.labels):,} images")
+            points = zeroed(net, activity, feed.test(BATCH), values)
+            data = dataset({0: points}, model=arguments.checkpoint.name, data=images.name)
+    if arguments.csv is not None:
+        _write_table(activity, arguments.csv)
+    if arguments.plot is not None and data is not None:
+        from figures.style import save_as
+        from figures.thresholds import draw
+
+        save_as(draw(data), arguments.plot)
+    measured = Measured(arguments.checkpoint, images, activity, data, trained_on)
+    print(measured.as_json() if arguments.json else measured.told())
+    return 0
+
+
+def _check_place(flag: str, file: Path | None) -> None:
+    # Before the work: a slip of the hand should not cost a pass over the images.
+    if file is not None and (file.is_dir() or not os.access(file.parent, os.W_OK)):
+        raise InputError(f"--{flag} {file} cannot be written: a file in a writable folder is accepted")
+
+
+def _network(arguments: argparse.Namespace, images: Images) -> tuple[Any, str | None]:
+    """The network, and the digest of the images it was trained on where its file says so, as that of a training run does."""
+    from fullscale.checkpoint import load, load_into
+    from fullscale.models import Architecture, build
+
+    if arguments.model is None:
+        saved = load(arguments.checkpoint)
+        spec = saved.notes.get("spec")
+        return saved.net, spec.get("digest") if isinstance(spec, dict) else None
+    width = 1.0 if arguments.width is None else arguments.width
+    outputs = len(images.classes) if arguments.outputs is None else arguments.outputs
+    channels = images.train.images.shape[1]
+    net = build(Architecture(arguments.model, width, channels, outputs, arguments.head or "cifar"))
+    load_into(net, arguments.checkpoint)
+    return net, None
+
+
+def _write_table(activity: Activity, file: Path) -> None:
+    from evidence.files import write_whole
+
+    rows, text = activity.table(), io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(file, text.getvalue().encode())

@@ -1,0 +1,74 @@
+"""`undertow phase`: one phase diagram at full resolution."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from dynamics.errors import InputError
+from undertow.commands.arguments import add_out, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dynamics.simulate.lanes import Trajectory
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    text = "simulate and draw where selective features die under Adam + L2: a million lanes unless told otherwise"
+    parser = commands.add_parser("phase", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.add_argument(
+        "diagram",
+        metavar="DIAGRAM",
+        help="selectivity (x strength), rate (lr x strength), batch (x selectivity) or epoch (length x beta2)",
+    )
+    parser.add_argument("--cells", type=whole, default=250, metavar="N", help="settings along each axis (250)")
+    parser.add_argument("--seeds", type=whole, default=16, metavar="N", help="lanes a setting (16)")
+    parser.add_argument("--steps", type=whole, default=10_000, metavar="N", help="steps of each lane (10000)")
+    parser.add_argument("--threads", type=whole, metavar="N", help="threads; all cores if not given")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
+    add_out(parser, "figures")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was done, how fast, and the picture's path."""
+    on = _simulate(arguments.device)
+    from evidence.progress import Live
+    from figures.phase import draw
+    from figures.reproduce import writable
+    from figures.style import save
+    from synthetic.phase import Phase
+
+    phase = Phase(arguments.diagram, arguments.cells, arguments.seeds, arguments.steps)
+    threads = arguments.threads if arguments.threads is not None else len(os.sched_getaffinity(0))
+    folder = writable(arguments.out / "figures")
+    with Live() as live:
+        task = live.task("rows", phase.cells)
+        begin = time.perf_counter()
+        data = phase.run(threads, on, task)
+        seconds = time.perf_counter() - begin
+    picture = draw(data)
+    save(picture, folder)
+    steps = data.attrs["lanes"] * phase.steps
+    print(
+        f"{data.attrs['lanes']:,} lanes x {phase.steps:,} steps in {seconds:.1f} s: {steps / seconds / 1e6:,.0f} million a second"
+    )
+    print(picture.alt)
+    print(f"picture: {folder / picture.name}.svg, .png")
+    return 0
+
+
+def _simulate(device: str) -> Callable[..., Trajectory]:
+    if device == "cpu":
+        from dynamics.simulate.lanes import simulate
+
+        return simulate
+    if device == "cuda":
+        from dynamics.simulate.device import on_device
+
+        return on_device
+    raise InputError(f"--device {device!r}: cpu and cuda are accepted")

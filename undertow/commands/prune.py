@@ -1,0 +1,190 @@
+"""`undertow prune`: a network's dead filters removed, with the proof that it computes the same beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynamics.errors import InputError
+from undertow.commands.arguments import number, whole
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from fullscale.feed import Resident
+    from fullscale.prune import Certificate
+
+# Pixels of random images where there are no others, by the network's head, and how many numbers they may hold in all.
+SIDE = {"imagenet": 224}
+SMALL, NUMBERS = 32, 2**22
+BATCH, TIMED = 1024, 16
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    text = "remove a network's dead filters without changing what it computes, and certify that"
+    parser = commands.add_parser(
+        "prune",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}. Filters that are 0 or a constant for every input go, and those that "
+        "nothing reads; constants are given to what reads them, exactly. Where the outputs differ by more than the tolerance, "
+        "nothing is written.",
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a network's .safetensors file")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="FILE",
+        help="the smaller network; its certificate is written beside it as .json",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", metavar="DATA", help="images to certify on: digits, a folder or an archive of images, or IDX files"
+    )
+    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes of the data")
+    parser.add_argument(
+        "--empirical",
+        action="store_true",
+        help="also remove filters that all training images of --data left at 0: exact on these and on no others; the "
+        "test images alone are then held to the tolerance",
+    )
+    parser.add_argument(
+        "--multiple", type=whole, default=1, metavar="N", help="keep the filters of each layer a multiple of this (1)"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=number,
+        metavar="X",
+        help="largest difference of an output, divided by the largest output where that is above 1 (float32 1e-5, "
+        "float64 1e-12)",
+    )
+    parser.add_argument("--onnx", action="store_true", help="also write the smaller network beside it as .onnx")
+    parser.add_argument("--json", action="store_true", help="print the certificate as data")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the smaller network and its certificate; exit status 1, and nothing written, if the outputs differ."""
+    from figures.reproduce import needs_fullscale
+
+    needs_fullscale()
+    from evidence.files import write_whole
+    from evidence.progress import Live
+    from fullscale.checkpoint import load, save
+    from fullscale.export import export_onnx
+    from fullscale.measure import measure
+    from fullscale.prune import narrow_extra, remove_dead
+    from undertow.commands.pruned import Files, told, write_together
+
+    out = arguments.out
+    beside, exported = _checked(arguments)
+    with Live() as live:
+        saved = load(arguments.checkpoint)
+        feed = None
+        if arguments.data is not None:
+            live.line(f"reading {arguments.data}")
+            feed = _feed(arguments, saved.net)
+        activity = None
+        if arguments.empirical and feed is not None:
+            live.line("measuring on the training images")
+            activity = measure(saved.net, feed.training(BATCH))
+        smaller, removal = remove_dead(saved.net, activity, multiple=arguments.multiple)
+        live.line("comparing outputs")
+        certificate = _certificate(saved.net, smaller, feed)
+    tolerance = arguments.tolerance
+    if tolerance is None:
+        tolerance = 1e-12 if certificate.precision == "float64" else 1e-5
+    judged = certificate.largest_held_out if arguments.empirical else certificate.largest
+    assert judged is not None
+    if not judged <= tolerance:
+        advice = "leave out --empirical" if arguments.empirical else "keep the network as it is"
+        print(
+            f"undertow: outputs differ by {judged:.2e}, more than {tolerance:g}: nothing is written; {advice}, "
+            "or give a larger --tolerance",
+            file=sys.stderr,
+        )
+        return 1
+    data = None if feed is None else {"name": arguments.data, "classes": arguments.classes, "digest": feed.digest}
+    report = {
+        "network": str(arguments.checkpoint),
+        "data": data,
+        "empirical": arguments.empirical,
+        "multiple": arguments.multiple,
+        "tolerance": tolerance,
+        "removal": removal.as_dict() | {"share": removal.share},
+        "certificate": certificate.as_dict(),
+    }
+    text = json.dumps(report, indent=2)
+    extra = narrow_extra(saved.extra, removal)
+    # Not what says that a run is under way: the run of this network is another one.
+    notes = {name: value for name, value in saved.notes.items() if name == "optimizer"}
+    files: Files = {
+        out: lambda file: save(smaller, file, extra, notes),
+        beside: lambda file: write_whole(file, f"{text}\n".encode()),
+    }
+    if exported is not None:
+        files[exported] = lambda file: export_onnx(smaller, file, _images(saved.net, 2, feed))
+    write_together(files)
+    print(text if arguments.json else told(removal, certificate, list(files)))
+    return 0
+
+
+def _checked(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
+    """The names of the certificate and of the ONNX file, if there is to be one."""
+    out = arguments.out
+    if arguments.empirical and arguments.data is None:
+        raise InputError("--empirical without --data: the images that the network was trained on are accepted")
+    if arguments.tolerance is not None and not 0 <= arguments.tolerance < float("inf"):
+        raise InputError(f"--tolerance {arguments.tolerance}: a number from 0 is accepted")
+    if arguments.classes and arguments.data is None:
+        raise InputError("--classes without --data: both or neither is accepted")
+    if not out.name or out.suffix in (".json", ".onnx"):
+        raise InputError(f"--out {out}: a file name such as smaller.safetensors is accepted")
+    files = [out, out.with_suffix(".json"), *([out.with_suffix(".onnx")] if arguments.onnx else [])]
+    if any(file.resolve() == arguments.checkpoint.resolve() for file in files):
+        raise InputError(f"--out {out} would replace the network that is read: another name is accepted")
+    return files[1], files[2] if arguments.onnx else None
+
+
+def _feed(arguments: argparse.Namespace, net: nn.Module) -> Resident:
+    from fullscale.data import load
+    from fullscale.feed import Resident
+
+    images = load(arguments.data)
+    if arguments.classes:
+        images = images.select(tuple(arguments.classes))
+    config: Any = net.config
+    if images.train.images.shape[1] != config.in_channels:
+        raise InputError(
+            f"{arguments.data} has images of {images.train.images.shape[1]} channels: {config.in_channels}, as the network "
+            "reads, is accepted"
+        )
+    return Resident(images)
+
+
+def _images(net: nn.Module, count: int, feed: Resident | None) -> Tensor:
+    """Images of the size that the network is meant for."""
+    import torch
+
+    side = SIDE.get(getattr(net.config, "head", ""), SMALL)
+    shape = (net.config.in_channels, side, side) if feed is None else feed.shape  # type: ignore[union-attr]
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+
+
+def _certificate(net: nn.Module, smaller: nn.Module, feed: Resident | None) -> Certificate:
+    import torch
+
+    from fullscale.prune import certify
+
+    shape = _images(net, 1, feed).shape[1:]
+    numbers: dict[str, Any] = {
+        "random_images": max(2, min(256, NUMBERS // shape.numel())),
+        "timed": (1, TIMED),
+    }
+    if feed is None:
+        return certify(net, smaller, shape=tuple(shape), **numbers)  # type: ignore[arg-type]
+    parts = list(feed.test(BATCH))
+    x, y = (torch.cat([part[i] for part in parts]) for i in range(2))
+    # A network of other classes has no error on these.
+    fits = net.config.classes == len(feed.classes)  # type: ignore[union-attr]
+    return certify(net, smaller, x, y if fits else None, **numbers)

@@ -1,0 +1,244 @@
+"""`undertow train`: a CNN on images, its inactive filters, and the smaller network that computes the same."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynamics.errors import InputError
+from undertow.commands.arguments import add_out, add_setting, given_setting, number, whole
+
+if TYPE_CHECKING:
+    from fullscale.checkpoint import Saved
+    from fullscale.data import Files, Images
+    from fullscale.execution import Execution
+    from fullscale.feed import Feed
+    from fullscale.train import Outcome
+
+RUN = "training.safetensors"
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    text = "train a CNN on images, measure its inactive filters, remove the dead ones and certify the smaller network"
+    more = "The run is written to OUT after every epoch: the same command again goes on where it was."
+    parser = commands.add_parser("train", help=text, description=f"{text[0].upper()}{text[1:]}. {more}")
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="digits, or a folder or archive of CIFAR, TinyImageNet, ImageNet, IDX files, or images (one subfolder a class)",
+    )
+    parser.add_argument("--optimizer", default="adam", metavar="NAME", help="a rule's name, as in explain (adam)")
+    add_setting(parser)
+    task = parser.add_argument_group("network and data")
+    task.add_argument(
+        "--model",
+        metavar="NAME",
+        help="basicnet, vgg11, vgg16, vgg19, resnet20, resnet56, resnet18 or resnet50 (basicnet)",
+    )
+    task.add_argument("--head", metavar="NAME", help="cifar or imagenet (cifar)")
+    task.add_argument("--width", type=number, metavar="X", help="the network's filters times this (0.125)")
+    task.add_argument(
+        "--from", dest="start", type=Path, metavar="FILE", help="start from the network of this file, pruned or not"
+    )
+    task.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes: an easier task")
+    task.add_argument(
+        "--augment",
+        action="store_true",
+        help="shift training images by up to 4 pixels, and mirror them; of larger pictures on disk, take random crops",
+    )
+    task.add_argument("--batch", type=whole, default=40, metavar="N", help="images a step (40)")
+    task.add_argument("--epochs", type=whole, default=10, metavar="N", help="passes over the training images (10)")
+    task.add_argument("--seed", type=whole, default=0, metavar="N", help="of the first weights and the data order (0)")
+    task.add_argument(
+        "--schedule",
+        default="step",
+        metavar="NAME",
+        help="constant, step (lr / 10 for the last fifth) or cosine (step)",
+    )
+    how = parser.add_argument_group("how it is run")
+    how.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (cuda where there is one)")
+    how.add_argument("--precision", default="float32", metavar="NAME", help="float32 or bf16 (float32)")
+    for name, what in (("compile", "torch.compile"), ("graphs", "CUDA graphs")):
+        how.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=f"{what} (on cuda yes, on cpu no)")
+    how.add_argument("--deterministic", action="store_true", help="the same numbers at every run on one device")
+    how.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard, too")
+    add_out(parser, f"network.safetensors, smaller.safetensors, {RUN} and results.sqlite")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the measures and the certificate; exit status 1 if the run diverged."""
+    from figures.reproduce import needs_fullscale, writable
+
+    needs_fullscale()
+    from evidence.progress import Live
+    from evidence.store import Store
+    from fullscale.data import Images, open_source
+    from fullscale.spec import RunSpec
+    from fullscale.stream import Streamed
+    from fullscale.sweep import KIND, as_row
+    from fullscale.train import one_thread, train
+
+    # As in a sweep: the store holds both under one key, so both must come out the same.
+    one_thread()
+    start = _start(arguments)
+    numbers = _numbers(arguments, start)
+    # Checked before the data are read: a typo should not cost a minute.
+    RunSpec(digest="", **numbers)
+    execution = _execution(arguments)
+    with Live() as live:
+        live.line(f"reading {arguments.data}")
+        source = open_source(arguments.data)
+        if arguments.classes:
+            source = _select(source, arguments.classes)
+        spec = RunSpec(digest=source.digest, **numbers)
+        images: Images | Feed = (
+            source if isinstance(source, Images) else Streamed(source, execution.device, augment=spec.augment)
+        )
+        folder = writable(arguments.out)
+        with Store(folder / "results.sqlite") as store, _writer(arguments, folder) as write:
+            task = live.task(f"{spec.optimizer} on {source.name}", spec.epochs)
+            [outcome] = train(
+                spec,
+                images,
+                lambda done, losses: task(done, spec.epochs, f"loss {losses[0]:.4g}"),
+                execution=execution,
+                checkpoint=folder / RUN,
+                start=start,
+                write=write,
+            )
+            store.put(KIND, spec.as_dict(), **as_row([outcome]))
+    if outcome.net is None:
+        print(f"diverged: {outcome.error}", file=sys.stderr)
+        return 1
+    print(_certified(outcome, folder))
+    return 0
+
+
+def _select(source: Images | Files, classes: list[str]) -> Images:
+    from fullscale.data import Files
+
+    if isinstance(source, Files):
+        raise InputError(
+            f"classes {classes} of pictures that are not read into memory: leave them out, or move the folders"
+        )
+    return source.select(tuple(classes))
+
+
+def _numbers(arguments: argparse.Namespace, start: Saved | None) -> dict[str, Any]:
+    """What the run is, but for the data."""
+    from dynamics.answers.setting import parse
+
+    setting = parse(arguments.optimizer, given_setting(arguments))
+    defaults = setting.rule.defaults
+    return {
+        "optimizer": setting.rule.name,
+        "coupling": setting.coupling.name,
+        "lr": setting.lr,
+        "strength": setting.strength,
+        "hyper": tuple((name, value) for name, value in setting.hyper.items() if value != defaults[name]),
+        **_network(arguments, start),
+        "batch": arguments.batch,
+        "epochs": arguments.epochs,
+        "seeds": (arguments.seed,),
+        "schedule": arguments.schedule,
+        "augment": arguments.augment,
+        "precision": arguments.precision,
+        "start": _digest(arguments.start) if arguments.start else "",
+    }
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): a network's safetensors file is accepted"
+        ) from error
+
+
+def _execution(arguments: argparse.Namespace) -> Execution:
+    from dataclasses import replace
+
+    from fullscale.execution import Execution
+
+    asked = {name: value for name in ("compile", "graphs") if (value := getattr(arguments, name)) is not None}
+    return replace(Execution.best(arguments.device), deterministic=arguments.deterministic, **asked)
+
+
+def _start(arguments: argparse.Namespace) -> Saved | None:
+    from fullscale.checkpoint import load as load_saved
+
+    if arguments.start and arguments.start.resolve().parent == arguments.out.resolve():
+        raise InputError(f"--from {arguments.start} in the folder that is written to: another --out is accepted")
+    return load_saved(arguments.start) if arguments.start else None
+
+
+def _network(arguments: argparse.Namespace, start: Saved | None) -> dict[str, Any]:
+    """Model, head and width: those asked for, or those of the file to start from."""
+    given = {name: value for name in ("model", "head", "width") if (value := getattr(arguments, name)) is not None}
+    if start is None:
+        return {"model": "basicnet", "head": "cifar", "width": 0.125} | given
+    if given:
+        raise InputError(f"{', '.join(f'--{name}' for name in given)} with --from: the file says what its network is")
+    config: Any = start.net.config
+    # A chain says how wide it is by its filters alone; of BasicNet, the first of which has 64.
+    own = (
+        {"model": "basicnet", "head": "cifar", "width": config.channels[0] / 64} if hasattr(config, "channels") else {}
+    )
+    return own or {name: getattr(config, name) for name in ("model", "head", "width")}
+
+
+@contextmanager
+def _writer(arguments: argparse.Namespace, folder: Path) -> Iterator[Callable[[dict[str, float]], None] | None]:
+    """What writes a point of the curves for TensorBoard, if that is asked for."""
+    if not arguments.tensorboard:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("'tensorboard' is missing: install undertow[tensorboard]") from None
+    with SummaryWriter(folder / "tensorboard") as board:
+
+        def write(point: dict[str, float]) -> None:
+            for name, value in point.items():
+                if name != "epoch":
+                    board.add_scalar(name, value, int(point["epoch"]))
+
+        yield write
+
+
+def _certified(outcome: Outcome, folder: Path) -> str:
+    """Save the trained and the smaller network; the measures and the certificate for people."""
+    from fullscale.checkpoint import save
+
+    s, net, smaller = outcome.summary, outcome.net, outcome.smaller
+    assert net is not None
+    assert smaller is not None
+    save(net, folder / "network.safetensors")
+    save(smaller, folder / "smaller.safetensors")
+    c, removed = s["certificate"], s["removal"]
+    counts = {
+        k: sum(layer[k] for layer in removed["layers"])
+        for k in ("provably_dead", "constant", "empirically_dead", "unread")
+    }
+    return "\n".join(
+        [
+            f"inactive filters: {s['inactive_by_activation']:.1%} by activation, {s['inactive_by_scale']:.1%} by scale",
+            f"removed: {removed['share']:.1%} of the filters; provably dead {counts['provably_dead']}, "
+            f"constant {counts['constant']}, empirically dead {counts['empirically_dead']}, unread {counts['unread']}",
+            f"largest output difference: {c['held_out_difference']:.2e} on {c['held_out_images']} test images, "
+            f"{c['random_difference']:.2e} on {c['random_images']} random ones",
+            f"test error: {c['error_before']:.2%} before, {c['error_after']:.2%} after",
+            f"parameters: {c['parameters_before']:,} -> {c['parameters_after']:,}; "
+            f"multiply-adds: {c['multiply_adds_before']:,} -> {c['multiply_adds_after']:,}",
+            f"networks: {folder / 'network.safetensors'}, {folder / 'smaller.safetensors'}",
+        ]
+    )
