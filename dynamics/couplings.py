@@ -51,19 +51,19 @@ class Coupling:
         return self.gradient is not None or self.slope is not None
 
 
-def _strength(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+def _strength(strength, lr, multiplier):
     return strength
 
 
-def _strength_lr(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+def _strength_lr(strength, lr, multiplier):
     return lr * strength
 
 
-def _strength_schedule(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+def _strength_schedule(strength, lr, multiplier):
     return multiplier * strength
 
 
-def _strength_lr_schedule(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+def _strength_lr_schedule(strength, lr, multiplier):
     return lr * multiplier * strength
 
 

@@ -56,7 +56,7 @@ class Rule:
 
     state: fields that each weight carries; they start at 0, or as `starts` says: at the first weight ("w") or at the
     hyperparameter of that name. clock: fields that depend on the hyperparameters and the number of steps alone (powers
-    of beta), with their start; carried, since recomputing powers each step costs more than the step. paced: the clock
+    of beta), with their start; carried, since recomputing powers each step costs more than the step. clock_follows_lr: the clock
     depends on the learning rates as well. defaults: hyperparameters with the values of `semantics`. lr: the learning
     rate when none is given. unit: what one application of the rule needs to see: a weight alone, its whole tensor
     (norms), or a matrix. average: for a rule whose gradient point w is not the weight to evaluate with, that weight from
@@ -75,7 +75,7 @@ class Rule:
     differs: str = ""
     starts: Mapping[str, str] = field(default_factory=dict)
     unit: Literal["weight", "tensor", "matrix"] = "weight"
-    paced: bool = False
+    clock_follows_lr: bool = False
     average: Callable[..., Any] | None = None
     offered: Mapping[str, str] = field(default_factory=dict)
     inner: tuple[str, ...] = field(init=False)

@@ -56,7 +56,7 @@ def _one(x: Any) -> float:
     return 1.0
 
 
-def newton_schulz(x, eps):  # type: ignore[no-untyped-def]
+def newton_schulz(x, eps):
     """x with all its singular values moved to about 1 (0.68 to 1.13), for a matrix that is no taller than wide.
 
     Five steps of the quintic of Jordan et al. 2024 (Muon). Over the words largest(number, eps), norm, times (the matrix

@@ -7,11 +7,11 @@ import numpy as np
 from dynamics.couplings import Coupling
 
 
-def _joins(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+def _joins(strength, lr, multiplier):
     return strength[0]
 
 
-def _taken_off(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+def _taken_off(strength, lr, multiplier):
     return lr * strength[1]
 
 

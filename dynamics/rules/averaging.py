@@ -10,7 +10,7 @@ from dynamics.rule import Rule
 from dynamics.words import maximum, sqrt, where
 
 
-def _schedule_free(w, g, pull, z, v, power2, lr_max, weights, lr, beta1, beta2, eps):  # type: ignore[no-untyped-def]
+def _schedule_free(w, g, pull, z, v, power2, lr_max, weights, lr, beta1, beta2, eps):
     v = beta2 * v + (1 - beta2) * (g * g)
     power2 = power2 * beta2
     vhat = v * (1 / (1 - power2))
@@ -23,7 +23,7 @@ def _schedule_free(w, g, pull, z, v, power2, lr_max, weights, lr, beta1, beta2, 
     return w, z - moved, v, power2, lr_max, weights
 
 
-def _average(w, z, v, beta1, beta2, eps):  # type: ignore[no-untyped-def]
+def _average(w, z, v, beta1, beta2, eps):
     return w + (1 - 1 / beta1) * (z - w)
 
 
@@ -41,7 +41,7 @@ schedule_free = Rule(
     differs="a decoupled pull, taken at y, joins the step of z and reaches w by as much as that step does, in all three "
     "packages; with a schedule of lr optax.contrib.schedule_free weighs the average one step ahead of the steps; "
     "pytorch_optimizer.ScheduleFreeAdamW adds 1e-15 under the root",
-    paced=True,
+    clock_follows_lr=True,
     average=_average,
     offered={
         "decoupled_lr": "schedulefree.AdamWScheduleFree; pytorch_optimizer.ScheduleFreeAdamW; optax.contrib.schedule_free_adamw"

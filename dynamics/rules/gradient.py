@@ -5,16 +5,16 @@ from __future__ import annotations
 from dynamics.rule import Rule
 
 
-def _sgd(w, g, lr):  # type: ignore[no-untyped-def]
+def _sgd(w, g, lr):
     return (w - lr * g,)
 
 
-def _momentum(w, g, b, lr, momentum):  # type: ignore[no-untyped-def]
+def _momentum(w, g, b, lr, momentum):
     b = momentum * b + g
     return w - lr * b, b
 
 
-def _nesterov(w, g, b, lr, momentum):  # type: ignore[no-untyped-def]
+def _nesterov(w, g, b, lr, momentum):
     b = momentum * b + g
     return w - lr * (g + momentum * b), b
 

@@ -10,7 +10,7 @@ from dynamics.rule import Rule
 from dynamics.words import maximum, power, sqrt, where
 
 
-def _adam(w, g, m, v, power1, power2, lr, beta1, beta2, eps):  # type: ignore[no-untyped-def]
+def _adam(w, g, m, v, power1, power2, lr, beta1, beta2, eps):
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
     power1 = power1 * beta1
@@ -20,7 +20,7 @@ def _adam(w, g, m, v, power1, power2, lr, beta1, beta2, eps):  # type: ignore[no
     return w - lr * mhat / (sqrt(vhat) + eps), m, v, power1, power2
 
 
-def _amsgrad(w, g, m, v, vmax, power1, power2, lr, beta1, beta2, eps):  # type: ignore[no-untyped-def]
+def _amsgrad(w, g, m, v, vmax, power1, power2, lr, beta1, beta2, eps):
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
     vmax = maximum(vmax, v)
@@ -31,7 +31,7 @@ def _amsgrad(w, g, m, v, vmax, power1, power2, lr, beta1, beta2, eps):  # type: 
     return w - lr * mhat / (sqrt(vhat) + eps), m, v, vmax, power1, power2
 
 
-def _adamax(w, g, m, u, power1, lr, beta1, beta2, eps):  # type: ignore[no-untyped-def]
+def _adamax(w, g, m, u, power1, lr, beta1, beta2, eps):
     m = beta1 * m + (1 - beta1) * g
     u = maximum(beta2 * u, abs(g) + eps)
     power1 = power1 * beta1
@@ -39,7 +39,7 @@ def _adamax(w, g, m, u, power1, lr, beta1, beta2, eps):  # type: ignore[no-untyp
     return w - lr * mhat / u, m, u, power1
 
 
-def _nadam(w, g, m, v, decay, mu_product, power2, lr, beta1, beta2, momentum_decay, eps):  # type: ignore[no-untyped-def]
+def _nadam(w, g, m, v, decay, mu_product, power2, lr, beta1, beta2, momentum_decay, eps):
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
     power2 = power2 * beta2
@@ -53,7 +53,7 @@ def _nadam(w, g, m, v, decay, mu_product, power2, lr, beta1, beta2, momentum_dec
     return w - lr * ahead / (sqrt(vhat) + eps), m, v, decay, mu_product, power2
 
 
-def _radam(w, g, m, v, t, power1, power2, lr, beta1, beta2, eps):  # type: ignore[no-untyped-def]
+def _radam(w, g, m, v, t, power1, power2, lr, beta1, beta2, eps):
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
     t = t + 1
@@ -70,7 +70,7 @@ def _radam(w, g, m, v, t, power1, power2, lr, beta1, beta2, eps):  # type: ignor
     return w - lr * where(tame, mhat * scale / (sqrt(v) + eps), mhat), m, v, t, power1, power2
 
 
-def _adabelief(w, g, m, s, power1, power2, lr, beta1, beta2, eps):  # type: ignore[no-untyped-def]
+def _adabelief(w, g, m, s, power1, power2, lr, beta1, beta2, eps):
     m = beta1 * m + (1 - beta1) * g
     off = g - m
     s = beta2 * s + (1 - beta2) * (off * off) + eps
@@ -81,7 +81,7 @@ def _adabelief(w, g, m, s, power1, power2, lr, beta1, beta2, eps):  # type: igno
     return w - lr * mhat / (sqrt(shat) + eps), m, s, power1, power2
 
 
-def _adan(w, g, m, d, n, last, power1, power2, power3, lr, beta1, beta2, beta3, eps):  # type: ignore[no-untyped-def]
+def _adan(w, g, m, d, n, last, power1, power2, power3, lr, beta1, beta2, beta3, eps):
     change = where(power1 < 1, g - last, 0 * g)  # the first gradient has none before it
     m = beta1 * m + (1 - beta1) * g
     d = beta2 * d + (1 - beta2) * change

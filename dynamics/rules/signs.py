@@ -6,7 +6,7 @@ from dynamics.rule import Rule
 from dynamics.words import sign
 
 
-def _lion(w, g, m, lr, beta1, beta2):  # type: ignore[no-untyped-def]
+def _lion(w, g, m, lr, beta1, beta2):
     ahead = beta1 * m + (1 - beta1) * g
     m = beta2 * m + (1 - beta2) * g
     return w - lr * sign(ahead), m

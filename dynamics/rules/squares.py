@@ -6,30 +6,30 @@ from dynamics.rule import Rule
 from dynamics.words import sqrt
 
 
-def _adagrad(w, g, s, lr, initial_accumulator, eps):  # type: ignore[no-untyped-def]
+def _adagrad(w, g, s, lr, initial_accumulator, eps):
     s = s + g * g
     return w - lr * g / (sqrt(s) + eps), s
 
 
-def _adadelta(w, g, v, a, lr, rho, eps):  # type: ignore[no-untyped-def]
+def _adadelta(w, g, v, a, lr, rho, eps):
     v = rho * v + (1 - rho) * (g * g)
     d = g * (sqrt(a + eps) / sqrt(v + eps))
     a = rho * a + (1 - rho) * (d * d)
     return w - lr * d, v, a
 
 
-def _rmsprop(w, g, v, lr, alpha, eps):  # type: ignore[no-untyped-def]
+def _rmsprop(w, g, v, lr, alpha, eps):
     v = alpha * v + (1 - alpha) * (g * g)
     return w - lr * g / (sqrt(v) + eps), v
 
 
-def _rmsprop_momentum(w, g, v, b, lr, alpha, momentum, eps):  # type: ignore[no-untyped-def]
+def _rmsprop_momentum(w, g, v, b, lr, alpha, momentum, eps):
     v = alpha * v + (1 - alpha) * (g * g)
     b = momentum * b + g / (sqrt(v) + eps)
     return w - lr * b, v, b
 
 
-def _rmsprop_centered(w, g, v, m, b, lr, alpha, momentum, eps):  # type: ignore[no-untyped-def]
+def _rmsprop_centered(w, g, v, m, b, lr, alpha, momentum, eps):
     v = alpha * v + (1 - alpha) * (g * g)
     m = alpha * m + (1 - alpha) * g
     b = momentum * b + g / (sqrt(v - m * m) + eps)

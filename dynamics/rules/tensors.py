@@ -9,7 +9,7 @@ from dynamics.rule import Rule
 from dynamics.words import aspect, norm, orthogonal, sqrt, where
 
 
-def _lars(w, g, b, lr, momentum, trust, eps):  # type: ignore[no-untyped-def]
+def _lars(w, g, b, lr, momentum, trust, eps):
     size = norm(w)
     slope = norm(g)
     moves = where(slope > 0, slope, 1.0)
@@ -18,7 +18,7 @@ def _lars(w, g, b, lr, momentum, trust, eps):  # type: ignore[no-untyped-def]
     return w - b, b
 
 
-def _lamb(w, g, pull, m, v, power1, power2, lr, beta1, beta2, eps):  # type: ignore[no-untyped-def]
+def _lamb(w, g, pull, m, v, power1, power2, lr, beta1, beta2, eps):
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * (g * g)
     power1 = power1 * beta1
@@ -33,7 +33,7 @@ def _lamb(w, g, pull, m, v, power1, power2, lr, beta1, beta2, eps):  # type: ign
     return w - moved * ratio, m, v, power1, power2
 
 
-def _muon(w, g, m, lr, momentum, eps):  # type: ignore[no-untyped-def]
+def _muon(w, g, m, lr, momentum, eps):
     m = momentum * m + (1 - momentum) * g
     ahead = momentum * m + (1 - momentum) * g
     return w - (lr * aspect(w)) * orthogonal(ahead, eps), m

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dynamics.words import where, whole
 
 
-def silent(w, t, u, z):  # type: ignore[no-untyped-def]
+def silent(w, t, u, z):
     """No gradient at all: a feature that no image excites."""
     return 0.0
 
 
-def selective(w, t, u, z, arrival, pull, target, sigma):  # type: ignore[no-untyped-def]
+def selective(w, t, u, z, arrival, pull, target, sigma):
     """A gradient that arrives with probability `arrival` = 1 - selectivity and is exactly zero otherwise.
 
     When it arrives it is pull (w - target) plus noise of standard deviation sigma.
@@ -24,13 +24,13 @@ def selective(w, t, u, z, arrival, pull, target, sigma):  # type: ignore[no-unty
     return where(u < arrival, pull * (w - target) + sigma * (3.4641016151377544 * (z - 0.5)), 0.0)
 
 
-def mortal(w, t, u, z, arrival, pull, target, sigma, floor):  # type: ignore[no-untyped-def]
+def mortal(w, t, u, z, arrival, pull, target, sigma, floor):
     """`selective` for a feature that can die: once abs(w) <= floor nothing excites it, and no gradient comes again."""
     g = pull * (w - target) + sigma * (3.4641016151377544 * (z - 0.5))
     return where(u < arrival, where(abs(w) > floor, g, 0.0), 0.0)
 
 
-def visited(w, t, u, z, epoch, arrival, pull, target, sigma, floor):  # type: ignore[no-untyped-def]
+def visited(w, t, u, z, epoch, arrival, pull, target, sigma, floor):
     """`mortal` for a feature that one image excites: visited once an epoch of `epoch` steps, at a random one of them.
 
     arrival: the probability that an epoch holds the image (1: a real epoch, which visits every image once). The step

@@ -68,7 +68,7 @@ class Run:
     def uniform(self) -> bool:
         """Whether all lanes share the rule's clock, and so whatever it depends on."""
         hyper = self.table[2 : 2 + len(self.rule.defaults)]
-        paces = self.table[:1] if self.rule.paced else self.table[:0]
+        paces = self.table[:1] if self.rule.clock_follows_lr else self.table[:0]
         clock = self.cells[1 + len(self.rule.state) :]
         return all(bool((rows == rows[:, :1]).all()) for rows in (hyper, paces, clock))
 

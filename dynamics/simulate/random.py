@@ -26,12 +26,12 @@ ODD = tuple(np.uint32(x) for x in (17, 29, 16, 24))
 LEFT = tuple(np.uint32(x) for x in (5, 26, 13))
 
 
-def turned(x, left):  # type: ignore[no-untyped-def]
+def turned(x, left):
     """The 32 bits of x rotated to the left."""
     return word(word(x << left) | word(x >> word(32 - left)))
 
 
-def four_rounds(a, b, rotations):  # type: ignore[no-untyped-def]
+def four_rounds(a, b, rotations):
     """Four rounds of Threefry 2x32 with these rotations."""
     a = word(a + b)
     b = word(turned(b, rotations[0]) ^ a)
@@ -44,7 +44,7 @@ def four_rounds(a, b, rotations):  # type: ignore[no-untyped-def]
     return a, b
 
 
-def threefry(counter, position, key, stream):  # type: ignore[no-untyped-def]
+def threefry(counter, position, key, stream):
     """Threefry 2x32-20: two words for the counter (counter, position) under the key (key, stream); all uint32."""
     third = word(word(PARITY ^ key) ^ stream)
     a = word(counter + key)
@@ -61,7 +61,7 @@ def threefry(counter, position, key, stream):  # type: ignore[no-untyped-def]
     return word(a + third), word(word(b + key) + word(5))
 
 
-def star(a, b):  # type: ignore[no-untyped-def]
+def star(a, b):
     """One number of xoroshiro64** and the state after it, (number, a, b)."""
     number = word(turned(word(a * STAR), LEFT[0]) * word(5))
     b = word(b ^ a)
@@ -69,7 +69,7 @@ def star(a, b):  # type: ignore[no-untyped-def]
     return number, a, turned(b, LEFT[2])
 
 
-def unit(number):  # type: ignore[no-untyped-def]
+def unit(number):
     """A word as a number in [0, 1), a multiple of 2^-32; read as signed, for which processors have an instruction."""
     return signed(number) * 2.0**-32 + 0.5
 

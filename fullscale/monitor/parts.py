@@ -97,7 +97,7 @@ def carried(setting: Setting) -> Carried:
 
     if not any(after(0.0, 1.0, 1.0).values()):
         return Carried("nothing")
-    if len(names) > 1 or rule.unit != "weight" or rule.paced:
+    if len(names) > 1 or rule.unit != "weight" or rule.clock_follows_lr:
         return Carried("rest")
     field = names[0]
     keep, again = (after(1.0, 0.0, other)[field] for other in (1.0, 3.0))

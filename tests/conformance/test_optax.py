@@ -46,7 +46,7 @@ def test_path_is_optaxs(pair: tuple[str, str], data: st.DataObject) -> None:
 def test_path_is_optaxs_at_some_settings(pair: tuple[str, str], data: st.DataObject) -> None:
     fixed, build = OPTAX_AT[pair]
     setting = data.draw(drawn(*pair, fixed, first=True))
-    if RULES[pair[0]].paced:
+    if RULES[pair[0]].clock_follows_lr:
         setting = setting.steady()
     assert difference(ours(setting), path(build, setting)) <= TOLERANCE
 

@@ -44,7 +44,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     uniform = draw(st.booleans())
     lanes = {name: rng.uniform(*GRADIENT[name], count) for name in GRADIENT}
     # A clock that follows lr is shared only if lr is.
-    rate = rng.uniform(0, 0.5, None if uniform and RULES[rule].paced else count)
+    rate = rng.uniform(0, 0.5, None if uniform and RULES[rule].clock_follows_lr else count)
     lanes |= {"lr": rate, "strength": rng.uniform(0, 0.5, count)}
     lanes |= {name: rng.uniform(*HYPER[name], None if uniform else count) for name in RULES[rule].defaults}
     return {

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 
-from dynamics.theory.closed.regime import accept, below_one, positive, probability
+from dynamics.theory.closed.regime import below_one, positive, probability, require
 from dynamics.theory.closed.selective import settled
 
 
 def _share(lr: float, strength: float, limit: float = 2.0, **beside: float) -> float:
     positive(lr=lr, strength=strength, **beside)
     share = lr * strength
-    accept("lr strength", share, share < limit, f"a number in (0, {limit:.4g}) is accepted")
+    require("lr strength", share, share < limit, f"a number in (0, {limit:.4g}) is accepted")
     return share
 
 
@@ -70,7 +70,7 @@ def adam_l2_mean_square(
     share = _share(lr, strength, 2 * (1 + beta1) / (1 - beta1) * rms) / rms
     found = lr * rms * (1 + beta1) / (strength * (2 * (1 + beta1) - (1 - beta1) * share))
     pull = strength * math.sqrt(found)
-    accept(
+    require(
         "strength x rms weight", pull, pull <= rms / 10, f"at most {rms / 10:.3g} is accepted, a tenth of sigma sqrt(p)"
     )
     return found
@@ -110,7 +110,7 @@ def scale_invariant_adamw_norm(lr: float, strength: float, size: int) -> float:
     Approximate: within 3% for lr strength at most (1-beta1)/20 and d >= 50. Source: Kosson et al., arXiv 2305.17212 (C).
     """
     _share(lr, strength, 0.1)
-    accept("size", size, size >= 1, "at least 1 is accepted")
+    require("size", size, size >= 1, "at least 1 is accepted")
     return math.sqrt(lr * size / (2 * strength))
 
 
@@ -131,5 +131,5 @@ def scale_invariant_adam_l2_norm(lr: float, strength: float, slope: float, size:
     within 1% for lr strength/sqrt(v) at most (1-beta1)/20, and a pull far below the gradients. Source: derived (C).
     """
     positive(lr=lr, strength=strength, slope=slope)
-    accept("size", size, size >= 1, "at least 1 is accepted")
+    require("size", size, size >= 1, "at least 1 is accepted")
     return float((lr * slope * math.sqrt(size) / (2 * strength)) ** (1 / 3))

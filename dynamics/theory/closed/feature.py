@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynamics.theory.closed.regime import accept, array, below_one, finite, not_negative, positive, probability
+from dynamics.theory.closed.regime import array, below_one, finite, not_negative, positive, probability, require
 
 # What a walk of unit steps oversteps a line by, on average: -zeta(1/2)/sqrt(2 pi) for normal steps; by Spitzer's formula
 # for uniform ones; a walk of +-1 lands on it.
@@ -23,7 +23,7 @@ def inactive_share(gamma: ArrayLike, beta: ArrayLike) -> np.ndarray:
     from scipy.special import ndtr
 
     finite(gamma=gamma, beta=beta)
-    accept("gamma", gamma, array(gamma) != 0, "a number other than 0 is accepted")
+    require("gamma", gamma, array(gamma) != 0, "a number other than 0 is accepted")
     return np.asarray(ndtr(-array(beta) / np.abs(gamma)))
 
 
@@ -46,7 +46,7 @@ def activation_slopes(gamma: ArrayLike, beta: ArrayLike) -> tuple[np.ndarray, np
 def normalized_bound(count: int) -> float:
     """sqrt(count - 1): no value of a batch of `count` (images x height x width), normalized by its own mean and biased
     variance, is larger in size. Attained by one outlier among equals; exact. Source: derived (E2)."""
-    accept("count", count, count >= 1 and count == int(count), "a whole number of at least 1 is accepted")
+    require("count", count, count >= 1 and count == int(count), "a whole number of at least 1 is accepted")
     return math.sqrt(count - 1)
 
 
@@ -64,8 +64,8 @@ def certified_dead(gamma: ArrayLike, beta: ArrayLike, count: int, rounding: floa
 
 def silent_batch(selectivity: float, images: int) -> float:
     """s^images: the probability that no image of a batch brings a gradient. Exact for independent images (E3)."""
-    accept("selectivity", selectivity, 0 <= selectivity <= 1, "a number in [0, 1] is accepted")
-    accept("images", images, images >= 1 and images == int(images), "a whole number of at least 1 is accepted")
+    require("selectivity", selectivity, 0 <= selectivity <= 1, "a number in [0, 1] is accepted")
+    require("images", images, images >= 1 and images == int(images), "a whole number of at least 1 is accepted")
     return selectivity**images
 
 
@@ -81,14 +81,14 @@ def death_steps(
     positive(lr=lr)
     finite(gamma=gamma, beta=beta)
     below_one(beta1=beta1, beta2=beta2)
-    accept("beta1", beta1, beta1 <= beta2, f"at most beta2 = {beta2:g} is accepted")
+    require("beta1", beta1, beta1 <= beta2, f"at most beta2 = {beta2:g} is accepted")
     size = abs(gamma)
-    accept(
+    require(
         "beta", beta, beta < -size, f"less than -abs(gamma) = {-size:g} is accepted: else gamma does not vanish first"
     )
-    accept("largest", largest, largest * size > -beta, f"more than beta/gamma = {-beta / size:g} is accepted")
+    require("largest", largest, largest * size > -beta, f"more than beta/gamma = {-beta / size:g} is accepted")
     theta = -lr / (size * math.log(beta2)) if beta2 else 0.0
-    accept("lr tau / gamma", theta, theta <= 0.01, "at most 0.01 is accepted")
+    require("lr tau / gamma", theta, theta <= 0.01, "at most 0.01 is accepted")
     return (size * largest + beta) / (lr * (largest - 1))
 
 
@@ -110,10 +110,10 @@ def starvation(arrival: float, length: int, steps: int) -> float:
     q = (1 + L p)(1-p)^L, for q <= 0.1. To kill, L must reach `dynamics.theory.closed.residual_steps`. Source: derived (E8).
     """
     probability(arrival=arrival)
-    accept("length", length, length >= 1, "at least 1 is accepted")
-    accept("steps", steps, steps >= length, f"at least length = {length} is accepted")
+    require("length", length, length >= 1, "at least 1 is accepted")
+    require("steps", steps, steps >= length, f"at least length = {length} is accepted")
     q = (1 + length * arrival) * (1 - arrival) ** length
-    accept("(1 + L p)(1-p)^L", q, q <= 0.1, "at most 0.1 is accepted, see starvation_exact")
+    require("(1 + L p)(1-p)^L", q, q <= 0.1, "at most 0.1 is accepted, see starvation_exact")
     return -math.expm1(-((steps - length) * arrival + 1) * (1 - arrival) ** length)
 
 
@@ -123,8 +123,8 @@ def starvation_exact(arrival: float, length: int, steps: int) -> float:
     P(no run by k) = P(no run by k-1) - p (1-p)^L P(no run by k-L-1). Source: Feller 1968, volume 1, XIII.7 (E8).
     """
     probability(arrival=arrival)
-    accept("length", length, length >= 1, "at least 1 is accepted")
-    accept("steps", steps, steps >= length, f"at least length = {length} is accepted")
+    require("length", length, length >= 1, "at least 1 is accepted")
+    require("steps", steps, steps >= length, f"at least length = {length} is accepted")
     starved = (1 - arrival) ** length
     none = [1.0] * length + [1 - starved]
     for k in range(length + 1, steps + 1):
@@ -165,11 +165,11 @@ def collapse(gamma: float, lr: float, sigma: float, steps: int, noise: str = "no
     correction Siegmund 1979, its value for other noise by Spitzer's formula (E10).
     """
     positive(gamma=gamma, lr=lr, sigma=sigma)
-    accept("steps", steps, steps >= 100, "at least 100 is accepted")
-    accept(
+    require("steps", steps, steps >= 100, "at least 100 is accepted")
+    require(
         "gamma", gamma, gamma >= 3 * lr * sigma * (1 - 1e-9), f"at least {3 * lr * sigma:.3g} is accepted, 3 lr sigma"
     )
     if noise not in OVERSHOOT:
-        accept(f"noise {noise!r}", math.nan, False, f"{', '.join(OVERSHOOT)} are accepted")
+        require(f"noise {noise!r}", math.nan, False, f"{', '.join(OVERSHOOT)} are accepted")
     step = lr * sigma
     return float(math.erfc((gamma + OVERSHOOT[noise] * step) / (step * math.sqrt(2 * steps))))

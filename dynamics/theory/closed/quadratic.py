@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynamics.theory.closed.regime import accept, below_one, finite, not_negative, positive
+from dynamics.theory.closed.regime import below_one, finite, not_negative, positive, require
 
 
 def l2_minimum(curvature: float, target: float, strength: float) -> float:
@@ -59,7 +59,7 @@ def noisy_adamw_fixed_point(curvature: float, target: float, strength: float, rm
     positive(rms=rms)
     found = l2_minimum(curvature, target, strength * rms)
     slope = abs(curvature * (found - target))
-    accept("gradient at rest", slope, slope <= rms / 10, f"at most {rms / 10:.3g} is accepted, a tenth of rms")
+    require("gradient at rest", slope, slope <= rms / 10, f"at most {rms / 10:.3g} is accepted, a tenth of rms")
     return found
 
 
@@ -107,9 +107,9 @@ def adam_step_bound(beta1: float = 0.9, beta2: float = 0.999, step: int | None =
     positive(beta2=beta2)
     share = beta1 * beta1 / beta2
     if step is None:
-        accept("beta1", beta1, share < 1, f"less than sqrt(beta2) = {math.sqrt(beta2):.4g} is accepted")
+        require("beta1", beta1, share < 1, f"less than sqrt(beta2) = {math.sqrt(beta2):.4g} is accepted")
         return (1 - beta1) / math.sqrt((1 - beta2) * (1 - share))
-    accept("step", step, step >= 1, "at least 1 is accepted")
+    require("step", step, step >= 1, "at least 1 is accepted")
     terms = float(np.sum(share ** np.arange(step)))
     correction = math.sqrt(1 - beta2**step) / (1 - beta1**step)
     return correction * (1 - beta1) / math.sqrt(1 - beta2) * math.sqrt(terms)
@@ -122,7 +122,7 @@ def adamw_weight_bound(start: float, lr: float, strength: float, beta1: float = 
     Exact as a bound for lr strength <= 1; beyond it the decay itself overshoots. Source: derived (D).
     """
     positive(lr=lr, strength=strength)
-    accept("lr strength", lr * strength, lr * strength <= 1, "a number in (0, 1] is accepted")
+    require("lr strength", lr * strength, lr * strength <= 1, "a number in (0, 1] is accepted")
     last = adam_step_bound(beta1, beta2)
     slowest = max(beta1, beta1 * beta1 / beta2)
     # Early steps can exceed the limit by their corrections, until powers of both betas have faded.

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynamics.theory.closed.regime import accept, array, below_one, finite, not_negative, positive
+from dynamics.theory.closed.regime import array, below_one, finite, not_negative, positive, require
 
 
 def scheduled_decay(start: float, rates: ArrayLike, strength: float) -> np.ndarray:
@@ -22,7 +22,7 @@ def scheduled_decay(start: float, rates: ArrayLike, strength: float) -> np.ndarr
 
 def half_life(share: float) -> float:
     """-ln 2/ln(1 - share): steps to half of a weight that loses that share a step. share in (0, 1). Exact (F)."""
-    accept("share", share, 0 < share < 1, "a number in (0, 1) is accepted")
+    require("share", share, 0 < share < 1, "a number in (0, 1) is accepted")
     return -math.log(2) / math.log1p(-share)
 
 
@@ -30,7 +30,7 @@ def decade_ratio(start: float, near: float, far: float) -> float:
     """ln(start/far)/ln(start/near): how much longer geometric decay takes to `far` than to `near`; 4 from 1 to 1e-12
     against 1e-3. start > near > far > 0. Exact. Source: algebra (E6)."""
     positive(start=start, near=near, far=far)
-    accept("near", near, far < near < start, f"a number between far = {far:g} and start = {start:g} is accepted")
+    require("near", near, far < near < start, f"a number between far = {far:g} and start = {start:g} is accepted")
     return math.log(start / far) / math.log(start / near)
 
 
@@ -43,7 +43,7 @@ def averaged_updates(start: float, updates: ArrayLike, lr: float, strength: floa
     finite(start=start, updates=updates)
     positive(lr=lr, strength=strength)
     x = lr * strength
-    accept("lr strength", x, x < 2, "a number in (0, 2) is accepted")
+    require("lr strength", x, x < 2, "a number in (0, 2) is accepted")
     u = array(updates)
     weights = x * np.power(1 - x, np.arange(len(u))[::-1])
     return float((1 - x) ** len(u) * start - np.sum(weights * u) / strength)
@@ -57,7 +57,7 @@ def scheduled_floor(start: float, rates: ArrayLike, beta1: float = 0.9, beta2: f
     positive(start=start)
     not_negative(rates=rates)
     below_one(beta1=beta1, beta2=beta2)
-    accept("beta1", beta1, beta1 <= beta2, f"at most beta2 = {beta2:g} is accepted")
+    require("beta1", beta1, beta1 <= beta2, f"at most beta2 = {beta2:g} is accepted")
     return np.asarray(start - np.concatenate([[0.0], np.cumsum(array(rates))]))
 
 
@@ -72,7 +72,7 @@ def lagging_mean_square(first: float, rates: ArrayLike, strength: float, correct
     steps = array(rates)
     not_negative(first=first, rates=steps)
     positive(strength=strength, largest=steps.max())
-    accept("lr strength", steps * strength, steps * strength <= 1, "at most 1 is accepted")
+    require("lr strength", steps * strength, steps * strength <= 1, "at most 1 is accepted")
     shares = steps * strength * (steps / steps.max() if corrected else 1.0)
     found = np.empty(len(steps) + 1)
     found[0] = first

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from dynamics.theory.closed.regime import accept, below_one, finite, not_negative, positive, probability
+from dynamics.theory.closed.regime import below_one, finite, not_negative, positive, probability, require
 
 # The running mean of squares is settled where this many critical arrivals come.
 SETTLED = 20.0
@@ -38,7 +38,7 @@ def batch_critical_selectivity(beta2: float, images: int) -> float:
     not independent, and do not count. Source: derived (E3).
     """
     below_one(beta2=beta2)
-    accept("images", images, images >= 1 and images == int(images), "a whole number of at least 1 is accepted")
+    require("images", images, images >= 1 and images == int(images), "a whole number of at least 1 is accepted")
     return float(math.sqrt(beta2) ** (1 / images))
 
 
@@ -46,7 +46,7 @@ def settled(arrival: float, beta2: float) -> None:
     """InputError unless arrivals are frequent enough for the running mean of squares to stand for its mean."""
     probability(arrival=arrival)
     least = min(1.0, SETTLED * critical_arrival(beta2))
-    accept(
+    require(
         "arrival", arrival, arrival >= least * (1 - 1e-12), f"at least {least:.4g} is accepted, 20 (1 - sqrt(beta2))"
     )
 
@@ -55,7 +55,7 @@ def _above_critical(arrival: float, beta2: float, times: float) -> float:
     probability(arrival=arrival)
     critical = critical_arrival(beta2)
     least = min(1.0, times * critical)
-    accept(
+    require(
         "arrival",
         arrival,
         arrival >= least * (1 - 1e-12),
@@ -72,7 +72,7 @@ def inverse_root_ratio(arrival: float, beta2: float) -> float:
     """
     probability(arrival=arrival)
     critical = critical_arrival(beta2)
-    accept("arrival", arrival, arrival > critical, f"more than {critical:.3g} is accepted, 1 - sqrt(beta2)")
+    require("arrival", arrival, arrival > critical, f"more than {critical:.3g} is accepted, 1 - sqrt(beta2)")
     return arrival * math.sqrt(beta2) / (arrival - critical)
 
 
@@ -114,7 +114,7 @@ def adagrad_l2_over_decay(arrival: float, sigma: float, step: float) -> float:
     """
     probability(arrival=arrival)
     positive(sigma=sigma)
-    accept("arrival x step", arrival * step, arrival * step >= 50, "at least 50 arrivals are accepted")
+    require("arrival x step", arrival * step, arrival * step >= 50, "at least 50 arrivals are accepted")
     return 1 / (sigma * math.sqrt(arrival * step))
 
 
@@ -129,7 +129,7 @@ def decay_of_l2(
     """
     rms = sigma * math.sqrt(arrival) if arrival > 0 else 0.0
     most = rms / 10
-    accept(
+    require(
         "l2 x w", l2 * abs(w), l2 * abs(w) <= most, f"at most {most:.3g} is accepted, a tenth of sigma sqrt(arrival)"
     )
     return l2 * l2_over_decay(arrival, sigma, 0.0, w, eps, beta2)
@@ -199,7 +199,7 @@ def decay_under_constant_pull(
     finite(pull=pull)
     positive(strength=strength)
     below_one(momentum=momentum)
-    accept("power", power, power in (0, 0.5, 1), "0 (Lion), 0.5 (Adam, RMSprop) or 1 (SGD, momentum) is accepted")
+    require("power", power, power in (0, 0.5, 1), "0 (Lion), 0.5 (Adam, RMSprop) or 1 (SGD, momentum) is accepted")
     if power == 1:
         return arrival * pull / (strength * (1 - momentum))
     direction = math.copysign(1.0, pull) if pull else 0.0

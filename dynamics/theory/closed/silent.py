@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dynamics.errors import InputError
-from dynamics.theory.closed.regime import accept, array, below_one, finite, not_negative, positive
+from dynamics.theory.closed.regime import array, below_one, finite, not_negative, positive, require
 
 
 def geometric(start: float, share: float, t: np.ndarray) -> np.ndarray:
@@ -22,7 +22,7 @@ def geometric(start: float, share: float, t: np.ndarray) -> np.ndarray:
     """
     finite(start=start, share=share)
     steps = array(t)
-    accept("t", steps, (steps >= 0) & (steps == np.floor(steps)), "whole numbers of at least 0 are accepted")
+    require("t", steps, (steps >= 0) & (steps == np.floor(steps)), "whole numbers of at least 0 are accepted")
     return np.asarray(start * np.power(1 - share, steps))
 
 
@@ -77,7 +77,7 @@ def momentum_slow_rate(x: float, momentum: float) -> float:
     not_negative(x=x)
     below_one(momentum=momentum)
     away = 1 - momentum
-    accept("x", x, x <= away**2 / 10, f"at most {away**2 / 10:.3g} is accepted, a tenth of (1 - momentum)^2")
+    require("x", x, x <= away**2 / 10, f"at most {away**2 / 10:.3g} is accepted, a tenth of (1 - momentum)^2")
     return float(1 - x / away - momentum * x * x / away**3)
 
 
@@ -110,7 +110,7 @@ def settled_rate(pull: float, beta1: float = 0.0) -> float:
     """
     below_one(beta1=beta1)
     limit = settling_limit(beta1)
-    accept("lr strength / eps", pull, 0 <= pull < limit, f"a number in [0, {limit:.4g}) is accepted")
+    require("lr strength / eps", pull, 0 <= pull < limit, f"a number in [0, {limit:.4g}) is accepted")
     return abs(momentum_roots((1 - beta1) * pull, beta1)[0])
 
 
@@ -123,7 +123,7 @@ def lion_decay_path(start: float, sign: int, lr: float, strength: float, t: Arra
     """
     finite(start=start)
     positive(lr=lr, strength=strength)
-    accept("sign", sign, abs(sign) == 1, "-1 or 1 is accepted")
-    accept("lr strength", lr * strength, lr * strength < 2, "a number in (0, 2) is accepted")
+    require("sign", sign, abs(sign) == 1, "-1 or 1 is accepted")
+    require("lr strength", lr * strength, lr * strength < 2, "a number in (0, 2) is accepted")
     end = -sign / strength
     return end + geometric(start - end, lr * strength, array(t))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dynamics.errors import InputError
-from dynamics.theory.closed.regime import accept, array, below_one, not_negative, positive
+from dynamics.theory.closed.regime import array, below_one, not_negative, positive, require
 
 # How far a momentum may trail behind, as a share of the start and of the memory of squares, for its lag to be a correction.
 _LAG_OF_START, _LAG_OF_MEMORY = 0.06, 0.2
@@ -28,7 +28,7 @@ def adam_floor(start: float, lr: float, t: np.ndarray, beta1: float = 0.9, beta2
     positive(start=start)
     not_negative(lr=lr, t=t)
     below_one(beta1=beta1, beta2=beta2)
-    accept("beta1", beta1, beta1 <= beta2, f"at most beta2 = {beta2:g} is accepted")
+    require("beta1", beta1, beta1 <= beta2, f"at most beta2 = {beta2:g} is accepted")
     return np.asarray(start - lr * array(t))
 
 
@@ -53,7 +53,7 @@ def silent_time(theta: float, ratio: np.ndarray, corrected: bool = True) -> np.n
 
     positive(theta=theta)
     ratio = array(ratio)
-    accept("ratio", ratio, (ratio > 0) & (ratio < 1), "numbers in (0, 1) are accepted")
+    require("ratio", ratio, (ratio > 0) & (ratio < 1), "numbers in (0, 1) are accepted")
 
     # s = x^2 takes the root singularity of the uncorrected mean at s = 0 away; y = (ln f, bias-corrected mean of f^2).
     def slope(x: float, y: np.ndarray) -> list[float]:
@@ -84,13 +84,15 @@ def _lag(start: float, target: float, lr: float, beta1: float, beta2: float) -> 
     """Steps by which a momentum sees the weight larger than it is, beta1 / (1 - beta1), where that is a correction."""
     positive(start=start, target=target, lr=lr)
     below_one(beta1=beta1, beta2=beta2)
-    accept("target", target, target < start, f"a number below start = {start:g} is accepted")
-    accept("target / start", target / start, target >= 0.999e-3 * start, "at least 0.001 is accepted")
+    require("target", target, target < start, f"a number below start = {start:g} is accepted")
+    require("target / start", target / start, target >= 0.999e-3 * start, "at least 0.001 is accepted")
     lag = beta1 / (1 - beta1)
     most = _LAG_OF_START * start
-    accept("lr beta1 / (1 - beta1)", lr * lag, lr * lag <= most, f"at most {most:.3g} is accepted, 6% of start")
+    require("lr beta1 / (1 - beta1)", lr * lag, lr * lag <= most, f"at most {most:.3g} is accepted, 6% of start")
     most = _LAG_OF_MEMORY / -math.log(beta2) if beta2 else 0.0
-    accept("beta1 / (1 - beta1)", lag, lag <= most, f"at most {most:.3g} is accepted, a fifth of the memory of squares")
+    require(
+        "beta1 / (1 - beta1)", lag, lag <= most, f"at most {most:.3g} is accepted, a fifth of the memory of squares"
+    )
     return lag
 
 
@@ -113,9 +115,9 @@ def adam_steps(
     lag = _lag(start, target, lr, beta1, beta2)
     positive(strength=strength)
     theta = -lr / (start * math.log(beta2)) if beta2 else 0.0
-    accept("theta", theta, 0.02 <= theta <= 20, "a number in [0.02, 20] is accepted (lr tau / start)")
+    require("theta", theta, 0.02 <= theta <= 20, "a number in [0.02, 20] is accepted (lr tau / start)")
     most = strength * target / 100
-    accept("eps", eps, eps <= most, f"at most {most:.3g} is accepted, a hundredth of strength x target")
+    require("eps", eps, eps <= most, f"at most {most:.3g} is accepted, a hundredth of strength x target")
     return float(silent_time(theta, np.array(target / start))) * start / lr - lag * math.log(start / target)
 
 
@@ -132,7 +134,7 @@ def adamax_steps(
     lag = _lag(start, target, lr, beta1, beta2)
     positive(strength=strength)
     most = strength * target / 100
-    accept("eps", eps, eps <= most, f"at most {most:.3g} is accepted, a hundredth of strength x target")
+    require("eps", eps, eps <= most, f"at most {most:.3g} is accepted, a hundredth of strength x target")
     tau = -1 / math.log(beta2) if beta2 else 0.0
     knee = min(start, lr * tau)
     gained = lag * math.log(start / target)
@@ -162,10 +164,10 @@ def adagrad_steps(
     """
     positive(start=start, target=target, lr=lr, strength=strength)
     not_negative(root=root, eps=eps)
-    accept("target", target, target < start, f"a number below start = {start:g} is accepted")
-    accept("lr", lr, lr <= start / 10 * (1 + 1e-12), f"at most {start / 10:.3g} is accepted, a tenth of start")
+    require("target", target, target < start, f"a number below start = {start:g} is accepted")
+    require("lr", lr, lr <= start / 10 * (1 + 1e-12), f"at most {start / 10:.3g} is accepted, a tenth of start")
     most = strength * target / 100
-    accept("eps", eps, eps <= most, f"at most {most:.3g} is accepted, a hundredth of strength x target")
+    require("eps", eps, eps <= most, f"at most {most:.3g} is accepted, a hundredth of strength x target")
     pull = strength * start
     q = _gathered((root / pull) ** 2) * pull / 2
     return (q / (lr * strength) + (start / lr) ** 2 / 4) * math.log(start / target) - (start**2 - target**2) / (
@@ -194,7 +196,7 @@ def residual_steps(ratio: float, lr: float, strength: float, sigma: float, beta2
     """
     positive(lr=lr, strength=strength, sigma=sigma, beta2=beta2)
     below_one(beta2=beta2)
-    accept("ratio", ratio, 0 < ratio < 1, "a number in (0, 1) is accepted")
+    require("ratio", ratio, 0 < ratio < 1, "a number in (0, 1) is accepted")
     memory = -2 / math.log(beta2)
     return memory * math.log1p(-math.log(ratio) * sigma / (memory * lr * strength))
 

@@ -76,7 +76,7 @@ def unchanged(
     read are passed over: a rule without eps does not ask for it. THEORY: A3 is ("strength", "eps") without gradient.
     """
     names, rows = _equations(rule, coupling, without_gradient, without_eps)
-    following = {*rule.state, *rule.starts.values()} - {"w"} | (set(rule.clock) if rule.paced else set())
+    following = {*rule.state, *rule.starts.values()} - {"w"} | (set(rule.clock) if rule.clock_follows_lr else set())
     # One more unknown, the exponent of c itself: what is asked for is a solution in which it is 1.
     fixed = [
         [*(Fraction(name == other) for other in names), Fraction(-(name in together))]
@@ -106,7 +106,7 @@ def _equations(
     rule: Rule, coupling: Coupling, without_gradient: bool, without_eps: bool
 ) -> tuple[tuple[str, ...], list[list[Fraction]]]:
     # Shares are bounded and have no scale, nor has a clock of theirs. What comes last is free if it can be.
-    clock = rule.clock if rule.paced else ()
+    clock = rule.clock if rule.clock_follows_lr else ()
     scaled = [name for name in rule.defaults if RANGES[name][0](1.0)]
     left_out = {
         name for name, out in (("g", without_gradient), ("eps", without_eps), ("strength", not coupling.doors)) if out
