@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from evidence.store import Row, Store
 from fullscale.compared import KIND, dataset
 from fullscale.cost import multiply_adds, parameters

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from fullscale.checkpoint import Saved, load, save
 from fullscale.spec import RunSpec
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from fullscale.checkpoint import Saved
 from fullscale.data import Images
 from fullscale.execution import Execution, Recorded

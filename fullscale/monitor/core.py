@@ -48,7 +48,7 @@ class Monitor:
 
     net: any network with BatchNorms that torch.fx can trace, whole or in parts; wrapped by torch.compile or
     DistributedDataParallel too, but a network that has run compiled before is no longer seen. optimizer: one of
-    torch.optim, timm or schedulefree that is one of the rules here, or `dynamics.optimizer.optimizer.Optimizer`; of others
+    torch.optim, timm or schedulefree that is one of the rules here, or `dynamics.optimizer.Optimizer`; of others
     everything but the regularizer's share is told. interval: steps from one observation to the next, the first at step 0;
     with gradients accumulated over several passes the last one is observed. units: what is behind each BatchNorm, where
     the network cannot be traced. live: one line in the terminal that is kept up to date, if it is a terminal.

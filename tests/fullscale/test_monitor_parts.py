@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dynamics import pull_share
 from dynamics.answers.live import setting_of
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from fullscale.monitor.parts import Parts, carried
 
 Make = Callable[[list[Tensor]], Any]

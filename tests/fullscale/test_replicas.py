@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dynamics.couplings import COUPLINGS
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
 from fullscale.models import Chain, NetConfig
 from fullscale.replicas import Replicas
