@@ -108,6 +108,7 @@ def told(e: Explanation) -> str:
         lines += [f"  eta < {e.stability.formula}"]
         if e.stability.without_gradient is not None:
             lines += [f"  without a gradient: lr < {e.stability.without_gradient:.4g}"]
+    lines += [wrapped(f"fixed point on the quadratic h*(w - w_star)**2/2, w_star > 0: {e.rest}")]
     lines += ["", "What eps does:", wrapped(e.eps)] if e.eps else []
     return "\n".join([*lines, "", *(f"warning: {text}" for text in e.warnings)]).rstrip()
 
@@ -122,6 +123,7 @@ def compared(found: Sequence[Explanation]) -> str:
         ),
         "fraction taken off a step": lambda e: e.pull,
         "equilibrium size": lambda e: _equilibrium(e) if e.equilibrium else "none: nothing pulls",
+        "fixed point on a quadratic": lambda e: e.rest,
         "stable for eta <": lambda e: e.stability.formula if e.stability else "no limit",
     }
     for k, regime in enumerate(next((e.regimes for e in found if e.regimes), [])):
