@@ -115,7 +115,7 @@ def _restore(net: nn.Module, optimizer: Optimizer, saved: Saved, numbers: Any) -
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def found(path: Path, spec: RunSpec) -> Saved | None:
+def load_run(path: Path, spec: RunSpec) -> Saved | None:
     """The run that `path` holds, None where nothing is. InputError where it is another run than that of `spec`."""
     for left in path.parent.glob(f".{path.name}.*"):
         left.unlink()  # of a run that was killed while it wrote

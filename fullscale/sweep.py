@@ -15,7 +15,7 @@ from fullscale.data import Images
 from fullscale.spec import RunSpec
 
 if TYPE_CHECKING:
-    from fullscale.train import Outcome
+    from fullscale.outcome import Outcome
 
 KIND = "train"
 # Called as a sweep goes on: runs done, runs in all, and a line on what just happened.

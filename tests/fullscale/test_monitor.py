@@ -7,7 +7,7 @@ import doctest
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,6 @@ from fullscale.monitor.core import WEIGHTS_EVERY
 from fullscale.monitor.line import Line, line
 from fullscale.monitor.record import MOST, Record
 from fullscale.monitor.record import VARIABLES as NAMES
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def batch(step: int, n: int = 8) -> tuple[Tensor, Tensor]:

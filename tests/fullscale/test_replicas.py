@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -18,14 +17,6 @@ from fullscale.replicas import Replicas
 
 R, N, STEPS, CLASSES = 3, 6, 4, 3
 CONFIG = NetConfig(channels=(3, 4, 2), strides=(1, 2, 1), in_channels=2, classes=CLASSES)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def networks() -> list[Chain]:

@@ -37,11 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     from evidence.store import Store
     from figures import pruning
     from figures.style import save
-    from fullscale.compare import Compare
     from fullscale.compared import PRICE, as_text, findings, table
     from fullscale.data import load
+    from fullscale.pruning_study import PruningStudy
 
-    asked = Compare(steps=arguments.steps)
+    asked = PruningStudy(steps=arguments.steps)
     with Live() as live:
         live.line(f"reading {arguments.data}")
         images = load(arguments.data)

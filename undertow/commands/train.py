@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fullscale.data import Files, Images
     from fullscale.execution import Execution
     from fullscale.feed import Feed
-    from fullscale.train import Outcome
+    from fullscale.outcome import Outcome
 
 RUN = "training.safetensors"
 
