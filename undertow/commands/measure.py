@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from fullscale.feed import Resident
     from fullscale.measure import measure, zeroed
     from fullscale.thresholds import dataset, decades
-    from undertow.commands.measured import Measured
+    from undertow.commands.filter_report import FilterReport
 
     if arguments.plot is not None and arguments.plot.suffix not in _FORMATS:
         raise InputError(f"--plot {arguments.plot}: a file name that ends in {', '.join(_FORMATS)} is accepted")
@@ -107,8 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
         from figures.thresholds import draw
 
         save_as(draw(data), arguments.plot)
-    measured = Measured(arguments.checkpoint, images, activity, data, trained_on)
-    print(measured.as_json() if arguments.json else measured.told())
+    report = FilterReport(arguments.checkpoint, images, activity, data, trained_on)
+    print(report.as_json() if arguments.json else report.as_text())
     return 0
 
 
