@@ -57,7 +57,11 @@ def toy_data(
 def cnn_data(rows: Sequence[Row], path: Any) -> dict[str, Any]:
     """What the CNN claims look at: the runs and the learning-rate grid."""
     try:
-        return {"pocket": pocket.dataset(list(rows)), "grid": pocket.tuned(), "thresholds": pocket.swept(list(rows))}
+        return {
+            "pocket": pocket.curves_and_ends(list(rows)),
+            "grid": pocket.tuned(),
+            "thresholds": pocket.swept(list(rows)),
+        }
     except InputError:
         raise
     except (KeyError, IndexError, TypeError, ValueError) as error:

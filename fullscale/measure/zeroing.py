@@ -14,8 +14,8 @@ from dynamics.errors import InputError
 from fullscale.feed import Feed
 from fullscale.graph import evaluation, trace, units
 from fullscale.measure.activity import Activity
-from fullscale.measure.observe import Rerun, measure, moved
-from fullscale.thresholds import MEASURES, dataset, decades
+from fullscale.measure.observe import Rerun, measure, of_batches
+from fullscale.thresholds import MEASURES, by_threshold, decades
 
 # Labelled images in batches: (n, C, H, W), normalized, and whole numbers (n,).
 Labelled = Iterable[tuple[Tensor, Tensor]]
@@ -27,16 +27,16 @@ def thresholds(
     """Measure each network on the training images, and test it with its filters below each threshold put to 0.
 
     nets: one a seed, trained. feed: their data, gone through once a network in batches of `batch`. attributes: of the
-    dataset, which `fullscale.thresholds.dataset` describes. Raises InputError as `measure` and `zeroed` do.
+    dataset, which `fullscale.thresholds.by_threshold` describes. Raises InputError as `measure` and `zeroed` do.
     """
     points = {
         seed: zeroed(net, measure(net, feed.training(batch)), feed.test(batch), values) for seed, net in nets.items()
     }
-    return dataset(points, **attributes)
+    return by_threshold(points, **attributes)
 
 
 def zeroed(net: nn.Module, activity: Activity, test: Labelled, values: Sequence[float] = decades()) -> dict[str, Any]:
-    """What the thresholds do to one network, as plain data, which `fullscale.thresholds.dataset` takes.
+    """What the thresholds do to one network, as plain data, which `fullscale.thresholds.by_threshold` takes.
 
     activity: of this network, on its training images. test: gone through once; each batch runs once for each different
     set of filters. A filter below a threshold puts out 0, also where its shift would have it put out a constant.
@@ -73,7 +73,7 @@ def _errors(net: nn.Module, masks: list[Tensor], test: Labelled) -> tuple[list[f
     wrong, count = [0] * len(masks), 0
     with evaluation(graph):
         for part, labels in test:
-            [x] = moved(net, graph, [part])
+            [x] = of_batches(net, graph, [part])
             y = labels.to(like.device)
             for i, run in enumerate(runs):
                 wrong[i] += int((_checked(run.on(x), y).argmax(dim=1) != y).sum())

@@ -13,7 +13,7 @@ from pictures import assert_readable
 
 from figures import monitor
 from fullscale.monitor.record import VARIABLES, Record
-from fullscale.monitor.summary import dataset, die_next
+from fullscale.monitor.summary import die_next, history
 
 FILTERS, STEPS = 40, np.arange(0, 4000, 50)
 LAYERS = ["blocks.0.norm"] * 10 + ["blocks.1.norm"] * 30
@@ -40,7 +40,7 @@ def seen(deaths: list[dict[str, Any]]) -> xr.Dataset:
         values["selectivity"] = np.linspace(0, 1, FILTERS)
         record.add(int(step), values)
     activations = dict.fromkeys(LAYERS, "relu")
-    return dataset(record, LAYERS, list(range(FILTERS)), activations, deaths, interval=50, last=4000, note="")
+    return history(record, LAYERS, list(range(FILTERS)), activations, deaths, interval=50, last=4000, note="")
 
 
 SELECTIVE = [death(39 - i, 1800 + 50 * (i % 3)) for i in range(6)]

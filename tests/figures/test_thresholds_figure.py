@@ -13,7 +13,7 @@ from pictures import assert_readable
 from scipy import stats
 
 from figures.thresholds import draw, harmless
-from fullscale.thresholds import dataset, decades
+from fullscale.thresholds import by_threshold, decades
 
 FLAT = [0.5] * 14 + [0.75]
 STEEP = [0.03 * k for k in range(15)]
@@ -36,7 +36,7 @@ def point(activation: list[float], scale: list[float], error: list[float], low: 
 
 def measured() -> xr.Dataset:
     """Three networks of different levels; flat by activation, steep by scale."""
-    return dataset(
+    return by_threshold(
         {s: point([x + 0.01 * s for x in FLAT], [x + 0.02 * s for x in STEEP], CLIFF) for s in range(3)},
         model="BasicNet",
         data="digits",
@@ -60,7 +60,7 @@ def no_figure_left_open() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", ["measured", *ODD])
 def test_no_text_lies_on_another_or_is_cut(name: str) -> None:
-    picture = draw(measured() if name == "measured" else dataset({0: ODD[name]}))
+    picture = draw(measured() if name == "measured" else by_threshold({0: ODD[name]}))
     assert_readable(picture.figure)
     assert picture.alt.endswith(".")
     assert "nan" not in picture.alt
@@ -95,15 +95,15 @@ def test_the_titles_are_computed() -> None:
     picture = draw(measured())
     assert picture.figure.get_suptitle() == "By activation flat over 13 decades; by scale flat over less than a decade"
     assert picture.figure.axes[1].get_title(loc="left") == "zeroing costs under a point up to 0.1"
-    even = draw(dataset({0: ODD["none"]}))
+    even = draw(by_threshold({0: ODD["none"]}))
     assert even.figure.get_suptitle() == "Inactive filters, both measures: flat over 14 decades"
-    assert "a point or more" in draw(dataset({0: ODD["all"]})).figure.axes[1].get_title(loc="left")
-    assert "not swept at the paper's threshold" in draw(dataset({0: ODD["apart"]})).figure.get_suptitle()
+    assert "a point or more" in draw(by_threshold({0: ODD["all"]})).figure.axes[1].get_title(loc="left")
+    assert "not swept at the paper's threshold" in draw(by_threshold({0: ODD["apart"]})).figure.get_suptitle()
 
 
 def test_flat_means_flat_in_every_network() -> None:
     early, late = [0.25] * 5 + [0.5] * 10, [0.25] + [0.5] * 14
-    data = dataset({0: point(early, STEEP, CLIFF), 1: point(late, STEEP, CLIFF)})
+    data = by_threshold({0: point(early, STEEP, CLIFF), 1: point(late, STEEP, CLIFF)})
     # 1e-14 to 1e-10 in one, 1e-13 to 1 in the other.
     assert "By activation flat over 3 decades" in draw(data).figure.get_suptitle()
 
@@ -120,7 +120,7 @@ def test_the_caption_says_how_many() -> None:
     caption = draw(measured()).caption
     for part in ("n = 3 seeds", "95% t-interval", "BasicNet on digits", "232 filters", "1,438 training", "359 test"):
         assert part in caption
-    assert "n = 1 network, so no interval" in draw(dataset({0: ODD["none"]})).caption
+    assert "n = 1 network, so no interval" in draw(by_threshold({0: ODD["none"]})).caption
 
 
 def test_data_are_left_as_they_were() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from fullscale.measure import measure, thresholds, zeroed
-from fullscale.thresholds import MEASURES, dataset, decades, flat
+from fullscale.thresholds import MEASURES, by_threshold, decades, flat
 
 
 def labels(count: int) -> Tensor:
@@ -143,7 +143,7 @@ def test_ranges_beyond_all_floats_are_still_numbers() -> None:
     shares = [0.0] * 335
     values = [*(float(f"1e{k}") for k in range(-320, 15))]
     wide = {"thresholds": values, "sparsity": dict.fromkeys(MEASURES, shares), "error": dict.fromkeys(MEASURES, shares)}
-    data = dataset({0: point([0] * 3, [0] * 3) | wide})
+    data = by_threshold({0: point([0] * 3, [0] * 3) | wide})
     assert data.flat.values == pytest.approx(334, rel=1e-6)
 
 
@@ -171,7 +171,9 @@ def point(sparsity: list[float], error: list[float]) -> dict[str, Any]:
 
 
 def test_points_become_labelled_data() -> None:
-    data = dataset({3: point([0.5, 0.5, 0.75], [0.125, 0.25, 1]), 7: point([0.25, 0.5, 0.5], [0, 0, 0])}, data="digits")
+    data = by_threshold(
+        {3: point([0.5, 0.5, 0.75], [0.125, 0.25, 1]), 7: point([0.25, 0.5, 0.5], [0, 0, 0])}, data="digits"
+    )
     assert data.sizes == {"measure": 2, "threshold": 3, "seed": 2}
     assert data.attrs["data"] == "digits"
     assert data.sparsity.sel(measure="scale", threshold=1.0, seed=3).item() == 0.75
@@ -209,9 +211,9 @@ def test_data_of_several_networks_come_from_the_networks() -> None:
 
 def test_networks_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(InputError, match="no networks"):
-        dataset({})
+        by_threshold({})
     with pytest.raises(InputError, match="different thresholds"):
-        dataset({0: point([0] * 3, [0] * 3), 1: point([0] * 3, [0] * 3) | {"thresholds": [1, 2, 3]}})
+        by_threshold({0: point([0] * 3, [0] * 3), 1: point([0] * 3, [0] * 3) | {"thresholds": [1, 2, 3]}})
 
 
 @pytest.mark.parametrize(

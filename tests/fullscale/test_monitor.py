@@ -124,19 +124,19 @@ def test_between_observations_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -
     net = small()
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.1)
     monitor = Monitor(net, optimizer, interval=4)
-    taken, hooks, real = [], [], core.take
+    taken, hooks, real = [], [], core.observe
 
-    def take(*given: Any) -> Any:
+    def observe(*given: Any) -> Any:
         taken.append(monitor.step)
         return real(*given)
 
-    monkeypatch.setattr(core, "take", take)
+    monkeypatch.setattr(core, "observe", observe)
     for step in range(9):
         hooks.append(sum(len(module._forward_hooks) for module in net.modules()))
         train(net, optimizer, range(step, step + 1))
     assert hooks == [2, 0, 0, 0, 2, 0, 0, 0, 2]
     assert taken == [0, 4, 8]
-    assert monitor.parts.held == {}
+    assert monitor.updates.held == {}
 
 
 def test_closing_takes_off_every_hook() -> None:

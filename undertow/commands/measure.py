@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     from fullscale.data import load
     from fullscale.feed import Resident
     from fullscale.measure import measure, zeroed
-    from fullscale.thresholds import dataset, decades
+    from fullscale.thresholds import by_threshold, decades
     from undertow.commands.filter_report import FilterReport
 
     if arguments.plot is not None and arguments.plot.suffix not in _FORMATS:
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         if swept:
             live.line(f"testing on {len(images.test.labels):,} images")
             points = zeroed(net, activity, feed.test(BATCH), values)
-            data = dataset({0: points}, model=arguments.checkpoint.name, data=images.name)
+            data = by_threshold({0: points}, model=arguments.checkpoint.name, data=images.name)
     if arguments.csv is not None:
         _write_table(activity, arguments.csv)
     if arguments.plot is not None and data is not None:
