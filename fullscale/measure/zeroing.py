@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import xarray as xr
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.feed import Feed
 from fullscale.graph import evaluation, trace, units
 from fullscale.measure.activity import Activity
-from fullscale.measure.observe import Rerun, measure, of_batches
-from fullscale.thresholds import MEASURES, by_threshold, decades
+from fullscale.measure.observe import Rerun, of_batches
+from fullscale.thresholds import MEASURES, decades
 
 # Labelled images in batches: (n, C, H, W), normalized, and whole numbers (n,).
 Labelled = Iterable[tuple[Tensor, Tensor]]
-
-
-def thresholds(
-    nets: Mapping[int, nn.Module], feed: Feed, values: Sequence[float] = decades(), batch: int = 1024, **attributes: Any
-) -> xr.Dataset:
-    """Measure each network on the training images, and test it with its filters below each threshold put to 0.
-
-    nets: one a seed, trained. feed: their data, gone through once a network in batches of `batch`. attributes: of the
-    dataset, which `fullscale.thresholds.by_threshold` describes. Raises InputError as `measure` and `zeroed` do.
-    """
-    points = {
-        seed: zeroed(net, measure(net, feed.training(batch)), feed.test(batch), values) for seed, net in nets.items()
-    }
-    return by_threshold(points, **attributes)
 
 
 def zeroed(net: nn.Module, activity: Activity, test: Labelled, values: Sequence[float] = decades()) -> dict[str, Any]:

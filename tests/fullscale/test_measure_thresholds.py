@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from test_measure_networks import ACTIVATIONS, KINDS, Small, behind, noise, smal
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.measure import measure, thresholds, zeroed
+from fullscale.measure import measure, zeroed
 from fullscale.thresholds import MEASURES, by_threshold, decades, flat
 
 
@@ -182,31 +180,6 @@ def test_points_become_labelled_data() -> None:
     assert data.flat.sel(measure="scale").values.tolist() == pytest.approx([9, 3])
     assert data.paper.values.tolist() == [1e-12, 1e-3]
     xr.testing.assert_identical(xr.Dataset.from_dict(data.to_dict()), data)
-
-
-def test_data_of_several_networks_come_from_the_networks() -> None:
-    images, test, y = noise(0, 5, 2, 3, 3), noise(1, 6, 2, 3, 3), labels(6)
-
-    class InMemory:
-        """As much of a feed as is asked for."""
-
-        def training(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-            return zip(images.split(batch), labels(5).split(batch), strict=True)
-
-        def test(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-            return zip(test.split(batch), y.split(batch), strict=True)
-
-    feed: Any = InMemory()
-    nets = {5: small(5, "chain", "relu"), 6: small(6, "residual", "gelu")}
-    data = thresholds(nets, feed, (1e-12, 1e-3), batch=2, model="small")
-    assert data.seed.values.tolist() == [5, 6]
-    assert data.attrs == {"model": "small"}
-    for seed, net in nets.items():
-        expected = zeroed(net, measure(net, feed.training(2)), feed.test(2), (1e-12, 1e-3))
-        json.dumps(expected)
-        assert data.error.sel(seed=seed, measure="scale").values.tolist() == expected["error"]["scale"]
-        assert data.error_before.sel(seed=seed).item() == expected["error_before"]
-        assert data.images.sel(seed=seed).item() == 5
 
 
 def test_networks_that_cannot_be_compared_are_refused() -> None:
