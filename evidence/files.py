@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and folders that can be written."""
 
 from __future__ import annotations
 
@@ -47,3 +47,16 @@ def clear_unfinished(path: Path) -> None:
     """Remove what a process that was killed while it wrote `path` has left beside it."""
     for left in path.parent.glob(f".{path.name}.*"):
         left.unlink()
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made if need be; InputError if it cannot be, or cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"output folder {folder} cannot be made ({error.strerror}): a writable folder is accepted"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"output folder {folder} cannot be written: a writable folder is accepted")
+    return folder

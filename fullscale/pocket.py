@@ -42,9 +42,16 @@ def tuned() -> dict[str, Any]:
     return dict(json.loads(resources.files("fullscale").joinpath("tuned.json").read_text()))
 
 
+def constants() -> dict[str, Any]:
+    """What the experiment is run with: one value, or one an optimizer."""
+    rates = {name: row["lr"] for name, row in tuned()["chosen"].items()}
+    shared = {"data": DATA, "model": "basicnet", "width": WIDTH, "batch": BATCH, "steps": STEPS, "strength": STRENGTH}
+    return shared | {"seeds": SEEDS, "lr": rates}
+
+
 def specs(digest: str, images: int) -> list[RunSpec]:
     """Each optimizer at its tuned learning rate, with and without L2; the longest runs first."""
-    rates = {name: row["lr"] for name, row in tuned()["chosen"].items()}
+    rates = constants()["lr"]
     return [
         RunSpec(
             digest=digest,

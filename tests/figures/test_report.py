@@ -16,7 +16,7 @@ from worlds import cnn
 from dynamics.errors import InputError
 from evidence.claim import Claim, Estimate, Finding, above
 from figures.report import Section, number, write
-from figures.style import LABELS, Picture, Shown, save, styled
+from figures.style import LABELS, InlineSvg, Picture, save, styled
 from fullscale.pocket import OPTIMIZERS, tuned
 
 NASTY = "<script>alert('x')</script> & \"quoted\" <b>"
@@ -55,7 +55,7 @@ def finding(verdict: str, text: str = "A sentence.") -> Finding:
     return Finding(claim, Estimate(1.5, 1.25, 1.75, 7, text, text), verdict)  # type: ignore[arg-type]
 
 
-def picture(name: str, folder: Path, text: str = "What is seen.") -> Shown:
+def picture(name: str, folder: Path, text: str = "What is seen.") -> InlineSvg:
     with styled():
         figure, axes = plt.subplots()
         axes.plot([0, 1], [0, 1], "o-")
@@ -63,7 +63,7 @@ def picture(name: str, folder: Path, text: str = "What is seen.") -> Shown:
     return save(Picture(name, figure, text, text), folder)
 
 
-def part(pictures: list[Shown], findings: list[Finding], data: xr.Dataset | None = None) -> Section:
+def part(pictures: list[InlineSvg], findings: list[Finding], data: xr.Dataset | None = None) -> Section:
     return Section("Part", "synthetic", findings, pictures, "", data)
 
 

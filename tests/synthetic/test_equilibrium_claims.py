@@ -9,10 +9,10 @@ from functools import cache
 import numpy as np
 import pytest
 import xarray as xr
+from synthetic.claims.equilibrium import CLAIMS
 
 from dynamics.theory.closed import adam_step_bound
 from evidence.claim import judge
-from synthetic.claims.equilibrium import CLAIMS
 from synthetic.noise import Noise
 from synthetic.quadratic import Quadratic
 from synthetic.scale_invariant import ScaleInvariant

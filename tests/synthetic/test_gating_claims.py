@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import xarray as xr
+from synthetic.claims.gating import CLAIMS
 
 from evidence.claim import judge
-from synthetic.claims.gating import CLAIMS
 
 CLAIM = {claim.id: claim for claim in CLAIMS}
 SEEDS = 6

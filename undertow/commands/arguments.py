@@ -68,6 +68,12 @@ def add_out(parser: argparse.ArgumentParser, holds: str) -> None:
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help=text)
 
 
+def add_worlds(parser: argparse.ArgumentParser) -> None:
+    """The flag of a user's own worlds."""
+    text = "a Python file with worlds, claims and figures of your own"
+    parser.add_argument("--worlds", type=Path, metavar="FILE", help=text)
+
+
 def add_setting(parser: argparse.ArgumentParser) -> None:
     """The flags of a setting: learning rate, regularizer, hyperparameters."""
     group = parser.add_argument_group("setting")

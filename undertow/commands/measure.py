@@ -62,7 +62,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the measures, and write what was asked for."""
-    from figures.reproduce import needs_fullscale
+    from undertow.extras import needs_fullscale
 
     needs_fullscale()
     from evidence.progress import Live

@@ -67,7 +67,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the smaller network and its certificate; exit status 1, and nothing written, if the outputs differ."""
-    from figures.reproduce import needs_fullscale
+    from undertow.extras import needs_fullscale
 
     needs_fullscale()
     from evidence.files import write_together
