@@ -177,8 +177,10 @@ def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = N
     for name in names:
         if not any(_is_like(claim, name) for claim in every):
             raise InputError(f"claim {name!r} is unknown: accepted are {', '.join(claim.id for claim in every)}")
-    wanted = set(EXPERIMENTS if experiments is None else experiments)
-    return [c for c in every if c.experiment in wanted and (not names or any(_is_like(c, name) for name in names))]
+    if experiments is not None:
+        wanted = set(experiments)
+        every = [claim for claim in every if claim.experiment in wanted]
+    return [claim for claim in every if not names or any(_is_like(claim, name) for name in names)]
 
 
 def _ordered(id: str) -> list[Any]:

@@ -22,7 +22,7 @@ from fullscale.tune import GRID, indistinguishable
 
 _AGAIN = "undertow reproduce --only fullscale --fresh"
 experiment("pocket", pocket.constants, _AGAIN)
-experiment("grid", lambda: pocket.tuned()["spec"] | {"rates": GRID}, "undertow tune")
+experiment("grid", lambda: {"kept": "fullscale/tuned.json"} | pocket.tuned()["spec"] | {"rates": GRID}, "undertow tune")
 experiment("thresholds", lambda: pocket.constants() | {"thresholds": thresholds.decades()}, _AGAIN)
 _pocket = partial(claim, source=MEHTA, experiment="pocket")
 

@@ -104,7 +104,7 @@ def better(data: xr.Dataset, training: str, one: str, other: str) -> Estimate:
 _ORDERS = {"selective": "over the whole network", "selective_layer": "in every layer alike"}
 _OTHERS = {"random": "chance", "gamma": "the smallest abs(gamma) (Liu et al.)"}
 _NETWORKS = {"adam": "Adam and strong L2", "momentum": "momentum and weak L2"}
-experiment("compare", lambda: kept().attrs | {"seeds": kept().seed.values.tolist()}, "undertow compare")
+experiment("compare", lambda: {"kept": "fullscale/compared.json"} | kept().attrs, "undertow compare")
 _compare = partial(claim, experiment="compare", figure="pruning")
 for _training, _by in _NETWORKS.items():
     for _order, _how in _ORDERS.items():

@@ -15,7 +15,7 @@ from worlds import cnn
 
 from dynamics.errors import InputError
 from evidence.claim import Claim, Estimate, Finding, above
-from figures.report import Section, number, write
+from figures.report import Section, write
 from figures.style import LABELS, InlineSvg, Picture, save, styled
 from fullscale.pocket import OPTIMIZERS, tuned
 
@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
 
 def finding(verdict: str, text: str = "A sentence.") -> Finding:
-    claim = Claim("S0", text, text, "silence", lambda data: data, above(0), text, text)
+    claim = Claim("S0", text, text, "silence", lambda data: data, above(0), "", text, text)
     return Finding(claim, Estimate(1.5, 1.25, 1.75, 7, text, text), verdict)  # type: ignore[arg-type]
 
 
@@ -125,7 +125,7 @@ def test_the_page_begins_with_the_score_and_the_contents(folder: Path) -> None:
 
 
 def test_an_estimate_never_stands_without_its_n_and_interval() -> None:
-    assert number(Estimate(0.12345, -1, 2e9, 3, "steps", "95% t-interval over seeds")) == (
+    assert Estimate(0.12345, -1, 2e9, 3, "steps", "95% t-interval over seeds").in_words() == (
         "0.1235 [-1, 2e+09] steps (n = 3, 95% t-interval over seeds)"
     )
 

@@ -24,6 +24,7 @@ from fullscale.data import Images
 from fullscale.feed import Resident
 from fullscale.models import basicnet
 from fullscale.pruning_study import Base, PruningStudy
+from undertow import extras
 from undertow.commands import COMMANDS
 from undertow.commands import compare as compare_command
 
@@ -249,7 +250,7 @@ def test_mistakes_are_one_line(tmp_path: Path, flags: tuple[str, ...], words: tu
 
 @pytest.mark.usefixtures("wired")
 def test_without_torch_pruning_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_command, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "torch_pruning" else True)
     console.refused(console.run("compare", "--out", tmp_path / "o"), "torch_pruning", "undertow[criteria]")
     assert not (tmp_path / "o").exists()
 

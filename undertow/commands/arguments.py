@@ -12,6 +12,7 @@ from dynamics.errors import InputError
 
 # Of all rules; a rule says itself which of them it has.
 HYPER = ("momentum", "alpha", "rho", "beta1", "beta2", "beta3", "momentum_decay", "initial_accumulator", "trust", "eps")
+FORMATS = (".png", ".svg", ".pdf")
 Run = Callable[[argparse.Namespace], int]
 
 
@@ -72,6 +73,12 @@ def add_worlds(parser: argparse.ArgumentParser) -> None:
     """The flag of a user's own worlds."""
     text = "a Python file with worlds, claims and figures of your own"
     parser.add_argument("--worlds", type=Path, metavar="FILE", help=text)
+
+
+def drawable(flag: str, file: Path) -> None:
+    """InputError unless the file's name has an ending that pictures can be written to."""
+    if file.suffix not in FORMATS:
+        raise InputError(f"{flag} {file}: a file name that ends in {', '.join(FORMATS)} is accepted")
 
 
 def add_setting(parser: argparse.ArgumentParser) -> None:

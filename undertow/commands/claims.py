@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from undertow.commands.arguments import add_out, add_worlds, wrapped
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from evidence.claim import Claim, Finding
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     findings = _findings(claims, arguments.out, arguments.worlds)
     silent = [claim.id for claim in claims if claim.id not in {f.claim.id for f in findings}]
     if arguments.json:
-        print(json.dumps([_as_dict(f) for f in findings], indent=2))
+        print(json.dumps([as_dict(f) for f in findings], indent=2))
     elif arguments.why:
         print("\n\n".join(_why(f) for f in findings))
     elif findings:
@@ -118,7 +119,8 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-def _as_dict(f: Finding) -> dict[str, Any]:
+def as_dict(f: Finding, constants: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A finding as plain data, null for what is not finite. constants: of the experiment, if they are not its own."""
     from evidence.registry import EXPERIMENTS
 
     claim, e = f.claim, f.estimate
@@ -142,6 +144,6 @@ def _as_dict(f: Finding) -> dict[str, Any]:
         "samples": [number(x) for x in e.samples],
         "holds_if": f.holds_if,
         "experiment": claim.experiment,
-        "constants": EXPERIMENTS[claim.experiment].constants(),
+        "constants": EXPERIMENTS[claim.experiment].constants() if constants is None else constants,
         "again": EXPERIMENTS[claim.experiment].again,
     }

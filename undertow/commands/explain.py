@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import add_setting, given_setting, number, wrapped
+from undertow.commands.arguments import add_setting, drawable, given_setting, number, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.decay_time import Passage
     from dynamics.answers.explain import Explanation, Regime
     from dynamics.answers.setting import Setting
-
-_FORMATS = (".png", ".svg", ".pdf")
 
 
 def add(commands: Any) -> None:
@@ -50,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     given = given_setting(arguments)
     settings = [parse(text, given) for text in arguments.settings]
-    if arguments.plot is not None and arguments.plot.suffix not in _FORMATS:
-        raise InputError(f"--plot {arguments.plot}: a file name that ends in {', '.join(_FORMATS)} is accepted")
+    if arguments.plot is not None:
+        drawable("--plot", arguments.plot)
     from dynamics.answers.explain import explain
 
     found = [explain(setting, arguments.gradient_rms) for setting in settings]
