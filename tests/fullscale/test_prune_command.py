@@ -20,13 +20,7 @@ from fullscale.feed import Resident
 from fullscale.measure import measure
 from fullscale.models import Architecture, Chain, NetConfig, build
 from fullscale.prune import certify, remove_dead
-from undertow.commands import COMMANDS
 from undertow.commands import prune as prune_command
-
-
-@pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(COMMANDS, "prune", prune_command)
 
 
 def network(dtype: torch.dtype = torch.float32) -> nn.Module:
