@@ -54,7 +54,7 @@ def test_what_each_coupling_makes_of_sgd(w: float, g: float, lr: float, strength
 
 
 def test_the_doors_open_in_order_and_the_gradient_sees_the_weight_as_it_was() -> None:
-    def share(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+    def share(strength, lr, multiplier):
         return strength
 
     own = Coupling("own", "", "", **dict.fromkeys(DOORS, share))

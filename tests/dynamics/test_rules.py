@@ -104,7 +104,7 @@ def test_defaults_are_in_range(rule: str) -> None:
 
 
 def test_a_rule_whose_step_takes_something_else_is_refused() -> None:
-    def swapped(w, g, momentum, b, lr):  # type: ignore[no-untyped-def]
+    def swapped(w, g, momentum, b, lr):
         return w - lr * b, momentum * b + g
 
     with pytest.raises(TypeError, match="rule swapped: its step must take w, g, b, lr, momentum"):

@@ -45,12 +45,12 @@ def no_figure_left_open() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("make", [world, odd, mixed])
-def test_no_text_lies_on_another_or_is_cut(make) -> None:  # type: ignore[no-untyped-def]
+def test_no_text_lies_on_another_or_is_cut(make) -> None:
     assert_readable(compete.draw(make()).figure)
 
 
 @pytest.mark.parametrize("make", [odd, mixed])
-def test_marks_are_means_with_their_intervals(make) -> None:  # type: ignore[no-untyped-def]
+def test_marks_are_means_with_their_intervals(make) -> None:
     data = make()
     picture = compete.draw(data)
     alive = 100 * (1 - data["inactive"].sel(strength=data.attrs["reference"]).mean("copy"))

@@ -106,7 +106,7 @@ def test_printing_keeps_every_operation_and_every_digit() -> None:
     assert twice == "(a, b) => {\nconst x0 = a / b;\nreturn [x0, x0 - 1];\n}"
 
 
-def _steered(w, g, m, lr, beta1):  # type: ignore[no-untyped-def]
+def _steered(w, g, m, lr, beta1):
     m = beta1 * m + g
     return w - lr * m, m
 

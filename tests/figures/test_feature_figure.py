@@ -38,12 +38,12 @@ def no_figure_left_open() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("make", [world, odd])
-def test_no_text_lies_on_another_or_is_cut(make) -> None:  # type: ignore[no-untyped-def]
+def test_no_text_lies_on_another_or_is_cut(make) -> None:
     assert_readable(feature.draw(make()).figure)
 
 
 @pytest.mark.parametrize("make", [world, odd])
-def test_marks_are_shares_with_their_exact_intervals(make) -> None:  # type: ignore[no-untyped-def]
+def test_marks_are_shares_with_their_exact_intervals(make) -> None:
     data = make()
     picture = feature.draw(data)
     dead = data["inactive"].sel(strength=data.attrs["reference"]).sum("seed").astype(int)

@@ -40,7 +40,7 @@ def no_figure_left_open() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("make", [world, odd])
-def test_no_text_lies_on_another_or_is_cut(make) -> None:  # type: ignore[no-untyped-def]
+def test_no_text_lies_on_another_or_is_cut(make) -> None:
     assert_readable((drawn() if make is world else plane.draw(make())).figure)
 
 

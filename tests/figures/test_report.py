@@ -151,7 +151,7 @@ def test_the_page_fetches_nothing(folder: Path) -> None:
             assert (attributes.get(name) or "#").startswith("#")
 
 
-def small():  # type: ignore[no-untyped-def]
+def small():
     return cnn(dict(zip(OPTIMIZERS, (0.0, 0.01, 0.2, 0.4), strict=True)))
 
 
