@@ -101,17 +101,17 @@ def _same(x: Any) -> Any:
 
 def words() -> Words:
     """The vocabulary of `dynamics.words` over such nodes; a weight is a tensor of its own, as in the kernel."""
-    number = {"largest": _LARGER, "norm": _ABS, "times": _TIMES, "flipped": _same, "range": range}
+    number = {"largest": _LARGER, "norm": _ABS, "times": _TIMES, "transpose": _same, "range": range}
     return {
         "sqrt": _ROOT,
         "sign": _SIGN,
         "maximum": _LARGER,
         "power": _POWER,
         "where": Choice,
-        "whole": _FLOOR,
+        "round_down": _FLOOR,
         "norm": _ABS,
         "orthogonal": bind(newton_schulz, number),
-        "aspect": lambda x: 1.0,
+        "shape_factor": lambda x: 1.0,
     }
 
 

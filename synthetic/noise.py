@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.errors import InputError
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 
 COUPLINGS = ("l2", "decoupled_lr")
@@ -64,7 +64,7 @@ class Noise:
         for r, name in enumerate(self.optimizers):
             rule, hyper = self._rule(name)
             for c, coupling in enumerate(COUPLINGS):
-                path = descend(
+                path = simulate_together(
                     rule,
                     coupling,
                     lambda w, t: gradients[t],

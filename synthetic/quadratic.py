@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.errors import InputError
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.noise import COUPLINGS
 
@@ -102,7 +102,7 @@ class Quadratic:
             return np.asarray(g)
 
         fields = ("w", "vmax") if rule == "amsgrad" else ("w",)
-        path = descend(
+        path = simulate_together(
             rule,
             coupling,
             gradient,
@@ -172,7 +172,7 @@ class Quadratic:
             }
             for r, rule in enumerate(rules):
                 frozen: dict[str, Any] = {"eps": 1.0, "state": {"power1": 0.0, "power2": 0.0}} if rule == "adam" else {}
-                path = descend(
+                path = simulate_together(
                     rule,
                     coupling,
                     lambda w, t: w,
@@ -204,7 +204,7 @@ class Quadratic:
         rules: dict[str, dict[str, Any]] = {"adam": {"eps": 0.0}, "lion": {}}
         largest = [
             np.abs(
-                descend(
+                simulate_together(
                     rule,
                     "decoupled_lr",
                     lambda w, t: g[t],

@@ -15,7 +15,7 @@ import xarray as xr
 
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.doors import BOTH, strengths
 
@@ -84,7 +84,7 @@ class Rest:
                 for (_, coupling), row in zip(_COLUMNS, strength, strict=True)
             ]
             hyper: dict[str, Any] = {_MEMORY[rule]: self.memory} if rule in _MEMORY else {}
-            w = descend(
+            w = simulate_together(
                 rule,
                 BOTH,
                 gradient,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.noise import COUPLINGS, lion_mean_square
 
@@ -57,7 +57,7 @@ class ScaleInvariant:
                 hyper["beta2" if rule == "adam" else "alpha"] = self.beta2
             for c, coupling in enumerate(COUPLINGS):
                 window = range(self.settled, self.steps + 1)
-                path = descend(
+                path = simulate_together(
                     rule, coupling, gradient, start, record=window, lr=self.lr, strength=self.strength, **hyper
                 ).w
                 length = np.linalg.norm(path, axis=-1)

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.rules import RULES
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory.closed import critical_arrival
 from synthetic.doors import BOTH, strengths
 
@@ -69,7 +69,7 @@ class Selectivity:
         moved = np.empty((len(self.rules), 3, len(arrivals), self.seeds))
         for row, rule in enumerate(self.rules):
             hyper: dict[str, Any] = {MEMORY[rule]: self.memory} if rule in MEMORY else {}
-            path = descend(
+            path = simulate_together(
                 rule,
                 BOTH,
                 gradient,

@@ -155,7 +155,7 @@ def _small(setting: Setting, strength: float, gradients: Gradients) -> float:
 
 def _never(setting: Setting, gradients: Gradients) -> str:
     """Why this setting has no pull that is a constant share of the weight, if that is known beforehand."""
-    if setting.coupling.slope is not None:
+    if setting.coupling.sign is not None:
         return "L1 pulls equally at weights of all sizes: no share of the weight is the same pull"
     memory = FORGETFUL.get(setting.rule.name)
     if memory and setting.coupling.gradient is not None:

@@ -65,7 +65,7 @@ def passage(
     if not any(shares) or (coupling.in_gradient and lr == 0):
         return Passage(None, "never: nothing pulls")
     plain = coupling.gradient is None or rule.name == "sgd"
-    alone = len(shares) == 1 and coupling.slope is None and not rule.takes_pull
+    alone = len(shares) == 1 and coupling.sign is None and not rule.takes_pull
     if plain and alone and (inner is None or rule.name == "sgd"):
         share = shares[0] * (lr if coupling.gradient else 1.0)
         if _undefined(setting, start, inner):

@@ -146,7 +146,7 @@ def _regime(setting: Setting, gradients: Gradients) -> Regime:
             size = min(1.0, gradients.rms * math.sqrt(gradients.arrival) / (30 * setting.strength))
         rates = pull_rates(setting, gradients.rms, gradients.arrival, size)
         rate, how = float(rates.mean()), "simulated"
-        if setting.coupling.slope is not None or not np.isfinite(rates).all():
+        if setting.coupling.sign is not None or not np.isfinite(rates).all():
             return Regime(gradients.rms, gradients.arrival, None, None, "the pull is no share of the weight")
         if rate <= 2 * float(rates.std(ddof=1)) / math.sqrt(rates.size):
             return Regime(gradients.rms, gradients.arrival, None, None, "no pull stands out from the gradients' noise")

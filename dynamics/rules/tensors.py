@@ -6,7 +6,7 @@ b: momentum buffer; m, v: running means of g and g^2. Applied to a single number
 from __future__ import annotations
 
 from dynamics.rule import Rule
-from dynamics.words import aspect, norm, orthogonal, sqrt, where
+from dynamics.words import norm, orthogonal, shape_factor, sqrt, where
 
 
 def _lars(w, g, b, lr, momentum, trust, eps):
@@ -36,7 +36,7 @@ def _lamb(w, g, pull, m, v, power1, power2, lr, beta1, beta2, eps):
 def _muon(w, g, m, lr, momentum, eps):
     m = momentum * m + (1 - momentum) * g
     ahead = momentum * m + (1 - momentum) * g
-    return w - (lr * aspect(w)) * orthogonal(ahead, eps), m
+    return w - (lr * shape_factor(w)) * orthogonal(ahead, eps), m
 
 
 lars = Rule(

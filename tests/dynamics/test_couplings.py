@@ -15,12 +15,12 @@ from dynamics.words import FLOATS
 SHARES = {
     "none": {},
     "l2": {"gradient": 0.3},
-    "l1": {"slope": 0.3},
+    "l1": {"sign": 0.3},
     "decoupled_lr": {"before": 0.2 * 0.3},
     "decoupled_schedule": {"after": 0.5 * 0.3},
     "decoupled_constant": {"before": 0.3},
     "corrected": {"before": 0.2 * 0.5 * 0.3},
-    "cautious": {"agreeing": 0.2 * 0.3},
+    "cautious": {"cautious": 0.2 * 0.3},
 }
 
 

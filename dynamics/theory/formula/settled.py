@@ -42,11 +42,11 @@ def stability_limit(rule: Rule, coupling: Coupling) -> sp.Expr:
     InputError, saying why, where a step does not grow with the displacement, and so has no limit.
     """
     what = f"stability limit of {rule.name} with {coupling.name}"
-    if coupling.agreeing is not None:
+    if coupling.cautious is not None:
         if carriers(rule):
             raise InputError(f"{what}: none exists, whether the decay acts depends on the direction of each step")
-        coupling = replace(coupling, before=coupling.agreeing, agreeing=None)  # without memory, steps shrink w
-    coupling = replace(coupling, slope=None)
+        coupling = replace(coupling, before=coupling.cautious, cautious=None)  # without memory, steps shrink w
+    coupling = replace(coupling, sign=None)
     w = Attributed(symbol("w"), 0, _part("w"))
     g = Attributed(symbol("g"), 0, symbol("h") * _part("w"))
     rows = _rows(rule, coupling, w, g, symbol("strength"), _refusing(what, lambda x: True), carriers(rule))
@@ -68,9 +68,9 @@ def effective_decay(rule: Rule, coupling: Coupling) -> sp.Expr:
     InputError, saying why, where the pull is no fraction of w.
     """
     what = f"effective decay of {rule.name} with {coupling.name}"
-    if coupling.slope is not None:
+    if coupling.sign is not None:
         raise InputError(f"{what}: none exists, the pull is the same for every size of w")
-    if coupling.agreeing is not None:
+    if coupling.cautious is not None:
         raise InputError(f"{what}: none exists, it depends on how often update and weight agree in sign")
     words = _refusing(what, lambda x: parts(x)[1] != 0, but="norm")
     g, pull, w = Attributed(symbol("g"), symbol("g"), 0), Pull(symbol("strength")), symbol("w")
