@@ -17,7 +17,7 @@ from dynamics.answers.law import Law, silent_law
 from dynamics.answers.setting import Setting, make
 from dynamics.errors import InputError
 from dynamics.libraries.readers import betas, reader
-from dynamics.words import FLOATS, bind
+from dynamics.simulate.clock import clock_after
 
 # What libraries call the gathered sizes of gradients, by their names here; all but u are squares.
 _GATHERED = {
@@ -142,15 +142,8 @@ def _clock(setting: Setting, states: list[Mapping[str, Any]]) -> dict[str, float
     known = [state for state in states if names and names <= state.keys()]
     if known:
         return {name: float(known[0][name]) for name in names}
-    told = [int(state["step"]) for state in states if "step" in state]
-    if told and max(told) == 0:
-        return None
-    if not told or max(told) > _SETTLED:
-        return dict.fromkeys(names, 0.0) | {"t": 1e9}
-    step, inner = bind(rule.step, FLOATS), rule.fresh(1.0, setting.hyper)
-    for _ in range(max(told) if names else 0):
-        _, *inner = step(1.0, 1.0, *inner, setting.lr, *setting.hyper.values())
-    return {name: inner[rule.inner.index(name)] for name in names}
+    taken = max((int(state["step"]) for state in states if "step" in state), default=_SETTLED)
+    return clock_after(rule, setting.hyper, taken, setting.lr) if taken else None
 
 
 def _median(tensors: list[Any]) -> float:

@@ -1,4 +1,4 @@
-"""An optimizer's state in the words of the rules: its fields, and its clock computed from the number of steps."""
+"""An optimizer's state in the words of the rules: its fields, and its clock."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dynamics.answers.live import setting_of
 from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
 from dynamics.rule import Rule
+from dynamics.simulate.clock import clock_after
 
 # What torch.optim, timm and schedulefree call the fields of the rules; the first that is there counts.
 _FIELDS = {
@@ -26,6 +27,8 @@ _FIELDS = {
     "n": ("exp_avg_sq",),
     "z": ("z",),
 }
+# What schedulefree calls, in a parameter group, the fields of a clock that follows the learning rate.
+_IN_GROUP = {"lr_max": "lr_max", "weights": "weight_sum"}
 
 
 def understood(optimizer: Any, group: Mapping[str, Any]) -> tuple[Setting, float]:
@@ -70,30 +73,12 @@ def clock(
     held = optimizer.state.get(p)
     if not held or not rule.clock:
         return tuple(rule.clock.values())
-    if all(name in held for name in rule.clock):
-        return tuple(float(held[name]) for name in rule.clock)
-    return tuple(_clock(rule, hyper, group, held, steps_taken(optimizer, group, p)).values())
-
-
-def _clock(
-    rule: Rule, hyper: Mapping[str, float], group: Mapping[str, Any], held: Mapping[str, Any], t: float | None
-) -> dict[str, float]:
-    if t is None and rule.clock:
-        raise InputError(f"the optimizer does not tell how many steps it has taken, which {rule.name} needs")
-    found: dict[str, float] = {}
-    for name in rule.clock:
-        if name.startswith("power"):
-            found[name] = hyper[f"beta{name.removeprefix('power')}"] ** float(t or 0)
-        elif name == "t":
-            found[name] = float(t or 0)
-        elif name == "decay":
-            found[name] = 0.96 ** (hyper["momentum_decay"] * float(t or 0))
-        elif name == "mu_product":
-            found[name] = float(held[name])
-        elif name == "lr_max":  # schedulefree starts it at -1
-            found[name] = max(0.0, float(group["lr_max"]))
-        elif name == "weights":
-            found[name] = float(group["weight_sum"])
-        else:
-            raise InputError(f"{name} of {rule.name} cannot be read from this optimizer")
-    return found
+    found = {name: float(held[name]) for name in rule.clock if name in held}
+    if rule.clock_follows_lr:
+        found |= {name: float(group[key]) for name, key in _IN_GROUP.items() if name in rule.clock and key in group}
+    if found.keys() != rule.clock.keys():
+        taken = steps_taken(optimizer, group, p)
+        if taken is None:
+            raise InputError(f"the optimizer does not tell how many steps it has taken, which {rule.name} needs")
+        found = clock_after(rule, hyper, int(taken), float(group["lr"])) | found
+    return tuple(found[name] for name in rule.clock)
