@@ -212,6 +212,25 @@ def test_what_is_kept_says_what_its_data_say() -> None:
     assert {"python", "torch", "torch-pruning"} <= stored["versions"].keys()
 
 
+def test_a_comparison_that_was_run_again_takes_the_place_of_the_kept_one(tmp_path: Path) -> None:
+    data, draws = compared.kept(), np.random.default_rng(0)
+    split = Split(draws.integers(0, 256, (8, 1, 4, 4)).astype(np.uint8), np.arange(8, dtype=np.int64) % 2)
+    images = Images("noise", ("a", "b"), split, split)
+    *most, last = (
+        Compare()._spec(images, base, seed, data.attrs["epochs"]) for base in compare.BASES for seed in Compare.seeds
+    )
+    with Store(tmp_path / "results.sqlite") as store:
+        for spec in most:
+            store.put(compared.KIND, spec, summary={"points": []}, curves={})
+        xr.testing.assert_identical(compared.stored(store, images.digest), data)
+        store.put(compared.KIND, last, summary={"points": []}, curves={})
+        again = compared.stored(store, images.digest)
+        assert again.attrs == data.attrs
+        assert again.sizes == data.sizes
+        assert again.test_error.isnull().all()
+        xr.testing.assert_identical(compared.stored(store, "of other images"), data)
+
+
 def test_nothing_is_left_where_all_diverged() -> None:
     with pytest.raises(InputError, match="every network of the comparison diverged"):
         compared.dataset([comparison.row("adam", 0, comparison.FREE, 0.5, "diverged")], "digits")
