@@ -24,7 +24,8 @@ def findings(out: Path) -> dict[str, Any]:
         raise InputError(f"store {path} is missing: the --out folder of a finished `undertow reproduce` is accepted")
     claims = [{name: claim.get(name, "") for name in _KEPT} for claim in _claims(out)]
     with Store(path) as store:
-        return {"made": _made(store), "claims": [*claims, *_compared({c["id"] for c in claims})], **_cnn(store)}
+        kinds = [*dict.fromkeys(c["experiment"] for c in claims), "train"]
+        return {"made": _made(store, kinds), "claims": [*claims, *_compared({c["id"] for c in claims})], **_cnn(store)}
 
 
 def as_text(content: dict[str, Any]) -> str:
@@ -60,13 +61,12 @@ def _compared(known: set[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _made(store: Store) -> dict[str, list[str]]:
-    """The versions that made the stored results, and the processor at hand; several where there were several."""
+def _made(store: Store, kinds: list[str]) -> dict[str, list[str]]:
+    """The versions that made the stored results of these kinds, and the processor at hand; several where there were several."""
     from bench.report import machine
-    from synthetic.worlds import WORLDS
 
     found: dict[str, list[str]] = {}
-    for kind in (*WORLDS, "train"):
+    for kind in kinds:
         for row in store.rows(kind):
             for name, version in row.environment.items():
                 if version not in found.setdefault(name, []):

@@ -8,7 +8,7 @@ from typing import Any
 
 from docs.fill import read
 from docs.paper import PAPER, Row, Shown
-from docs.values import CNN, claims, estimate, percent, powers
+from docs.values import CNN, claims, estimate, noted, percent, powers
 from dynamics.errors import InputError
 
 
@@ -18,8 +18,8 @@ def table(name: str) -> str:
     if kind == "claims":
         return _claims(rest)
     if kind == "noted":
-        noted = read("docs/noted.json")["tables"][rest]
-        return _markdown(noted["columns"], noted["rows"])
+        found = noted("tables")[rest]
+        return _markdown(found["columns"], found["rows"])
     return _TABLES[name]()
 
 
@@ -61,8 +61,11 @@ def _verdict(claim: dict[str, Any]) -> str:
 
 def _paper() -> str:
     return _markdown(
-        ("", "What the paper says", "Toy worlds", "Real CNN"),
-        ((f"**{row.id}**", row.says, _cell(row, row.toy, False), _cell(row, row.cnn, True)) for row in PAPER),
+        ("Claim", "What the paper says", "Toy worlds", "Real CNN"),
+        (
+            (f"**{row.id}** {row.short}", row.says, _cell(row, row.toy, False), _cell(row, row.cnn, True))
+            for row in PAPER
+        ),
     )
 
 
@@ -156,7 +159,7 @@ def _criteria() -> str:
 
 
 def _triple(values: Sequence[float]) -> str:
-    return " ".join((f"{median(values):.2f}", f"[{min(values):.2f}, {max(values):.2f}]"))
+    return f"{median(values):.2f}" + (f" [{min(values):.2f}, {max(values):.2f}]" if len(values) > 1 else "")
 
 
 def _kernel() -> str:

@@ -19,6 +19,12 @@ def claims() -> dict[str, dict[str, Any]]:
     return {claim["id"]: claim for claim in read("docs/findings.json")["claims"]}
 
 
+@cache
+def noted(part: str) -> dict[str, Any]:
+    """The "values" or "tables" of all runs in noted.json, by name."""
+    return {name: found for run in read("docs/noted.json")["runs"] for name, found in run[part].items()}
+
+
 def estimate(claim: dict[str, Any], scale: float = 1, unit: str | None = None) -> str:
     """Value, unit, interval and n; a star where the interval is from the smallest sample to the largest."""
     unit = claim["unit"] if unit is None else unit
@@ -66,7 +72,7 @@ def value(name: str) -> str:
     if kind == "claim":
         return f"{estimate(claims()[rest])}: {claims()[rest]['verdict']}"
     if kind == "noted":
-        return str(read("docs/noted.json")["values"][rest])
+        return str(noted("values")[rest])
     if kind == "count":
         return str(_counts()[rest])
     if kind == "cnn":
