@@ -8,8 +8,10 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynamics.rules import load_rules, own_files
 from evidence.store import Row, Store
 from fullscale.data import Images
 from fullscale.spec import RunSpec
@@ -24,14 +26,17 @@ Notify = Callable[[int, int, str], None]
 _images: dict[str, Images] = {}
 
 
-def _begin(images: Images) -> None:
-    """In each worker, once: the data, and one thread, since the workers share the processor."""
+def _begin(images: Images, rules: Sequence[Path]) -> None:
+    """In each worker, once: the data, the rules of the user's own files, and one thread, since the workers share the
+    processor."""
     from fullscale.train import one_thread
 
     # Ctrl-C reaches the whole group: a worker just ends, and the driver says what is kept.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     one_thread()
     _images[images.digest] = images
+    for file in rules:
+        load_rules(file)
 
 
 def _work(spec: RunSpec) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def local_executor(images: Images, workers: int | None = None) -> Iterator[Execu
     """Processes of this machine, one a core unless told otherwise, each holding the images."""
     count = workers or len(os.sched_getaffinity(0))
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(images,))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(images, own_files()))
     try:
         yield pool
     finally:

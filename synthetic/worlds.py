@@ -5,14 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import xarray as xr
 
 from dynamics.errors import InputError
+from dynamics.rules import load_rules, own_files
 from synthetic.capacity import Capacity
 from synthetic.compete import Compete
 from synthetic.difficulty import Difficulty
@@ -82,9 +84,16 @@ def processes() -> Iterator[Executor]:
     # A server imports once what all need, and is without threads when it forks.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["synthetic.worlds"])
-    quietly: Any = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_DFL)}
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=context, **quietly) as pool:
+    begin: Any = {"initializer": _begin, "initargs": (own_files(),)}
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=context, **begin) as pool:
         yield pool
+
+
+def _begin(rules: Sequence[Path]) -> None:
+    """In each worker, once: the rules of the user's own files."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for file in rules:
+        load_rules(file)
 
 
 def run(worlds: Mapping[str, World], notify: Notify, pool: Executor) -> dict[str, dict[str, Any]]:

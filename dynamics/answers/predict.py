@@ -18,14 +18,17 @@ from typing import Literal
 
 import numpy as np
 
+from dynamics import couplings, rules
 from dynamics.answers.decay_time import passage
 from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
 from dynamics.theory import closed
 
-_LINEAR = ("sgd", "momentum", "nesterov")
-# The hyperparameter by which a rule that divides by sqrt(v) + eps forgets its squares.
-_MEMORY = {"adam": "beta2", "rmsprop": "alpha"}
+# Closed forms are chosen by the rules and couplings for which they are proved, whatever those are called: what a rule
+# says of itself is not enough for a theorem. For all others the answer is simulated.
+_LINEAR = (rules.sgd, rules.momentum, rules.nesterov)
+_SCALED = (rules.adam, rules.rmsprop)
+_CLIPPED = (*_SCALED, rules.adamax, rules.nadam, rules.lion)
 _LANES, _FIRST, _LONGEST, _CLOSE = 512, 4_000, 1_024_000, 0.02
 
 
@@ -44,19 +47,17 @@ def silent_steps(setting: Setting, start: float = 1.0, target: float = 1e-3) -> 
     lr, strength, hyper = setting.lr, setting.strength, setting.hyper
 
     def formula() -> tuple[float, str]:
-        match setting.rule.name, setting.coupling.name:
-            case _, "decoupled_lr" | "decoupled_schedule" | "decoupled_constant" | "corrected" | "cautious" if (
-                not setting.rule.takes_pull
-            ):
-                share = next(iter(setting.coupling.doors.values()))(strength, lr, 1.0)
+        match setting.rule, setting.coupling:
+            case rule, coupling if len(coupling.doors) == 1 and not coupling.in_gradient and not rule.takes_pull:
+                share = next(iter(coupling.doors.values()))(strength, lr, 1.0)
                 return closed.geometric_steps(share, target / start), "the rule itself does not move it: exact"
-            case "sgd", "l2":
+            case rules.sgd, couplings.l2:
                 return closed.geometric_steps(lr * strength, target / start), "exact"
-            case "adam", "l2":
+            case rules.adam, couplings.l2:
                 return closed.adam_steps(start, target, lr, strength, **hyper), "free of the strength, within 3%"
-            case "adamax", "l2":
+            case rules.adamax, couplings.l2:
                 return closed.adamax_steps(start, target, lr, strength, **hyper), "free of the strength, within 5%"
-            case "adagrad", "l2":
+            case rules.adagrad, couplings.l2:
                 root = math.sqrt(hyper["initial_accumulator"])
                 return closed.adagrad_steps(start, target, lr, strength, root, hyper["eps"]), "within 5%"
         raise InputError(_no_form(setting, "the time to decay"))
@@ -77,20 +78,20 @@ def equilibrium_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Pre
     seen = rms / (rms + hyper.get("eps", 0.0)) if rms else 1.0
 
     def formula() -> tuple[float, str]:
-        match setting.rule.name, setting.coupling.name:
-            case "sgd", "l2" | "decoupled_lr":
+        match setting.rule, setting.coupling:
+            case rules.sgd, couplings.l2 | couplings.decoupled_lr:
                 square, regime = closed.sgd_mean_square(lr, strength, rms), "exact"
-            case "momentum", "l2":
+            case rules.momentum, couplings.l2:
                 square, regime = closed.momentum_mean_square(lr, strength, rms, **hyper), "exact"
-            case "adam", "decoupled_lr":
+            case rules.adam, couplings.decoupled_lr:
                 square = closed.adamw_mean_square(lr, strength, hyper["beta1"], hyper["beta2"], arrival) * seen**2
                 regime = "v settled: within 4%"
-            case "adam", "l2":
+            case rules.adam, couplings.l2:
                 square = closed.adam_l2_mean_square(
                     lr * seen, strength, sigma, arrival, beta1=hyper["beta1"], beta2=hyper["beta2"]
                 )
                 regime = "v settled and set by the noise: within 3%"
-            case "lion", "decoupled_lr" if hyper["beta1"] == 0:
+            case rules.lion, couplings.decoupled_lr if hyper["beta1"] == 0:
                 square, regime = closed.sign_mean_square(lr, strength, arrival), "exact"
             case _:
                 raise InputError(_no_form(setting, "the size under noise"))
@@ -109,19 +110,19 @@ def fixed_point(setting: Setting, pull: float, target: float, arrival: float = 1
     steady = arrival == 1 and sigma == 0
 
     def formula() -> tuple[float, str]:
-        match setting.rule.name, setting.coupling.name:
-            case name, "l2" if name in _LINEAR:
+        match setting.rule, setting.coupling:
+            case rule, couplings.l2 if rule in _LINEAR:
                 return closed.l2_fixed_point(arrival, pull, target, strength), "exact in the mean"
-            case name, "decoupled_lr" if name in _LINEAR:
+            case rule, couplings.decoupled_lr if rule in _LINEAR:
                 momentum = hyper.get("momentum", 0.0)
                 return closed.decay_fixed_point(arrival * pull, target, strength, momentum), "exact in the mean"
-            case name, "l2" if name in _MEMORY:
-                found = closed.adam_l2_fixed_point(arrival, pull, target, strength, hyper[_MEMORY[name]])
+            case rule, couplings.l2 if rule in _SCALED:
+                found = closed.adam_l2_fixed_point(arrival, pull, target, strength, hyper[rule.memory])
                 return found, "lr small, eps far below sqrt(v): within 2% of target"
-            case (("adam" | "rmsprop" | "adamax" | "nadam" | "lion"), "decoupled_lr") if steady:
+            case rule, couplings.decoupled_lr if rule in _CLIPPED and steady:
                 _small_eps(setting, abs(pull * target), "the gradient at weight 0")
                 return float(closed.clipped_fixed_point(target, strength)), "no noise: up to a few lr"
-            case "adam", "decoupled_lr" if sigma > 0:
+            case rules.adam, couplings.decoupled_lr if sigma > 0:
                 closed.l2_over_decay(arrival, sigma, 0.0, target, hyper["eps"], hyper["beta2"])
                 rms = sigma * math.sqrt(arrival)
                 _small_eps(setting, rms, "sigma sqrt(arrival)")
@@ -138,16 +139,15 @@ def fixed_point(setting: Setting, pull: float, target: float, arrival: float = 1
 
 def l2_over_decay(setting: Setting, sigma: float, arrival: float = 1.0, w: float = 1.0) -> Prediction:
     """What L2 takes off a weight of size w over what decay x lr of equal strength takes; `setting` has coupling l2."""
-    if setting.coupling.name != "l2":
+    if setting.coupling is not couplings.l2:
         raise InputError(f"coupling {setting.coupling.name!r}: l2 is accepted")
     hyper = setting.hyper
 
     def formula() -> tuple[float, str]:
-        name = setting.rule.name
-        if name in _LINEAR:
+        if setting.rule in _LINEAR:
             return closed.momentum_l2_over_decay(hyper.get("momentum", 0.0)), "once the buffer is filled"
-        if name in _MEMORY:
-            found = closed.l2_over_decay(arrival, sigma, setting.strength, w, hyper["eps"], hyper[_MEMORY[name]])
+        if setting.rule in _SCALED:
+            found = closed.l2_over_decay(arrival, sigma, setting.strength, w, hyper["eps"], hyper[setting.rule.memory])
             return found, "v settled: within 4%"
         raise InputError(_no_form(setting, "L2 over decay"))
 

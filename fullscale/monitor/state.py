@@ -11,21 +11,8 @@ from torch import Tensor
 from dynamics.answers.live import setting_of
 from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import FIELDS
 from dynamics.rule import Rule
-
-# What torch.optim, timm and schedulefree call the fields of the rules; the first that is there counts.
-_FIELDS = {
-    "m": ("exp_avg", "grad_avg"),
-    "v": ("exp_avg_sq", "square_avg"),
-    "vmax": ("max_exp_avg_sq",),
-    "s": ("sum", "exp_avg_var"),
-    "u": ("exp_inf",),
-    "b": ("momentum_buffer",),
-    "a": ("acc_delta",),
-    "d": ("exp_avg_diff",),
-    "n": ("exp_avg_sq",),
-    "z": ("z",),
-}
 
 
 def understood(optimizer: Any, group: Mapping[str, Any]) -> tuple[Setting, float]:
@@ -52,7 +39,7 @@ def fields(optimizer: Any, rule: Rule, p: Tensor) -> dict[str, Tensor]:
     held = optimizer.state.get(p) or {}
     found: dict[str, Tensor] = {}
     for name in rule.state:
-        key = next((key for key in (name, *_FIELDS.get(name, ())) if torch.is_tensor(held.get(key))), None)
+        key = next((key for key in (name, *FIELDS.get(name, ())) if torch.is_tensor(held.get(key))), None)
         if key is not None:
             found[name] = held[key]
         elif not held or name == "b":  # the momentum of torch's SGD is None before its first step

@@ -108,7 +108,7 @@ def test_a_rule_whose_step_takes_something_else_is_refused() -> None:
         return w - lr * b, momentum * b + g
 
     with pytest.raises(TypeError, match="rule swapped: its step must take w, g, b, lr, momentum"):
-        Rule("swapped", swapped, ("b",), {}, {"momentum": 0.9}, 0.1, "", "", False)
+        Rule("swapped", swapped, ("b",), {}, {"momentum": 0.9}, 0.1)
 
 
 def test_a_rule_takes_the_pull_where_its_step_names_it() -> None:

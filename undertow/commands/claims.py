@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from undertow.commands.arguments import add_out, wrapped
+from undertow.commands.arguments import add_out, add_rules, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--why", action="store_true", help="tell the evidence: experiment, constants, rule, samples")
     parser.add_argument("--json", action="store_true", help="print the same as data")
     add_out(parser, "results.sqlite, where results are kept")
+    add_rules(parser)
     parser.set_defaults(run=run)
 
 

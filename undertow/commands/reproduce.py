@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from undertow.commands.arguments import add_out
+from undertow.commands.arguments import add_out, add_rules
 
 
 def add(commands: Any) -> None:
@@ -17,6 +17,7 @@ def add(commands: Any) -> None:
         "--only", metavar="PART", help="run one part alone: synthetic, fullscale, or a toy world by its name"
     )
     parser.add_argument("--fresh", action="store_true", help="run again what is stored")
+    add_rules(parser)
     parser.set_defaults(run=run)
 
 

@@ -13,7 +13,7 @@ Nothing here restates a rule: every result is derived from the functions of `dyn
 
 from dynamics.theory.formula.fixed import FixedPoint, fixed_point
 from dynamics.theory.formula.scaling import scaling_symmetries, spoken_scaling, unchanged
-from dynamics.theory.formula.settled import effective_decay, stability_limit
+from dynamics.theory.formula.settled import Limit, effective_decay, stability, stability_limit
 from dynamics.theory.formula.silence import EpsZero, at_eps_zero, silent_step
 from dynamics.theory.formula.split import Split, split
 from dynamics.theory.formula.update import Update, spoken, symbol, text, update
@@ -21,6 +21,7 @@ from dynamics.theory.formula.update import Update, spoken, symbol, text, update
 __all__ = [
     "EpsZero",
     "FixedPoint",
+    "Limit",
     "Split",
     "Update",
     "at_eps_zero",
@@ -31,6 +32,7 @@ __all__ = [
     "split",
     "spoken",
     "spoken_scaling",
+    "stability",
     "stability_limit",
     "symbol",
     "text",
