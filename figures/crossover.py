@@ -25,8 +25,8 @@ def draw(data: xr.Dataset) -> Picture:
         ends = {"1 / sqrt(v)": (0.06, "0.4")}
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.15, 30))
         for k, name in enumerate(str(n) for n in at.optimizer.values):
-            values, low, high = np.array([_interval(at.ratio.sel(optimizer=name, size=s).values) for s in sizes]).T
-            errors = np.abs(np.array([low, high]) - values)
+            values, least, most = np.array([_interval(at.ratio.sel(optimizer=name, size=s).values) for s in sizes]).T
+            errors = np.abs(np.array([least, most]) - values)
             shift = 1.04 ** (k - 2)  # side by side, or equal values would hide each other
             axes.errorbar(
                 sizes * shift, values, errors, fmt="o", color=colour_of(name), markersize=5, capsize=2, zorder=3

@@ -120,6 +120,7 @@ class TestWithin:
     def test_figures_in_a_colour_and_by_a_label_of_its_own(self, rule: str, draw: Any, world: Any, axis: str) -> None:
         names = ("sgd", "momentum", "adam", "rmsprop", rule)
         drawn: Picture = draw(replace(world, **{axis: names}).run())
+        drawn.figure.draw_without_rendering()
         assert RULES[rule].label in {t.get_text() for axes in drawn.figure.axes for t in axes.findobj(plt.Text)}
         assert colour_of(rule) not in {colour_of(name) for name in names[:-1]}
 
