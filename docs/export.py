@@ -87,7 +87,7 @@ def _cnn(store: Store) -> dict[str, Any]:
         raise InputError(
             f"store {store.path} lacks {len(rows) - len(whole)} of the CNN's runs: `undertow reproduce` makes them"
         )
-    data, swept = pocket.dataset(whole), pocket.swept(whole)
+    data, swept = pocket.curves_and_ends(whole), pocket.swept(whole)
     runs = [
         {"optimizer": str(name), "strength": float(strength), "lr": float(at.lr)}
         | {

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.errors import InputError
+from dynamics.rules import RULES
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.noise import COUPLINGS
@@ -79,9 +80,7 @@ class Quadratic:
         return dataset
 
     def _hyper(self, rule: str) -> dict[str, Any]:
-        if rule == "rmsprop":
-            return {"alpha": self.beta2}
-        return {"beta2": self.beta2} if rule in ("adam", "amsgrad", "adamax") else {}
+        return {memory: self.beta2} if (memory := RULES[rule].memory) else {}
 
     def _rest(self, rule: str, coupling: str, comes: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, ...]:
         """Quiet weights, then noisy ones, in one flat array."""
@@ -225,6 +224,8 @@ class Quadratic:
 
 def _rest(rule: str, coupling: str, target: float, strength: float, root: float) -> float:
     """root: that of AMSGrad's largest square."""
+    if rule not in Quadratic.optimizers:  # a rule of the user's own: nothing is claimed of it
+        return float("nan")
     if coupling == "l2":
         return closed.l2_minimum(1.0, target, strength)
     if rule in CLIPPED:

@@ -84,6 +84,8 @@ class Selective:
 
     def _predicted(self, rule: str, arrival: float, size: float) -> float:
         """The closed form of the ratio; the weight stays near its start, 1."""
+        if rule not in Selective.rules:  # a rule of the user's own: nothing is claimed of it
+            return float("nan")
         defaults = RULES[rule].defaults
         if "eps" in defaults:
             if arrival < 20 * closed.critical_arrival(defaults.get("beta2", defaults.get("alpha", 0.0))):

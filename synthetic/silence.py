@@ -77,6 +77,8 @@ class Silence:
         return dataset
 
     def _closed(self, rule: str, coupling: str, strength: float, steps: np.ndarray) -> np.ndarray:
+        if rule not in Silence.rules:  # a rule of the user's own: nothing is claimed of it
+            return np.full(len(steps), np.nan)
         if coupling == "decoupled_lr" or rule == "sgd":
             return closed.geometric(1.0, self.lr * strength, steps)
         if rule in ("momentum", "nesterov"):

@@ -11,24 +11,9 @@ from torch import Tensor
 from dynamics.answers.live import setting_of
 from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import FIELDS, IN_GROUP
 from dynamics.rule import Rule
 from dynamics.simulate.clock import clock_after
-
-# What torch.optim, timm and schedulefree call the fields of the rules; the first that is there counts.
-_FIELDS = {
-    "m": ("exp_avg", "grad_avg"),
-    "v": ("exp_avg_sq", "square_avg"),
-    "vmax": ("max_exp_avg_sq",),
-    "s": ("sum", "exp_avg_var"),
-    "u": ("exp_inf",),
-    "b": ("momentum_buffer",),
-    "a": ("acc_delta",),
-    "d": ("exp_avg_diff",),
-    "n": ("exp_avg_sq",),
-    "z": ("z",),
-}
-# What schedulefree calls, in a parameter group, the fields of a clock that follows the learning rate.
-_IN_GROUP = {"lr_max": "lr_max", "weights": "weight_sum"}
 
 
 def understood(optimizer: Any, group: Mapping[str, Any]) -> tuple[Setting, float]:
@@ -55,7 +40,7 @@ def fields(optimizer: Any, rule: Rule, p: Tensor) -> dict[str, Tensor]:
     held = optimizer.state.get(p) or {}
     found: dict[str, Tensor] = {}
     for name in rule.state:
-        key = next((key for key in (name, *_FIELDS.get(name, ())) if torch.is_tensor(held.get(key))), None)
+        key = next((key for key in (name, *FIELDS.get(name, ())) if torch.is_tensor(held.get(key))), None)
         if key is not None:
             found[name] = held[key]
         elif not held or name == "b":  # the momentum of torch's SGD is None before its first step
@@ -75,7 +60,7 @@ def clock(
         return tuple(rule.clock.values())
     found = {name: float(held[name]) for name in rule.clock if name in held}
     if rule.clock_follows_lr:
-        found |= {name: float(group[key]) for name, key in _IN_GROUP.items() if name in rule.clock and key in group}
+        found |= {name: float(group[key]) for name, key in IN_GROUP.items() if name in rule.clock and key in group}
     if found.keys() != rule.clock.keys():
         taken = steps_taken(optimizer, group, p)
         if taken is None:

@@ -182,7 +182,7 @@ def test_a_rule_whose_limit_is_not_one_number_is_refused() -> None:
     def cubic(w, g, lr):
         return (w - (lr + lr * lr * lr) * g,)
 
-    rule = Rule("cubic", cubic, (), {}, {}, 0.1, "", "", False)
+    rule = Rule("cubic", cubic, (), {}, {}, 0.1)
     with pytest.raises(InputError, match="stability limit of cubic with l2: 3 solutions, one is accepted"):
         formula.stability_limit(rule, COUPLINGS["l2"])
 

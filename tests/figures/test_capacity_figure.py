@@ -14,7 +14,7 @@ from pictures import assert_readable
 from scipy import stats
 
 from figures.capacity import draw
-from figures.style import COLOURS
+from figures.style import colour_of
 from synthetic.capacity import Capacity
 
 
@@ -67,7 +67,7 @@ def test_shares_are_means_with_their_intervals() -> None:
         (to_hex(line.get_color()), line.get_linestyle()): line for line in right.lines if line.get_marker() == "None"
     }
     for rule, coupling, line in (("adam", "decoupled_lr", "--"), ("sgd", "l2", "-")):
-        drawn = plain[(COLOURS[rule].lower(), line)].get_ydata()
+        drawn = plain[(colour_of(rule).lower(), line)].get_ydata()
         np.testing.assert_allclose(drawn, data["dead"].sel(optimizer=rule, coupling=coupling).mean(("batch", "seed")))
     np.testing.assert_allclose(plain[("#cccccc", "-")].get_ydata(), data["unused"].mean("seed"))
 

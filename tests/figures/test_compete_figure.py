@@ -14,7 +14,7 @@ from pictures import assert_readable
 from scipy import stats
 
 from figures import compete
-from figures.style import COLOURS
+from figures.style import colour_of
 from synthetic.compete import Compete
 
 
@@ -59,7 +59,7 @@ def test_marks_are_means_with_their_intervals(make) -> None:
         for container, name in zip(axes.containers, data["optimizer"].values, strict=True):
             marks, _, [bars] = container
             samples = alive.sel(optimizer=name, coupling=coupling).transpose("seed", "selectivity").values
-            assert to_hex(marks.get_color()) == COLOURS[name].lower()
+            assert to_hex(marks.get_color()) == colour_of(name).lower()
             np.testing.assert_allclose(marks.get_ydata(), samples.mean(0))
             half = stats.sem(samples) * stats.t.ppf(0.975, len(samples) - 1)
             expected = np.clip(samples.mean(0) + half * np.array([[-1], [1]]), 0, 100)

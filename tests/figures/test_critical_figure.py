@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from pictures import assert_readable
 
 from figures import critical
-from figures.style import COLOURS, Picture
+from figures.style import Picture, colour_of
 from synthetic.visits import ARRIVALS, Visits
 
 
@@ -49,7 +49,7 @@ def test_marks_are_simulated_and_lines_predicted(data: xr.Dataset, picture: Pict
             np.testing.assert_allclose(marks.get_xdata(), times)
             np.testing.assert_allclose(marks.get_ydata(), seen.sel(arrivals=kind))
             np.testing.assert_allclose(line.get_ydata(), data[form].sel(arrivals=kind))
-            assert to_hex(line.get_color()) == COLOURS["adam" if kind == "independent" else "sgd"].lower()
+            assert to_hex(line.get_color()) == colour_of("adam" if kind == "independent" else "sgd").lower()
     assert_readable(picture.figure)
 
 

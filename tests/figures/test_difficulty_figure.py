@@ -14,7 +14,7 @@ from pictures import assert_readable
 from scipy import stats
 
 from figures.difficulty import draw
-from figures.style import COLOURS
+from figures.style import colour_of
 from synthetic.difficulty import Difficulty
 
 
@@ -59,7 +59,7 @@ def test_shares_are_means_with_their_intervals() -> None:
             [drawn] = [
                 c
                 for c in panel.lines
-                if (to_hex(c.get_color()), c.get_linestyle(), c.get_marker()) == (COLOURS[rule].lower(), line, "None")
+                if (to_hex(c.get_color()), c.get_linestyle(), c.get_marker()) == (colour_of(rule).lower(), line, "None")
             ]
             mean = easier.sel(optimizer=rule, coupling=coupling).mean(("batch", "seed"))
             np.testing.assert_allclose(drawn.get_ydata(), mean)

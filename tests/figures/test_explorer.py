@@ -112,7 +112,7 @@ def _steered(w, g, m, lr, beta1):
 
 
 def test_prints_the_rule_that_it_is_given() -> None:
-    rule = Rule("steered", _steered, ("m",), {}, {"beta1": 0.9}, 1.0, "", "", False)
+    rule = Rule("steered", _steered, ("m",), {}, {"beta1": 0.9}, 1.0)
     assert javascript.update(rule, COUPLINGS["none"]) == (
         "([w, m], g, lr, multiplier, strength, [beta1]) => {\n"
         "const x0 = (beta1 * m) + g;\n"

@@ -14,7 +14,7 @@ from pictures import assert_readable
 from scipy.stats import binomtest
 
 from figures import feature
-from figures.style import COLOURS
+from figures.style import colour_of
 from synthetic.feature import Feature
 
 
@@ -53,7 +53,7 @@ def test_marks_are_shares_with_their_exact_intervals(make) -> None:
         for container, name in zip(axes.containers, data["optimizer"].values, strict=True):
             marks, _, [bars] = container
             count = dead.sel(optimizer=name, coupling=coupling).values
-            assert to_hex(marks.get_color()) == COLOURS[name].lower()
+            assert to_hex(marks.get_color()) == colour_of(name).lower()
             np.testing.assert_allclose(marks.get_ydata(), 20 * count)
             for k, segment in zip(count, bars.get_segments(), strict=True):
                 interval = binomtest(int(k), 5).proportion_ci(0.95, method="exact")

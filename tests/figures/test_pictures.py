@@ -18,8 +18,9 @@ from worlds import EPOCHS, SEEDS, cnn, crossover, silence
 from figures import alive
 from figures import crossover as crossover_figure
 from figures import silence as silence_figure
-from figures.style import COLOURS, LABELS, LINES, Picture, save
+from figures.style import LINES, Picture, colour_of, label_of, save
 from fullscale.pocket import OPTIMIZERS, STRENGTH
+from synthetic.selective import Selective
 
 # Inactive shares at the end: as measured, all close together, all alike, and everything lost.
 ENDS = {
@@ -50,7 +51,7 @@ def test_silence_draws_each_path_until_it_is_through() -> None:
     assert picture.name == "silence"
     for axes, coupling in zip(picture.figure.axes, ("l2", "decoupled_lr"), strict=True):
         *curves, target = axes.lines
-        assert [to_hex(c.get_color()) for c in curves] == [COLOURS[n].lower() for n in data.optimizer.values]
+        assert [to_hex(c.get_color()) for c in curves] == [colour_of(n).lower() for n in data.optimizer.values]
         assert {c.get_linestyle() for c in curves} == {LINES[coupling]}
         for curve, name in zip(curves, data.optimizer.values, strict=True):
             cell = data.sel(optimizer=name, coupling=coupling, strength=1e-2).isel(step=slice(1, None))
@@ -62,7 +63,7 @@ def test_silence_draws_each_path_until_it_is_through() -> None:
             assert (path[: drawn - 1] >= 1e-3).all()
             assert drawn == len(path) or path[drawn - 1] < 1e-3
         assert set(target.get_ydata()) == {1e-3}
-        assert {t.get_text() for t in axes.texts} == set(LABELS.values())
+        assert {t.get_text() for t in axes.texts} == set(map(label_of, Selective().rules))
     assert "2,722 steps" in picture.figure.get_suptitle()
     assert "690,773" in picture.figure.get_suptitle()
 
@@ -81,9 +82,9 @@ def test_crossover_draws_geometric_means_with_their_intervals() -> None:
     [axes] = picture.figure.axes
     found = centres(axes)
     assert picture.name == "crossover"
-    assert set(found) == {colour.lower() for colour in COLOURS.values()}
-    for name, colour in COLOURS.items():
-        x, y, bars = found[colour.lower()]
+    assert set(found) == {colour_of(name).lower() for name in Selective().rules}
+    for name in Selective().rules:
+        x, y, bars = found[colour_of(name).lower()]
         samples = np.log(data["ratio"].sel(optimizer=name, arrival=1.0).transpose("seed", "size").values)
         np.testing.assert_allclose(x, data["size"], rtol=0.1)  # side by side
         np.testing.assert_allclose(y, np.exp(samples.mean(axis=0)))
@@ -93,7 +94,7 @@ def test_crossover_draws_geometric_means_with_their_intervals() -> None:
     closed, one = axes.lines[0], [line for line in axes.lines if set(line.get_ydata()) == {1}]
     np.testing.assert_allclose(closed.get_ydata() * np.hypot(closed.get_xdata(), 1e-3), 1, rtol=1e-6)
     assert len(one) == 1
-    assert {t.get_text() for t in axes.texts} >= set(LABELS.values())
+    assert {t.get_text() for t in axes.texts} >= set(map(label_of, Selective().rules))
 
 
 def test_the_title_of_crossover_is_computed() -> None:
@@ -114,14 +115,14 @@ def test_alive_draws_means_with_their_intervals() -> None:
     bands = dict(zip(drawn, axes.collections, strict=True))
     for name in OPTIMIZERS:
         for strength, style in ((STRENGTH, LINES["l2"]), (0.0, LINES["none"])):
-            curve, where = kept.sel(optimizer=name, strength=strength), (COLOURS[name].lower(), style)
+            curve, where = kept.sel(optimizer=name, strength=strength), (colour_of(name).lower(), style)
             np.testing.assert_array_equal(drawn[where].get_xdata(), EPOCHS)
             np.testing.assert_allclose(drawn[where].get_ydata(), curve.mean("seed"))
             half = stats.sem(curve.values, axis=0) * stats.t.ppf(0.975, SEEDS - 1)
             edge = bands[where].get_paths()[0].vertices[:, 1]
             assert edge.max() == pytest.approx(float((curve.mean("seed") + half).max()))
             assert edge.min() == pytest.approx(float((curve.mean("seed") - half).min()))
-    assert {t.get_text() for t in axes.texts} == {*(f"{LABELS[n]} + L2" for n in OPTIMIZERS), "all, no L2"}
+    assert {t.get_text() for t in axes.texts} == {*(f"{label_of(n)} + L2" for n in OPTIMIZERS), "all, no L2"}
 
 
 def test_the_title_of_alive_is_computed() -> None:
@@ -138,10 +139,10 @@ def test_a_curve_ends_where_a_seed_diverged_and_keeps_its_label() -> None:
     lost = {"optimizer": "rmsprop", "strength": STRENGTH, "seed": 1, "epoch": EPOCHS[3:]}
     data["inactive_by_activation"].loc[lost] = np.nan
     [axes] = alive.draw(data).figure.axes
-    [curve] = [c for c in axes.lines if (c.get_color(), c.get_linestyle()) == (COLOURS["rmsprop"], LINES["l2"])]
+    [curve] = [c for c in axes.lines if (c.get_color(), c.get_linestyle()) == (colour_of("rmsprop"), LINES["l2"])]
     assert np.isfinite(curve.get_ydata()).tolist() == [True] * 3 + [False] * 2
     heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
-    assert set(heights) == {*(f"{LABELS[n]} + L2" for n in OPTIMIZERS), "all, no L2"}
+    assert set(heights) == {*(f"{label_of(n)} + L2" for n in OPTIMIZERS), "all, no L2"}
     assert np.diff(sorted(heights.values())).min() >= 0.055 - 1e-9
     low, high = axes.get_ylim()
     assert heights["RMSprop + L2"] == pytest.approx((curve.get_ydata()[2] - low) / (high - low), abs=0.055)

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from pictures import assert_readable
 
 from figures import pull
-from figures.style import COLOURS, LABELS, LINES, OTHER_LABELS, Picture
+from figures.style import LINES, Picture, colour_of, label_of
 from synthetic.selectivity import Selectivity
 
 WORLD = Selectivity(seeds=2, lanes_a_seed=2)
@@ -41,7 +41,7 @@ def test_every_panel_holds_one_rules_pulls(data: xr.Dataset, picture: Picture) -
     assert picture.name == "pull"
     assert len(picture.figure.axes) == len(data.optimizer)
     for axes, rule in zip(picture.figure.axes, data.optimizer.values, strict=True):
-        assert axes.get_title(loc="left") == (LABELS | OTHER_LABELS)[rule]
+        assert axes.get_title(loc="left") == label_of(rule)
         lines = {
             line.get_linestyle(): line for line in axes.lines if len(line.get_xdata()) == 9 and line.get_linewidth() < 2
         }
@@ -49,8 +49,7 @@ def test_every_panel_holds_one_rules_pulls(data: xr.Dataset, picture: Picture) -
             mean = data["pull"].sel(optimizer=rule, coupling=coupling).mean("seed")
             np.testing.assert_array_equal(lines[LINES[coupling]].get_xdata(), data.arrival)
             np.testing.assert_allclose(lines[LINES[coupling]].get_ydata(), mean.where(mean > 0))
-        if rule in COLOURS:
-            assert to_hex(lines["-"].get_color()) == COLOURS[rule].lower()
+        assert to_hex(lines["-"].get_color()) == colour_of(rule).lower()
     assert_readable(picture.figure)
 
 

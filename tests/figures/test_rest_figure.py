@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from pictures import assert_readable
 
 from figures import rest
-from figures.style import COLOURS, Picture
+from figures.style import Picture, colour_of
 from synthetic.rest import Rest
 
 
@@ -48,8 +48,7 @@ def test_marks_are_simulated_and_lines_predicted(data: xr.Dataset, picture: Pict
             np.testing.assert_allclose(line.get_ydata(), at["predicted"])
             # Marks that coincide stand side by side, no further than from one arrival to the next.
             np.testing.assert_allclose(line.get_xdata() * data.attrs["critical"] / data.arrival, 1, atol=0.09)
-            if rule in COLOURS:
-                assert to_hex(line.get_color()) == COLOURS[rule].lower()
+            assert to_hex(line.get_color()) == colour_of(rule).lower()
     assert_readable(picture.figure)
 
 

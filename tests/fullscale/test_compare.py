@@ -20,7 +20,7 @@ from shades import shades, spec
 from dynamics.errors import InputError
 from evidence.store import Store
 from fullscale import compared, pruning_study
-from fullscale.data import Images
+from fullscale.data import Images, Split
 from fullscale.feed import Resident
 from fullscale.models import basicnet
 from fullscale.pruning_study import Base, PruningStudy
@@ -217,7 +217,9 @@ def test_a_comparison_that_was_run_again_takes_the_place_of_the_kept_one(tmp_pat
     split = Split(draws.integers(0, 256, (8, 1, 4, 4)).astype(np.uint8), np.arange(8, dtype=np.int64) % 2)
     images = Images("noise", ("a", "b"), split, split)
     *most, last = (
-        Compare()._spec(images, base, seed, data.attrs["epochs"]) for base in compare.BASES for seed in Compare.seeds
+        PruningStudy()._spec(images, base, seed, data.attrs["epochs"])
+        for base in pruning_study.BASES
+        for seed in PruningStudy.seeds
     )
     with Store(tmp_path / "results.sqlite") as store:
         for spec in most:
