@@ -11,7 +11,7 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from properties.draws import hyperparameters, multipliers, rates
+from properties.draws import PAIRS, hyperparameters, multipliers, rates
 
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
@@ -21,7 +21,6 @@ from dynamics.theory.formula.clocks import STEP, solve_clock
 from dynamics.theory.pull import pull_share
 from dynamics.words import FLOATS, symbols
 
-EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]
 # A number is a tensor of its own.
 NUMBERS = {name: FLOATS[name] for name in ("norm", "orthogonal", "aspect")}
 
@@ -50,7 +49,7 @@ def stepper(rule: str, coupling: str) -> Callable[..., Any]:
     return sp.lambdify([formula.symbol(name) for name in names], list(after.values()), modules=[NUMBERS, "math"])
 
 
-@pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
 @given(data=st.data())
 @settings(max_examples=4)
 def test_the_symbolic_step_is_the_numeric_one(rule: str, coupling: str, data: st.DataObject) -> None:
@@ -143,7 +142,7 @@ def test_the_silent_step_of_adam_under_l2_is_lr_against_eps() -> None:
     assert formula.silent_step(RULES["adam"], COUPLINGS["l2"]) == w - lr * strength * w / (strength * w + eps)
 
 
-@pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
 def test_the_silent_step_is_the_first_step_without_gradient(rule: str, coupling: str) -> None:
     hyper = RULES[rule].hyperparameters()
     hyper |= {"initial_accumulator": 0.3} if "initial_accumulator" in hyper else {}

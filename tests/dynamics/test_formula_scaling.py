@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import sympy as sp
 import torch
+from properties.draws import PAIRS
 
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.rules import RULES
 from dynamics.theory import formula
 from dynamics.words import FLOATS, tensors
 
-EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]
 # THEORY A3: without a gradient the path is the same for (c strength, c eps).
 A3 = sorted(set(RULES) - {"sgd", "momentum", "nesterov", "adadelta", "radam", "adabelief"})
 
@@ -46,7 +46,7 @@ def scaled(values: dict[str, Any], exponents: dict[str, Fraction], c: float) -> 
     return {name: x * c ** float(exponents.get(name, 0)) for name, x in values.items()}
 
 
-@pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
 def test_a_run_with_scaled_inputs_is_the_scaled_run(rule: str, coupling: str) -> None:
     """The gradient follows the weight, so its slope scales as gradient over weight, and its constants as the gradient."""
     made, coupled = RULES[rule], COUPLINGS[coupling]
