@@ -14,7 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from bench import events, report, scaling, torch_face
+from bench import report, scaling, torch_face
 from bench.contestants import FUSED, OTHERS, Contestant, available_cores
 from bench.measure import DisagreementError, Row, measure
 from bench.phase import Phase
@@ -85,10 +85,6 @@ def _measured(quick: bool) -> dict[str, Any]:
 
     content["scaling"] = scaling.measure(quick, 2 if quick else 5, _progress)
     _say(scaling.table(content["scaling"]))
-
-    rare = events.run(quick, 2 if quick else 5, _progress)
-    content["events"] = events.as_json(rare)
-    _say(events.table(rare))
 
     steps: list[torch_face.Row] = []
     if find_spec("torch"):

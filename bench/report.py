@@ -15,6 +15,7 @@ from bench.contestants import Contestant, available_cores
 from bench.measure import Row
 from bench.phase import Phase
 from bench.work import Case, Work
+from evidence.files import write_whole
 
 Missing = Mapping[Contestant, Sequence[str]]
 
@@ -132,7 +133,5 @@ def contestants(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Written beside and renamed: a reader finds the old file or the whole new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    """As JSON, whole or not at all."""
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -73,7 +73,7 @@ def _pair(
     """The parameters and the step of ours and of torch's, from these weights."""
     import torch
 
-    from dynamics.optimizer.optimizer import Optimizer
+    from dynamics.optimizer import Optimizer
 
     name, extra = PEERS[rule]
     sides = [[torch.nn.Parameter(w.clone()) for w in weights] for _ in range(2)]

@@ -31,6 +31,11 @@ class Estimate:
     interval: str
     samples: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
+    def in_words(self) -> str:
+        """Value, interval, unit and n."""
+        numbers = f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        return f"{numbers} {self.unit} (n = {self.n}, {self.interval})"
+
 
 def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, confidence: float = 0.95) -> Estimate:
     """Mean with Student's t-interval; InputError for fewer than two samples."""
@@ -85,6 +90,21 @@ class Decision:
             outside = estimate.high < self.low or estimate.low > self.high
         return "holds" if inside else "fails" if outside or self.every else "undecided"
 
+    def in_words(self, unit: str) -> str:
+        """When a claim holds, e.g. "interval above 0 percentage points"; unit: of the estimate."""
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            where = f"within [{_exact(self.low)}, {_exact(self.high)}]"
+        elif math.isfinite(self.low):
+            where = f"{'above' if self.open_ends else 'at least'} {_exact(self.low)}"
+        else:
+            where = f"{'below' if self.open_ends else 'at most'} {_exact(self.high)}"
+        return f"{'every sample' if self.every else 'interval'} {where} {unit}".rstrip()
+
+
+def _exact(number: float) -> str:
+    """A threshold without loss: 1 + 1e-9 is not 1."""
+    return f"{number:g}" if float(f"{number:g}") == number else repr(number)
+
 
 def above(threshold: float) -> Decision:
     """Holds if the whole interval is above the threshold, fails if it is all at or below it."""
@@ -108,9 +128,11 @@ def within(low: float, high: float) -> Decision:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence that data can overturn. experiment: whose data bear on it; rule: as words beside the function.
+    """A sentence that data can overturn, as `evidence.registry.claim` declares it.
 
-    formula: what is claimed, as text, and figure: the name of the picture in which it is seen; empty where there is none.
+    source: who says so; experiment: whose data bear on it; estimate: reads them; decision: what follows from the estimate.
+    measured: what the estimate is, in words; formula: what is claimed, as text; figure: the picture in which it is seen;
+    empty where there is none.
     """
 
     id: str
@@ -118,8 +140,8 @@ class Claim:
     source: str
     experiment: str
     estimate: Callable[[Any], Estimate]
-    rule: Decision
-    rule_in_words: str
+    decision: Decision
+    measured: str = ""
     formula: str = ""
     figure: str = ""
 
@@ -132,9 +154,14 @@ class Finding:
     estimate: Estimate
     verdict: Verdict
 
+    @property
+    def holds_if(self) -> str:
+        """The decision in words, in the estimate's unit."""
+        return self.claim.decision.in_words(self.estimate.unit)
+
 
 def judge(claim: Claim, data: Any) -> Finding:
     """The verdict of `claim` on the data of its experiment; an interval that is not a number decides nothing."""
     estimate = claim.estimate(data)
     known = all(math.isfinite(x) for x in (estimate.value, estimate.low, estimate.high))
-    return Finding(claim, estimate, claim.rule(estimate) if known else "undecided")
+    return Finding(claim, estimate, claim.decision(estimate) if known else "undecided")

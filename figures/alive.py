@@ -12,7 +12,7 @@ from figures.style import COLOURS, LABELS, LINES, Picture, label_ends, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """From `fullscale.pocket.dataset`: mean and interval over seeds; solid with L2, dotted without a regularizer."""
+    """From `fullscale.pocket.curves_and_ends`: mean and interval over seeds; solid with L2, dotted without a regularizer."""
     strength = float(data.strength.max())
     alive = 100 * (1 - data["inactive_by_activation"])
     lowest = float(alive.min())

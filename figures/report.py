@@ -10,9 +10,9 @@ from typing import Any
 
 import xarray as xr
 
-from evidence.claim import Estimate, Finding
+from evidence.claim import Finding
 from evidence.files import write_whole
-from figures.style import LABELS, Shown
+from figures.style import LABELS, InlineSvg
 from fullscale.tune import standard_error
 
 _PAGE = """<!doctype html>
@@ -52,22 +52,16 @@ class Section:
     title: str
     part: str
     findings: list[Finding]
-    shown: list[Shown]
+    pictures: list[InlineSvg]
     text: str = ""
     data: xr.Dataset | None = None
     grid: dict[str, Any] | None = None
 
 
-def number(estimate: Estimate) -> str:
-    """An estimate in words: value, interval and n."""
-    shown = f"{estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}] {estimate.unit}"
-    return f"{shown} (n = {estimate.n}, {estimate.interval})"
-
-
-def write(path: Path, sections: list[Section], summary: Shown | None = None, explorer: str = "") -> None:
+def write(path: Path, sections: list[Section], summary: InlineSvg | None = None, explorer: str = "") -> None:
     """Write the page to `path`, replacing it in one step; InputError where it cannot be written.
 
-    summary: the map of all claims, shown first. explorer: the file beside it that holds the explorer, if any.
+    summary: the map of all claims, which stands first. explorer: the file beside it that holds the explorer, if any.
     """
     findings = [finding for section in sections for finding in section.findings]
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in ("holds", "fails", "undecided")}
@@ -98,10 +92,10 @@ def _contents(sections: list[Section]) -> str:
 def _section(section: Section) -> str:
     parts = [f'<h2 id="{_anchor(section.title)}">{escape(section.title)}</h2>']
     parts += [f"<p>{escape(section.text)}</p>"] if section.text else []
-    names = {shown.name for shown in section.shown}
-    for shown in section.shown:
-        parts.append(_figure(shown))
-        parts.append(_claims([f for f in section.findings if f.claim.figure == shown.name]))
+    names = {picture.name for picture in section.pictures}
+    for picture in section.pictures:
+        parts.append(_figure(picture))
+        parts.append(_claims([f for f in section.findings if f.claim.figure == picture.name]))
     parts.append(_claims([f for f in section.findings if f.claim.figure not in names]))
     if section.data is not None:
         parts.append(_removal(section.data))
@@ -123,18 +117,20 @@ def _claim(f: Finding) -> str:
     formula = f"<br><code>{escape(f.claim.formula)}</code>" if f.claim.formula else ""
     return (
         f"<tr><td>{escape(f.claim.id)}</td><td>{escape(f.claim.sentence)}{formula}<br><small>{escape(f.claim.source)}</small></td>"
-        f"<td>{escape(number(f.estimate))}<br><small>holds if: {escape(f.claim.rule_in_words)}<br>"
+        f"<td>{escape(f.estimate.in_words())}<br><small>holds if: {escape(f.holds_if)}<br>"
         f"<code>undertow claims {escape(quote(f.claim.id))} --why</code></small></td>"
         f'<td class="{f.verdict}">{f.verdict}</td></tr>'
     )
 
 
-def _figure(shown: Shown) -> str:
-    svg = shown.svg[shown.svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(shown.alt)}"', 1)
+def _figure(picture: InlineSvg) -> str:
+    svg = picture.svg[picture.svg.index("<svg") :].replace(
+        "<svg", f'<svg role="img" aria-label="{escape(picture.alt)}"', 1
+    )
     # Several figures on one page: their inner references must not meet.
     for mark in ('id="', 'href="#', "url(#"):
-        svg = svg.replace(mark, f"{mark}{shown.name}-")
-    return f'<figure id="figure-{shown.name}">{svg}<figcaption>{escape(shown.caption)}</figcaption></figure>'
+        svg = svg.replace(mark, f"{mark}{picture.name}-")
+    return f'<figure id="figure-{picture.name}">{svg}<figcaption>{escape(picture.caption)}</figcaption></figure>'
 
 
 def _removal(data: xr.Dataset) -> str:

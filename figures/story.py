@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A picture: the module of figures that draws it and the worlds whose datasets it takes, in that order."""
+class PictureSource:
+    """A picture: its name, which is that of the module of figures that draws it or of a figure that a user's file declares, and
+    the worlds whose datasets it takes, in that order."""
 
-    module: str
+    name: str
     worlds: tuple[str, ...]
 
 
@@ -20,7 +21,7 @@ class Chapter:
 
     title: str
     text: str
-    drawn: tuple[Drawn, ...]
+    pictures: tuple[PictureSource, ...]
     worlds: tuple[str, ...]
 
 
@@ -31,7 +32,7 @@ CHAPTERS = (
         "off a share of the weight, so that it never quite goes. L2 joins the gradient, and an adaptive rule divides every "
         "gradient by the root of its own mean square: a lone pull, however weak, is blown up to about one learning rate a step. "
         "The weight is gone after a fixed number of steps, and the strength hardly matters.",
-        (Drawn("silence", ("silence",)),),
+        (PictureSource("silence", ("silence",)),),
         ("silence", "laws"),
     ),
     Chapter(
@@ -41,8 +42,8 @@ CHAPTERS = (
         "is, and the harder L2 pulls: a selective feature sees more of the regularizer than one that every image excites. "
         "That is the paper's hypothesis, and it can be followed for every rule.",
         (
-            Drawn("crossover", ("selective",)),
-            Drawn("pull", ("selectivity",)),
+            PictureSource("crossover", ("selective",)),
+            PictureSource("pull", ("selectivity",)),
         ),
         ("selective", "selectivity"),
     ),
@@ -52,8 +53,8 @@ CHAPTERS = (
         "of a given length become rarer by the selectivity s a step. The mean of 1/sqrt(v), and with it the mean pull, is "
         "finite only while s is below sqrt(beta2). An epoch that visits each image once bounds the silence.",
         (
-            Drawn("critical", ("visits",)),
-            Drawn("rest", ("rest",)),
+            PictureSource("critical", ("visits",)),
+            PictureSource("rest", ("rest",)),
         ),
         ("visits", "rest"),
     ),
@@ -63,10 +64,10 @@ CHAPTERS = (
         "computed: how long death takes from the residue of the last gradients, how likely such a silence is from the rate at "
         "which gradients come. The boundary is drawn over simulations that know nothing of it.",
         (
-            Drawn("phase", ("phase_selectivity",)),
-            Drawn("phase", ("phase_rate",)),
-            Drawn("phase", ("phase_batch",)),
-            Drawn("phase", ("phase_epoch",)),
+            PictureSource("phase", ("phase_selectivity",)),
+            PictureSource("phase", ("phase_rate",)),
+            PictureSource("phase", ("phase_batch",)),
+            PictureSource("phase", ("phase_epoch",)),
         ),
         ("phase_selectivity", "phase_rate", "phase_batch", "phase_epoch"),
     ),
@@ -77,9 +78,9 @@ CHAPTERS = (
         "feature, a harder task keeps gradients alive. Here each knob is turned alone, and cells of equal selectivity are held "
         "beside each other.",
         (
-            Drawn("batch", ("minibatch",)),
-            Drawn("capacity", ("capacity",)),
-            Drawn("difficulty", ("difficulty",)),
+            PictureSource("batch", ("minibatch",)),
+            PictureSource("capacity", ("capacity",)),
+            PictureSource("difficulty", ("difficulty",)),
         ),
         ("minibatch", "capacity", "difficulty"),
     ),
@@ -89,9 +90,9 @@ CHAPTERS = (
         "and nothing but the regularizer moves it. SGD and weight decay keep the ratio of the two, so a dead feature stays "
         "where it is; Adam + L2 moves both by equal steps, which changes the ratio.",
         (
-            Drawn("plane", ("plane",)),
-            Drawn("feature", ("feature",)),
-            Drawn("compete", ("compete",)),
+            PictureSource("plane", ("plane",)),
+            PictureSource("feature", ("feature",)),
+            PictureSource("compete", ("compete",)),
         ),
         ("plane", "feature", "compete"),
     ),
@@ -100,9 +101,9 @@ CHAPTERS = (
         "Where gradients are noise, weights settle at a size at which noise and regularizer balance; on a quadratic loss they "
         "settle where loss and regularizer do; under a learning-rate schedule they lag behind it. Each has a formula.",
         (
-            Drawn("equilibrium", ("noise",)),
-            Drawn("minima", ("quadratic",)),
-            Drawn("schedules", ("scheduled",)),
+            PictureSource("equilibrium", ("noise",)),
+            PictureSource("minima", ("quadratic",)),
+            PictureSource("schedules", ("scheduled",)),
         ),
         ("noise", "scale_invariant", "quadratic", "scheduled"),
     ),

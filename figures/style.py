@@ -69,7 +69,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Shown:
+class InlineSvg:
     """A picture as a page holds it: the text of its SVG in place of the figure."""
 
     name: str
@@ -121,7 +121,7 @@ def _thin(figure: Figure) -> None:
             axis.set_minor_locator(NullLocator())
 
 
-def save(picture: Picture, folder: Path) -> Shown:
+def save(picture: Picture, folder: Path) -> InlineSvg:
     """Write folder/name.svg and folder/name.png, each whole or not at all; the same figure gives the same SVG bytes.
 
     Raises InputError where they cannot be written.
@@ -137,7 +137,7 @@ def save(picture: Picture, folder: Path) -> Shown:
     plt.close(picture.figure)
     write_whole(folder / f"{picture.name}.svg", svg.getvalue())
     write_whole(folder / f"{picture.name}.png", png.getvalue())
-    return Shown(picture.name, picture.caption, picture.alt, svg.getvalue().decode())
+    return InlineSvg(picture.name, picture.caption, picture.alt, svg.getvalue().decode())
 
 
 def save_as(picture: Picture, file: Path) -> None:

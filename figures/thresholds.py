@@ -18,7 +18,7 @@ LOOKS = {"activation": ("by activation", "#0072B2", "-", "o"), "scale": ("by sca
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """From `fullscale.thresholds.dataset`: left the share of inactive filters with the range over which it is flat, right the
+    """From `fullscale.thresholds.by_threshold`: left the share of inactive filters with the range over which it is flat, right the
     change of the test error; mean and interval over seeds where there are two or more."""
     lost = 100 * (data["error"] - data["error_before"])
     with styled():

@@ -51,7 +51,7 @@ def place(finding: Finding) -> tuple[float, float, float, float]:
     A band with two ends ends at 1. With one end, the unit is the distance of the farthest number from that end, so that the
     band has no other end than the strip's.
     """
-    e, rule = finding.estimate, finding.claim.rule
+    e, rule = finding.estimate, finding.claim.decision
     numbers = np.array([e.value, e.low, e.high])
     if math.isfinite(rule.low) and math.isfinite(rule.high):
         unit = (numbers - rule.low) / ((rule.high - rule.low) or 1.0)

@@ -4,12 +4,12 @@ data        images from archives, folders and IDX files, and scikit-learn's digi
 feed        images on the device, shuffled and augmented there; stream brings what is larger than memory
 models      BasicNet, VGGs, ResNets; replicas trains several BasicNets side by side
 spec        what a training run is: configuration, help text and key in one
-train       the training loop; execution is where and how a step runs, resume how a run goes on
+train       the training loop; outcome is what a run leaves, execution where and how a step runs, resume how a run goes on
 graph       a network as a graph, its BatchNorms and what is behind them; shapes fits it to narrower weights
 measure     inactive filters by activation and by scale, selectivity; thresholds, how much hangs on them
 monitor     the same while a network trains, in anyone's loop, and of what a filter died
 prune       dead filters removed exactly, with a certificate; cost counts what that saves; export writes ONNX
-criteria    published pruning criteria; compare and compared set them beside the dead filters
+criteria    published pruning criteria; pruning_study sets them beside the dead filters, compared says what it found
 checkpoint  a network in one file, without pickle; files writes files whole or not at all
 store       the runs, found by the hash of what was asked for
 sweep       many runs through the store and an executor

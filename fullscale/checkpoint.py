@@ -53,16 +53,22 @@ def save(
     flag nor requires_grad is stored. Raises InputError for a network from elsewhere (save its state_dict with safetensors,
     and `load_into` fits a network to it) and where the file cannot be written.
     """
+    write_whole(Path(path), as_bytes(net, extra, notes))
+
+
+def as_bytes(
+    net: nn.Module, extra: Mapping[str, Tensor] | None = None, notes: Mapping[str, Any] | None = None
+) -> bytes:
+    """The content of the file that `save` writes; equal networks give equal bytes."""
     config = getattr(net, "config", None)
     if not isinstance(config, Architecture | NetConfig):
         raise InputError(f"{type(net).__name__} has no configuration to be rebuilt from: {_KNOWN} are accepted")
     tensors = net.state_dict() | {EXTRA + name: tensor for name, tensor in (extra or {}).items()}
     # Clones: safetensors refuses tensors that share memory.
-    content = safetensors.torch.save(
+    return safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
         metadata={HEADER: json.dumps({"network": config.as_dict(), "notes": notes or {}})},
     )
-    write_whole(Path(path), content)
 
 
 def load(path: str | os.PathLike[str]) -> Saved:

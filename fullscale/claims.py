@@ -1,19 +1,57 @@
-"""What the pocket experiment says about the paper's claims. Each estimator can come out either way."""
+"""What is claimed of the CNN experiment, and the data that bear on it. Each estimator can come out either way; what it claims
+is declared on it, and found in `evidence.registry`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from dynamics.errors import InputError
 from dynamics.rules import RULES
-from evidence.claim import Claim, Estimate, above, mean_interval, never_above, spread, within
-from fullscale.thresholds import MEASURES
-from fullscale.tune import indistinguishable
+from evidence.claim import Estimate, above, mean_interval, never_above, spread, within
+from evidence.registry import claim, experiment
+from evidence.sources import MEHTA
+from evidence.store import Row, Store
+from fullscale import compared, pocket, thresholds
+from fullscale.sweep import KIND
+from fullscale.tune import GRID, indistinguishable
 
-_MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
+_AGAIN = "undertow reproduce --only fullscale --fresh"
+experiment("pocket", pocket.constants, _AGAIN)
+experiment("grid", lambda: {"kept": "fullscale/tuned.json"} | pocket.tuned()["spec"] | {"rates": GRID}, "undertow tune")
+experiment("thresholds", lambda: pocket.constants() | {"thresholds": thresholds.decades()}, _AGAIN)
+_pocket = partial(claim, source=MEHTA, experiment="pocket")
+
+
+def bearing(store: Store, rows: Sequence[Row | None], digest: str) -> dict[str, Any]:
+    """What the CNN claims look at, by experiment: the runs of `fullscale.pocket` and their thresholds, if all `rows` are there;
+    the learning-rate grid as it is kept; and the comparison of pruning criteria as it is stored for these images, or kept.
+
+    Raises InputError for a damaged row.
+    """
+    data = {"grid": pocket.tuned(), "compare": compared.stored(store, digest)}
+    whole = [row for row in rows if row is not None]
+    if len(whole) < len(rows):
+        return data
+    try:
+        return data | {"pocket": pocket.curves_and_ends(whole), "thresholds": pocket.swept(whole)}
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"store {store.path} holds a damaged run ({error!r}): run again with --fresh") from error
+
+
+def stored(store: Store) -> dict[str, Any]:
+    """`bearing` of the runs that are stored."""
+    from fullscale.data import load
+
+    images = load(pocket.DATA)
+    specs = pocket.specs(images.digest, len(images.train.labels))
+    return bearing(store, [store.get(KIND, spec.as_dict()) for spec in specs], images.digest)
 
 
 def _inactive(data: xr.Dataset, adaptive: bool, regularized: bool) -> xr.DataArray:
@@ -23,28 +61,45 @@ def _inactive(data: xr.Dataset, adaptive: bool, regularized: bool) -> xr.DataArr
     return data["inactive_by_activation"].sel(optimizer=names, strength=strength).isel(epoch=-1)
 
 
+@_pocket("S1", decision=above(1))
 def adaptive_sparsity(data: xr.Dataset) -> Estimate:
-    """S1: inactive share under adaptive optimizers with L2, one sample a seed (mean over optimizers)."""
-    return mean_interval(
-        100 * _inactive(data, True, True).mean("optimizer", skipna=False).values, "% of filters", "seeds"
-    )
+    """With an adaptive optimizer and L2, some filters of a CNN with BatchNorm and ReLU end up active for no image.
+
+    Inactive share under adaptive optimizers with L2, one sample a seed (mean over optimizers).
+    """
+    shares = 100 * _inactive(data, True, True).mean("optimizer", skipna=False)
+    return mean_interval(shares.values, "% of filters", "seeds")
 
 
+@_pocket("S2", decision=never_above(0))
 def unregularized_sparsity(data: xr.Dataset) -> Estimate:
-    """S2: inactive share with strength 0, one sample a network (all optimizers, all seeds)."""
+    """Without regularization no filter of a CNN with BatchNorm and ReLU falls silent.
+
+    Inactive share with strength 0, one sample a network (all optimizers, all seeds).
+    """
     both = xr.concat([_inactive(data, a, False) for a in (True, False)], "optimizer")
     return spread(100 * both.values, "% of filters, over networks")
 
 
+@_pocket("S3", decision=above(0))
 def adaptive_excess(data: xr.Dataset) -> Estimate:
-    """S3: the least sparse adaptive optimizer minus the sparsest of the others, one sample a seed."""
+    """Adaptive optimizers with L2 silence more filters than SGD and momentum SGD with it, each at its tuned learning rate.
+
+    Inactive share: the least sparse adaptive optimizer minus the sparsest of the others, one sample a seed.
+    """
     least = _inactive(data, True, True).min("optimizer", skipna=False)
     most = _inactive(data, False, True).max("optimizer", skipna=False)
     return mean_interval(100 * (least - most).values, "percentage points", "seeds")
 
 
+@claim("S3 any lr", source=MEHTA + ", made stricter here", experiment="grid", decision=above(0))
 def adaptive_excess_any_rate(found: dict[str, Any]) -> Estimate:
-    """S3 over every learning rate that validation cannot tell from the best, one sample a seed of the grid."""
+    """Adaptive optimizers with L2 silence more filters than SGD and momentum SGD with it at every learning rate whose
+    validation accuracy is within one standard error of the optimizer's best.
+
+    Inactive share: the least sparse adaptive optimizer minus the sparsest of the others, over every learning rate that
+    validation cannot tell from the best, one sample a seed of the grid.
+    """
 
     def shares(adaptive: bool) -> np.ndarray:
         names = [name for name in found["chosen"] if RULES[name].adaptive == adaptive]
@@ -53,75 +108,29 @@ def adaptive_excess_any_rate(found: dict[str, Any]) -> Estimate:
     return mean_interval(100 * (shares(True).min(axis=0) - shares(False).max(axis=0)), "percentage points", "seeds")
 
 
+@_pocket("S9", decision=within(-0.01, 0.01))
 def error_change(data: xr.Dataset) -> Estimate:
-    """S9: test error after the removal of inactive filters minus before, over every trained network that lost any."""
+    """Removing the filters that are inactive by activation, or constant, leaves the test error as it was.
+
+    Test error after the removal of inactive filters minus before, over every trained network that lost any.
+    """
     change = (data["error_after"] - data["error_before"]).where(data["removed"] > 0).values
     return spread(100 * change[~np.isnan(change)], "percentage points of test error")
 
 
-def flat_by(measure: str, data: xr.Dataset) -> Estimate:
-    """S9: decades of thresholds around the paper's over which the share of inactive filters changes by less than a point."""
+def flat_by(data: xr.Dataset, measure: str) -> Estimate:
+    """Decades of thresholds around the paper's over which the share of inactive filters changes by less than a point."""
     return mean_interval(data["flat"].sel(measure=measure).values, "decades", "seeds")
 
 
-CLAIMS = (
-    Claim(
-        "S1",
-        "With an adaptive optimizer and L2, some filters of a CNN with BatchNorm and ReLU end up active for no image.",
-        _MEHTA,
-        "pocket",
-        adaptive_sparsity,
-        above(1),
-        "interval above 1%",
-    ),
-    Claim(
-        "S2",
-        "Without regularization no filter falls silent.",
-        _MEHTA,
-        "pocket",
-        unregularized_sparsity,
-        never_above(0),
-        "0 filters in every network",
-    ),
-    Claim(
-        "S3",
-        "Adaptive optimizers with L2 silence more filters than SGD and momentum SGD with it, each at its tuned learning rate.",
-        _MEHTA,
-        "pocket",
-        adaptive_excess,
-        above(0),
-        "interval above 0",
-    ),
-    Claim(
-        "S3 any lr",
-        "They do so at every learning rate whose validation accuracy is within one standard error of the optimizer's best.",
-        _MEHTA + ", made stricter here",
-        "grid",
-        adaptive_excess_any_rate,
-        above(0),
-        "interval above 0",
-    ),
-    Claim(
-        "S9",
-        "Removing the filters that are inactive by activation, or constant, leaves the test error as it was.",
-        _MEHTA,
-        "pocket",
-        error_change,
-        within(-0.01, 0.01),
-        "every network within 0.01 points",
-    ),
-    *(
-        Claim(
-            f"S9 thresholds {measure}",
-            f"Looser thresholds give comparable levels: the share of filters that are inactive by {measure} changes by less "
-            "than a point over three decades around the paper's threshold, under Adam with L2.",
-            _MEHTA,
-            "thresholds",
-            partial(flat_by, measure),
-            above(3),
-            "interval above 3 decades",
-            figure="thresholds",
-        )
-        for measure in MEASURES
-    ),
-)
+for _measure in thresholds.MEASURES:
+    claim(
+        f"S9 thresholds {_measure}",
+        sentence=f"Looser thresholds give comparable levels: the share of filters that are inactive by {_measure} changes by "
+        "less than a point over three decades around the paper's threshold, under Adam with L2.",
+        source=MEHTA,
+        experiment="thresholds",
+        decision=above(3),
+        figure="thresholds",
+        measure=_measure,
+    )(flat_by)

@@ -11,14 +11,15 @@ import numpy as np
 import xarray as xr
 
 from dynamics.errors import InputError
-from evidence.claim import Claim, Estimate, Finding, above, below, judge, mean_interval, within
-from evidence.store import Row, environment
+from evidence.claim import Estimate, Finding, above, below, mean_interval, within
+from evidence.registry import claim, experiment, find_claims, judged
+from evidence.sources import MEHTA
+from evidence.store import Row, Store, environment
 
 KIND = "compare"
 # Points of test error that a removal may cost and still be called one without loss: 3.6 images of the digits.
 PRICE = 0.01
 COSTS = ("reached", "parameters", "multiply_adds")
-_MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
 
 
 def dataset(rows: list[Row], name: str) -> xr.Dataset:
@@ -93,68 +94,63 @@ def affordable(
     return np.array(found)
 
 
-def _better(training: str, one: str, other: str, data: xr.Dataset) -> Estimate:
-    """Points of filters, after fine-tuning, that `one` can remove more than `other`; a sample a seed."""
+def better(data: xr.Dataset, training: str, one: str, other: str) -> Estimate:
+    """Points of filters that the one order can remove more than the other, at a loss of at most 1 point of test error after
+    fine-tuning; one sample a seed."""
     more = affordable(data, training, one, "yes") - affordable(data, training, other, "yes")
-    return mean_interval(100 * more, "points of filters more", "seeds")
-
-
-def _beside_dead(training: str, criterion: str, data: xr.Dataset) -> Estimate:
-    """Points of filters that Adam + L2 silences beyond what the criterion can remove at equal test error; a sample a seed."""
-    ceiling = data.dead_error.sel(training="adam", tuned="no") + PRICE
-    silenced = data.dead_reached.sel(training="adam").values
-    more = silenced - affordable(data, training, criterion, "yes", ceiling)
     return mean_interval(100 * more, "points of filters more", "seeds")
 
 
 _ORDERS = {"selective": "over the whole network", "selective_layer": "in every layer alike"}
 _OTHERS = {"random": "chance", "gamma": "the smallest abs(gamma) (Liu et al.)"}
 _NETWORKS = {"adam": "Adam and strong L2", "momentum": "momentum and weak L2"}
-_RULE = "the whole interval {} 0; loss: at most 1 point of test error, after fine-tuning"
-CLAIMS = (
-    *(
-        Claim(
-            f"S12 {order} {other} {training}",
-            f"Removing the most selective features {how} can go {'further' if better else 'less far'} without loss than "
-            f"{_OTHERS[other]}, in networks trained by {_NETWORKS[training]}",
-            f"derived from {_MEHTA}",
-            KIND,
-            partial(_better, training, order, other),
-            above(0) if better else below(0),
-            _RULE.format("above" if better else "below"),
-            figure="pruning",
-        )
-        for training in _NETWORKS
-        for order, how in _ORDERS.items()
-        for other, better in (("random", True), ("gamma", False))
-    ),
-    Claim(
-        "S10 l1",
-        "Adam and L2 silence more filters than L1 norms (Li et al.) can remove from a network trained by momentum, at equal "
-        "test error",
-        _MEHTA,
-        KIND,
-        partial(_beside_dead, "momentum", "l1"),
-        above(0),
-        "the whole interval above 0; equal: the silenced network's test error and 1 point, after fine-tuning",
-        figure="pruning",
-    ),
-    Claim(
-        "S10 gamma",
-        "They silence about as many as abs(gamma) can remove from a network trained by momentum with L1 on gamma (Liu et al.)",
-        _MEHTA,
-        KIND,
-        partial(_beside_dead, "slimming", "gamma"),
-        within(-10, 10),
-        "the whole interval within 10 points of filters; equal as for S10 l1",
-        figure="pruning",
-    ),
+experiment("compare", lambda: {"kept": "fullscale/compared.json"} | kept().attrs, "undertow compare")
+_compare = partial(claim, experiment="compare", figure="pruning")
+for _training, _by in _NETWORKS.items():
+    for _order, _how in _ORDERS.items():
+        for _other, _further in (("random", True), ("gamma", False)):
+            _compare(
+                f"S12 {_order} {_other} {_training}",
+                sentence=f"Removing the most selective features {_how} can go {'further' if _further else 'less far'} without "
+                f"loss than {_OTHERS[_other]}, in networks trained by {_by}.",
+                source=f"derived from {MEHTA}",
+                decision=above(0) if _further else below(0),
+                training=_training,
+                one=_order,
+                other=_other,
+            )(better)
+
+
+@_compare(
+    "S10 l1",
+    sentence="Adam and L2 silence more filters than L1 norms (Li et al.) can remove from a network trained by momentum, at "
+    "equal test error.",
+    source=MEHTA,
+    decision=above(0),
+    training="momentum",
+    criterion="l1",
 )
+@_compare(
+    "S10 gamma",
+    sentence="Adam and L2 silence about as many filters as abs(gamma) can remove from a network trained by momentum with L1 on "
+    "gamma (Liu et al.), at equal test error.",
+    source=MEHTA,
+    decision=within(-10, 10),
+    training="slimming",
+    criterion="gamma",
+)
+def beside_dead(data: xr.Dataset, training: str, criterion: str) -> Estimate:
+    """Points of filters that Adam + L2 silences beyond what the criterion can remove after fine-tuning, without passing the
+    silenced network's test error by more than 1 point; one sample a seed."""
+    ceiling = data.dead_error.sel(training="adam", tuned="no") + PRICE
+    silenced = data.dead_reached.sel(training="adam").values
+    more = silenced - affordable(data, training, criterion, "yes", ceiling)
+    return mean_interval(100 * more, "points of filters more", "seeds")
 
 
 def findings(data: xr.Dataset) -> list[Finding]:
-    """The verdicts of CLAIMS."""
-    return [judge(claim, data) for claim in CLAIMS]
+    """The verdicts of the claims on the comparison."""
+    return judged(find_claims(experiments=["compare"]), {"compare": data})
 
 
 def table(data: xr.Dataset) -> list[dict[str, Any]]:
@@ -181,13 +177,13 @@ def _row(training: str, criterion: str, tuned: str, share: Estimate) -> dict[str
 
 def outcome(data: xr.Dataset) -> dict[str, Any]:
     """All of it as plain data for JSON: versions, table, findings, and the dataset with null for NaN."""
-    told = [
-        {"id": f.claim.id, "sentence": f.claim.sentence, "verdict": f.verdict, "rule": f.claim.rule_in_words}
+    judgements = [
+        {"id": f.claim.id, "sentence": f.claim.sentence, "verdict": f.verdict, "rule": f.holds_if}
         | {name: _plain(getattr(f.estimate, name)) for name in ("value", "low", "high", "n", "unit", "interval")}
         for f in findings(data)
     ]
     versions = environment() | {"torch-pruning": metadata.version("torch-pruning")}
-    parts = {"versions": versions, "price": PRICE, "table": table(data), "findings": told, "data": data.to_dict()}
+    parts = {"versions": versions, "price": PRICE, "table": table(data), "findings": judgements, "data": data.to_dict()}
     return {name: _plain(part) for name, part in parts.items()}
 
 
@@ -209,3 +205,14 @@ def kept() -> xr.Dataset:
     """The comparison that fullscale/compared.json holds."""
     stored = json.loads(resources.files("fullscale").joinpath("compared.json").read_text())
     return xr.Dataset.from_dict(stored["data"]).map(lambda part: part.astype(float), keep_attrs=True)
+
+
+def stored(store: Store, digest: str) -> xr.Dataset:
+    """The comparison that is kept, as `undertow compare` has run it again on the images of this digest; the kept one itself
+    where not all of that is stored."""
+    data = kept()
+    shared = {name: data.attrs[name] for name in ("width", "batch", "epochs", "tuning_steps")}
+    shared |= {"digest": digest, "shares": data.share.values[1:].tolist()}
+    specs = [shared | {"base": b, "seed": int(k)} for b in data.attrs["bases"].values() for k in data.seed.values]
+    rows = [row for spec in specs if (row := store.get(KIND, spec)) is not None]
+    return dataset(rows, data.attrs["data"]) if len(rows) == len(specs) else data

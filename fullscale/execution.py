@@ -82,7 +82,7 @@ class Execution:
                 torch.use_deterministic_algorithms(before)
 
 
-class Recorded:
+class CudaGraphStep:
     """A training step as a CUDA graph. The first steps run as they are, on real batches; the next is recorded and replayed
     from then on with the batch copied to where it was recorded. All steps need batches of one size."""
 

@@ -30,6 +30,13 @@ def export_onnx(net: nn.Module, path: str | os.PathLike[str], images: Tensor, to
     Raises InputError where the packages are missing, for a network that is not float32 or cannot be exported, for a
     difference above `tolerance`, and where the file cannot be written; nothing is written then.
     """
+    content, difference = as_onnx(net, images, tolerance)
+    write_whole(Path(path), content)
+    return difference
+
+
+def as_onnx(net: nn.Module, images: Tensor, tolerance: float = TOLERANCE) -> tuple[bytes, float]:
+    """The content of the file that `export_onnx` writes, and the difference. Raises InputError as it does."""
     try:
         import onnx  # noqa: F401, needed by the exporter
         import onnxruntime
@@ -61,8 +68,7 @@ def export_onnx(net: nn.Module, path: str | os.PathLike[str], images: Tensor, to
     difference = _difference(expected.cpu().numpy(), found)
     if not difference <= tolerance:
         raise InputError(f"onnxruntime's outputs differ by {difference:.2e}: up to {tolerance:g} is accepted")
-    write_whole(Path(path), content)
-    return difference
+    return content, difference
 
 
 def _difference(expected: np.ndarray, found: np.ndarray) -> float:

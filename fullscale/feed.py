@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -72,9 +71,9 @@ class Resident:
         spread = images.train.images.std(axis=(0, 2, 3), dtype=np.float64)[:, None, None]
         scale = np.where(spread > 0, spread, 1.0)
         self._mean, self._scale = (torch.from_numpy(x.astype(np.float32)).to(device) for x in (mean, scale))
-        self._train, self._test = self._moved(images.train), self._moved(images.test)
+        self._train, self._test = self._on_device(images.train), self._on_device(images.test)
 
-    def _moved(self, split: Split) -> Batch:
+    def _on_device(self, split: Split) -> Batch:
         # torch takes neither read-only arrays nor backward ones.
         images, labels = (np.require(x, requirements=["C", "W"]) for x in (split.images, split.labels))
         return torch.from_numpy(images).to(self.device), torch.from_numpy(labels).to(self.device)
@@ -105,7 +104,7 @@ class Resident:
             chosen = order[start : start + batch]
             x = pixels[chosen]
             if self.augment:
-                x = moved(x, *moves[:, start : start + batch])
+                x = shifted(x, *moves[:, start : start + batch])
             yield self._normalized(x), labels[chosen]
 
     def training(self, batch: int) -> Iterator[Batch]:
@@ -121,7 +120,7 @@ class Resident:
             yield self._normalized(x), y
 
 
-def moved(pixels: Tensor, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
+def shifted(pixels: Tensor, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
     """Each image (n, C, H, W) as seen through a window that lies `down` and `right` (n,), 0 to 8, in it with a black border of
     4 pixels, mirrored where `mirror` is 1."""
     count, channels, height, width = pixels.shape
@@ -144,20 +143,3 @@ def joined(parts: Iterator[Batch], limit: int) -> Batch:
         if count >= limit:
             break
     return torch.cat(xs)[:limit], torch.cat(ys)[:limit]
-
-
-@dataclass(frozen=True, eq=False)
-class Tensors:
-    """A task in memory as float32 images (N, C, H, W) and labels (N,), normalized as `Resident` does."""
-
-    x: Tensor
-    y: Tensor
-    test_x: Tensor
-    test_y: Tensor
-
-
-def tensors(images: Images) -> Tensors:
-    """All images of a task, normalized by the mean and standard deviation of each channel of the training part."""
-    feed = Resident(images)
-    whole = len(images.train.labels) + len(images.test.labels)
-    return Tensors(*joined(feed.training(whole), whole), *joined(feed.test(whole), whole))

@@ -42,9 +42,16 @@ def tuned() -> dict[str, Any]:
     return dict(json.loads(resources.files("fullscale").joinpath("tuned.json").read_text()))
 
 
+def constants() -> dict[str, Any]:
+    """What the experiment is run with: one value, or one an optimizer."""
+    rates = {name: row["lr"] for name, row in tuned()["chosen"].items()}
+    shared = {"data": DATA, "model": "basicnet", "width": WIDTH, "batch": BATCH, "steps": STEPS, "strength": STRENGTH}
+    return shared | {"seeds": SEEDS, "lr": rates}
+
+
 def specs(digest: str, images: int) -> list[RunSpec]:
     """Each optimizer at its tuned learning rate, with and without L2; the longest runs first."""
-    rates = {name: row["lr"] for name, row in tuned()["chosen"].items()}
+    rates = constants()["lr"]
     return [
         RunSpec(
             digest=digest,
@@ -64,7 +71,7 @@ def specs(digest: str, images: int) -> list[RunSpec]:
     ]
 
 
-def dataset(rows: list[Row]) -> xr.Dataset:
+def curves_and_ends(rows: list[Row]) -> xr.Dataset:
     """The runs as labelled data; NaN from where a seed has diverged. InputError if every seed of every run has.
 
     Curves (optimizer, strength, seed, epoch): the shares of inactive filters by both measures and the test error.
@@ -99,14 +106,16 @@ def dataset(rows: list[Row]) -> xr.Dataset:
 
 
 def swept(rows: list[Row]) -> xr.Dataset:
-    """The networks of SWEPT with L2 over all thresholds: `fullscale.thresholds.dataset`. InputError if every seed diverged."""
+    """The networks of SWEPT with L2 over all thresholds: `fullscale.thresholds.by_threshold`. InputError if every seed diverged."""
     found = {
         summary["seed"]: summary["thresholds"]
         for row in rows
         for summary in row.summary["seeds"]
         if "thresholds" in summary
     }
-    return thresholds.dataset(found, data=DATA, model=f"BasicNet at width {WIDTH}", optimizer=SWEPT, strength=STRENGTH)
+    return thresholds.by_threshold(
+        found, data=DATA, model=f"BasicNet at width {WIDTH}", optimizer=SWEPT, strength=STRENGTH
+    )
 
 
 def _end(summary: dict[str, Any]) -> dict[str, float]:

@@ -22,8 +22,9 @@ class Replicas(nn.Module):
     forward: images (N, R x C, H, W), the replicas' channels one after the other -> logits (R, N, classes).
     """
 
-    def __init__(self, nets: Sequence[Chain]) -> None:
+    def __init__(self, chains: Sequence[nn.Module]) -> None:
         super().__init__()
+        nets = [cast(Chain, net) for net in chains]
         self.config = nets[0].config
         self.count = len(nets)
         self.convs, self.norms = nn.ModuleList(), nn.ModuleList()

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
+from evidence.files import clear_unfinished
 from fullscale.checkpoint import Saved, load, save
 from fullscale.spec import RunSpec
 
@@ -115,10 +116,9 @@ def _restore(net: nn.Module, optimizer: Optimizer, saved: Saved, numbers: Any) -
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def found(path: Path, spec: RunSpec) -> Saved | None:
+def load_run(path: Path, spec: RunSpec) -> Saved | None:
     """The run that `path` holds, None where nothing is. InputError where it is another run than that of `spec`."""
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink()  # of a run that was killed while it wrote
+    clear_unfinished(path)
     if not path.exists():
         return None
     saved = load(path)

@@ -1,26 +1,24 @@
-"""Many training runs: the store decides what still has to run, an executor runs it, the driver alone writes."""
+"""Many training runs: what a worker does with a spec, and how runs and outcomes are said in a few words."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from evidence import study
+from evidence.pools import processes
 from evidence.store import Row, Store
+from evidence.study import Notify, Run
 from fullscale.data import Images
 from fullscale.spec import RunSpec
 
 if TYPE_CHECKING:
-    from fullscale.train import Outcome
+    from fullscale.outcome import Outcome
 
 KIND = "train"
-# Called as a sweep goes on: runs done, runs in all, and a line on what just happened.
-Notify = Callable[[int, int, str], None]
-
 _images: dict[str, Images] = {}
 
 
@@ -28,8 +26,6 @@ def _begin(images: Images) -> None:
     """In each worker, once: the data, and one thread, since the workers share the processor."""
     from fullscale.train import one_thread
 
-    # Ctrl-C reaches the whole group: a worker just ends, and the driver says what is kept.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     one_thread()
     _images[images.digest] = images
 
@@ -52,54 +48,17 @@ def as_row(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def local_executor(images: Images, workers: int | None = None) -> Iterator[Executor]:
+def local_executor(images: Images, workers: int | None = None) -> AbstractContextManager[Executor]:
     """Processes of this machine, one a core unless told otherwise, each holding the images."""
-    count = workers or len(os.sched_getaffinity(0))
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(images,))
-    try:
-        yield pool
-    finally:
-        # On an interrupt, what has not begun is not begun any more.
-        pool.shutdown(wait=True, cancel_futures=True)
+    return processes([partial(_begin, images)], workers=workers)
 
 
 def run_all(
     specs: Sequence[RunSpec], store: Store, executor: Executor, notify: Notify, fresh: bool = False
 ) -> list[Row]:
-    """The stored rows of all specs, in their order; those not stored (or all, if fresh) are run and stored first.
-
-    Each run is stored when it ends, so an interrupted sweep goes on where it was. A run that raises is stored with
-    status failed and raised again once all others are stored.
-    """
-    found = {spec: None if fresh else store.get(KIND, spec.as_dict()) for spec in specs}
-    missing = [spec for spec, row in found.items() if row is None]
-    done = len(specs) - len(missing)
-    if done:
-        notify(done, len(specs), f"{done} of {len(specs)} runs are stored already")
-    pending: dict[Future[dict[str, Any]], RunSpec] = {executor.submit(_work, spec): spec for spec in missing}
-    if missing:
-        notify(done, len(specs), f"running, in this order: {'; '.join(title(spec) for spec in missing)}")
-    failures: list[BaseException] = []
-    for future in as_completed(pending):
-        spec = pending[future]
-        done += 1
-        failure = future.exception()
-        if failure is not None:
-            failures.append(failure)
-        if isinstance(failure, BrokenExecutor):  # a worker was killed: no fault of this run, or of those still waiting
-            continue
-        if failure is not None:
-            found[spec] = store.put(KIND, spec.as_dict(), summary={}, curves={}, status="failed", error=repr(failure))
-            notify(done, len(specs), f"{title(spec)}: failed, {failure}")
-            continue
-        row = found[spec] = store.put(KIND, spec.as_dict(), **future.result())
-        notify(done, len(specs), f"{title(spec)}: {told(row)}")
-    if failures:
-        raise failures[0]
-    rows = [found[spec] for spec in specs]
-    return [row for row in rows if row is not None]
+    """The stored rows of all specs, in their order: `evidence.study.run_all`."""
+    runs = [Run(KIND, spec.as_dict(), title(spec), partial(_work, spec)) for spec in specs]
+    return study.run_all(runs, store, executor, notify, outcome, fresh)
 
 
 def title(spec: RunSpec) -> str:
@@ -108,7 +67,7 @@ def title(spec: RunSpec) -> str:
     return f"{spec.optimizer}, {pull}, lr {spec.lr:g}"
 
 
-def told(row: Row) -> str:
+def outcome(row: Row) -> str:
     """A stored run's outcome in a few words."""
     if row.status != "done":
         return f"{row.status}, {row.error}"

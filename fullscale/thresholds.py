@@ -38,7 +38,7 @@ def decades(low: float = LOWEST, high: float = HIGHEST) -> tuple[float, ...]:
     return tuple(sorted({low, high, *(power for power in powers if low < power < high)}))
 
 
-def dataset(seeds: Mapping[int, Mapping[str, Any]], **attributes: Any) -> xr.Dataset:
+def by_threshold(seeds: Mapping[int, Mapping[str, Any]], **attributes: Any) -> xr.Dataset:
     """The points of one or several trained networks as labelled data.
 
     seeds: for each seed, or number of a network, what `fullscale.measure.zeroed` gave; all of the same thresholds.

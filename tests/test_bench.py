@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import events, scaling, torch_face
+from bench import scaling, torch_face
 from bench.__main__ import main
 from bench.agreement import Weights, same_bits, same_fates, same_moments, same_weights
 from bench.bound import divide_and_root
@@ -64,7 +64,7 @@ def test_quick_run_prints_stores_and_draws_every_part(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    head, silent, random, diagram, scaled, rare, face, end = done.stdout.strip().split("\n\n")
+    head, silent, random, diagram, scaled, face, end = done.stdout.strip().split("\n\n")
     assert all(name in head for name in ("cores", "load", "python", "numpy", "numba", "torch", "jax", "optax"))
     assert end.startswith("load at the end")
     _check_block(silent, FUSED, OTHERS)
@@ -73,8 +73,6 @@ def test_quick_run_prints_stores_and_draws_every_part(tmp_path: Path) -> None:
     if not OURS.missing():
         _check_block(diagram, OURS, PEERS)
     assert [line.split()[0] for line in scaled.splitlines()[1:]] == list(scaling.AXES)
-    kinds = [(*kind, arrival) for kind in events.KINDS[:1] for arrival in events.ARRIVALS]
-    assert [(w[0], w[2], float(w[3])) for line in rare.splitlines()[2:] if (w := line.split())] == kinds
 
     title, _, *lines = face.splitlines()
     assert "torch.optim with foreach=True" in title
@@ -95,8 +93,6 @@ def test_quick_run_prints_stores_and_draws_every_part(tmp_path: Path) -> None:
         assert {c["name"] for c in phase["contestants"]} | set(phase["missing"]) == {c.name for c in (OURS, *PEERS)}
     for axis in scaling.AXES:
         assert all(len(point["weight_steps_per_second"]) == 2 for point in stored["scaling"][axis])
-    assert [(row["rule"], row["coupling"], row["arrival"]) for row in stored["events"]] == kinds
-    assert all(len(row["ratios"]) == 2 for row in stored["events"])
 
 
 @pytest.mark.parametrize(

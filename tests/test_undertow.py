@@ -309,7 +309,7 @@ def test_train_leaves_two_networks_that_agree_as_certified(shades: Path, tmp_pat
 
     from fullscale.checkpoint import load_network
     from fullscale.data import load
-    from fullscale.feed import tensors
+    from fullscale.feed import Resident, joined
 
     said = run("train", shades, *SMALL, "--l2", "1e-3", "--out", tmp_path)
     assert (said.status, said.problems) == (0, [])
@@ -319,7 +319,7 @@ def test_train_leaves_two_networks_that_agree_as_certified(shades: Path, tmp_pat
     certificate = row.summary["seeds"][0]["certificate"]
     assert (row.status, row.spec["coupling"], row.spec["strength"]) == ("done", "l2", 1e-3)
 
-    x, y = (part := tensors(load(shades))).test_x, part.test_y
+    x, y = joined(Resident(load(shades)).test(8), 8)
     with torch.no_grad():
         whole, rest = network(x), smaller(x)
     assert float((whole - rest).abs().max()) == pytest.approx(certificate["held_out_difference"], abs=1e-6)

@@ -6,10 +6,12 @@ need is loaded when they are asked for, so that importing undertow costs nothing
 
 import ast
 from importlib import import_module, resources
+from importlib.util import find_spec
 
 _FACE = ast.parse(resources.files(__name__).joinpath("__init__.pyi").read_text(encoding="utf-8"))
 _HOMES = {name.name: node.module for node in _FACE.body if isinstance(node, ast.ImportFrom) for name in node.names}
 __all__ = list(_HOMES)
+_NEED_TORCH = ("dynamics.optimizer.", "fullscale.")
 
 
 def __getattr__(name):
@@ -23,4 +25,6 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__, "__version__"})
+    # Only what this installation can load: tab completion looks at every name.
+    homes = _HOMES if find_spec("torch") else {n: h for n, h in _HOMES.items() if not h.startswith(_NEED_TORCH)}
+    return sorted({*globals(), *homes, "__version__"})

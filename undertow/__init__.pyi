@@ -4,8 +4,8 @@ from dynamics.answers.live import read as read
 from dynamics.answers.setting import parse as parse
 from dynamics.couplings import COUPLINGS as COUPLINGS
 from dynamics.errors import InputError as InputError
-from dynamics.optimizer.groups import parameter_groups as parameter_groups
-from dynamics.optimizer.optimizer import Optimizer as Optimizer
+from dynamics.optimizer import Optimizer as Optimizer
+from dynamics.optimizer import parameter_groups as parameter_groups
 from dynamics.rules import RULES as RULES
 from dynamics.simulate.lanes import simulate as simulate
 from dynamics.theory.pull import pull_share as pull_share

@@ -3,7 +3,7 @@
 setting     a rule, a coupling and numbers, and how people write them down
 decay_time  how long a weight without a gradient takes from one size to another; law, by which law it decays
 pull_rate   how hard a regularizer pulls while gradients come and go, measured
-predict     closed form where its regime holds, simulation where not
+predict     how large a weight stays under pure noise, by closed form or simulated
 explain     what a setting does to a weight; curves, what there is to draw of it
 convert     the strength that gives one setting the pull of another
 live        reading a live torch optimizer

@@ -56,7 +56,8 @@ class Regime:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One setting explained. JSON by `as_dict`. one_step_from_1: None where it is no finite number."""
+    """One setting explained. JSON by `as_dict`. one_step_from_1: None where it is no finite number. rest: where a weight
+    rests on the quadratic h (w - w_star)^2 / 2 with w_star above 0, or why nowhere."""
 
     setting: str
     optimizer: str
@@ -78,6 +79,7 @@ class Explanation:
     regimes: list[Regime]
     equilibrium: Prediction | None
     stability: Stability | None
+    rest: str
     eps: str
     warnings: list[str]
 
@@ -122,6 +124,7 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
         regimes=[_regime(setting, Gradients(gradient_rms, p)) for p in ARRIVALS] if pulls else [],
         equilibrium=equilibrium_rms(setting, size) if pulls else None,
         stability=stability,
+        rest=_rest(setting),
         eps=_eps(setting),
         warnings=_warnings(setting, stability, silent),
     )
@@ -170,6 +173,17 @@ def _stability(setting: Setting, numbers: dict[sp.Symbol, float]) -> Stability |
     largest = float(alone) if known and setting.strength > 0 and alone.is_finite and alone.is_positive else None
     settles = _settles(setting, largest)
     return Stability(formula.text(limit, order="none"), sp.latex(limit), largest, settles)
+
+
+def _rest(setting: Setting) -> str:
+    """The fixed point on a quadratic as formula, at eps = 0 where eps is in it, or why there is none."""
+    try:
+        found = formula.fixed_point(setting.rule, setting.coupling)
+    except InputError as error:
+        return str(error).partition(": ")[2]
+    text = formula.text(found.at_eps_zero, order="none")
+    text += " (at eps = 0)" if found.at_eps_zero != found.weight else ""
+    return f"{text}, if {found.regime}" if found.regime else text
 
 
 def _settles(setting: Setting, largest: float | None) -> bool:

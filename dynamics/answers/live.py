@@ -1,7 +1,7 @@
 """Reading a live torch optimizer: what it does to a weight that gets no gradient, from the object itself.
 
 `read(optimizer)` works on torch.optim's classes, on the common ones of timm and schedulefree, and on
-`dynamics.optimizer.optimizer.Optimizer`. Nothing is stepped or changed. torch itself is not imported: an optimizer that can be
+`dynamics.optimizer.Optimizer`. Nothing is stepped or changed. torch itself is not imported: an optimizer that can be
 handed over brings it along.
 """
 

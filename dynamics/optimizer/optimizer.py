@@ -1,4 +1,4 @@
-"""The rules as a torch.optim.Optimizer.
+"""The rules as a torch.optim.Optimizer, and which parameters a regularizer takes.
 
 The step is planned from the rule's own code (`dynamics.optimizer.plan`) and written in place: one straight line of foreach
 calls, over all parameters of a group on a GPU, over few of them at a time on a CPU.
@@ -6,19 +6,23 @@ calls, over all parameters of a group on a GPU, over few of them at a time on a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, overload
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.optimizer import ParamsT
 
 from dynamics.couplings import Coupling, find_coupling
 from dynamics.errors import InputError
-from dynamics.optimizer.batches import Ready, prepare, share_clocks
+from dynamics.optimizer.plan import Ready, prepare, share_clocks
 from dynamics.rule import Rule, check
 from dynamics.rules import find_rule
 
 _BETAS = ("beta1", "beta2", "beta3")
+# _NormBase: BatchNorm and InstanceNorm of every dimension, SyncBatchNorm and the lazy ones.
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 # In eval mode, the gradient point that train mode goes back to.
 _POINT = "gradient_point"
 
@@ -217,3 +221,36 @@ class Optimizer(torch.optim.Optimizer):
                     p.copy_(self.state[p].pop(_POINT))
             if "train_mode" in group:
                 group["train_mode"] = True
+
+
+def parameter_groups(
+    module: nn.Module, weight_decay: float, *, norms: bool, biases: bool, skip: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """The parameters of `module` as groups for an optimizer: with `weight_decay`, and with none; an empty one is left out.
+
+    norms: whether the decay takes gamma and beta of normalization layers (Batch, Instance, Group, Layer, RMS). biases:
+    whether it takes the biases of all other modules (bias, in_proj_bias, bias_ih_l0 and their like). skip: names, as in
+    `named_parameters`, that it leaves alone whatever they are. torch decays everything by default, timm neither norms nor
+    biases. A parameter that several modules share comes once and is decayed only if all of its roles are; one that
+    needs no gradient is left out.
+
+    InputError for a name in skip that no parameter has.
+    """
+    names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    for name in skip:
+        if name not in names:
+            raise InputError(
+                f"skip {name!r}: no parameter has that name; accepted are names like {min(names, default='')!r}"
+            )
+    decays: dict[nn.Parameter, bool] = {}
+    for path, owner in module.named_modules(remove_duplicate=False):
+        for name, p in owner.named_parameters(recurse=False, remove_duplicate=False):
+            if not p.requires_grad:
+                continue
+            bias = "bias" in name.split("_")
+            taken = norms if isinstance(owner, _NORMS) else biases or not bias
+            full = f"{path}.{name}" if path else name
+            decays[p] = decays.get(p, True) and taken and full not in skip
+    strengths = ((weight_decay, True), (0.0, False))
+    groups = [{"params": [p for p in decays if decays[p] is taken], "weight_decay": x} for x, taken in strengths]
+    return [group for group in groups if group["params"]]

@@ -27,7 +27,7 @@ from dynamics.errors import InputError
 from . import archive, cifar, digits, files, folder, imagenet, tiny
 from .files import Files, Pictures
 from .images import Images, Split
-from .tree import Survey, Tree, Unfit, gather, survey
+from .tree import NotOneArray, Survey, Tree, gather, survey
 
 __all__ = ["Files", "Images", "Pictures", "Split", "load", "open_source"]
 
@@ -80,7 +80,7 @@ def open_source(source: str | Path) -> Images | Files:
             return imagenet.read(tree, seen)
         try:
             return _in_memory(tree, seen)
-        except Unfit:
+        except NotOneArray:
             return files.listing(tree, seen)
 
 

@@ -22,7 +22,7 @@ LARGEST = 2**28  # bytes of one file; no picture and no batch of CIFAR is so lar
 LIMIT = 2**32  # bytes of pixels that are decoded into memory; while they are put in order there are two copies
 
 
-class Unfit(InputError):
+class NotOneArray(InputError):
     """Pictures that do not become one array: of several sizes, or too many."""
 
 
@@ -93,7 +93,7 @@ def gather(tree: Tree, seen: Survey) -> Images:
     """The task that a tree of files holds; every file is read as it comes, in one pass.
 
     seen: what is in the tree.
-    Raises Unfit for pictures of two sizes or of more than `LIMIT` bytes of pixels in all; InputError for a picture or IDX
+    Raises NotOneArray for pictures of two sizes or of more than `LIMIT` bytes of pixels in all; InputError for a picture or IDX
     file that cannot be used, a path that comes twice, a link to anything but a file that was read, a layout that
     is not one of the accepted, and what `Images` refuses.
     """
@@ -121,7 +121,7 @@ def gather(tree: Tree, seen: Survey) -> Images:
                 first, size = "/".join(entry.parts), array.shape[:2]
             # At once, before a folder of large photographs has filled the memory.
             if array.shape[:2] != size:
-                raise Unfit(
+                raise NotOneArray(
                     f"{shown} is {dimensions(array)} pixels, {first!r} is {size[1]} x {size[0]}: one size is accepted "
                     "(by open_source, any sizes in a folder)"
                 )
@@ -140,9 +140,9 @@ def gather(tree: Tree, seen: Survey) -> Images:
 
 
 def fits(source: str, count: int, array: NDArray[np.uint8]) -> None:
-    """Raises Unfit if `count` pictures like this one have more than `LIMIT` bytes of pixels."""
+    """Raises NotOneArray if `count` pictures like this one have more than `LIMIT` bytes of pixels."""
     if count * array.nbytes > LIMIT:
-        raise Unfit(
+        raise NotOneArray(
             f"{source}: {count} pictures of {dimensions(array)} pixels, {count * array.nbytes} bytes: up to {LIMIT} are "
             "accepted (by open_source, any number in a folder)"
         )

@@ -11,7 +11,7 @@ long form arXiv 1811.12495.
 from fullscale.graph import evaluation
 from fullscale.measure.activity import MEANINGS, SELECTIVE_BELOW, Activity, Shares
 from fullscale.measure.observe import Source, batches, measure
-from fullscale.measure.zeroing import thresholds, zeroed
+from fullscale.measure.zeroing import zeroed
 from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
 
 __all__ = [
@@ -25,6 +25,5 @@ __all__ = [
     "batches",
     "evaluation",
     "measure",
-    "thresholds",
     "zeroed",
 ]

@@ -28,7 +28,7 @@ def measure(net: nn.Module, images: Source, batch: int = 1024) -> Activity:
     Raises InputError for images that do not fit the network and for a network that has diverged.
     """
     graph = trace(net)
-    parts = split(net, graph, images, batch) if torch.is_tensor(images) else moved(net, graph, images)
+    parts = split(net, graph, images, batch) if torch.is_tensor(images) else of_batches(net, graph, images)
     _check_finite(net)
     found = units(graph)
     seen = _Extremes([unit.node for unit in found])
@@ -139,7 +139,7 @@ def split(net: nn.Module, graph: fx.GraphModule, images: Tensor, size: int) -> I
     return (images[i : i + size].to(first) for i in range(0, len(images), size))
 
 
-def moved(net: nn.Module, graph: fx.GraphModule, parts: Iterable[Any]) -> Iterator[Tensor]:
+def of_batches(net: nn.Module, graph: fx.GraphModule, parts: Iterable[Any]) -> Iterator[Tensor]:
     """The images of each batch (images, or a tuple that begins with them) on the network's device, in its precision.
 
     Raises InputError, when it comes to such a batch, as `batches` does.

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import xarray as xr
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.feed import Feed
 from fullscale.graph import evaluation, trace, units
 from fullscale.measure.activity import Activity
-from fullscale.measure.observe import Rerun, measure, moved
-from fullscale.thresholds import MEASURES, dataset, decades
+from fullscale.measure.observe import Rerun, of_batches
+from fullscale.thresholds import MEASURES, decades
 
 # Labelled images in batches: (n, C, H, W), normalized, and whole numbers (n,).
 Labelled = Iterable[tuple[Tensor, Tensor]]
 
 
-def thresholds(
-    nets: Mapping[int, nn.Module], feed: Feed, values: Sequence[float] = decades(), batch: int = 1024, **attributes: Any
-) -> xr.Dataset:
-    """Measure each network on the training images, and test it with its filters below each threshold put to 0.
-
-    nets: one a seed, trained. feed: their data, gone through once a network in batches of `batch`. attributes: of the
-    dataset, which `fullscale.thresholds.dataset` describes. Raises InputError as `measure` and `zeroed` do.
-    """
-    points = {
-        seed: zeroed(net, measure(net, feed.training(batch)), feed.test(batch), values) for seed, net in nets.items()
-    }
-    return dataset(points, **attributes)
-
-
 def zeroed(net: nn.Module, activity: Activity, test: Labelled, values: Sequence[float] = decades()) -> dict[str, Any]:
-    """What the thresholds do to one network, as plain data, which `fullscale.thresholds.dataset` takes.
+    """What the thresholds do to one network, as plain data, which `fullscale.thresholds.by_threshold` takes.
 
     activity: of this network, on its training images. test: gone through once; each batch runs once for each different
     set of filters. A filter below a threshold puts out 0, also where its shift would have it put out a constant.
@@ -73,7 +57,7 @@ def _errors(net: nn.Module, masks: list[Tensor], test: Labelled) -> tuple[list[f
     wrong, count = [0] * len(masks), 0
     with evaluation(graph):
         for part, labels in test:
-            [x] = moved(net, graph, [part])
+            [x] = of_batches(net, graph, [part])
             y = labels.to(like.device)
             for i, run in enumerate(runs):
                 wrong[i] += int((_checked(run.on(x), y).argmax(dim=1) != y).sum())

@@ -4,9 +4,10 @@
 
 - core.py         Monitor: hooks, observations, the way on after a resume
 - watched.py      what is watched of a network, and the forward hooks
-- take.py         one observation
+- observation.py  one observation
 - state.py        an optimizer's state in the words of the rules
-- parts.py        the regularizer's part of the updates
+- carried.py      how much of the regularizer an optimizer's buffers keep
+- updates.py      each update split into the loss's and the regularizer's part
 - causes.py       of what a filter died
 - deaths.py       when filters die and come back
 - record.py       the observations, in bounded memory

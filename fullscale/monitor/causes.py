@@ -37,7 +37,7 @@ FEWEST = 5
 RECENT = 64
 
 
-class Moved(NamedTuple):
+class Displacement(NamedTuple):
     """Displacement of the margin between two observations, each (filters,)."""
 
     pull: Array
@@ -50,12 +50,12 @@ class Verdict(NamedTuple):
     error of the loss's, and the number of intervals."""
 
     cause: NDArray[np.int64]
-    moved: Moved
+    moved: Displacement
     error: Array
     intervals: NDArray[np.int64]
 
 
-def moved(before: dict[str, Array], after: dict[str, Array], steps: int) -> Moved:
+def displacement_of_margin(before: dict[str, Array], after: dict[str, Array], steps: int) -> Displacement:
     """The displacement of the margin from one observation to the one `steps` later.
 
     Each has gamma, beta, margin and the regularizer's part of the step taken then, pull_gamma and pull_beta, all (filters,).
@@ -67,15 +67,15 @@ def moved(before: dict[str, Array], after: dict[str, Array], steps: int) -> Move
     pull = pull_beta + reach * side * pull_gamma
     grown = np.abs(after["gamma"]) - np.abs(before["gamma"])
     loss = after["beta"] - before["beta"] - pull_beta + reach * (grown - side * pull_gamma)
-    return Moved(pull, loss, after["margin"] - before["margin"] - pull - loss)
+    return Displacement(pull, loss, after["margin"] - before["margin"] - pull - loss)
 
 
-def moved_scale(before: dict[str, Array], after: dict[str, Array], steps: int) -> Moved:
-    """As `moved`, of abs(gamma)."""
+def displacement_of_scale(before: dict[str, Array], after: dict[str, Array], steps: int) -> Displacement:
+    """As `displacement_of_margin`, of abs(gamma)."""
     side = np.sign(before["gamma"] + after["gamma"])
     pull = 0.5 * steps * side * (before["pull_gamma"] + after["pull_gamma"])
     grown = np.abs(after["gamma"]) - np.abs(before["gamma"])
-    return Moved(pull, grown - pull, np.zeros_like(pull))
+    return Displacement(pull, grown - pull, np.zeros_like(pull))
 
 
 def _reach(at: dict[str, Array]) -> Array:
@@ -95,7 +95,7 @@ class Recent:
         # The observation with which each filter came to life: the first, or its revival.
         self.born = np.zeros(filters, dtype=np.int64)
 
-    def add(self, margin: Array, interval: Moved | None) -> None:
+    def add(self, margin: Array, interval: Displacement | None) -> None:
         """One more observation, and how the margin came there: None for the first."""
         self.count += 1
         at = self.count % RECENT
@@ -118,7 +118,7 @@ class Recent:
         largest = np.where(alive, np.nan_to_num(margin, nan=0.0), 0.0).max(axis=0)
         well = np.where(alive & (margin >= CLEARLY_ALIVE * largest), number, born).max(axis=0)
         window = number > well
-        moved = Moved(*np.where(window, rows, 0.0).sum(axis=1))
+        moved = Displacement(*np.where(window, rows, 0.0).sum(axis=1))
         intervals = window.sum(axis=0)
 
         counting = number > born

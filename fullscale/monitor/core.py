@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from fullscale.graph import Unit
-from fullscale.monitor.causes import moved, moved_scale
+from fullscale.monitor.causes import displacement_of_margin, displacement_of_scale
 from fullscale.monitor.deaths import Deaths, counted
 from fullscale.monitor.line import Line, line
-from fullscale.monitor.parts import Parts
+from fullscale.monitor.observation import Observation, observe
 from fullscale.monitor.record import Record
-from fullscale.monitor.summary import dataset
-from fullscale.monitor.take import Taken, take
+from fullscale.monitor.summary import history
+from fullscale.monitor.updates import Updates
 from fullscale.monitor.watched import Look, number, plain, watched
 from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
 
@@ -48,13 +48,13 @@ class Monitor:
 
     net: any network with BatchNorms that torch.fx can trace, whole or in parts; wrapped by torch.compile or
     DistributedDataParallel too, but a network that has run compiled before is no longer seen. optimizer: one of
-    torch.optim, timm or schedulefree that is one of the rules here, or `dynamics.optimizer.optimizer.Optimizer`; of others
+    torch.optim, timm or schedulefree that is one of the rules here, or `dynamics.optimizer.Optimizer`; of others
     everything but the regularizer's share is told. interval: steps from one observation to the next, the first at step 0;
     with gradients accumulated over several passes the last one is observed. units: what is behind each BatchNorm, where
     the network cannot be traced. live: one line in the terminal that is kept up to date, if it is a terminal.
 
     Training is not altered, and no random number is drawn. Between observations there are no forward hooks, and the optimizer's
-    hooks only take over what its buffers hold of the regularizer (`fullscale.monitor.parts`).
+    hooks only take over what its buffers hold of the regularizer (`fullscale.monitor.carried`).
     Raises InputError for a network whose filters cannot be found, and for an interval below 1.
     """
 
@@ -76,7 +76,7 @@ class Monitor:
         filters = sum(self.sizes)
         self._rectified = np.array(self.watched.rectified)
         vectors = [number(x) for norm in self.watched.norms for x in (norm.weight, norm.bias)]
-        self.parts = Parts(optimizer, vectors, [w for w in self.watched.weights if w is not None])
+        self.updates = Updates(optimizer, vectors, [w for w in self.watched.weights if w is not None])
         self._notes = list(self.watched.notes)
         self._record = Record(filters)
         self._by_activation, self._by_scale = Deaths("activation", filters), Deaths("scale", filters)
@@ -84,7 +84,7 @@ class Monitor:
         self._before_step = 0
         self._sums = np.zeros((2, filters))
         self._peaks: list[Tensor | None] = [None] * len(self.sizes)
-        self._taken: Taken | None = None
+        self._seen: Observation | None = None
         self._share = float("nan")
         self._line = Line() if live else None
         self._look = Look(self.watched)
@@ -102,7 +102,7 @@ class Monitor:
     @property
     def note(self) -> list[str]:
         """What could not be had, and why: one line each, said once."""
-        return [*self._notes, *self.parts.notes]
+        return [*self._notes, *self.updates.notes]
 
     @property
     def deaths(self) -> list[dict[str, Any]]:
@@ -121,10 +121,10 @@ class Monitor:
 
     @property
     def history(self) -> xr.Dataset:
-        """All observations, see `fullscale.monitor.summary.dataset`."""
+        """All observations, see `fullscale.monitor.summary.history`."""
         activations = [unit.activation for unit, size in zip(self.watched.units, self.sizes, strict=True)]
         of_units = dict(zip((unit.norm for unit in self.watched.units), activations, strict=True))
-        return dataset(
+        return history(
             self._record, self.watched.layers, self.watched.channels, of_units, self.deaths,
             interval=self.interval, last=self.step, note="; ".join(self.note),
         )  # fmt: skip
@@ -163,40 +163,42 @@ class Monitor:
 
     def _meet(self) -> None:
         if not self._look.on:
-            self.parts.follow()
+            self.updates.follow()
             return
         heavy = self.step // self.interval % WEIGHTS_EVERY == 0
         with torch.no_grad():
-            self._taken = take(self.watched, self._look, self.parts, self._peaks, heavy)
+            self._seen = observe(self.watched, self._look, self.updates, self._peaks, heavy)
 
     def _after_update(self, *_: Any) -> None:
-        if self._taken is not None:
-            self._observe(self._taken)
-            self._taken = None
+        if self._seen is not None:
+            self._observe(self._seen)
+            self._seen = None
             self._look.clear()
         self.step += 1
         if self._look.on != (self.step % self.interval == 0):
             self._look.switch(not self._look.on)
 
-    def _observe(self, taken: Taken) -> None:
-        at, images, missing = taken.values(self.watched, TOLERANCE)
+    def _observe(self, seen: Observation) -> None:
+        at, images, missing = seen.values(self.watched, TOLERANCE)
         for name in missing:
             self._say(
                 f"{name} was not run in training mode before an observed step: it is frozen, or the network ran compiled "
                 "before the monitor came"
             )
-        if taken.differs:
-            self.parts.note(
+        if seen.differs:
+            self.updates.note(
                 "the optimizer's steps are not those of its rule as they are known here: no regularizer's share"
             )
-        seen = images > 0
         # What was not run stands where it stood.
         if self._before is not None:
-            at["margin"] = np.where(seen, at["margin"], self._before["margin"])
+            at["margin"] = np.where(images > 0, at["margin"], self._before["margin"])
         steps = self.step - self._before_step
         intervals = None
         if self._before is not None:
-            intervals = moved(self._before, at, steps), moved_scale(self._before, at, steps)
+            intervals = (
+                displacement_of_margin(self._before, at, steps),
+                displacement_of_scale(self._before, at, steps),
+            )
             self._sums += np.nan_to_num(np.stack([intervals[0].pull, intervals[0].loss]))
         self._before, self._before_step = at, self.step
 
@@ -223,13 +225,13 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything seen, as tensors and plain data: what `torch.load(weights_only=True)` accepts."""
-        held = {i: self.parts.held[id(p)] for i, p in enumerate(self.parts.tensors) if id(p) in self.parts.held}
+        held = {i: self.updates.held[id(p)] for i, p in enumerate(self.updates.tensors) if id(p) in self.updates.held}
         state = {
             "layers": self.watched.layers,
             "interval": self.interval,
             "step": self.step,
             "notes": list(self._notes),
-            "said": list(self.parts.notes),
+            "said": list(self.updates.notes),
             "record": self._record.state(),
             "activation": self._by_activation.state(),
             "scale": self._by_scale.state(),
@@ -258,7 +260,7 @@ class Monitor:
             {k: v for k, v in state.items() if k not in kept}, Tensor, lambda x: x.cpu().numpy().copy()
         )
         self.interval, self.step = plain_state["interval"], plain_state["step"]
-        self._notes, self.parts.notes = list(plain_state["notes"]), list(plain_state["said"])
+        self._notes, self.updates.notes = list(plain_state["notes"]), list(plain_state["said"])
         self._record.take(plain_state["record"])
         self._by_activation.take(plain_state["activation"])
         self._by_scale.take(plain_state["scale"])
@@ -266,7 +268,7 @@ class Monitor:
         self._sums, self._share = plain_state["sums"], plain_state["share"]
         devices = [number(norm.weight).device for norm in self.watched.norms]
         self._peaks = [None if x is None else x.to(device) for x, device in zip(kept["peaks"], devices, strict=True)]
-        self.parts.resume(kept["held"])
+        self.updates.resume(kept["held"])
         self._look.switch(self.step % self.interval == 0)
 
 

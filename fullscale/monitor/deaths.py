@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullscale.monitor.causes import CAUSES, Moved, Recent
+from fullscale.monitor.causes import CAUSES, Displacement, Recent
 
 # A filter is silent when it has been so on at least this many images, and on two observed batches or more.
 SILENT_IMAGES = 256
@@ -46,7 +46,7 @@ class Deaths:
         images: NDArray[np.int64],
         quiet: NDArray[np.bool_],
         margin: NDArray[np.float64],
-        interval: Moved | None,
+        interval: Displacement | None,
     ) -> list[dict[str, Any]]:
         """One more observation, each (filters,); the deaths that it made certain are handed back.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _DEATH = {"pull": float, "loss": float, "input": float, "loss_error": float, "intervals": int, "certain": int}
 
 
-def dataset(
+def history(
     record: Record,
     layers: Sequence[str],
     channels: Sequence[int],
@@ -79,7 +79,7 @@ class Next:
 def die_next(data: xr.Dataset, ahead: int = 500, gap: int = 0) -> Next:
     """Which of the filters alive at each moment, `ahead` steps apart, die by activation in the steps after.
 
-    data: of `dataset`. gap: deaths so soon after the moment are left out, with their filters; a filter that is as good as
+    data: of `history`. gap: deaths so soon after the moment are left out, with their filters; a filter that is as good as
     dead already is selective by definition. A death that is followed by a revival counts.
     Source: S6 of Mehta, Kim, Theobalt, arXiv 1905.04967, "selective features see more regularization": read as a question.
     """

@@ -4,13 +4,13 @@
 - walk.py         the walk through the graph that finds it out; operations.py and layers.py: how channels go through each
 - plan.py         which channels can go
 - surgery.py      they are cut out, and what they contributed is given to those that take it over
-- removal.py      `remove_dead` and `remove_filters`: the above in one call, with a report
+- removal.py      `remove_dead`: the above in one call, with a report
 - certificate.py  `certify`: the largest difference between two networks, and what the smaller one saves
 - state.py        `prune_optimizer`: an optimizer's state cut alike, so that training can go on
 """
 
 from .certificate import Certificate, Latency, certify
-from .removal import LayerRemoval, Removal, example_for, remove_dead, remove_filters
+from .removal import LayerRemoval, Removal, example_for, remove_dead
 from .state import narrow_extra, prune_optimizer
 
 __all__ = [
@@ -23,5 +23,4 @@ __all__ = [
     "narrow_extra",
     "prune_optimizer",
     "remove_dead",
-    "remove_filters",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,10 @@ LEAST = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What goes. gone: roots of atoms; exact: the constants among them are to be accounted for."""
+    """What goes. gone: roots of atoms."""
 
     channels: Channels
     gone: frozenset[int]
-    exact: bool = True
 
     def keeps(self, atoms: Ints) -> Bools:
         """Which of these channels stay."""
@@ -42,16 +41,6 @@ def plan(channels: Channels, multiple: int = 1) -> Plan:
         _keep_one(channels, gone)
         _round(channels, gone, multiple)
     return Plan(channels, frozenset(gone))
-
-
-def plan_for(channels: Channels, chosen: Iterable[int]) -> Plan:
-    """These atoms go, whatever they compute, unless they are locked, constants with what they contribute; one channel of each layer
-    stays."""
-    locked = channels.is_locked()
-    produced = {root for reader in channels.readers for root in map(int, channels.roots(reader.gives))}
-    gone = {root for root in map(channels.root, chosen) if not locked(root)} & produced
-    _keep_one(channels, gone)
-    return Plan(channels, frozenset(gone), exact=False)
 
 
 def constants_gone(reader: Reader, kept: Bools, rows: Bools) -> Bools:

@@ -20,7 +20,7 @@ from dynamics.errors import InputError
 from fullscale.graph import Unit, trace, units
 from fullscale.measure import INACTIVE_ACTIVATION, Activity
 from fullscale.prune.channels import Bools, Channels
-from fullscale.prune.plan import Plan, needed, plan, plan_for
+from fullscale.prune.plan import Plan, needed, plan
 from fullscale.prune.surgery import Cut, cut
 from fullscale.prune.walk import walk
 
@@ -96,31 +96,6 @@ def remove_dead(
     chosen = _plan(graph, proved, silent, multiple)
     smaller, done = cut(net, graph, chosen)
     return smaller, Removal(_layers(found, proved, chosen, silent), done)
-
-
-def remove_filters(
-    net: nn.Module, chosen: Mapping[str, Tensor], *, example: Tensor | None = None
-) -> tuple[nn.Module, Removal]:
-    """The network without the chosen filters, whatever they compute: its outputs change.
-
-    chosen: by name of BatchNorm, a bool tensor (filters,). Channels that a sum needs in common go if any of its members is
-    chosen; what cannot go stays. A chosen constant goes with what it contributed, as in usual pruning. The rest as in
-    `remove_dead`. InputError for a name or length that is not the network's.
-    """
-    graph = trace(net, example_for(net) if example is None else example)
-    found = units(graph)
-    channels = walk(graph)
-    known = {unit.norm: channels.along[unit.norm] for unit in found if unit.norm in channels.along}
-    atoms: list[int] = []
-    for name, mask in chosen.items():
-        if name not in known or mask.shape != known[name].shape or mask.dtype != torch.bool:
-            raise InputError(
-                f"filters of {name!r}: bool masks of the network's BatchNorms are accepted ({', '.join(known)})"
-            )
-        atoms += known[name][mask.cpu().numpy()].tolist()
-    removed = plan_for(channels, atoms)
-    smaller, done = cut(net, graph, removed)
-    return smaller, Removal(_layers(found, channels, removed, {}), done)
 
 
 def _plan(graph: fx.GraphModule, proved: Channels, silent: dict[str, Bools], multiple: int) -> Plan:

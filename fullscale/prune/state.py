@@ -18,7 +18,7 @@ def prune_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, smaller: n
     """Turn the optimizer of `net` into that of `smaller`, in place; schedulers that hold it go on.
 
     Its groups then hold the parameters of `smaller`. State of a parameter's shape loses what the parameter lost, numbers
-    stay. A bias that the removal added joins the group of its layer's weights, with no state yet. `dynamics.optimizer.optimizer`
+    stay. A bias that the removal added joins the group of its layer's weights, with no state yet. `dynamics.optimizer`
     and torch.optim are alike here. Raises InputError for a parameter that is not the network's and for state of any other
     shape (Adafactor's rows, LBFGS's history); the optimizer is then left as it was.
     """

@@ -53,7 +53,7 @@ def cut(net: nn.Module, graph: fx.GraphModule, plan: Plan) -> tuple[nn.Module, C
     shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
     found = Cut(_by_every_name(net, _kept(plan)), shapes)
     with torch.no_grad():
-        for reader in plan.channels.readers if plan.exact else ():
+        for reader in plan.channels.readers:
             _fold(smaller, graph, plan, reader)
         for path, module in smaller.named_modules():
             prefix = f"{path}." if path else ""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import xarray as xr
 
-from evidence.claim import Claim, Estimate, mean_interval, within
+from evidence.claim import Estimate, mean_interval, within
+from evidence.registry import claim
+from evidence.sources import DERIVED, LOSHCHILOV
 from synthetic.claims.selectivity import exponent, from_times
 
-_LOSHCHILOV = "Loshchilov, Hutter 2019, arXiv 1711.05101"
-_DERIVED = "derived here"
+_rest = partial(claim, experiment="rest", figure="rest")
 
 
 def _over(data: xr.Dataset, rules: list[str], loss: str, coupling: str, times: float) -> xr.DataArray:
@@ -23,30 +26,65 @@ def _rest_against_formula(data: xr.Dataset, rules: list[str], loss: str, couplin
     return mean_interval(found.mean(("optimizer", "arrival"), skipna=False).values, "rest / formula", "seeds")
 
 
+@_rest(
+    "B6", source=DERIVED, decision=within(0.97, 1.03), formula="w = (p - p_c) h w* / ((p - p_c) h + lambda sqrt(beta2))"
+)
 def adaptive_rest(data: xr.Dataset) -> Estimate:
-    """Adam's and RMSprop's rest under L2 over their closed form, from 2 critical arrivals on; one sample a seed."""
+    """Against a gradient h (w - w*) on arrival Adam and RMSprop with L2 rest at (p - p_c) h w* / ((p - p_c) h + lambda
+    sqrt(beta2)), for p of at least 2 p_c = 2 (1 - sqrt(beta2)); seen at beta2 = 0.99.
+
+    Adam's and RMSprop's rest under L2 over their closed form, from 2 critical arrivals on; one sample a seed.
+    """
     return _rest_against_formula(data, ["adam", "rmsprop"], "restoring", "l2", 2.0)
 
 
+@_rest("B6 linear", source=DERIVED, decision=within(0.97, 1.03), formula="w = p h w* / (p h + lambda)")
 def linear_rest(data: xr.Dataset) -> Estimate:
-    """SGD's and heavy ball's rest under L2 over p h w*/(p h + strength), at every arrival; one sample a seed."""
+    """Against a gradient h (w - w*) on arrival SGD and heavy ball with L2 rest at p h w* / (p h + lambda), at every
+    selectivity.
+
+    SGD's and heavy ball's rest under L2 over p h w*/(p h + strength), at every arrival; one sample a seed.
+    """
     return _rest_against_formula(data, ["sgd", "momentum"], "restoring", "l2", 0.0)
 
 
+@_rest(
+    "B6 naive",
+    source="the linear equation, taken for every optimizer",
+    decision=within(0.9, 1.1),
+    formula="w = p h w* / (p h + lambda)",
+)
 def naive_rest(data: xr.Dataset) -> Estimate:
-    """Adam's rest under L2 at the critical arrival over SGD's closed form there; one sample a seed."""
+    """Adam with L2 rests at p h w* / (p h + lambda) as SGD does, even at the critical arrival p_c = 1 - sqrt(beta2).
+
+    Adam's rest under L2 at the critical arrival over SGD's closed form there; one sample a seed.
+    """
     at = data.sel(loss="restoring", coupling="l2").sel(arrival=data.attrs["critical"], method="nearest")
     naive = at["predicted"].sel(optimizer="sgd")
     return mean_interval((at["rest"].sel(optimizer="adam") / naive).values, "rest / formula", "seeds")
 
 
+@_rest("B7 l2", source=DERIVED, decision=within(0.95, 1.05), formula="w = p f / lambda")
 def l2_constant_rest(data: xr.Dataset) -> Estimate:
-    """Rest under a constant pull and L2 over the closed form, all rules but Lion, from 4 critical arrivals on."""
+    """A constant pull f on arrival against L2 leaves SGD and heavy ball at p f / lambda, Adam and RMSprop at (p - p_c)
+    f / (lambda sqrt(beta2)), for p of at least 4 p_c, p_c = 1 - sqrt(beta2).
+
+    Rest under a constant pull and L2 over the closed form, all rules but Lion, from 4 critical arrivals on.
+    """
     return _rest_against_formula(data, ["sgd", "momentum", "adam", "rmsprop"], "constant", "l2", 4.0)
 
 
+@_rest(
+    "B7 l2 lion",
+    source="the mean gradient, taken for every optimizer",
+    decision=within(0.95, 1.05),
+    formula="w = p f / lambda",
+)
 def lion_constant_rest(data: xr.Dataset) -> Estimate:
-    """Lion's rest under a constant pull and L2 over p f / strength, from 4 critical arrivals on; one sample a seed."""
+    """A constant pull f on arrival against L2 leaves Lion at p f / lambda, as it does SGD.
+
+    Lion's rest under a constant pull and L2 over p f / strength, from 4 critical arrivals on; one sample a seed.
+    """
     at = from_times(data, 4.0).sel(loss="constant", coupling="l2")
     found = at["rest"].sel(optimizer="lion") / at["predicted"].sel(optimizer="sgd")
     return mean_interval(found.mean("arrival").values, "rest / formula", "seeds")
@@ -57,18 +95,30 @@ def _decay_slope(data: xr.Dataset, rules: list[str]) -> Estimate:
     return mean_interval(-exponent(at["rest"]).mean("optimizer").values, "slope in log p", "seeds")
 
 
+@_rest("B7 decay slope", source=DERIVED, decision=within(0.45, 0.55), formula="w = sqrt(p) / lambda")
 def adaptive_decay_slope(data: xr.Dataset) -> Estimate:
-    """Slope in p, log-log, of Adam's and RMSprop's rest under decay, from 10 critical arrivals on; one sample a seed."""
+    """A constant pull on arrival against weight decay leaves Adam and RMSprop at a weight that falls as sqrt(p).
+
+    Slope in p, log-log, of Adam's and RMSprop's rest under decay, from 10 critical arrivals on; one sample a seed.
+    """
     return _decay_slope(data, ["adam", "rmsprop"])
 
 
+@_rest("B7 decay slope sgd", source=DERIVED, decision=within(0.95, 1.05), formula="w = p f / (lambda (1 - momentum))")
 def linear_decay_slope(data: xr.Dataset) -> Estimate:
-    """The same for SGD and heavy ball."""
+    """A constant pull on arrival against weight decay leaves SGD and heavy ball at a weight that falls as p.
+
+    Slope in p, log-log, of SGD's and heavy ball's rest under decay, from 10 critical arrivals on; one sample a seed.
+    """
     return _decay_slope(data, ["sgd", "momentum"])
 
 
+@_rest("B7 decay slope lion", source=DERIVED, decision=within(-0.05, 0.05), formula="w = 1 / lambda")
 def lion_decay_slope(data: xr.Dataset) -> Estimate:
-    """The same for Lion."""
+    """A constant pull on arrival against weight decay leaves Lion at a weight that does not depend on p.
+
+    Slope in p, log-log, of Lion's rest under decay, from 10 critical arrivals on; one sample a seed.
+    """
     return _decay_slope(data, ["lion"])
 
 
@@ -79,145 +129,39 @@ def _small_over_large(data: xr.Dataset, coupling: str) -> Estimate:
     return mean_interval(ratio, "times the rest at scale 1", "seeds")
 
 
+@_rest("B9", source=LOSHCHILOV, decision=within(0.99, 1.01))
 def scale_under_decay(data: xr.Dataset) -> Estimate:
-    """`_small_over_large` under decay."""
+    """A loss of a quarter of the scale leaves a weight under Adam and weight decay where it was.
+
+    Adam's rest under decay and a loss of a quarter of the scale over that at scale 1, from 4 critical arrivals on; one
+    sample a seed.
+    """
     return _small_over_large(data, "decoupled_lr")
 
 
+@_rest("B9 l2", source=DERIVED, decision=within(0.24, 0.26))
 def scale_under_l2(data: xr.Dataset) -> Estimate:
-    """`_small_over_large` under L2."""
+    """A loss of a quarter of the scale leaves a weight under Adam and L2 at a quarter of where it was: an easier task
+    strengthens L2 alone.
+
+    Adam's rest under L2 and a loss of a quarter of the scale over that at scale 1, from 4 critical arrivals on; one
+    sample a seed.
+    """
     return _small_over_large(data, "l2")
 
 
+@_rest(
+    "B10",
+    source=DERIVED,
+    decision=within(0.95, 1.05),
+    formula="lambda_decay = lambda / (sigma sqrt(p)); lambda / (1 - momentum)",
+)
 def conversion(data: xr.Dataset) -> Estimate:
-    """Rest under L2 / under the decay that should equal it, at 20 critical arrivals and more; Adam, RMSprop, heavy
-    ball."""
+    """L2 of strength lambda leaves a weight where weight decay of strength lambda / (sigma sqrt(p)) does under Adam
+    and RMSprop, lambda / (1 - momentum) under heavy ball, for p of at least 20 (1 - sqrt(beta2)).
+
+    Rest under L2 / under the decay that should equal it, at 20 critical arrivals and more; Adam, RMSprop, heavy ball.
+    """
     at = from_times(data, 20.0)["rest"].sel(loss="noisy", optimizer=["adam", "rmsprop", "momentum"])
     ratio = at.sel(coupling="l2") / at.sel(coupling="converted")
     return mean_interval(ratio.mean(("optimizer", "arrival")).values, "times the rest under decay", "seeds")
-
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        "B6",
-        "Against a gradient h (w - w*) on arrival Adam and RMSprop with L2 rest at (p - p_c) h w* / ((p - p_c) h + "
-        "lambda sqrt(beta2)), for p of at least 2 p_c = 2 (1 - sqrt(beta2)); seen at beta2 = 0.99.",
-        _DERIVED,
-        "rest",
-        adaptive_rest,
-        within(0.97, 1.03),
-        "interval within 3% of the formula",
-        "w = (p - p_c) h w* / ((p - p_c) h + lambda sqrt(beta2))",
-        figure="rest",
-    ),
-    Claim(
-        "B6 linear",
-        "SGD and heavy ball with L2 rest at p h w* / (p h + lambda), at every selectivity.",
-        _DERIVED,
-        "rest",
-        linear_rest,
-        within(0.97, 1.03),
-        "interval within 3% of the formula",
-        "w = p h w* / (p h + lambda)",
-        figure="rest",
-    ),
-    Claim(
-        "B6 naive",
-        "Adam with L2 rests there too, even at the critical arrival p_c.",
-        "the linear equation, taken for every optimizer",
-        "rest",
-        naive_rest,
-        within(0.9, 1.1),
-        "interval within a tenth of the formula",
-        "w = p h w* / (p h + lambda)",
-        figure="rest",
-    ),
-    Claim(
-        "B7 l2",
-        "A constant pull f on arrival against L2 leaves SGD and heavy ball at p f / lambda, Adam and RMSprop at "
-        "(p - p_c) f / (lambda sqrt(beta2)), for p of at least 4 p_c.",
-        _DERIVED,
-        "rest",
-        l2_constant_rest,
-        within(0.95, 1.05),
-        "interval within 5% of the formula",
-        "w = p f / lambda",
-        figure="rest",
-    ),
-    Claim(
-        "B7 l2 lion",
-        "Lion with L2 rests at p f / lambda as well.",
-        "the mean gradient, taken for every optimizer",
-        "rest",
-        lion_constant_rest,
-        within(0.95, 1.05),
-        "interval within 5% of the formula",
-        "w = p f / lambda",
-        figure="rest",
-    ),
-    Claim(
-        "B7 decay slope",
-        "A constant pull on arrival against weight decay leaves Adam and RMSprop at a weight that falls as sqrt(p).",
-        _DERIVED,
-        "rest",
-        adaptive_decay_slope,
-        within(0.45, 0.55),
-        "interval within 0.05 of 1/2",
-        "w = sqrt(p) / lambda",
-        figure="rest",
-    ),
-    Claim(
-        "B7 decay slope sgd",
-        "The same leaves SGD and heavy ball at a weight that falls as p.",
-        _DERIVED,
-        "rest",
-        linear_decay_slope,
-        within(0.95, 1.05),
-        "interval within 0.05 of 1",
-        "w = p f / (lambda (1 - momentum))",
-        figure="rest",
-    ),
-    Claim(
-        "B7 decay slope lion",
-        "The same leaves Lion at a weight that does not depend on p.",
-        _DERIVED,
-        "rest",
-        lion_decay_slope,
-        within(-0.05, 0.05),
-        "interval within 0.05 of 0",
-        "w = 1 / lambda",
-        figure="rest",
-    ),
-    Claim(
-        "B9",
-        "A loss of a quarter of the scale leaves a weight under Adam and weight decay where it was.",
-        _LOSHCHILOV,
-        "rest",
-        scale_under_decay,
-        within(0.99, 1.01),
-        "interval within 1% of 1",
-        figure="rest",
-    ),
-    Claim(
-        "B9 l2",
-        "Under Adam and L2 it leaves the weight at a quarter: an easier task strengthens L2 alone.",
-        _DERIVED,
-        "rest",
-        scale_under_l2,
-        within(0.24, 0.26),
-        "interval within 0.24 to 0.26",
-        figure="rest",
-    ),
-    Claim(
-        "B10",
-        "L2 of strength lambda leaves a weight where weight decay of strength lambda / (sigma sqrt(p)) does under Adam and "
-        "RMSprop, lambda / (1 - momentum) under heavy ball, for p of at least 20 p_c.",
-        _DERIVED,
-        "rest",
-        conversion,
-        within(0.95, 1.05),
-        "interval within 5% of 1",
-        "lambda_decay = lambda / (sigma sqrt(p)); lambda / (1 - momentum)",
-        figure="rest",
-    ),
-)

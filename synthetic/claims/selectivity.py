@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 
 from dynamics.rules import RULES
-from evidence.claim import Claim, Estimate, above, below, mean_interval, ratio_interval, spread, within
+from evidence.claim import Estimate, above, below, mean_interval, ratio_interval, spread, within
+from evidence.registry import claim
+from evidence.sources import DERIVED, MEHTA
 
-_MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
-_LOSHCHILOV = "Loshchilov, Hutter 2019, arXiv 1711.05101"
-_DERIVED = "derived here"
 _PLAIN = ("sgd", "momentum", "nesterov")
 # Selectivity counts as moderate while arrivals are at least this many critical ones.
 _MODERATE = 20.0
+
+
+_pull = partial(claim, experiment="selectivity", figure="pull")
 
 
 def from_times(data: xr.Dataset, times: float) -> xr.Dataset:
@@ -47,24 +51,54 @@ def _of_l2(data: xr.Dataset, rule: str) -> xr.DataArray:
     return data["pull"].sel(optimizer=rule, coupling="l2")
 
 
+@_pull(
+    "S6",
+    source=MEHTA + "; the exponent derived here",
+    decision=within(0.45, 0.55),
+    formula="pull = lr lambda w / (sigma sqrt(p))",
+)
 def pull_exponent(data: xr.Dataset) -> Estimate:
-    """Exponent of L2's pull under Adam in 1/p at moderate selectivity, one sample a seed."""
+    """Under Adam L2's pull on a weight grows with its selectivity as 1/sqrt(p), p = 1 - selectivity, while p is at
+    least 20 (1 - sqrt(beta2)); seen at beta2 = 0.99, gradients of one size.
+
+    Exponent of L2's pull under Adam in 1/p at moderate selectivity, one sample a seed.
+    """
     return mean_interval(exponent(_of_l2(_moderate(data), "adam")).values, "exponent in 1/p", "seeds")
 
 
+@_pull(
+    "S6 sgd",
+    source=MEHTA + "; the exponent derived here",
+    decision=within(-0.01, 0.01),
+    formula="pull = lr lambda w / (1 - momentum)",
+)
 def plain_exponent(data: xr.Dataset) -> Estimate:
-    """The same under SGD, heavy ball and Nesterov, over all selectivities: each rule and seed."""
+    """Under SGD, heavy ball and Nesterov L2's pull is the same at every selectivity.
+
+    Exponent of L2's pull in 1/p under SGD, heavy ball and Nesterov over all selectivities: each rule and seed.
+    """
     return spread(exponent(data["pull"].sel(optimizer=list(_PLAIN), coupling="l2")).values, "exponent in 1/p")
 
 
+@_pull("S6 decay", source=MEHTA + ", read as a statement about both regularizers' pull", decision=above(0.05))
 def decay_exponent(data: xr.Dataset) -> Estimate:
-    """Exponent of decay's pull over all selectivities: each seed and adaptive rule that takes decay off the weight itself."""
+    """Weight decay x lr pulls harder at selective weights under the adaptive rules (LAMB and schedule-free, which take
+    decay into their step, aside).
+
+    Exponent of decay's pull over all selectivities: each seed and adaptive rule that takes decay off the weight
+    itself.
+    """
     rules = [name for name in _adaptive(data) if not RULES[name].takes_pull]
     return spread(exponent(data["pull"].sel(optimizer=rules, coupling="decoupled_lr")).values, "exponent in 1/p")
 
 
+@_pull("S6 decay lamb", source=DERIVED, decision=above(0.1))
 def lamb_decay_exponent(data: xr.Dataset) -> Estimate:
-    """Exponent of decay's pull under LAMB over all selectivities, one sample a seed."""
+    """Under LAMB, whose trust ratio rescales decay with the step, weight decay pulls harder at selective weights (each
+    weight a tensor of its own).
+
+    Exponent of decay's pull under LAMB over all selectivities, one sample a seed.
+    """
     return mean_interval(
         exponent(data["pull"].sel(optimizer="lamb", coupling="decoupled_lr")).values, "exponent in 1/p", "seeds"
     )
@@ -88,19 +122,33 @@ def _growth(data: xr.Dataset, arrival: float) -> xr.DataArray:
     return found
 
 
+@_pull("S6 half power", source=MEHTA + ", read as a statement about every adaptive rule", decision=above(0.9))
 def least_half_power(data: xr.Dataset) -> Estimate:
-    """How L2's pull grows to the end of moderate selectivity, over 1/sqrt(p); of the adaptive rule where that is least."""
+    """Under every adaptive rule L2's pull grows with selectivity at least as 1/sqrt(p), to a tenth, down to p of about
+    20 (1 - sqrt(beta2)).
+
+    How L2's pull grows to the end of moderate selectivity, over 1/sqrt(p); of the adaptive rule where that is least.
+    """
     arrival = float(_moderate(data).arrival.min())
     return _least(_growth(data, arrival) * np.sqrt(arrival), "times 1/sqrt(p)")
 
 
+@_pull("S6 every adaptive", source=MEHTA + ", the factor chosen here", decision=above(2))
 def least_growth(data: xr.Dataset) -> Estimate:
-    """How L2's pull grows from selectivity 0 to the critical one, of the adaptive rule where that is least."""
+    """Under every adaptive rule L2's pull is more than twice as hard at the critical selectivity as at selectivity 0.
+
+    How L2's pull grows from selectivity 0 to the critical one, of the adaptive rule where that is least.
+    """
     return _least(_growth(data, data.attrs["critical"]), "times the pull at selectivity 0")
 
 
+@_pull("S6 disproportionate", source=MEHTA + "; made precise here", decision=above(0.5))
 def critical_exponent(data: xr.Dataset) -> Estimate:
-    """Exponent of L2's pull under Adam between 4 critical arrivals and 1, one sample a seed."""
+    """Near the critical selectivity, from 4 (1 - sqrt(beta2)) down to 1 - sqrt(beta2), L2's pull under Adam grows
+    faster than 1/sqrt(p).
+
+    Exponent of L2's pull under Adam between 4 critical arrivals and 1, one sample a seed.
+    """
     near = _of_l2(data, "adam").sel(arrival=[float(_at(data, k).arrival) for k in (4, 1)])
     return mean_interval(exponent(near).values, "exponent in 1/p", "seeds")
 
@@ -110,151 +158,45 @@ def _balance(data: xr.Dataset, rule: str, coupling: str = "l2") -> xr.DataArray:
     return data["pull"].sel(optimizer=rule, coupling=coupling) / data["loss"].sel(optimizer=rule)
 
 
+@_pull("S6 balance", source=MEHTA + ", read as a statement about the regularizer's share", decision=above(0.1))
 def balance_exponent(data: xr.Dataset) -> Estimate:
-    """Exponent of L2's pull over the loss's under Adam, less that under SGD, at moderate selectivity; one a seed."""
+    """Measured against the loss's own pull, L2's pull grows faster with selectivity under Adam than under SGD, by more
+    than 0.1 in the exponent, while p is at least 20 (1 - sqrt(beta2)).
+
+    Exponent of L2's pull over the loss's under Adam, less that under SGD, at moderate selectivity; one a seed.
+    """
     at = _moderate(data)
     apart = exponent(_balance(at, "adam")) - exponent(_balance(at, "sgd"))
     return mean_interval(apart.values, "exponent above SGD's", "seeds")
 
 
+@_pull("S6 balance sgd", source=DERIVED, decision=within(-0.1, 0.1), formula="pull / loss's pull = lambda / (p h)")
 def sgd_balance_exponent(data: xr.Dataset) -> Estimate:
-    """Exponent of L2's pull over the loss's under SGD, at moderate selectivity; one sample a seed."""
+    """Under SGD selectivity does not change L2's pull against the loss's own.
+
+    Exponent of L2's pull over the loss's under SGD, at moderate selectivity; one sample a seed.
+    """
     return mean_interval(exponent(_balance(_moderate(data), "sgd")).values, "exponent in 1/p", "seeds")
 
 
+@_pull("S6 balance decay", source=DERIVED, decision=below(0), formula="pull / loss's pull = lambda sigma / (h sqrt(p))")
 def decay_balance_exponent(data: xr.Dataset) -> Estimate:
-    """Exponent of decay's pull over the loss's under Adam, less that under SGD, at moderate selectivity; one a seed."""
+    """Measured against the loss's own pull, weight decay's pull grows more slowly with selectivity under Adam than
+    under SGD, while p is at least 20 (1 - sqrt(beta2)).
+
+    Exponent of decay's pull over the loss's under Adam, less that under SGD, at moderate selectivity; one a seed.
+    """
     at = _moderate(data)
     apart = exponent(_balance(at, "adam", "decoupled_lr")) - exponent(_balance(at, "sgd", "decoupled_lr"))
     return mean_interval(apart.values, "exponent above SGD's", "seeds")
 
 
+@_pull("S6 balance critical", source=DERIVED, decision=above(2))
 def critical_balance(data: xr.Dataset) -> Estimate:
-    """L2's pull over the loss's under Adam at 2 critical arrivals, in units of SGD's; one sample a seed."""
+    """At p = 2 (1 - sqrt(beta2)) L2 weighs more than twice as much against the loss under Adam as under SGD (gradients
+    mostly noise).
+
+    L2's pull over the loss's under Adam at 2 critical arrivals, in units of SGD's; one sample a seed.
+    """
     at = _at(data, 2)
     return mean_interval((_balance(at, "adam") / _balance(at, "sgd")).values, "times SGD's", "seeds")
-
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        "S6",
-        "Under Adam L2's pull on a weight grows with its selectivity as 1/sqrt(p), p = 1 - selectivity, while p is at least "
-        "20 (1 - sqrt(beta2)); seen at beta2 = 0.99, gradients of one size.",
-        _MEHTA + "; the exponent derived here",
-        "selectivity",
-        pull_exponent,
-        within(0.45, 0.55),
-        "interval within 0.45 to 0.55",
-        "pull = lr lambda w / (sigma sqrt(p))",
-        figure="pull",
-    ),
-    Claim(
-        "S6 sgd",
-        "Under SGD, heavy ball and Nesterov L2's pull is the same at every selectivity.",
-        _MEHTA + "; the exponent derived here",
-        "selectivity",
-        plain_exponent,
-        within(-0.01, 0.01),
-        "every exponent within 0.01 of 0",
-        "pull = lr lambda w / (1 - momentum)",
-        figure="pull",
-    ),
-    Claim(
-        "S6 decay",
-        "Weight decay x lr, too, pulls harder at selective weights under the adaptive rules (LAMB and schedule-free, which "
-        "take decay into their step, aside).",
-        _MEHTA + ", read as a statement about both regularizers' pull",
-        "selectivity",
-        decay_exponent,
-        above(0.05),
-        "every exponent above 0.05",
-        figure="pull",
-    ),
-    Claim(
-        "S6 decay lamb",
-        "Under LAMB, whose trust ratio rescales decay with the step, weight decay pulls harder at selective weights (each "
-        "weight a tensor of its own).",
-        _DERIVED,
-        "selectivity",
-        lamb_decay_exponent,
-        above(0.1),
-        "interval above 0.1",
-        figure="pull",
-    ),
-    Claim(
-        "S6 disproportionate",
-        "Near the critical selectivity, from 4 (1 - sqrt(beta2)) down to 1 - sqrt(beta2), L2's pull under Adam grows faster "
-        "than 1/sqrt(p).",
-        _MEHTA + "; made precise here",
-        "selectivity",
-        critical_exponent,
-        above(0.5),
-        "interval above 0.5",
-        figure="pull",
-    ),
-    Claim(
-        "S6 half power",
-        "Under every adaptive rule L2's pull grows with selectivity at least as 1/sqrt(p), to a tenth, down to p of about "
-        "20 (1 - sqrt(beta2)).",
-        _MEHTA + ", read as a statement about every adaptive rule",
-        "selectivity",
-        least_half_power,
-        above(0.9),
-        "interval of the least growth above 0.9",
-        figure="pull",
-    ),
-    Claim(
-        "S6 every adaptive",
-        "Under every adaptive rule L2's pull is more than twice as hard at the critical selectivity as at selectivity 0.",
-        _MEHTA + ", the factor chosen here",
-        "selectivity",
-        least_growth,
-        above(2),
-        "interval of the least growth above 2",
-        figure="pull",
-    ),
-    Claim(
-        "S6 balance",
-        "Against the loss's own pull, too, L2's grows faster with selectivity under Adam than under SGD, by more than 0.1 in "
-        "the exponent, while p is at least 20 (1 - sqrt(beta2)).",
-        _MEHTA + ", read as a statement about the regularizer's share",
-        "selectivity",
-        balance_exponent,
-        above(0.1),
-        "interval above 0.1",
-        figure="pull",
-    ),
-    Claim(
-        "S6 balance sgd",
-        "Under SGD selectivity does not change L2's pull against the loss's own.",
-        _DERIVED,
-        "selectivity",
-        sgd_balance_exponent,
-        within(-0.1, 0.1),
-        "interval within 0.1 of 0",
-        "pull / loss's pull = lambda / (p h)",
-        figure="pull",
-    ),
-    Claim(
-        "S6 balance decay",
-        "Against the loss's own pull weight decay's grows more slowly with selectivity under Adam than under SGD.",
-        _DERIVED,
-        "selectivity",
-        decay_balance_exponent,
-        below(0),
-        "interval below 0",
-        "pull / loss's pull = lambda sigma / (h sqrt(p))",
-        figure="pull",
-    ),
-    Claim(
-        "S6 balance critical",
-        "At p = 2 (1 - sqrt(beta2)) L2 weighs more than twice as much against the loss under Adam as under SGD (gradients "
-        "mostly noise).",
-        _DERIVED,
-        "selectivity",
-        critical_balance,
-        above(2),
-        "interval above 2",
-        figure="pull",
-    ),
-)

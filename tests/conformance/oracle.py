@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dynamics.couplings import Coupling
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from dynamics.rule import Rule
 
 STEPS = 200

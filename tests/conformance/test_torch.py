@@ -32,7 +32,7 @@ from torch.optim import lr_scheduler as schedulers
 
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
 
 PAIRS = sorted(TORCH)

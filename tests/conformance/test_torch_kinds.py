@@ -13,7 +13,7 @@ from properties.draws import rates, strengths
 from torch.optim import _muon
 
 from dynamics.couplings import COUPLINGS
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
 
 PAIRS = sorted(TORCH)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from properties.draws import rates, strengths
 
 from dynamics.errors import InputError
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,9 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
-from dynamics.optimizer.batches import prepare
-from dynamics.optimizer.optimizer import Optimizer
-from dynamics.optimizer.plan import Key, batches, plan
+from dynamics.optimizer import Optimizer
+from dynamics.optimizer.plan import Key, batches, plain_step, plan, prepare
 from dynamics.rule import Rule
 from dynamics.rules import RULES
 
@@ -43,6 +43,36 @@ def flat(params: list[torch.nn.Parameter]) -> torch.Tensor:
 
 def settings(coupling: str) -> dict[str, Any]:
     return SETTINGS if coupling != "none" else {"lr": 0.05}
+
+
+def zeros(rule: str) -> dict[str, Any]:
+    """momentum, beta1 and eps of the rule at 0, which a plan knows beforehand."""
+    own = set(RULES[rule].defaults) - ({"eps"} if rule == "adabelief" else set())  # its g - m is then 0 over 0
+    betas = (0.0, *(0.9 for name in ("beta2", "beta3") if name in own))
+    return {name: 0.0 for name in ("momentum", "eps") if name in own} | ({"betas": betas} if "beta1" in own else {})
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_plan_is_the_plain_step(rule: str) -> None:
+    """To 1e-11, with every coupling: under a schedule, maximized, with what is 0 folded away, where a gradient stays out."""
+    for coupling, more in itertools.product(COUPLINGS, ({}, {"maximize": True}, zeros(rule))):
+        ends = []
+        for plain in (False, True):
+            params = parameters()
+            optimizer = Optimizer(params, rule, coupling, **settings(coupling), **more)
+            (group,) = optimizer.param_groups
+            hyper = optimizer._hyperparameters(group)
+            for t in given(params, 12):
+                group["lr"] = 0.05 * (1 - t / 20)
+                if t == 5:
+                    params[1].grad = None
+                if plain:
+                    plain_step(optimizer.rule, optimizer.coupling, group, hyper, optimizer.state)
+                else:
+                    optimizer.step()
+            state = [torch.as_tensor(optimizer.state[p][name]) for p in params for name in RULES[rule].inner]
+            ends.append(torch.cat([flat(params), *(x.double().flatten() for x in state)]))
+        torch.testing.assert_close(*ends, rtol=1e-11, atol=1e-11, msg=lambda text, at=(coupling, more): f"{at}: {text}")
 
 
 @pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
@@ -128,19 +158,19 @@ def broken(step: Any) -> Rule:
     return replace(RULES["momentum"], name="broken", step=step)
 
 
-def _by_if(w, g, b, lr, momentum):  # type: ignore[no-untyped-def]
+def _by_if(w, g, b, lr, momentum):
     return (w - lr * g, b) if lr > 0.5 else (w - lr * b, b)
 
 
-def _by_weight(w, g, b, lr, momentum):  # type: ignore[no-untyped-def]
+def _by_weight(w, g, b, lr, momentum):
     return (w - lr * g, b) if w > 0 else (w - lr * b, b)
 
 
-def _swapping(w, g, b, lr, momentum):  # type: ignore[no-untyped-def]
+def _swapping(w, g, b, lr, momentum):
     return b, w
 
 
-def _unknown_word(w, g, b, lr, momentum):  # type: ignore[no-untyped-def]
+def _unknown_word(w, g, b, lr, momentum):
     return w - lr * w.sin(), b
 
 

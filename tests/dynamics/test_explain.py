@@ -36,6 +36,20 @@ def stepped(asked: Setting, target: float) -> int:
     return t
 
 
+@pytest.mark.parametrize(
+    ("rule", "coupling", "rest"),
+    [
+        ("adam", "l2", "h*w_star/(h + lambda)"),
+        ("adam", "decoupled_lr", "Min(1/lambda, w_star) (at eps = 0)"),
+        ("sgd", "l1", "w_star - lambda/h, if w_star > lambda/h; else it goes back and forth about 0"),
+        ("lion", "l2", "none exists, its steps have the same size for every gradient: it goes back and forth"),
+    ],
+)
+def test_where_a_weight_rests_is_the_fixed_point_or_why_there_is_none(rule: str, coupling: str, rest: str) -> None:
+    found = explained(rule, coupling, lr=1e-3, strength=1e-2)
+    assert found.rest == rest == found.as_dict()["rest"]
+
+
 class TestPassage:
     def test_adam_under_l2_needs_a_25_000th_of_the_steps_of_weight_decay(self) -> None:
         found = explained("adam", "l2", lr=1e-3, strength=1e-4).steps_from_1_to_1e_3

@@ -1,4 +1,4 @@
-"""The formulas that are printed are the steps that run: as they stand, in the step number, split, and without a gradient."""
+"""The formulas that are printed are the steps that run: as they stand, in the step number, and without a gradient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from dynamics.errors import InputError
 from dynamics.rules import RULES
 from dynamics.theory import formula
 from dynamics.theory.formula.clocks import STEP, solve_clock
-from dynamics.theory.pull import pull_share
 from dynamics.words import FLOATS, symbols
 
 # A number is a tensor of its own.
@@ -113,25 +112,6 @@ def test_a_clock_that_has_no_closed_form_is_refused() -> None:
     x = sp.Symbol("x")
     with pytest.raises(InputError, match="clock x <- "):
         solve_clock({x: (sp.Integer(1), x**2 + 1)})
-
-
-@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
-def test_the_split_formulas_are_the_parts_that_the_step_has(rule: str, coupling: str) -> None:
-    made, hyper = RULES[rule], RULES[rule].hyperparameters()
-    outside = {"lr": 0.01, "multiplier": 0.7, "strength": 0.1}
-    first = pull_share(rule, coupling, 1.5, 0.4, **outside)
-    second = pull_share(rule, coupling, first.w, -0.3, first.state, **outside)
-    split = formula.split(made, COUPLINGS[coupling])
-    numbers = {"w": first.w, "g": -0.3} | outside | hyper
-    more: dict[str, Any] = {}
-    for name in made.state:
-        held = first.state[name]
-        numbers[name] = getattr(held, "total", held)
-        more[f"{formula.symbol(name)}_pull"] = getattr(held, "pull", 0.0)
-    found = [value(side["w"].subs(STEP, 2), numbers, **more) for side in (split.loss, split.pull)]
-    # In the formula the loss's part of a buffer is what is left of the total.
-    np.testing.assert_allclose(found, (second.loss, second.pull), rtol=1e-9, atol=1e-15)
-    assert set(split.latex()) == {"loss", "pull"}
 
 
 def test_the_silent_step_of_adam_under_l2_is_lr_against_eps() -> None:

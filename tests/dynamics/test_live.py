@@ -13,7 +13,7 @@ from torch import optim
 from dynamics.answers.live import read, setting_of
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
 
 Make = tuple[type[optim.Optimizer], dict[str, Any], str]

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from dynamics.errors import InputError
-from dynamics.optimizer.groups import parameter_groups
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer, parameter_groups
 
 
 class Net(nn.Module):

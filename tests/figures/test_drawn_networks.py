@@ -20,13 +20,13 @@ from worlds import (
     SPEEDS,
     STEEP,
     STRENGTH,
+    by_threshold,
     changed,
     death,
     drawn,
     measured,
     point,
     seen,
-    swept,
     timed,
 )  # fmt: skip
 
@@ -94,7 +94,7 @@ def test_thresholds_draws_means_with_their_intervals_and_marks_the_flat_range() 
 
 def test_the_titles_of_thresholds_are_computed() -> None:
     def titles(**points: dict[str, Any]) -> tuple[str, str]:
-        figure = thresholds.draw(swept(dict(enumerate(points.values())))).figure
+        figure = thresholds.draw(by_threshold(dict(enumerate(points.values())))).figure
         return figure.get_suptitle(), figure.axes[1].get_title(loc="left")
 
     figure = drawn("thresholds").figure

@@ -21,6 +21,7 @@ from worlds import (
     STEEP,
     STRENGTH,
     Change,
+    by_threshold,
     changed,
     cnn,
     death,
@@ -28,7 +29,6 @@ from worlds import (
     measured,
     point,
     seen,
-    swept,
     timed,
 )  # fmt: skip
 
@@ -112,11 +112,11 @@ OTHERS = {
     "equilibrium": lambda: changed("equilibrium", ("mean_square", {}, lambda x: 1e3 * x)).sel(optimizer=["sgd", "adam", "lion"]),
     # Other starts, a narrower cone, and hardly any movement.
     "plane": lambda: Plane(starts=((0.5, -0.2), (0.6, -3.0)), largest=4.0, count=26, strength=1e-3, steps=10, **PLANE).run(),
-    "thresholds, none": lambda: swept({0: point([0.0] * 15, [0.0] * 15, [0.1] * 15)}),
-    "thresholds, all": lambda: swept({0: point([1.0] * 15, [1.0] * 15, [0.9] * 15)}),
-    "thresholds, better": lambda: swept({0: point(FLAT, STEEP, [0.1] * 14 + [0.02])}),
-    "thresholds, apart": lambda: swept({0: point(FLAT, STEEP, CLIFF, low=2e-3)}),
-    "thresholds, narrow": lambda: swept({0: point(FLAT, STEEP, CLIFF, low=0.5)}),
+    "thresholds, none": lambda: by_threshold({0: point([0.0] * 15, [0.0] * 15, [0.1] * 15)}),
+    "thresholds, all": lambda: by_threshold({0: point([1.0] * 15, [1.0] * 15, [0.9] * 15)}),
+    "thresholds, better": lambda: by_threshold({0: point(FLAT, STEEP, [0.1] * 14 + [0.02])}),
+    "thresholds, apart": lambda: by_threshold({0: point(FLAT, STEEP, CLIFF, low=2e-3)}),
+    "thresholds, narrow": lambda: by_threshold({0: point(FLAT, STEEP, CLIFF, low=0.5)}),
     "monitor": lambda: seen([death(i % FILTERS, 20 * i + 100, cause) for i, cause in enumerate([*monitor.CAUSES] * 8)])
     .assign_coords(layer=("filter", [f"layer{i % 14}.norm" for i in range(FILTERS)])),
     "scaling, slower": lambda: timed([200, 100, 50, 25], [200, 150, 100]),

@@ -42,6 +42,6 @@ def test_verdicts() -> Figure:
     rules = [within(0.9, 1.1), above(0.5), above(2.0)]
     findings = []
     for k in range(24):
-        claim = Claim(f"S{k}", "A sentence.", "here", "silence", lambda data: data, rules[k % 3], "in words")
+        claim = Claim(f"S{k}", "A sentence.", "here", "silence", lambda data: data, rules[k % 3])
         findings.append(judge(claim, Estimate(1.0, 1 - 0.02 * k / 4, 1 + 0.02 * k / 4, 5, "units", "interval")))
     return verdicts.draw(findings).figure

@@ -15,8 +15,8 @@ from worlds import cnn
 
 from dynamics.errors import InputError
 from evidence.claim import Claim, Estimate, Finding, above
-from figures.report import Section, number, write
-from figures.style import LABELS, Picture, Shown, save, styled
+from figures.report import Section, write
+from figures.style import LABELS, InlineSvg, Picture, save, styled
 from fullscale.pocket import OPTIMIZERS, tuned
 
 NASTY = "<script>alert('x')</script> & \"quoted\" <b>"
@@ -51,11 +51,11 @@ class Page(HTMLParser):
 
 
 def finding(verdict: str, text: str = "A sentence.") -> Finding:
-    claim = Claim("S0", text, text, "silence", lambda data: data, above(0), text, text)
+    claim = Claim("S0", text, text, "silence", lambda data: data, above(0), "", text, text)
     return Finding(claim, Estimate(1.5, 1.25, 1.75, 7, text, text), verdict)  # type: ignore[arg-type]
 
 
-def picture(name: str, folder: Path, text: str = "What is seen.") -> Shown:
+def picture(name: str, folder: Path, text: str = "What is seen.") -> InlineSvg:
     with styled():
         figure, axes = plt.subplots()
         axes.plot([0, 1], [0, 1], "o-")
@@ -63,7 +63,7 @@ def picture(name: str, folder: Path, text: str = "What is seen.") -> Shown:
     return save(Picture(name, figure, text, text), folder)
 
 
-def part(pictures: list[Shown], findings: list[Finding], data: xr.Dataset | None = None) -> Section:
+def part(pictures: list[InlineSvg], findings: list[Finding], data: xr.Dataset | None = None) -> Section:
     return Section("Part", "synthetic", findings, pictures, "", data)
 
 
@@ -125,7 +125,7 @@ def test_the_page_begins_with_the_score_and_the_contents(folder: Path) -> None:
 
 
 def test_an_estimate_never_stands_without_its_n_and_interval() -> None:
-    assert number(Estimate(0.12345, -1, 2e9, 3, "steps", "95% t-interval over seeds")) == (
+    assert Estimate(0.12345, -1, 2e9, 3, "steps", "95% t-interval over seeds").in_words() == (
         "0.1235 [-1, 2e+09] steps (n = 3, 95% t-interval over seeds)"
     )
 

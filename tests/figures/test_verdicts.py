@@ -13,7 +13,7 @@ from figures.verdicts import VERDICTS, draw, place
 
 
 def finding(name: str, rule: Decision, value: float, low: float, high: float) -> Finding:
-    claim = Claim(name, "A sentence.", "here", "silence", lambda data: data, rule, "in words")
+    claim = Claim(name, "A sentence.", "here", "silence", lambda data: data, rule)
     return judge(claim, Estimate(value, low, high, 5, "units", "95% t-interval over seeds"))
 
 

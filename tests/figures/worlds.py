@@ -35,10 +35,9 @@ from figures import (
 )  # fmt: skip
 from figures.style import Picture
 from fullscale.monitor.record import VARIABLES, Record
-from fullscale.monitor.summary import dataset as monitored
+from fullscale.monitor.summary import history
 from fullscale.pocket import OPTIMIZERS, STRENGTH
-from fullscale.thresholds import dataset as swept
-from fullscale.thresholds import decades
+from fullscale.thresholds import by_threshold, decades
 from synthetic.capacity import Capacity
 from synthetic.compete import Compete
 from synthetic.difficulty import Difficulty
@@ -106,7 +105,7 @@ def point(activation: list[float], scale: list[float], error: list[float], low: 
 def three_networks() -> xr.Dataset:
     """Of different levels; flat by activation, steep by scale."""
     points = {s: point([x + 0.01 * s for x in FLAT], [x + 0.02 * s for x in STEEP], CLIFF) for s in range(3)}
-    return swept(points, model="BasicNet", data="digits")
+    return by_threshold(points, model="BasicNet", data="digits")
 
 
 FILTERS, STEPS = 40, np.arange(0, 4000, 50)
@@ -132,7 +131,7 @@ def seen(deaths: list[dict[str, Any]]) -> xr.Dataset:
         values["selectivity"] = np.linspace(0, 1, FILTERS)
         record.add(int(step), values)
     activations = dict.fromkeys(LAYERS, "relu")
-    return monitored(record, LAYERS, list(range(FILTERS)), activations, deaths, interval=50, last=4000, note="")
+    return history(record, LAYERS, list(range(FILTERS)), activations, deaths, interval=50, last=4000, note="")
 
 
 LANES, LENGTHS, SPEEDS = [16, 256, 4096, 65_536], [1, 16, 256, 4096], [1, 20, 180, 270]

@@ -83,8 +83,10 @@ def test_loaded_weights_no_longer_depend_on_the_file(tmp_path: Path) -> None:
 
 
 def test_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be written"):
-        checkpoint.save(Chain(CONFIG), tmp_path / "none" / "net")
+    (tmp_path / "file").write_bytes(b"")
+    for place in ("none", "file"):
+        with pytest.raises(InputError, match="cannot be written"):
+            checkpoint.save(Chain(CONFIG), tmp_path / place / "net")
 
 
 def refused(path: Path, reason: str) -> None:

@@ -15,14 +15,16 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from shades import shades
 
 from dynamics.errors import InputError
 from evidence.store import Store
-from fullscale import compare, compared
-from fullscale.compare import Base, Compare
-from fullscale.data import Images, Split
-from fullscale.feed import tensors
+from fullscale import compared, pruning_study
+from fullscale.data import Images
+from fullscale.feed import Resident
 from fullscale.models import basicnet
+from fullscale.pruning_study import Base, PruningStudy
+from undertow import extras
 from undertow.commands import COMMANDS
 from undertow.commands import compare as compare_command
 
@@ -30,40 +32,25 @@ BASES = (
     Base("adam", "adam", 1e-2, 5e-3, criteria=("l1", "random")),
     Base("slimming", "momentum", 3e-2, 5e-4, slimming=0.1, criteria=("l1",)),
 )
-SMALL = Compare(width=1 / 32, steps=12, bases=BASES, seeds=(0, 1), shares=(0.4, 0.7), tuning_steps=5)
+SMALL = PruningStudy(width=1 / 32, steps=12, bases=BASES, seeds=(0, 1), shares=(0.4, 0.7), tuning_steps=5)
 
 
-@pytest.fixture(autouse=True)
-def threads() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    torch.set_flush_denormal(False)
-
-
-def task(count: int = 64) -> Images:
-    """Bright and dark squares."""
-    draw = np.random.default_rng(0)
-    labels = np.arange(count) % 2
-    pixels = draw.integers(0, 100, (count, 1, 4, 4)) + 120 * labels[:, None, None, None]
-    split = Split(pixels.astype(np.uint8), labels.astype(np.int64))
-    return Images("squares", ("dark", "bright"), split, split)
+TASK = shades(32, side=4)
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset, list[str]]:
     path, said = tmp_path_factory.mktemp("compare") / "results.sqlite", []
     with Store(path) as store:
-        data = SMALL.run(task(), store, lambda done, total, text: said.append(f"{done} of {total}: {text}"))
+        data = SMALL.run(TASK, store, lambda done, total, text: said.append(f"{done} of {total}: {text}"))
     return path, data, said
 
 
 def test_a_run_fills_every_cell_that_was_asked_for(stored: tuple[Path, xr.Dataset, list[str]]) -> None:
     _, data, said = stored
     assert dict(data.sizes) == {"training": 2, "criterion": 2, "share": 3, "seed": 2, "tuned": 2}
-    assert data.attrs["data"] == "squares"
-    assert data.attrs["epochs"] == 3
+    assert data.attrs["data"] == "shades"
+    assert data.attrs["epochs"] == 6
     tried = data.test_error.notnull().all(("share", "seed", "tuned"))
     assert tried.values.tolist() == [[True, True], [True, False]]
     filters = sum(max(1, round(n / 32)) for n in (64, 128, 128, 256, 256, 512, 512))
@@ -87,42 +74,45 @@ def test_what_is_stored_is_not_run_again(
     def never(*_: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(compare, "train", never)
-    monkeypatch.setattr(compare, "slim", never)
+    monkeypatch.setattr(pruning_study, "train", never)
+    monkeypatch.setattr(pruning_study, "slim", never)
     with Store(path) as store:
-        again = SMALL.run(task(), store, lambda *line: said.append(line))
+        again = SMALL.run(TASK, store, lambda *line: said.append(line))
     xr.testing.assert_identical(again, data)
     assert said == [(4, 4, "4 of 4 networks are stored already")]
 
 
 def test_other_constants_are_other_rows(stored: tuple[Path, xr.Dataset, list[str]]) -> None:
-    specs = {json.dumps(SMALL._spec(task(), BASES[0], 0, 3), sort_keys=True)}
-    for other in (Compare(SMALL.width, tuning_steps=6), Compare(SMALL.width, shares=(0.5,)), Compare(width=0.5)):
-        specs.add(json.dumps(other._spec(task(), BASES[0], 0, 3), sort_keys=True))
-    specs.add(json.dumps(SMALL._spec(task(), BASES[1], 0, 3), sort_keys=True))
-    specs.add(json.dumps(SMALL._spec(task(66), BASES[0], 0, 3), sort_keys=True))
+    specs = {json.dumps(SMALL._spec(TASK, BASES[0], 0, 6), sort_keys=True)}
+    for other in (
+        PruningStudy(SMALL.width, tuning_steps=6),
+        PruningStudy(SMALL.width, shares=(0.5,)),
+        PruningStudy(width=0.5),
+    ):
+        specs.add(json.dumps(other._spec(TASK, BASES[0], 0, 6), sort_keys=True))
+    specs.add(json.dumps(SMALL._spec(TASK, BASES[1], 0, 6), sort_keys=True))
+    specs.add(json.dumps(SMALL._spec(shades(33, side=4), BASES[0], 0, 6), sort_keys=True))
     assert len(specs) == 6
 
 
 def test_a_network_that_diverges_is_a_row_without_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = compare.train
+    trained = pruning_study.train
 
     def broken(*asked: Any) -> Any:
         outcomes = trained(*asked)
         outcomes[1].net = None
         return outcomes
 
-    monkeypatch.setattr(compare, "train", broken)
-    asked = Compare(1 / 64, steps=4, bases=BASES[:1], seeds=(0, 1), shares=(0.5,), tuning_steps=1)
+    monkeypatch.setattr(pruning_study, "train", broken)
+    asked = PruningStudy(1 / 64, steps=4, bases=BASES[:1], seeds=(0, 1), shares=(0.5,), tuning_steps=1)
     with Store(tmp_path / "store") as store:
-        data = asked.run(task(), store, lambda *_: None)
+        data = asked.run(TASK, store, lambda *_: None)
         assert [row.status for row in store.rows("compare")] == ["done", "diverged"]
     assert data.test_error.sel(seed=0).notnull().all()
     assert data.test_error.sel(seed=1).isnull().all()
 
 
 def test_fine_tuning_is_seeded_and_takes_the_steps_asked_for() -> None:
-    held = tensors(task())
     torch.manual_seed(0)
     first = basicnet(1 / 32, 1, 2)
     start = {name: tensor.clone() for name, tensor in first.state_dict().items()}
@@ -130,7 +120,7 @@ def test_fine_tuning_is_seeded_and_takes_the_steps_asked_for() -> None:
     for seed, steps in ((0, 5), (0, 5), (1, 5), (0, 0)):
         net = basicnet(1 / 32, 1, 2)
         net.load_state_dict(start)
-        compare.tune(net, held.x, held.y, BASES[0], 16, steps, seed)
+        pruning_study.fine_tune(net, Resident(TASK), BASES[0], 16, steps, seed)
         assert not net.training
         assert int(net.blocks[0].norm.num_batches_tracked) == steps
         ends.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
@@ -140,11 +130,10 @@ def test_fine_tuning_is_seeded_and_takes_the_steps_asked_for() -> None:
 
 
 def test_slimming_shrinks_scales_and_networks_are_those_of_their_seeds() -> None:
-    held = tensors(task())
 
     def scales(strength: float, seeds: tuple[int, ...]) -> list[float]:
         base = Base("slimming", "momentum", 1e-2, 0.0, slimming=strength)
-        nets = compare.slim(held, base, seeds, 1 / 32, 2, 16, 6)
+        nets = pruning_study.slim(Resident(TASK), base, seeds, 1 / 32, 16, 12)
         return [float(sum(b.norm.weight.detach().abs().sum() for b in net.blocks)) for net in nets]
 
     without, weak, strong = (scales(strength, (3,))[0] for strength in (0.0, 0.05, 0.2))
@@ -207,10 +196,10 @@ def test_what_is_kept_says_what_its_data_say() -> None:
     stored = json.loads(resources.files("fullscale").joinpath("compared.json").read_text())
     data = compared.kept()
     assert {f["id"]: f["verdict"] for f in stored["findings"]} == verdicts(data)
-    made = {base.name: json.loads(json.dumps(asdict(base))) for base in compare.BASES}
+    made = {base.name: json.loads(json.dumps(asdict(base))) for base in pruning_study.BASES}
     assert data.attrs["bases"] == made
-    assert data.attrs["tuning_steps"] == Compare.tuning_steps
-    assert data.sizes["seed"] == len(Compare.seeds)
+    assert data.attrs["tuning_steps"] == PruningStudy.tuning_steps
+    assert data.sizes["seed"] == len(PruningStudy.seeds)
     assert {"python", "torch", "torch-pruning"} <= stored["versions"].keys()
 
 
@@ -226,17 +215,17 @@ def wired(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("wired")
 def test_the_command_writes_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Compare] = []
+    asked: list[PruningStudy] = []
 
-    def quick(self: Compare, images: Images, store: Store, notify: compare.Notify) -> xr.Dataset:
+    def quick(self: PruningStudy, images: Images, store: Store, notify: pruning_study.Notify) -> xr.Dataset:
         asked.append(self)
         notify(1, 1, f"{images.name}, {len(images.classes)} classes")
         return comparison.comparison()
 
-    monkeypatch.setattr(Compare, "run", quick)
+    monkeypatch.setattr(PruningStudy, "run", quick)
     said = console.run("compare", "--out", tmp_path / "o", "--steps", 7, "--classes", 3, 8)
     assert said.status == 0, said.err
-    assert asked == [Compare(steps=7)]
+    assert asked == [PruningStudy(steps=7)]
     assert "digits, 2 classes" in said.err
     assert "adam      dead             dead, removed exactly   50.0%" in said.out
     assert "fails      S10 l1: " in said.out
@@ -261,7 +250,7 @@ def test_mistakes_are_one_line(tmp_path: Path, flags: tuple[str, ...], words: tu
 
 @pytest.mark.usefixtures("wired")
 def test_without_torch_pruning_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare_command, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "torch_pruning" else True)
     console.refused(console.run("compare", "--out", tmp_path / "o"), "torch_pruning", "undertow[criteria]")
     assert not (tmp_path / "o").exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,6 @@ from fullscale.criteria import CRITERIA, prune_by
 from fullscale.graph import trace, units
 from fullscale.measure import measure
 from fullscale.models import Architecture, Chain, NetConfig, build
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    # Networks this small wait longer for each other's threads than they compute.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def randomized(net: nn.Module, seed: int = 0) -> nn.Module:

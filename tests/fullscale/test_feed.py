@@ -7,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shades import training
 
 from dynamics.errors import InputError
 from fullscale.data import Images, Split
-from fullscale.feed import SHIFT, Resident, joined, moved, tensors
+from fullscale.feed import SHIFT, Resident, joined, shifted
 
 
 def numbered(count: int, height: int = 5, width: int = 4) -> Images:
@@ -36,11 +37,11 @@ def test_an_epoch_is_whole_batches_of_different_images(count: int, batch: int, s
     again = list(feed.epoch(batch, torch.Generator().manual_seed(seed)))
     assert all(torch.equal(a, b) and torch.equal(c, d) for (a, c), (b, d) in zip(parts, again, strict=True))
     if not augment:
-        task = tensors(images)
+        every, labels = training(images)
         x, y = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
-        order = [int((task.x == one).flatten(1).all(dim=1).nonzero()) for one in x]
+        order = [int((every == one).flatten(1).all(dim=1).nonzero()) for one in x]
         assert len(set(order)) == len(order)
-        assert torch.equal(y, task.y[order])
+        assert torch.equal(y, labels[order])
 
 
 def test_all_images_in_order() -> None:
@@ -70,7 +71,7 @@ def test_augmentation_is_a_shifted_window_and_a_mirror(
     count = len(moves)
     pixels = torch.from_numpy(np.random.default_rng(1).integers(1, 256, (count, 2, height, width)).astype(np.uint8))
     down, right, mirror = (torch.tensor(part) for part in zip(*moves, strict=True))
-    found = moved(pixels, down, right, mirror.long())
+    found = shifted(pixels, down, right, mirror.long())
     for i, (top, left, mirrored) in enumerate(moves):
         bordered = np.pad(pixels[i].numpy(), ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
         window = bordered[:, top : top + height, left : left + width]

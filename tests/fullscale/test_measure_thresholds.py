@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,8 @@ from test_measure_networks import ACTIVATIONS, KINDS, Small, behind, noise, smal
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.measure import measure, thresholds, zeroed
-from fullscale.thresholds import MEASURES, dataset, decades, flat
+from fullscale.measure import measure, zeroed
+from fullscale.thresholds import MEASURES, by_threshold, decades, flat
 
 
 def labels(count: int) -> Tensor:
@@ -143,7 +141,7 @@ def test_ranges_beyond_all_floats_are_still_numbers() -> None:
     shares = [0.0] * 335
     values = [*(float(f"1e{k}") for k in range(-320, 15))]
     wide = {"thresholds": values, "sparsity": dict.fromkeys(MEASURES, shares), "error": dict.fromkeys(MEASURES, shares)}
-    data = dataset({0: point([0] * 3, [0] * 3) | wide})
+    data = by_threshold({0: point([0] * 3, [0] * 3) | wide})
     assert data.flat.values == pytest.approx(334, rel=1e-6)
 
 
@@ -171,7 +169,9 @@ def point(sparsity: list[float], error: list[float]) -> dict[str, Any]:
 
 
 def test_points_become_labelled_data() -> None:
-    data = dataset({3: point([0.5, 0.5, 0.75], [0.125, 0.25, 1]), 7: point([0.25, 0.5, 0.5], [0, 0, 0])}, data="digits")
+    data = by_threshold(
+        {3: point([0.5, 0.5, 0.75], [0.125, 0.25, 1]), 7: point([0.25, 0.5, 0.5], [0, 0, 0])}, data="digits"
+    )
     assert data.sizes == {"measure": 2, "threshold": 3, "seed": 2}
     assert data.attrs["data"] == "digits"
     assert data.sparsity.sel(measure="scale", threshold=1.0, seed=3).item() == 0.75
@@ -182,36 +182,11 @@ def test_points_become_labelled_data() -> None:
     xr.testing.assert_identical(xr.Dataset.from_dict(data.to_dict()), data)
 
 
-def test_data_of_several_networks_come_from_the_networks() -> None:
-    images, test, y = noise(0, 5, 2, 3, 3), noise(1, 6, 2, 3, 3), labels(6)
-
-    class InMemory:
-        """As much of a feed as is asked for."""
-
-        def training(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-            return zip(images.split(batch), labels(5).split(batch), strict=True)
-
-        def test(self, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-            return zip(test.split(batch), y.split(batch), strict=True)
-
-    feed: Any = InMemory()
-    nets = {5: small(5, "chain", "relu"), 6: small(6, "residual", "gelu")}
-    data = thresholds(nets, feed, (1e-12, 1e-3), batch=2, model="small")
-    assert data.seed.values.tolist() == [5, 6]
-    assert data.attrs == {"model": "small"}
-    for seed, net in nets.items():
-        expected = zeroed(net, measure(net, feed.training(2)), feed.test(2), (1e-12, 1e-3))
-        json.dumps(expected)
-        assert data.error.sel(seed=seed, measure="scale").values.tolist() == expected["error"]["scale"]
-        assert data.error_before.sel(seed=seed).item() == expected["error_before"]
-        assert data.images.sel(seed=seed).item() == 5
-
-
 def test_networks_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(InputError, match="no networks"):
-        dataset({})
+        by_threshold({})
     with pytest.raises(InputError, match="different thresholds"):
-        dataset({0: point([0] * 3, [0] * 3), 1: point([0] * 3, [0] * 3) | {"thresholds": [1, 2, 3]}})
+        by_threshold({0: point([0] * 3, [0] * 3), 1: point([0] * 3, [0] * 3) | {"thresholds": [1, 2, 3]}})
 
 
 @pytest.mark.parametrize(

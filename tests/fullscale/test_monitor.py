@@ -7,7 +7,7 @@ import doctest
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,6 @@ from fullscale.monitor.core import WEIGHTS_EVERY
 from fullscale.monitor.line import Line, line
 from fullscale.monitor.record import MOST, Record
 from fullscale.monitor.record import VARIABLES as NAMES
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def batch(step: int, n: int = 8) -> tuple[Tensor, Tensor]:
@@ -132,19 +124,19 @@ def test_between_observations_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -
     net = small()
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.1)
     monitor = Monitor(net, optimizer, interval=4)
-    taken, hooks, real = [], [], core.take
+    taken, hooks, real = [], [], core.observe
 
-    def take(*given: Any) -> Any:
+    def observe(*given: Any) -> Any:
         taken.append(monitor.step)
         return real(*given)
 
-    monkeypatch.setattr(core, "take", take)
+    monkeypatch.setattr(core, "observe", observe)
     for step in range(9):
         hooks.append(sum(len(module._forward_hooks) for module in net.modules()))
         train(net, optimizer, range(step, step + 1))
     assert hooks == [2, 0, 0, 0, 2, 0, 0, 0, 2]
     assert taken == [0, 4, 8]
-    assert monitor.parts.held == {}
+    assert monitor.updates.held == {}
 
 
 def test_closing_takes_off_every_hook() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*(num_workers|pin_memory|resuming from a checkpoint).*"),
 ]
 STEPS, BATCH = 7, 8
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def images() -> tuple[Tensor, Tensor]:

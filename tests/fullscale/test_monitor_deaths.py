@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fullscale.monitor import Monitor
-from fullscale.monitor.causes import CAUSES, RECENT, Moved, Recent, moved
+from fullscale.monitor.causes import CAUSES, RECENT, Displacement, Recent, displacement_of_margin
 from fullscale.monitor.deaths import SILENT_IMAGES, Deaths, counted
 
 Force = Callable[[int, nn.BatchNorm1d], tuple[Tensor, Tensor]]
 IMAGES = 128
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def world(
@@ -166,7 +158,7 @@ def test_a_silence_is_a_death_from_enough_images_and_two_batches_on(quiet: list[
     deaths = Deaths("activation", 1)
     told = []
     for i, now in enumerate(quiet):
-        interval = None if i == 0 else Moved(*(np.zeros(1) for _ in range(3)))
+        interval = None if i == 0 else Displacement(*(np.zeros(1) for _ in range(3)))
         told += deaths.observe(10 * i, np.array([images]), np.array([now]), np.array([1.0]), interval)
     need = max(2, -(-SILENT_IMAGES // images))
     expected = []
@@ -186,7 +178,7 @@ def test_a_silence_is_a_death_from_enough_images_and_two_batches_on(quiet: list[
 def test_what_was_not_run_is_neither_quiet_nor_awake() -> None:
     deaths = Deaths("activation", 1)
     for i, images in enumerate((SILENT_IMAGES, 0, 0, SILENT_IMAGES)):
-        interval = None if i == 0 else Moved(*(np.zeros(1) for _ in range(3)))
+        interval = None if i == 0 else Displacement(*(np.zeros(1) for _ in range(3)))
         deaths.observe(i, np.array([images]), np.array([images > 0]), np.array([1.0]), interval)
         assert len(deaths.rows) == (i == 3)
     assert deaths.rows[0]["step"] == 0
@@ -197,7 +189,7 @@ def test_the_window_begins_where_the_margin_was_last_half_of_its_largest() -> No
     margins = [2.0, 1.9, 0.8, 1.1, 0.4, 0.1, 0.0]
     pulls = [0.0, -0.1, -1.1, 0.3, -0.7, -0.3, -0.1]
     for i, (margin, pull) in enumerate(zip(margins, pulls, strict=True)):
-        interval = None if i == 0 else Moved(np.array([pull]), np.zeros(1), np.zeros(1))
+        interval = None if i == 0 else Displacement(np.array([pull]), np.zeros(1), np.zeros(1))
         recent.add(np.array([margin]), interval)
     verdict = recent.judge(np.array([0]))
     assert verdict.intervals[0] == 3
@@ -210,14 +202,14 @@ def test_a_loss_of_few_intervals_is_not_judged() -> None:
         recent = Recent(1)
         recent.add(np.ones(1), None)
         for i in range(count):
-            recent.add(np.ones(1) - i / count, Moved(np.zeros(1), np.full(1, -1.0 / count), np.zeros(1)))
+            recent.add(np.ones(1) - i / count, Displacement(np.zeros(1), np.full(1, -1.0 / count), np.zeros(1)))
         assert CAUSES[recent.judge(np.array([0])).cause[0]] == cause
 
 
 def test_memory_is_bounded() -> None:
     recent = Recent(3)
     for i in range(3 * RECENT):
-        recent.add(np.ones(3), None if i == 0 else Moved(*(np.ones(3) for _ in range(3))))
+        recent.add(np.ones(3), None if i == 0 else Displacement(*(np.ones(3) for _ in range(3))))
     assert recent.rows.shape == (3, RECENT, 3)
     assert recent.judge(np.arange(3)).intervals.max() <= RECENT
 
@@ -233,10 +225,10 @@ def test_the_three_displacements_make_up_the_margins(
             "pull_gamma": np.array([pull_gamma]), "pull_beta": np.array([pull_beta])
         }  # fmt: skip
 
-    found = moved(at(size, shift, 2.0), at(0.5 * size, shift - 0.3, 3.0), 10)
+    found = displacement_of_margin(at(size, shift, 2.0), at(0.5 * size, shift - 0.3, 3.0), 10)
     assert sum(found) == pytest.approx(shift - 0.3 + 1.5 * size - (shift + 2 * size))
     assert found.pull == pytest.approx(10 * (pull_beta + 2.5 * side * pull_gamma))
-    still = moved(at(size, shift, 2.0), at(size, shift - 0.3, 2.0), 10)
+    still = displacement_of_margin(at(size, shift, 2.0), at(size, shift - 0.3, 2.0), 10)
     assert still.input == pytest.approx(0, abs=1e-12)
 
 
@@ -245,7 +237,7 @@ def test_a_revived_filter_is_judged_by_its_new_life_alone() -> None:
     margins = [4.0, 2.0, 0.0, 0.0, 1.0, 0.9, 0.6, 0.0, 0.0]
     for i, margin in enumerate(margins):
         way = 0.0 if i == 0 else margin - margins[i - 1]
-        interval = None if i == 0 else Moved(np.array([way]), np.zeros(1), np.zeros(1))
+        interval = None if i == 0 else Displacement(np.array([way]), np.zeros(1), np.zeros(1))
         deaths.observe(i, np.array([SILENT_IMAGES]), np.array([margin <= 0]), np.array([margin]), interval)
     first, second = deaths.rows
     assert (first["step"], first["pull"], first["intervals"]) == (2, -2.0, 1)

@@ -52,7 +52,7 @@ def rows(diverged: tuple[int, ...] = ()) -> list[Row]:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_every_number_lands_in_its_cell(order: int) -> None:
-    data = pocket.dataset(rows()[::order])
+    data = pocket.curves_and_ends(rows()[::order])
     assert data["inactive_by_activation"].dims == ("optimizer", "strength", "seed", "epoch")
     assert data["removed"].dims == ("optimizer", "strength", "seed")
     assert data["lr"].dims == ("optimizer", "strength")
@@ -79,7 +79,7 @@ def test_every_number_lands_in_its_cell(order: int) -> None:
 
 
 def test_a_diverged_seed_is_nan_from_where_it_ended_and_nothing_else_is() -> None:
-    data, whole = pocket.dataset(rows(diverged=(1,))), pocket.dataset(rows())
+    data, whole = pocket.curves_and_ends(rows(diverged=(1,))), pocket.curves_and_ends(rows())
     cell = {"optimizer": "adam", "strength": STRENGTH, "seed": SEEDS[1]}
     for name in pocket.CURVES:
         assert data[name].sel(cell).isnull().values.tolist() == [False, False, True]
@@ -93,7 +93,7 @@ def test_a_diverged_seed_is_nan_from_where_it_ended_and_nothing_else_is() -> Non
 
 def test_the_longest_curve_gives_the_epochs_even_if_the_first_run_diverged_at_once() -> None:
     given = rows(diverged=(0,))
-    assert pocket.dataset([given[2], *given[:2], *given[3:]]).epoch.values.tolist() == EPOCHS
+    assert pocket.curves_and_ends([given[2], *given[:2], *given[3:]]).epoch.values.tolist() == EPOCHS
 
 
 def test_specs_are_every_optimizer_at_its_tuned_rate_with_and_without_l2() -> None:

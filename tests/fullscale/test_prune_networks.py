@@ -19,7 +19,7 @@ from fullscale.cost import parameters
 from fullscale.graph import trace, units
 from fullscale.measure import measure
 from fullscale.models import MODELS, Architecture, build
-from fullscale.prune import certify, remove_dead, remove_filters
+from fullscale.prune import certify, remove_dead
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 # Small, but every layer has several filters.
@@ -199,30 +199,6 @@ def test_counts_are_multiples_on_request() -> None:
     assert difference(net, rounded, images) <= 1e-12
     with pytest.raises(InputError, match="multiple 0"):
         remove_dead(net, multiple=0)
-
-
-def test_chosen_filters_go_whatever_they_compute() -> None:
-    net = randomize(family("resnet20", "cifar"), 1)
-    names = [unit.norm for unit in units(trace(net))]
-    chosen = {"layer1.0.bn1": torch.arange(8) < 3, "layer3.2.bn2": torch.arange(32) % 2 == 0}
-    smaller, removal = remove_filters(net, chosen)
-    kept = {layer.name: layer.kept for layer in removal.layers}
-    assert kept["layer1.0.bn1"] == (3, 4, 5, 6, 7)
-    # The channels of a sum go in all of its members.
-    for name in ("layer3.2.bn2", "layer3.0.downsample.1", "layer3.1.bn2"):
-        assert kept[name] == tuple(range(1, 32, 2))
-    assert smaller.fc.in_features == 16
-    assert outputs(smaller, noise(1, 2, 3, 16, 16)).shape == (2, 5)
-    everything = {name: torch.ones(net.get_submodule(name).num_features, dtype=torch.bool) for name in names}
-    least, _ = remove_filters(net, everything)
-    assert {m.out_channels for m in least.modules() if isinstance(m, nn.Conv2d)} == {1}
-    for wrong in (
-        {"layer9": torch.ones(3, dtype=torch.bool)},
-        {"bn1": torch.ones(3, dtype=torch.bool)},
-        {"bn1": torch.ones(8)},
-    ):
-        with pytest.raises(InputError, match="bool masks of the network's BatchNorms are accepted"):
-            remove_filters(net, wrong)
 
 
 def test_what_is_not_understood_stays_whole() -> None:

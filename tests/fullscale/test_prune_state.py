@@ -12,7 +12,7 @@ from planting import Branches, Dense, Plain, noise, plant, randomize
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from fullscale.models import Architecture, Chain, NetConfig, build
 from fullscale.prune import narrow_extra, prune_optimizer, remove_dead
 

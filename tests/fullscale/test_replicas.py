@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,21 +10,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dynamics.couplings import COUPLINGS
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
 from fullscale.models import Chain, NetConfig
 from fullscale.replicas import Replicas
 
 R, N, STEPS, CLASSES = 3, 6, 4, 3
 CONFIG = NetConfig(channels=(3, 4, 2), strides=(1, 2, 1), in_channels=2, classes=CLASSES)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def networks() -> list[Chain]:

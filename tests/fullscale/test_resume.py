@@ -7,19 +7,16 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from shades import shades, spec, training
 
 from dynamics.errors import InputError
 from fullscale import checkpoint
-from fullscale.data import Images, Split
-from fullscale.feed import tensors
 from fullscale.measure import measure
 from fullscale.models import Architecture, build
 from fullscale.prune import remove_dead
@@ -27,38 +24,20 @@ from fullscale.resume import optimizer_state, restore_optimizer
 from fullscale.spec import RunSpec
 from fullscale.train import Optimizer, train
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def shades(count: int = 24) -> Images:
-    """Two classes, dark and light 6 x 6 images."""
-    draws = np.random.default_rng(0)
-    labels = np.arange(2 * count, dtype=np.int64) % 2
-    pixels = draws.integers(0, 120, (2 * count, 1, 6, 6)) + 130 * labels[:, None, None, None]
-    whole = Split(pixels.astype(np.uint8), labels)
-    return Images("shades", ("dark", "light"), whole.take(np.arange(count)), whole.take(np.arange(count, 2 * count)))
-
-
 IMAGES = shades()
-SPEC = RunSpec(IMAGES.digest, 0.04, "adam", "l2", lr=0.01, strength=1e-3, batch=8, epochs=6, seeds=(3,), augment=True)
+SPEC = spec(IMAGES, epochs=6, seeds=(3,), augment=True)
 
 
-def work(spec: RunSpec, path: Path, told: Any) -> None:
+def work(asked: RunSpec, path: Path, told: Any) -> None:
     """In a process of its own: the run, saying which epochs are done."""
     torch.set_num_threads(1)
-    train(spec, shades(), lambda epoch, _: told.put(epoch), checkpoint=path)
-    told.put(spec.epochs)  # also where nothing was left to do
+    train(asked, shades(), lambda epoch, _: told.put(epoch), checkpoint=path)
+    told.put(asked.epochs)  # also where nothing was left to do
 
 
-def ended(spec: RunSpec, path: Path) -> tuple[bytes, dict[str, list[float]]]:
+def ended(asked: RunSpec, path: Path) -> tuple[bytes, dict[str, list[float]]]:
     """The run to its end in this process: the network's file, and the curves."""
-    [outcome] = train(spec, IMAGES, checkpoint=path)
+    [outcome] = train(asked, IMAGES, checkpoint=path)
     assert outcome.status == "done"
     checkpoint.save(outcome.net, path.with_name("end"))
     return path.with_name("end").read_bytes(), outcome.curves
@@ -90,29 +69,29 @@ def test_killed_at_random_moments_it_ends_bit_equal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rule", ["adam", "momentum", "schedule_free", "nadam", "lamb", "adadelta"])
 def test_every_kind_of_state_comes_back(tmp_path: Path, rule: str) -> None:
-    spec = replace(SPEC, optimizer=rule, lr=1e-3, epochs=4)
-    expected = ended(spec, tmp_path / "whole")
+    asked = replace(SPEC, optimizer=rule, lr=1e-3, epochs=4)
+    expected = ended(asked, tmp_path / "whole")
 
     def stop(epoch: int, _: list[float]) -> None:
         if epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(spec, IMAGES, stop, checkpoint=tmp_path / "run")
+        train(asked, IMAGES, stop, checkpoint=tmp_path / "run")
     heard: list[int] = []
-    train(spec, IMAGES, lambda epoch, _: heard.append(epoch), checkpoint=tmp_path / "run")
+    train(asked, IMAGES, lambda epoch, _: heard.append(epoch), checkpoint=tmp_path / "run")
     assert heard == [3, 4]
     # And once more: nothing is left to do, the end is the same.
-    assert ended(spec, tmp_path / "run") == expected
+    assert ended(asked, tmp_path / "run") == expected
 
 
 def test_dropout_goes_on_where_it_was(tmp_path: Path) -> None:
-    spec = replace(SPEC, model="vgg11", head="imagenet", width=1 / 64, epochs=2)
-    expected = ended(spec, tmp_path / "whole")
+    asked = replace(SPEC, model="vgg11", head="imagenet", width=1 / 64, epochs=2)
+    expected = ended(asked, tmp_path / "whole")
     with pytest.raises(ZeroDivisionError):
-        train(spec, IMAGES, lambda *_: 1 / 0, checkpoint=tmp_path / "run")
+        train(asked, IMAGES, lambda *_: 1 / 0, checkpoint=tmp_path / "run")
     torch.manual_seed(99)  # another process is somewhere else
-    assert ended(spec, tmp_path / "run") == expected
+    assert ended(asked, tmp_path / "run") == expected
 
 
 def test_checkpoint_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
@@ -166,7 +145,7 @@ def test_training_goes_on_from_a_file_pruned_or_not(tmp_path: Path) -> None:
     net = checkpoint.load(path).net
     net.blocks[2].norm.weight.data[0] = 0
     net.blocks[2].norm.bias.data[0] = -1
-    smaller, _ = remove_dead(net, measure(net, tensors(IMAGES).x))
+    smaller, _ = remove_dead(net, measure(net, training(IMAGES)[0]))
     [pruned] = train(more, IMAGES, start=checkpoint.Saved(smaller))
     assert pruned.status == "done"
     assert pruned.net.blocks[2].conv.out_channels < net.blocks[2].conv.out_channels
@@ -200,13 +179,13 @@ def test_optimizer_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, damage: Any) -> None:
-    spec = replace(SPEC, epochs=1)
-    train(spec, IMAGES, checkpoint=tmp_path / "run")
+    asked = replace(SPEC, epochs=1)
+    train(asked, IMAGES, checkpoint=tmp_path / "run")
     saved = checkpoint.load(tmp_path / "run")
     damage(saved)
     checkpoint.save(saved.net, tmp_path / "run", saved.extra, saved.notes)
     with pytest.raises(InputError) as caught:
-        train(spec, IMAGES, checkpoint=tmp_path / "run")
+        train(asked, IMAGES, checkpoint=tmp_path / "run")
     assert "\n" not in str(caught.value)
 
 

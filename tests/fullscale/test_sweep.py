@@ -14,9 +14,9 @@ import pytest
 from evidence.store import Row, Store
 from fullscale import sweep
 from fullscale.data import Images, Split
+from fullscale.outcome import Outcome
 from fullscale.spec import RunSpec
 from fullscale.sweep import KIND, as_row, local_executor, run_all, title, told
-from fullscale.train import Outcome
 
 SPEC = RunSpec("d", 0.02, "sgd", "l2", lr=0.1, strength=1e-3, batch=4, epochs=1, seeds=(0, 1))
 SPECS = [replace(SPEC, lr=lr) for lr in (0.1, 0.2, 0.3, 0.4)]

@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from shades import held_out, shades, spec, training
 
 from dynamics.errors import InputError
 from dynamics.rules import RULES
 from fullscale import train as module
 from fullscale.data import Images, Split
-from fullscale.feed import tensors
 from fullscale.prune import certify
-from fullscale.spec import RunSpec
 from fullscale.train import train
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def shades(count: int = 24, channels: int = 1, seed: int = 0) -> Images:
-    """Two classes, dark and light 6 x 6 images, that a network tells apart after a few steps."""
-    draws = np.random.default_rng(seed)
-    labels = np.arange(2 * count, dtype=np.int64) % 2
-    pixels = draws.integers(0, 120, (2 * count, channels, 6, 6)) + 130 * labels[:, None, None, None]
-    whole = Split(pixels.astype(np.uint8), labels)
-    return Images("shades", ("dark", "light"), whole.take(np.arange(count)), whole.take(np.arange(count, 2 * count)))
-
-
 IMAGES = shades()
-SPEC = RunSpec(
-    IMAGES.digest, 0.04, "adam", "l2", lr=0.01, strength=1e-3, batch=8, epochs=3, seeds=(0, 1), schedule="constant"
-)
+SPEC = spec(IMAGES, seeds=(0, 1), schedule="constant")
 
 
 def plain(summary: dict[str, Any]) -> dict[str, Any]:
@@ -75,11 +53,11 @@ def test_seeds_differ_and_do_not_depend_on_their_company() -> None:
 def test_a_network_learns_and_its_certificate_is_that_of_its_networks() -> None:
     [outcome] = train(replace(SPEC, epochs=12, width=0.1, seeds=(0,)), IMAGES)
     assert outcome.curves["loss"][-1] < 0.3 * outcome.curves["loss"][0]
-    summary, task = outcome.summary, tensors(IMAGES)
-    found = certify(outcome.net, outcome.smaller, task.test_x, task.test_y).as_dict()
+    summary, (x, y) = outcome.summary, held_out(IMAGES)
+    found = certify(outcome.net, outcome.smaller, x, y).as_dict()
     assert found == summary["certificate"]
     with torch.no_grad():
-        wrong = (outcome.net(task.test_x).argmax(1) != task.test_y).double().mean()
+        wrong = (outcome.net(x).argmax(1) != y).double().mean()
     assert summary["test_error"] == summary["certificate"]["error_before"] == float(wrong)
     assert tuple(summary["channels"]) == outcome.net.config.channels
     assert summary["steps"] == 12 * (24 // 8)
@@ -117,8 +95,7 @@ class Watched(module.Optimizer):
 def test_every_step_takes_the_learning_rate_of_the_schedule(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Watched, "rates", [], raising=False)
     monkeypatch.setattr(module, "Optimizer", Watched)
-    spec = replace(SPEC, epochs=5, schedule=schedule, seeds=(0,))
-    train(spec, IMAGES)
+    train(replace(SPEC, epochs=5, schedule=schedule, seeds=(0,)), IMAGES)
     steps = 5 * 3
     expected = {
         "constant": [0.01] * steps,
@@ -158,13 +135,14 @@ def test_images_are_normalized_by_the_training_part() -> None:
     images = shades(channels=3)
     dull = images.train.images.copy()
     dull[:, 2] = 7  # a channel that never changes must not become NaN
-    task = tensors(Images("shades", images.classes, Split(dull, images.train.labels), images.test))
-    assert task.x.dtype == torch.float32
-    torch.testing.assert_close(task.x.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(task.x.std((0, 2, 3), correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-5, rtol=0)
+    dulled = Images("shades", images.classes, Split(dull, images.train.labels), images.test)
+    x, _ = training(dulled)
+    assert x.dtype == torch.float32
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-5, rtol=0)
     raw = torch.from_numpy(images.test.images[:, 0].astype(np.float32))
     expected = (raw - float(dull[:, 0].mean())) / float(dull[:, 0].std())
-    torch.testing.assert_close(task.test_x[:, 0], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(held_out(dulled)[0][:, 0], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_run_that_diverges_says_where_and_leaves_no_network() -> None:
@@ -259,10 +237,10 @@ def test_every_rule_that_takes_convolutions_trains(rule: str) -> None:
 
 
 def test_a_schedule_free_run_is_measured_at_its_average(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = replace(SPEC, optimizer="schedule_free", seeds=(0,))
-    [averaged] = train(spec, IMAGES)
+    averaging = replace(SPEC, optimizer="schedule_free", seeds=(0,))
+    [averaged] = train(averaging, IMAGES)
     monkeypatch.setattr(module.Optimizer, "eval", lambda self: None)
-    [raw] = train(spec, IMAGES)
+    [raw] = train(averaging, IMAGES)
     # Training goes on from the gradient point in both; only what is looked at differs.
     assert averaged.curves["loss"] == raw.curves["loss"]
     assert averaged.summary["test_loss"] != raw.summary["test_loss"]

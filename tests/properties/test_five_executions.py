@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from properties.draws import hyperparameters, multipliers, rates, strengths
 
 from dynamics.couplings import COUPLINGS, compose
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
 from dynamics.simulate.gradients import selective
 from dynamics.simulate.kernel import kernel

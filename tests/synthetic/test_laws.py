@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import synthetic.claims  # noqa: F401
 from evidence.claim import judge
-from synthetic.claims.laws import CLAIMS
+from evidence.registry import find_claims
 from synthetic.laws import Laws
 
-CLAIM = {claim.id: claim for claim in CLAIMS}
+CLAIM = {claim.id: claim for claim in find_claims(experiments=("laws",))}
 
 
 @pytest.fixture(scope="module")

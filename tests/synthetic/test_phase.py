@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import synthetic.claims  # noqa: F401
 from dynamics.errors import InputError
 from dynamics.simulate.gradients import mortal
 from dynamics.simulate.lanes import simulate
 from evidence.claim import judge
-from synthetic.claims.phases import CLAIMS
+from evidence.registry import find_claims
 from synthetic.phase import AXES, Phase, crossing
 
-CLAIM = {claim.id: claim for claim in CLAIMS}
+CLAIM = {claim.id: claim for claim in find_claims() if claim.experiment.startswith("phase_")}
 SMALL = Phase(cells=5, seeds=3, steps=3_000)
 
 

@@ -12,6 +12,7 @@ from dynamics.errors import InputError
 
 # Of all rules; a rule says itself which of them it has.
 HYPER = ("momentum", "alpha", "rho", "beta1", "beta2", "beta3", "momentum_decay", "initial_accumulator", "trust", "eps")
+FORMATS = (".png", ".svg", ".pdf")
 Run = Callable[[argparse.Namespace], int]
 
 
@@ -66,6 +67,18 @@ def add_out(parser: argparse.ArgumentParser, holds: str) -> None:
     """The flag of the folder that a command writes into; holds: what will be in it."""
     text = f"folder for {holds}; made if need be (out)"
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help=text)
+
+
+def add_worlds(parser: argparse.ArgumentParser) -> None:
+    """The flag of a user's own worlds."""
+    text = "a Python file with worlds, claims and figures of your own"
+    parser.add_argument("--worlds", type=Path, metavar="FILE", help=text)
+
+
+def drawable(flag: str, file: Path) -> None:
+    """InputError unless the file's name has an ending that pictures can be written to."""
+    if file.suffix not in FORMATS:
+        raise InputError(f"{flag} {file}: a file name that ends in {', '.join(FORMATS)} is accepted")
 
 
 def add_setting(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,10 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from undertow.commands.arguments import add_out, wrapped
+from undertow.commands.arguments import add_out, add_worlds, wrapped
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from evidence.claim import Claim, Finding
@@ -24,93 +25,84 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--why", action="store_true", help="tell the evidence: experiment, constants, rule, samples")
     parser.add_argument("--json", action="store_true", help="print the same as data")
+    add_worlds(parser)
     add_out(parser, "results.sqlite, where results are kept")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings."""
-    from figures.reproduce import table
-    from figures.results import claims_like
+    from evidence.registry import find_claims
+    from undertow.experiments import declare
 
-    claims = claims_like(arguments.ids)
-    findings = _findings(claims, arguments.out)
-    silent = [claim for claim in claims if claim.id not in {f.claim.id for f in findings}]
+    declare(arguments.worlds)
+    claims = find_claims(arguments.ids)
+    findings = _findings(claims, arguments.out, arguments.worlds)
+    silent = [claim.id for claim in claims if claim.id not in {f.claim.id for f in findings}]
     if arguments.json:
-        print(json.dumps([_as_dict(f) for f in findings], indent=2))
+        print(json.dumps([as_dict(f) for f in findings], indent=2))
     elif arguments.why:
         print("\n\n".join(_why(f) for f in findings))
     elif findings:
         print(table(findings))
     if silent and not arguments.json:
-        print(
-            f"{'' if not findings else chr(10)}not run yet, see undertow reproduce: {', '.join(c.id for c in silent)}"
-        )
+        print(f"{chr(10) if findings else ''}not run yet, see undertow reproduce: {', '.join(silent)}")
     return 0
 
 
-def _findings(claims: list[Claim], out: Path) -> list[Finding]:
-    from evidence.progress import Live
-    from evidence.store import Store
-    from figures.reproduce import writable
-    from figures.results import cnn_data, judged, toy_data
-    from synthetic import worlds
+def table(findings: list[Finding]) -> str:
+    """Claims and verdicts for a terminal."""
+    wide = max((len(f.claim.id) for f in findings), default=0)
+    return "\n".join(
+        f"{f.claim.id:{wide}}  {f.verdict:9}  {f.claim.sentence}\n{'':{wide + 13}}{f.estimate.in_words()}"
+        for f in findings
+    )
 
-    names = [name for name in worlds.WORLDS if any(claim.experiment == name for claim in claims)]
+
+def _findings(claims: list[Claim], out: Path, file: Path | None) -> list[Finding]:
+    from functools import partial
+    from importlib.util import find_spec
+
+    from evidence.files import writable
+    from evidence.pools import processes
+    from evidence.progress import Live
+    from evidence.registry import judged, worlds
+    from evidence.store import Store
+    from evidence.study import world_data
+    from fullscale.claims import stored
+    from undertow.experiments import declare
+
+    asked = {claim.experiment for claim in claims}
+    names = [name for name in worlds() if name in asked]
     data: dict[str, Any] = {}
     with Store(writable(out) / "results.sqlite") as store, Live() as live:
         if names:
-            with worlds.processes() as pool:
-                data |= toy_data(names, store, live, pool)
-        if any(claim.experiment in ("pocket", "grid", "thresholds") for claim in claims) and (rows := _cnn_rows(store)):
-            data |= cnn_data(rows, store.path)
+            with processes([partial(declare, file)], preload=["undertow.experiments"]) as pool:
+                data |= world_data(names, store, pool, live)
+        if not asked <= set(names) and find_spec("sklearn") is not None:
+            data |= stored(store)
     return judged(claims, data)
 
 
-def _cnn_rows(store: Any) -> list[Any]:
-    """The stored runs of the CNN experiment; none unless all are there."""
-    from importlib.util import find_spec
-
-    if find_spec("sklearn") is None:
-        return []
-    from fullscale import pocket
-    from fullscale.data import load
-    from fullscale.sweep import KIND
-
-    images = load(pocket.DATA)
-    rows = [store.get(KIND, spec.as_dict()) for spec in pocket.specs(images.digest, len(images.train.labels))]
-    return [] if None in rows else rows
-
-
-def _constants(experiment: str) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from synthetic.worlds import WORLDS
-
-    return asdict(WORLDS[experiment]) if experiment in WORLDS else {}  # type: ignore[call-overload]
-
-
-def _command(claim: Claim) -> str:
-    from synthetic.worlds import WORLDS
-
-    return f"undertow reproduce --only {claim.experiment if claim.experiment in WORLDS else 'fullscale'} --fresh"
-
-
 def _why(f: Finding) -> str:
+    from evidence.registry import EXPERIMENTS
+
     claim, e = f.claim, f.estimate
     lines = [f"{claim.id}: {f.verdict}", wrapped(claim.sentence), f"  source: {claim.source}"]
     lines += [wrapped(f"formula: {claim.formula}")] if claim.formula else []
-    lines += [wrapped(f"measured: {' '.join((claim.estimate.__doc__ or '').split())}")]
+    lines += [wrapped(f"measured: {claim.measured}")] if claim.measured else []
     lines += [
         f"  estimate: {e.value:.6g} {e.unit}",
         f"  interval: [{e.low:.6g}, {e.high:.6g}], {e.interval}, n = {e.n}",
     ]
-    lines += [f"  holds if: {claim.rule_in_words}"]
+    lines += [f"  holds if: {f.holds_if}"]
     lines += [wrapped(f"samples: {_samples(e.samples)}")] if e.samples else []
-    constants = ", ".join(f"{name} {_short(value)}" for name, value in _constants(claim.experiment).items())
-    lines += [wrapped(f"experiment {claim.experiment}: {constants}" if constants else f"experiment {claim.experiment}")]
+    constants = ", ".join(
+        f"{name} {_short(value)}" for name, value in EXPERIMENTS[claim.experiment].constants().items()
+    )
+    lines += [wrapped(f"experiment {claim.experiment}: {constants}")]
     lines += [f"  picture: figures/{claim.figure}.svg"] if claim.figure else []
-    return "\n".join([*lines, f"  again: {_command(claim)}"])
+    return "\n".join([*lines, f"  again: {EXPERIMENTS[claim.experiment].again}"])
 
 
 def _samples(samples: tuple[float, ...]) -> str:
@@ -122,10 +114,15 @@ def _samples(samples: tuple[float, ...]) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} {_short(part)}" for name, part in value.items()) + "}"
     return f"{value:g}" if isinstance(value, float) else str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-def _as_dict(f: Finding) -> dict[str, Any]:
+def as_dict(f: Finding, constants: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A finding as plain data, null for what is not finite. constants: of the experiment, if they are not its own."""
+    from evidence.registry import EXPERIMENTS
+
     claim, e = f.claim, f.estimate
 
     def number(x: float) -> float | None:
@@ -136,6 +133,7 @@ def _as_dict(f: Finding) -> dict[str, Any]:
         "verdict": f.verdict,
         "sentence": claim.sentence,
         "source": claim.source,
+        "measured": claim.measured,
         "formula": claim.formula,
         "value": number(e.value),
         "low": number(e.low),
@@ -144,8 +142,8 @@ def _as_dict(f: Finding) -> dict[str, Any]:
         "unit": e.unit,
         "interval": e.interval,
         "samples": [number(x) for x in e.samples],
-        "holds_if": claim.rule_in_words,
+        "holds_if": f.holds_if,
         "experiment": claim.experiment,
-        "constants": _constants(claim.experiment),
-        "again": _command(claim),
+        "constants": EXPERIMENTS[claim.experiment].constants() if constants is None else constants,
+        "again": EXPERIMENTS[claim.experiment].again,
     }

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from typing import Any
 
-from dynamics.errors import InputError
 from undertow.commands.arguments import add_out, whole
 
 
@@ -27,21 +25,21 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what each criterion can remove without loss, the verdicts, and where the outcome is."""
-    from figures.reproduce import needs_fullscale, writable
+    from evidence.files import writable
+    from undertow.extras import needs, needs_fullscale
 
     needs_fullscale()
-    if find_spec("torch_pruning") is None:
-        raise InputError("'torch_pruning' is missing: install undertow[criteria]")
+    needs("criteria", "torch_pruning")
     from evidence.files import write_whole
     from evidence.progress import Live
     from evidence.store import Store
     from figures import pruning
     from figures.style import save
-    from fullscale.compare import Compare
     from fullscale.compared import PRICE, as_text, findings, table
     from fullscale.data import load
+    from fullscale.pruning_study import PruningStudy
 
-    asked = Compare(steps=arguments.steps)
+    asked = PruningStudy(steps=arguments.steps)
     with Live() as live:
         live.line(f"reading {arguments.data}")
         images = load(arguments.data)

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import add_setting, given_setting, number, wrapped
+from undertow.commands.arguments import add_setting, drawable, given_setting, number, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.decay_time import Passage
     from dynamics.answers.explain import Explanation, Regime
     from dynamics.answers.setting import Setting
-
-_FORMATS = (".png", ".svg", ".pdf")
 
 
 def add(commands: Any) -> None:
@@ -50,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     given = given_setting(arguments)
     settings = [parse(text, given) for text in arguments.settings]
-    if arguments.plot is not None and arguments.plot.suffix not in _FORMATS:
-        raise InputError(f"--plot {arguments.plot}: a file name that ends in {', '.join(_FORMATS)} is accepted")
+    if arguments.plot is not None:
+        drawable("--plot", arguments.plot)
     from dynamics.answers.explain import explain
 
     found = [explain(setting, arguments.gradient_rms) for setting in settings]
@@ -108,6 +106,7 @@ def told(e: Explanation) -> str:
         lines += [f"  eta < {e.stability.formula}"]
         if e.stability.without_gradient is not None:
             lines += [f"  without a gradient: lr < {e.stability.without_gradient:.4g}"]
+    lines += [wrapped(f"fixed point on the quadratic h*(w - w_star)**2/2, w_star > 0: {e.rest}")]
     lines += ["", "What eps does:", wrapped(e.eps)] if e.eps else []
     return "\n".join([*lines, "", *(f"warning: {text}" for text in e.warnings)]).rstrip()
 
@@ -122,6 +121,7 @@ def compared(found: Sequence[Explanation]) -> str:
         ),
         "fraction taken off a step": lambda e: e.pull,
         "equilibrium size": lambda e: _equilibrium(e) if e.equilibrium else "none: nothing pulls",
+        "fixed point on a quadratic": lambda e: e.rest,
         "stable for eta <": lambda e: e.stability.formula if e.stability else "no limit",
     }
     for k, regime in enumerate(next((e.regimes for e in found if e.regimes), [])):

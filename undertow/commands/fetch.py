@@ -21,15 +21,12 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the archive's path and sha256."""
-    from importlib.util import find_spec
-
-    from dynamics.errors import InputError
+    from evidence.files import writable
     from evidence.progress import Live
-    from figures.reproduce import writable
     from fullscale.data.fetch import fetch, known
+    from undertow.extras import needs
 
-    if find_spec("pooch") is None:
-        raise InputError("'pooch' is missing: install undertow[fullscale]")
+    needs("fullscale", "pooch")
     wanted = known(arguments.name)
     folder = writable(arguments.out)
     whole = max(wanted.size // MEGABYTE, 1)

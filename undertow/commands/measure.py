@@ -62,15 +62,15 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the measures, and write what was asked for."""
-    from figures.reproduce import needs_fullscale
+    from undertow.extras import needs_fullscale
 
     needs_fullscale()
     from evidence.progress import Live
     from fullscale.data import load
     from fullscale.feed import Resident
     from fullscale.measure import measure, zeroed
-    from fullscale.thresholds import dataset, decades
-    from undertow.commands.measured import Measured
+    from fullscale.thresholds import by_threshold, decades
+    from undertow.commands.filter_report import FilterReport
 
     if arguments.plot is not None and arguments.plot.suffix not in _FORMATS:
         raise InputError(f"--plot {arguments.plot}: a file name that ends in {', '.join(_FORMATS)} is accepted")
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         if swept:
             live.line(f"testing on {len(images.test.labels):,} images")
             points = zeroed(net, activity, feed.test(BATCH), values)
-            data = dataset({0: points}, model=arguments.checkpoint.name, data=images.name)
+            data = by_threshold({0: points}, model=arguments.checkpoint.name, data=images.name)
     if arguments.csv is not None:
         _write_table(activity, arguments.csv)
     if arguments.plot is not None and data is not None:
@@ -107,8 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
         from figures.thresholds import draw
 
         save_as(draw(data), arguments.plot)
-    measured = Measured(arguments.checkpoint, images, activity, data, trained_on)
-    print(measured.as_json() if arguments.json else measured.told())
+    report = FilterReport(arguments.checkpoint, images, activity, data, trained_on)
+    print(report.as_json() if arguments.json else report.as_text())
     return 0
 
 

@@ -37,9 +37,9 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was done, how fast, and the picture's path."""
     on = _simulate(arguments.device)
+    from evidence.files import writable
     from evidence.progress import Live
     from figures.phase import draw
-    from figures.reproduce import writable
     from figures.style import save
     from synthetic.phase import Phase
 

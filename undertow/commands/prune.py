@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from fullscale.feed import Resident
-    from fullscale.prune import Certificate
+    from fullscale.prune import Certificate, Removal
 
 # Pixels of random images where there are no others, by the network's head, and how many numbers they may hold in all.
 SIDE = {"imagenet": 224}
 SMALL, NUMBERS = 32, 2**22
 BATCH, TIMED = 1024, 16
+CLASSES = ("provably_dead", "constant", "empirically_dead", "unread")
 
 
 def add(commands: Any) -> None:
@@ -65,16 +67,15 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the smaller network and its certificate; exit status 1, and nothing written, if the outputs differ."""
-    from figures.reproduce import needs_fullscale
+    from undertow.extras import needs_fullscale
 
     needs_fullscale()
-    from evidence.files import write_whole
+    from evidence.files import write_together
     from evidence.progress import Live
-    from fullscale.checkpoint import load, save
-    from fullscale.export import export_onnx
+    from fullscale.checkpoint import as_bytes, load
+    from fullscale.export import as_onnx
     from fullscale.measure import measure
     from fullscale.prune import narrow_extra, remove_dead
-    from undertow.commands.pruned import Files, told, write_together
 
     out = arguments.out
     beside, exported = _checked(arguments)
@@ -118,14 +119,11 @@ def run(arguments: argparse.Namespace) -> int:
     extra = narrow_extra(saved.extra, removal)
     # Not what says that a run is under way: the run of this network is another one.
     notes = {name: value for name, value in saved.notes.items() if name == "optimizer"}
-    files: Files = {
-        out: lambda file: save(smaller, file, extra, notes),
-        beside: lambda file: write_whole(file, f"{text}\n".encode()),
-    }
+    files = {out: as_bytes(smaller, extra, notes), beside: f"{text}\n".encode()}
     if exported is not None:
-        files[exported] = lambda file: export_onnx(smaller, file, _images(saved.net, 2, feed))
+        files[exported], _ = as_onnx(smaller, _images(saved.net, 2, feed))
     write_together(files)
-    print(text if arguments.json else told(removal, certificate, list(files)))
+    print(text if arguments.json else _as_text(removal, certificate, list(files)))
     return 0
 
 
@@ -188,3 +186,27 @@ def _certificate(net: nn.Module, smaller: nn.Module, feed: Resident | None) -> C
     # A network of other classes has no error on these.
     fits = net.config.classes == len(feed.classes)  # type: ignore[union-attr]
     return certify(net, smaller, x, y if fits else None, **numbers)
+
+
+def _as_text(removal: Removal, certificate: Certificate, files: Iterable[Path]) -> str:
+    """Lines for a terminal."""
+    c = certificate
+    counts = ", ".join(
+        f"{name.replace('_', ' ')} {sum(getattr(layer, name) for layer in removal.layers)}" for name in CLASSES
+    )
+    seen = f"{c.random_difference:.2e} on {c.random_images} random images"
+    if c.held_out_difference is not None:
+        seen = f"{c.held_out_difference:.2e} on {c.held_out_images} test images, {seen}"
+    if c.resized_difference is not None and c.resized is not None:
+        seen += f", {c.resized_difference:.2e} at {c.resized[0]} x {c.resized[1]} pixels"
+    lines = [f"removed: {removal.share:.1%} of the filters; {counts}", f"largest output difference: {seen}"]
+    if c.error_before is not None:
+        lines.append(f"test error: {c.error_before:.2%} before, {c.error_after:.2%} after")
+    lines.append(
+        f"parameters: {c.parameters_before:,} -> {c.parameters_after:,}; "
+        f"multiply-adds: {c.multiply_adds_before:,} -> {c.multiply_adds_after:,}"
+    )
+    for t in c.latency:
+        before, after = (f"{median:.3g} ms [{low:.3g}, {high:.3g}]" for median, low, high in (t.before, t.after))
+        lines.append(f"time for {t.images} image{'s' if t.images > 1 else ''}: {before} -> {after}")
+    return "\n".join([*lines, f"files: {', '.join(map(str, files))}"])

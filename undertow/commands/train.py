@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fullscale.data import Files, Images
     from fullscale.execution import Execution
     from fullscale.feed import Feed
-    from fullscale.train import Outcome
+    from fullscale.outcome import Outcome
 
 RUN = "training.safetensors"
 
@@ -74,7 +74,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the measures and the certificate; exit status 1 if the run diverged."""
-    from figures.reproduce import needs_fullscale, writable
+    from evidence.files import writable
+    from undertow.extras import needs_fullscale
 
     needs_fullscale()
     from evidence.progress import Live

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 from undertow.commands.arguments import add_out
@@ -18,10 +19,23 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the chosen learning rates."""
-    from figures.reproduce import tune, writable
+    from evidence.files import writable, write_whole
+    from undertow.extras import needs_fullscale
 
-    found = tune(writable(arguments.out))
+    needs_fullscale()
+    from evidence.progress import Live
+    from evidence.store import Store
+    from fullscale import pocket, tune
+    from fullscale.data import load
+    from fullscale.sweep import local_executor, run_all
+
+    folder = writable(arguments.out)
+    images = load(pocket.DATA)
+    specs = tune.specs(images)
+    with Store(folder / "results.sqlite") as store, Live() as live, local_executor(images) as executor:
+        found = tune.outcome(run_all(specs, store, executor, live.task("grid", len(specs))))
+    write_whole(folder / "tuned.json", (json.dumps(found, indent=1) + "\n").encode())
     for name, cell in found["chosen"].items():
         print(f"{name:10} lr {cell['lr']:<8g} validation accuracy {cell['accuracy']:.2%}, {cell['seeds']} seeds")
-    print(f"outcome: {(arguments.out / 'tuned.json').resolve()}")
+    print(f"outcome: {(folder / 'tuned.json').resolve()}")
     return 0

@@ -8,7 +8,7 @@ quadratic         a quadratic loss: fixed points, stability limits, bounds of a 
 feature           a BatchNorm + ReLU feature: when it is dead, how long it takes, how likely it is
 scheduled         decay under a learning-rate schedule
 
-Outside its regime a form raises InputError with one line that says what is accepted; `dynamics.answers.predict` simulates instead.
+Outside its regime a form raises InputError with one line that says what is accepted.
 How far each is from the simulation: docs/theory.md.
 """
 

@@ -2,9 +2,8 @@
 
 update    one step as expressions, and how they are written
 clocks    what is carried for speed, as a function of the step number
-split     the step with the regularizer's share split off
 silence   the first step without a gradient, and what survives at eps = 0
-scaling   scaling symmetries, found by sampling
+scaling   which inputs can be scaled together, found by sampling
 settled   stability limit and effective decay, by attributed arithmetic
 fixed     where a weight rests on a quadratic
 
@@ -12,25 +11,20 @@ Nothing here restates a rule: every result is derived from the functions of `dyn
 """
 
 from dynamics.theory.formula.fixed import FixedPoint, fixed_point
-from dynamics.theory.formula.scaling import scaling_symmetries, spoken_scaling, unchanged
+from dynamics.theory.formula.scaling import unchanged
 from dynamics.theory.formula.settled import effective_decay, stability_limit
 from dynamics.theory.formula.silence import EpsZero, at_eps_zero, silent_step
-from dynamics.theory.formula.split import Split, split
 from dynamics.theory.formula.update import Update, spoken, symbol, text, update
 
 __all__ = [
     "EpsZero",
     "FixedPoint",
-    "Split",
     "Update",
     "at_eps_zero",
     "effective_decay",
     "fixed_point",
-    "scaling_symmetries",
     "silent_step",
-    "split",
     "spoken",
-    "spoken_scaling",
     "stability_limit",
     "symbol",
     "text",

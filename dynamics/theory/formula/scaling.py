@@ -1,4 +1,4 @@
-"""Scaling symmetries, found: which inputs of an update can be scaled together without changing what it does.
+"""Which inputs of an update can be scaled together without changing the path: scaling symmetries, found by sampling.
 
 An update is symmetric under x_i -> c^(a_i) x_i if that scales every field after the step as it scaled the field before.
 It holds for all c > 0 iff sum_i a_i x_i df/dx_i = a_f f for every field f (Euler). At one point that is a linear equation
@@ -9,18 +9,16 @@ derivatives are taken through the code that runs, over numbers of 60 digits, so 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Any
 
 import mpmath  # type: ignore[import-untyped]
 import numpy as np
-import sympy as sp
 
 from dynamics.couplings import Coupling, compose
 from dynamics.rule import RANGES, Rule
-from dynamics.theory.formula.update import symbol
 from dynamics.words import FLOATS, bind, newton_schulz
 
 _DIGITS = 60
@@ -50,18 +48,6 @@ Exponents = dict[str, Fraction]
 Rows = Sequence[Sequence[Any]]
 
 
-def scaling_symmetries(
-    rule: Rule, coupling: Coupling, without_gradient: bool = False, without_eps: bool = False
-) -> list[Exponents]:
-    """A basis of all scalings of the inputs of one update that leave it the same update: {input: exponent}, zeros left out.
-
-    Inputs: w, g (0 without gradient), state and clock, lr, strength and the rule's hyperparameters (eps 0 without eps); the
-    schedule's multiplier is a ratio and stays. Source: derived, by sampling the rule itself.
-    """
-    names, rows = _equations(rule, coupling, without_gradient, without_eps)
-    return [_named(names, vector) for vector in _null_space(rows, len(names))]
-
-
 def unchanged(
     rule: Rule,
     coupling: Coupling,
@@ -86,15 +72,6 @@ def unchanged(
     solutions = _null_space([*([*row, Fraction(0)] for row in rows), *fixed], len(names) + 1)
     found = [vector for vector in solutions if vector[-1] == 1]
     return _named(names, found[0][:-1]) if found else None
-
-
-def spoken_scaling(exponents: Exponents, printer: Callable[[sp.Basic], str] = str) -> str:
-    """A scaling as text, lambda -> c*lambda, epsilon -> c*epsilon; printer: str, or sympy.latex for LaTeX."""
-    c, arrow = sp.Symbol("c", positive=True), r"\to" if printer is sp.latex else "->"
-    return ", ".join(
-        f"{printer(symbol(name))} {arrow} {printer(c ** sp.Rational(x.numerator, x.denominator) * symbol(name))}"
-        for name, x in exponents.items()
-    )
 
 
 def _named(names: Sequence[str], vector: Sequence[Fraction]) -> Exponents:

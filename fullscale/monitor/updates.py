@@ -1,9 +1,9 @@
-"""The regularizer's part of the updates of some parameters, from the optimizer's own gradients and state.
+"""The updates of some parameters split into the loss's and the regularizer's part, from the optimizer's own gradients and state.
 
-What a buffer holds of the regularizer is no longer seen in it: m = beta m + (1 - beta)(g + strength w) is one number. So
-that part is kept beside it, by the buffer's own recursion, at every step: one foreach call over the watched parameters where
-it is linear with constant coefficients (momentum, Nesterov, Adam and its relatives, Lion with L2 or L1), nothing at
-all where no buffer holds it (SGD, RMSprop, Adagrad, every decoupled decay), the whole split at every step elsewhere.
+What its buffers hold of the regularizer (`fullscale.monitor.carried`) is kept beside them at every step: one foreach call over
+the watched parameters where that part follows a linear recursion with constant coefficients (momentum, Nesterov, Adam and its
+relatives, Lion with L2 or L1), nothing at all where no buffer holds it (SGD, RMSprop, Adagrad, every decoupled decay), the
+whole split at every step elsewhere.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
 from dynamics.theory.attributed import Attributed
-from dynamics.theory.pull import attribute, carriers, pull_share
-from dynamics.words import FLOATS
+from dynamics.theory.pull import carriers, pull_share
+from fullscale.monitor.carried import Carried, carried
 from fullscale.monitor.state import clock, fields, steps_taken, understood
 
 # Parameters are joined, and cut, to about this many numbers. It bounds the memory that a split takes; on a CPU it keeps it in
@@ -57,58 +57,8 @@ class _Piece:
         return x.detach()[self.rows]
 
 
-@dataclass(frozen=True)
-class Carried:
-    """How much of the regularizer a rule's buffers keep. kind: "nothing"; "linear", then pull' = keep pull + take w (or
-    sign(w)) in the one field, so that pull is `whole` times the running mean of w; "rest", where only the rule can tell."""
-
-    kind: str
-    field: str = ""
-    keep: float = 0.0
-    take: float = 0.0
-    of_sign: bool = False
-
-    @property
-    def whole(self) -> float:
-        """What the field holds of a weight of 1 at rest."""
-        return self.take / (1 - self.keep)
-
-
-def carried(setting: Setting) -> Carried:
-    """Found by running the rule over attributed numbers, from different states."""
-    rule, coupling = setting.rule, setting.coupling
-    names = carriers(rule)
-    if not names or not coupling.doors or not setting.strength:
-        return Carried("nothing")
-
-    def step(state: Mapping[str, Any], g: float, strength: float) -> dict[str, Any]:
-        given, outer = Attributed(g, g, 0.0), (0.1, 1.0, strength, tuple(setting.hyper.values()))
-        return attribute(rule, coupling, FLOATS, 1.0, given, tuple(state.values()), outer)[1]
-
-    # Not the first step: there an average that begins is what comes in.
-    start = dict(zip(rule.inner, rule.fresh(1.0, setting.hyper), strict=True))
-    start = step({name: Attributed(x, x, 0.0) if name in names else x for name, x in start.items()}, 0.5, 0.0)
-
-    def after(held: float, strength: float, other: float) -> dict[str, float]:
-        state = dict(start)
-        for name in rule.state:
-            state[name] = Attributed(other, other - held, held) if name in names else other
-        return {name: float(x.pull) for name, x in step(state, 0.5 * other, strength).items() if name in names}
-
-    if not any(after(0.0, 1.0, 1.0).values()):
-        return Carried("nothing")
-    if len(names) > 1 or rule.unit != "weight" or rule.clock_follows_lr:
-        return Carried("rest")
-    field = names[0]
-    keep, again = (after(1.0, 0.0, other)[field] for other in (1.0, 3.0))
-    take, too = (after(0.0, 1.0, other)[field] for other in (1.0, 3.0))
-    if keep != again or take != too:
-        return Carried("rest")
-    return Carried("linear", field, keep, take * setting.strength, coupling.slope is not None)
-
-
-class Parts:
-    """The parts of every update of `tensors` by `optimizer`.
+class Updates:
+    """The updates of `tensors` by `optimizer`, each to be split into what loss and regularizer add.
 
     light: gammas and betas, which are split at every step where "rest" asks for it; heavy, the convolutions' weights, are
     then left out.

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from dynamics import pull_share
 from dynamics.answers.live import setting_of
-from dynamics.optimizer.optimizer import Optimizer
-from fullscale.monitor.parts import Parts, carried
+from dynamics.optimizer import Optimizer
+from fullscale.monitor.carried import carried
+from fullscale.monitor.updates import Updates
 
 Make = Callable[[list[Tensor]], Any]
 
@@ -64,7 +65,7 @@ def test_a_look_now_and_then_sees_what_a_split_of_every_step_sees(name: str) -> 
     optimizer = OPTIMIZERS[name](params)
     if hasattr(optimizer, "train"):
         optimizer.train()
-    parts = Parts(optimizer, params, [])
+    updates = Updates(optimizer, params, [])
     states: list[Any] = [None] * len(params)
     for step in range(13):
         gradients(params, step)
@@ -86,9 +87,9 @@ def test_a_look_now_and_then_sees_what_a_split_of_every_step_sees(name: str) -> 
             states[i] = oracle[i].state
         looked = step % 4 == 0
         if looked:
-            found = parts.split().light
+            found = updates.split().light
         else:
-            parts.follow()
+            updates.follow()
         optimizer.step()
         if not looked:
             continue
@@ -100,17 +101,17 @@ def test_a_look_now_and_then_sees_what_a_split_of_every_step_sees(name: str) -> 
             torch.testing.assert_close(part.share, wanted.share, rtol=1e-6, atol=1e-9, equal_nan=True)
             assert (part.pull != 0).any()
             torch.testing.assert_close(part.pull + part.loss, p.detach() - was, rtol=1e-5, atol=1e-8)
-    assert parts.notes == []
+    assert updates.notes == []
 
 
 def test_convolutions_cut_into_pieces_have_the_mean_share_of_each_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fullscale.monitor.parts._JOINED", {"cpu": 30})
+    monkeypatch.setattr("fullscale.monitor.updates._JOINED", {"cpu": 30})
     generator = torch.Generator().manual_seed(1)
     shapes = [(5, 2, 3, 3), (4,), (2, 3, 1, 1), (3, 7)]
     params = [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
     params[0].data = params[0].data.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(params, lr=0.02, weight_decay=0.3)
-    parts = Parts(optimizer, [], params)
+    updates = Updates(optimizer, [], params)
     states: list[Any] = [None] * len(params)
     for step in range(5):
         gradients(params, step)
@@ -118,7 +119,7 @@ def test_convolutions_cut_into_pieces_have_the_mean_share_of_each_filter(monkeyp
         for i, p in enumerate(params):
             oracle.append(pull_share("adam", "l2", p.detach(), p.grad, states[i], lr=0.02, strength=0.3))
             states[i] = oracle[i].state
-        found = parts.split().heavy
+        found = updates.split().heavy
         for p, wanted in zip(params, oracle, strict=True):
             torch.testing.assert_close(found[id(p)], wanted.share.reshape(len(p), -1).nanmean(1))
         optimizer.step()
@@ -141,13 +142,13 @@ def test_what_buffers_keep_is_told_by_the_rule_itself() -> None:
 
 def test_without_strength_there_is_nothing_to_follow_and_no_share() -> None:
     params = parameters()
-    parts = Parts(torch.optim.Adam(params), params, [])
+    updates = Updates(torch.optim.Adam(params), params, [])
     gradients(params, 0)
-    for part in parts.split().light.values():
+    for part in updates.split().light.values():
         assert not part.pull.any()
         assert (part.share[1:] == 0).all()
         assert part.share[0].isnan()
-    assert parts.held == {}
+    assert updates.held == {}
 
 
 def test_an_optimizer_that_is_none_of_the_rules_is_told_once() -> None:
@@ -156,23 +157,23 @@ def test_an_optimizer_that_is_none_of_the_rules_is_told_once() -> None:
             return
 
     params = parameters()
-    parts = Parts(Own(params, lr=0.1), params, [])
+    updates = Updates(Own(params, lr=0.1), params, [])
     gradients(params, 0)
-    assert parts.split() == ({}, {})
-    parts.follow()
-    assert parts.split() == ({}, {})
-    assert len(parts.notes) == 1
-    assert "Own is none of the rules here" in parts.notes[0]
+    assert updates.split() == ({}, {})
+    updates.follow()
+    assert updates.split() == ({}, {})
+    assert len(updates.notes) == 1
+    assert "Own is none of the rules here" in updates.notes[0]
 
 
 def test_a_parameter_without_a_gradient_or_of_another_optimizer_is_left_out() -> None:
     params = parameters()
-    parts = Parts(torch.optim.Adam(params[:1], weight_decay=0.1), params, [])
+    updates = Updates(torch.optim.Adam(params[:1], weight_decay=0.1), params, [])
     gradients(params, 0)
-    assert set(parts.split().light) == {id(params[0])}
-    assert "parameters that this optimizer does not train have no share" in parts.notes
+    assert set(updates.split().light) == {id(params[0])}
+    assert "parameters that this optimizer does not train have no share" in updates.notes
     params[0].grad = None
-    assert parts.split() == ({}, {})
+    assert updates.split() == ({}, {})
 
 
 def test_an_optimizer_that_had_stepped_before_is_taken_to_have_pulled_a_weight_at_rest() -> None:
@@ -182,16 +183,16 @@ def test_an_optimizer_that_had_stepped_before_is_taken_to_have_pulled_a_weight_a
         for p in params:
             p.grad = torch.zeros_like(p)
         optimizer.step()
-    parts = Parts(optimizer, params, [])
-    for part in parts.split().light.values():
+    updates = Updates(optimizer, params, [])
+    for part in updates.split().light.values():
         torch.testing.assert_close(part.share, torch.ones_like(part.share), rtol=0, atol=1e-9)
-    assert any("had taken steps before" in note for note in parts.notes)
+    assert any("had taken steps before" in note for note in updates.notes)
 
 
 def test_convolutions_are_left_out_where_their_buffers_cannot_be_followed() -> None:
     light, heavy = parameters()
-    parts = Parts(torch.optim.RMSprop([light, heavy], momentum=0.5, weight_decay=0.3), [light], [heavy])
+    updates = Updates(torch.optim.RMSprop([light, heavy], momentum=0.5, weight_decay=0.3), [light], [heavy])
     gradients([light, heavy], 0)
-    parts.follow()
-    assert set(parts.split().light) == {id(light)}
-    assert any("no share of the convolutions" in note for note in parts.notes)
+    updates.follow()
+    assert set(updates.split().light) == {id(light)}
+    assert any("no share of the convolutions" in note for note in updates.notes)

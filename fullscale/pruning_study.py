@@ -11,26 +11,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
-from dynamics.optimizer.optimizer import Optimizer
+from dynamics.optimizer import Optimizer
 from evidence.store import Row, Store
 from fullscale.compared import KIND, dataset
 from fullscale.cost import multiply_adds, parameters
 from fullscale.criteria import CRITERIA, Criterion, prune_by
 from fullscale.data import Images
-from fullscale.feed import Tensors, tensors
-from fullscale.graph import evaluation
+from fullscale.feed import Feed, Resident
 from fullscale.measure import measure
-from fullscale.models import basicnet
+from fullscale.models import Architecture
+from fullscale.outcome import loss_and_error
 from fullscale.prune import remove_dead
 from fullscale.replicas import Replicas
 from fullscale.spec import RunSpec
-from fullscale.train import one_thread, train
+from fullscale.train import drawn, epoch_by_epoch, one_thread, train
 
 # Called as the networks are done: how many are, of how many, and a line on the last one.
 Notify = Callable[[int, int, str], None]
@@ -61,7 +61,7 @@ BASES = (
 
 
 @dataclass(frozen=True)
-class Compare:
+class PruningStudy:
     """The experiment. width: of BasicNet; batch, steps: of the training, to a whole number of epochs.
 
     shares: of the filters, asked of each criterion. tuning_steps: of the fine-tuning, with the optimizer, L2 and batch of the
@@ -95,15 +95,15 @@ class Compare:
         if found:
             notify(len(found), len(specs), f"{len(found)} of {len(specs)} networks are stored already")
         one_thread()
-        task = tensors(images)
+        feed = Resident(images)
         for base in self.bases:
             missing = tuple(seed for seed in self.seeds if (base, seed) not in found)
             if missing:
                 notify(len(found), len(specs), f"{base.name}: training {len(missing)} networks for {epochs} epochs")
-            for seed, net in zip(missing, self._trained(images, task, base, missing, epochs), strict=True):
+            for seed, net in zip(missing, self._trained(images, feed, base, missing, epochs), strict=True):
                 filled: dict[str, Any] = {"status": "diverged", "summary": {}}
                 if net is not None:
-                    filled = {"summary": {"points": self._points(net, base, seed, task)}}
+                    filled = {"summary": {"points": self._points(net, base, seed, feed)}}
                 found[base, seed] = store.put(KIND, specs[base, seed], curves={}, **filled)
                 said = f"{100 * filled['summary']['points'][0]['error'][0]:.1f}% test error" if net else "diverged"
                 notify(
@@ -117,12 +117,12 @@ class Compare:
         return own | {"digest": images.digest, "epochs": epochs, "base": asdict(base), "seed": seed}
 
     def _trained(
-        self, images: Images, task: Tensors, base: Base, seeds: tuple[int, ...], epochs: int
+        self, images: Images, feed: Feed, base: Base, seeds: tuple[int, ...], epochs: int
     ) -> Sequence[nn.Module | None]:
         if not seeds:
             return []
         if base.slimming:
-            return slim(task, base, seeds, self.width, len(images.classes), self.batch, epochs)
+            return slim(feed, base, seeds, self.width, self.batch, epochs)
         spec = RunSpec(
             digest=images.digest,
             width=self.width,
@@ -137,76 +137,61 @@ class Compare:
         )
         return [outcome.net for outcome in train(spec, images)]
 
-    def _points(self, net: nn.Module, base: Base, seed: int, task: Tensors) -> list[dict[str, Any]]:
+    def _points(self, net: nn.Module, base: Base, seed: int, feed: Feed) -> list[dict[str, Any]]:
         """The whole network, the one without its dead filters, and what each criterion makes of it at each share."""
-        dead, removal = remove_dead(net, measure(net, task.x))
+        x = torch.cat([images for images, _ in feed.training(1024)])
+        dead, removal = remove_dead(net, measure(net, x))
         cut: list[tuple[str, float, nn.Module, float]] = [
             ("whole", 0.0, net, 0.0),
             ("dead", removal.share, dead, removal.share),
         ]
         for criterion in base.criteria:
             for share in self.shares:
-                cut.append((criterion, share, *prune_by(net, criterion, share, task.x, seed)))
+                cut.append((criterion, share, *prune_by(net, criterion, share, x, seed)))
         points = []
         for name, share, small, reached in cut:
-            errors = [error(small, task.test_x, task.test_y)]
-            cost = {"parameters": parameters(small), "multiply_adds": multiply_adds(small, task.x)}
-            tune(small, task.x, task.y, base, self.batch, self.tuning_steps, seed)
-            errors.append(error(small, task.test_x, task.test_y))
+            errors = [finite_error(small, feed)]
+            cost = {"parameters": parameters(small), "multiply_adds": multiply_adds(small, x)}
+            fine_tune(small, feed, base, self.batch, self.tuning_steps, seed)
+            errors.append(finite_error(small, feed))
             points.append({"criterion": name, "share": share, "reached": reached, "error": errors} | cost)
         return points
 
 
-def tune(net: nn.Module, x: Tensor, y: Tensor, base: Base, batch: int, steps: int, seed: int) -> None:
-    """Train the network on, in place, as `base` does but at a tenth of its lr and without slimming."""
-    order = torch.Generator().manual_seed(seed)
+def fine_tune(net: nn.Module, feed: Feed, base: Base, batch: int, steps: int, seed: int) -> None:
+    """Train the network on, in place, as `base` does but at a constant tenth of its lr and without slimming."""
     optimizer = Optimizer(net.parameters(), base.optimizer, "l2", lr=base.lr / 10, weight_decay=base.strength)
-    epoch = len(x) // batch
-    net.train()
-    for step in range(steps):
-        if step % epoch == 0:
-            shuffled = torch.randperm(len(x), generator=order)
-        chosen = shuffled[step % epoch * batch :][:batch]
-        optimizer.zero_grad()
-        cross_entropy(net(x[chosen].contiguous(memory_format=torch.channels_last)), y[chosen]).backward()
-        optimizer.step()
+    order = torch.Generator().manual_seed(seed)
+    for _ in epoch_by_epoch(net, optimizer, [feed], [order], np.full(steps, base.lr / 10), batch):
+        pass
     net.eval()
 
 
 def slim(
-    task: Tensors, base: Base, seeds: tuple[int, ...], width: float, classes: int, batch: int, epochs: int
+    feed: Feed, base: Base, seeds: tuple[int, ...], width: float, batch: int, passes: int
 ) -> list[nn.Module | None]:
     """BasicNets trained with L1 on BatchNorm's scales beside L2, one a seed, side by side; None where one diverged.
 
+    passes: epochs of the training, the last fifth of them at lr / 10.
     Source: Liu et al., "Network Slimming" (arXiv 1708.06519), equation 1. Here scales begin at 1, in the paper at 1/2.
     """
-    nets = []
-    for seed in seeds:
-        torch.manual_seed(seed)
-        nets.append(basicnet(width, task.x.shape[1], classes))
-    joined = Replicas(nets).train()
-    optimizer = Optimizer(joined.parameters(), base.optimizer, "l2", lr=base.lr, weight_decay=base.strength)
+    side_by_side = Replicas(drawn(Architecture("basicnet", width, feed.shape[0], len(feed.classes)), seeds))
+    optimizer = Optimizer(side_by_side.parameters(), base.optimizer, "l2", lr=base.lr, weight_decay=base.strength)
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
-    scales: list[Any] = [norm.weight for norm in joined.norms]
-    for epoch in range(epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = base.lr / (10 if epoch >= epochs * 4 // 5 else 1)
-        shuffled = [torch.randperm(len(task.x), generator=order) for order in orders]
-        for step in range(len(task.x) // batch):
-            chosen = [s[step * batch : (step + 1) * batch] for s in shuffled]
-            x, y = torch.cat([task.x[c] for c in chosen], dim=1), torch.cat([task.y[c] for c in chosen])
-            outputs = joined(x.contiguous(memory_format=torch.channels_last)).flatten(0, 1)
-            # Sums over the networks: none sees another.
-            loss = cross_entropy(outputs, y) * len(seeds) + base.slimming * torch.cat(scales).abs().sum()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    taken = [joined.take(i).eval() for i in range(len(seeds))]
-    return [net if math.isfinite(error(net, task.test_x, task.test_y)) else None for net in taken]
+    steps = feed.steps(batch)
+    rates = np.where(np.arange(passes * steps) < passes * 4 // 5 * steps, base.lr, base.lr / 10)
+    scales: list[Any] = [norm.weight for norm in side_by_side.norms]
+
+    def penalty() -> Tensor:
+        return base.slimming * torch.cat(scales).abs().sum()
+
+    for _ in epoch_by_epoch(side_by_side, optimizer, [feed] * len(seeds), orders, rates, batch, penalty=penalty):
+        pass
+    taken = [side_by_side.take(i).eval() for i in range(len(seeds))]
+    return [net if math.isfinite(finite_error(net, feed)) else None for net in taken]
 
 
-def error(net: nn.Module, x: Tensor, y: Tensor) -> float:
-    """The share of the images (N, C, H, W) that is misclassified; NaN if an output is not finite."""
-    with evaluation(net):
-        outputs = torch.cat([net(part) for part in x.split(1024)])
-    return float((outputs.argmax(dim=1) != y).double().mean()) if bool(outputs.isfinite().all()) else math.nan
+def finite_error(net: nn.Module, feed: Feed) -> float:
+    """The share of the test images that is misclassified; NaN if an output is not finite."""
+    loss, error = loss_and_error(net, feed)
+    return error if math.isfinite(loss) else math.nan

@@ -22,7 +22,7 @@ _MEASURES = ("activation", "scale")
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class FilterReport:
     """A network's file, the images it was measured on, what was found, the sweep of thresholds if there was one, and the
     digest of the images it was trained on if its file says so."""
 
@@ -32,7 +32,7 @@ class Measured:
     data: xr.Dataset | None
     trained_on: str | None
 
-    def told(self) -> str:
+    def as_text(self) -> str:
         """Lines for a terminal."""
         lines = [
             f"{self.checkpoint.name} on {self.images.name}, digest {self.images.digest[:12]}: "

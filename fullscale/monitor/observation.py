@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fullscale.monitor.parts import Part, Parts
+from fullscale.monitor.updates import Part, Updates
 from fullscale.monitor.watched import Look, Watched, number
 
 # An image whose largest activation is below this share of the filter's running maximum does not excite it.
@@ -24,7 +24,7 @@ _COLUMNS = (
 
 
 @dataclass(eq=False)
-class Taken:
+class Observation:
     """What was seen before a step: a tensor (columns, filters), and of each unit the number of images, 0 if it was not run.
 
     differs: after `values`, whether the step was another than the split of it says.
@@ -61,12 +61,12 @@ class Taken:
         return at, np.repeat(np.array(self.images, dtype=np.int64), watched.sizes), missing
 
 
-def take(watched: Watched, look: Look, parts: Parts, peaks: list[Tensor | None], heavy: bool) -> Taken:
+def observe(watched: Watched, look: Look, updates: Updates, peaks: list[Tensor | None], heavy: bool) -> Observation:
     """What can be seen before the step: activity of the last pass, gradients, and the parts of the update.
 
     peaks: of each unit the running maximum (filters,), brought up to date. heavy: the convolutions' weights as well.
     """
-    found = parts.split(heavy)
+    found = updates.split(heavy)
     gammas, betas = _vectors(watched)
     like = gammas[0].new_empty(0, dtype=torch.promote_types(gammas[0].dtype, torch.float32))
     seen = [_activity(look, i, gamma, peaks) for i, gamma in enumerate(gammas)]
@@ -85,7 +85,7 @@ def take(watched: Watched, look: Look, parts: Parts, peaks: list[Tensor | None],
     columns += [_flat(shares, like)]
     columns += [_flat([part.after for part in of], like) for of in (of_gamma, of_beta)]
     images = [0 if highest is None else len(highest) for highest in look.highest]
-    return Taken(torch.stack(columns), images)
+    return Observation(torch.stack(columns), images)
 
 
 def _vectors(watched: Watched) -> tuple[list[Tensor], list[Tensor]]:

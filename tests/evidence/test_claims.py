@@ -125,12 +125,12 @@ RULES = {"above": above(0), "below": below(0), "within": within(-1, 1)}
 @pytest.mark.parametrize("unknown", [math.nan, math.inf, -math.inf])
 def test_an_interval_that_is_not_a_number_decides_nothing(rule: str, part: str, unknown: float) -> None:
     found = replace(estimate(-0.5, -0.25), **{part: unknown})
-    claim = Claim("X", "", "", "", lambda data: data, RULES[rule], "")
+    claim = Claim("X", "", "", "", lambda data: data, RULES[rule])
     assert judge(claim, found).verdict == "undecided"
 
 
 def test_a_missing_sample_leaves_a_claim_undecided() -> None:
-    claim = Claim("X", "", "", "", lambda data: mean_interval(data, "", "seeds"), above(0), "")
+    claim = Claim("X", "", "", "", lambda data: mean_interval(data, "", "seeds"), above(0))
     assert judge(claim, [5.0, 5.1, 5.2]).verdict == "holds"
     assert judge(claim, [5.0, math.nan, 5.2]).verdict == "undecided"
     assert judge(claim, [-5.0, -5.1]).verdict == "fails"

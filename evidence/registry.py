@@ -1,0 +1,241 @@
+"""The one registry: experiments, the claims on them, and pictures of them, of this package and of a user's own file.
+
+Each is declared where it is written, and found here by name:
+
+    @world("coin")
+    @dataclass(frozen=True)
+    class Coin:
+        seeds: int = 20
+
+        def run(self, threads: int = 1) -> xr.Dataset:
+            heads = np.random.default_rng(0).binomial(100, 0.5, self.seeds)
+            return xr.Dataset({"heads": ("seed", heads)})
+
+    @claim("X1", source="common knowledge", experiment="coin", decision=within(45, 55))
+    def half(data):
+        \"\"\"A coin shows heads in half of its flips.
+
+        Heads in 100 flips, one sample a seed.
+        \"\"\"
+        return mean_interval(data["heads"], "heads", "seeds")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import xarray as xr
+
+from dynamics.errors import InputError
+from evidence.claim import Claim, Decision, Estimate, Finding, judge
+
+Declared = TypeVar("Declared")
+Estimator = TypeVar("Estimator", bound=Callable[..., Estimate])
+
+
+class World(Protocol):
+    """A frozen dataclass of an experiment's constants."""
+
+    def run(self, threads: int = 1) -> xr.Dataset:
+        """What happened in it, with named dimensions."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What claims look at. constants: gives those that it is run with; again: the command that runs it anew.
+
+    world: what runs it, where it takes seconds. chapter: of the report, empty if the chapter names the world itself.
+    group: worlds of one group run one after another in one process. file: the digest of the user's file that it stands in.
+    """
+
+    name: str
+    constants: Callable[[], Mapping[str, Any]]
+    again: str
+    world: World | None = None
+    chapter: str = ""
+    group: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture that a user's file brings. draw: takes the datasets of `worlds`, in that order."""
+
+    draw: Callable[..., Any]
+    worlds: tuple[str, ...]
+
+
+EXPERIMENTS: dict[str, Experiment] = {}
+CLAIMS: dict[str, Claim] = {}
+FIGURES: dict[str, Figure] = {}
+_digest = ""  # of the file that is being loaded
+
+
+def world(name: str, *, chapter: str = "", group: str = "") -> Callable[[Declared], Declared]:
+    """Declares a world under a name: decorates its class, or takes a World with other constants than the class's own.
+
+    chapter: title of the report's chapter that it belongs to, a new one or one that is there; a chapter of its own if empty.
+    group: worlds of one group run one after another in one process, for what costs more to start than to run.
+    Raises InputError for a name that is taken, and for what is not a dataclass with a method `run`.
+    """
+
+    def declare(declared: Declared) -> Declared:
+        found: Any = declared() if isinstance(declared, type) else declared
+        if not (is_dataclass(found) and callable(getattr(found, "run", None))):
+            raise InputError(f"world {name!r}: a dataclass with a method run is accepted")
+        again = f"undertow reproduce --only {name} --fresh"
+        experiment = Experiment(name, partial(asdict, found), again, found, chapter, group, _digest)  # type: ignore[arg-type]
+        _enter(EXPERIMENTS, name, experiment, "world")
+        return declared
+
+    return declare
+
+
+def experiment(name: str, constants: Callable[[], Mapping[str, Any]], again: str) -> None:
+    """Declares an experiment that is run by a command of its own; InputError for a name that is taken."""
+    _enter(EXPERIMENTS, name, Experiment(name, constants, again), "experiment")
+
+
+def claim(
+    id: str,
+    *,
+    source: str,
+    experiment: str,
+    decision: Decision,
+    sentence: str = "",
+    formula: str = "",
+    figure: str = "",
+    **fixed: Any,
+) -> Callable[[Estimator], Estimator]:
+    """Declares a claim on the data that the decorated estimator reads.
+
+    The first paragraph of the estimator's docstring is the sentence, the rest says what is measured. Where one estimator
+    bears on several claims, it is decorated once for each: `sentence` then gives each its own, the docstring is what is
+    measured, and `fixed` are arguments that the estimator is called with beside the data.
+    source, experiment, decision, formula, figure: as in `evidence.claim.Claim`.
+    Raises InputError for an id that is taken, and for an estimator without a sentence.
+    """
+
+    def declare(estimator: Estimator) -> Estimator:
+        paragraphs = [" ".join(part.split()) for part in (inspect.getdoc(estimator) or "").split("\n\n")]
+        said, measured = (sentence, paragraphs) if sentence else (paragraphs[0], paragraphs[1:])
+        if not said:
+            raise InputError(f"claim {id!r} has no sentence: the estimator's docstring begins with it")
+        estimate = partial(estimator, **fixed) if fixed else estimator
+        declared = Claim(id, said, source, experiment, estimate, decision, " ".join(measured), formula, figure)
+        _enter(CLAIMS, id, declared, "claim")
+        return estimator
+
+    return declare
+
+
+def figure(name: str, *worlds: str) -> Callable[[Declared], Declared]:
+    """Declares a picture of these worlds: decorates a function from their datasets to a `figures.style.Picture` of this
+    name. InputError for a name that is taken."""
+
+    def declare(draw: Declared) -> Declared:
+        _enter(FIGURES, name, Figure(draw, worlds), "figure")  # type: ignore[arg-type]
+        return draw
+
+    return declare
+
+
+def _enter(table: dict[str, Any], name: str, entry: Any, what: str) -> None:
+    if name in table:
+        raise InputError(f"{what} {name!r} is there already: another name is accepted")
+    table[name] = entry
+
+
+def worlds() -> dict[str, Experiment]:
+    """The experiments that run in seconds, in the order in which they were declared."""
+    return {name: found for name, found in EXPERIMENTS.items() if found.world is not None}
+
+
+def find_world(name: str) -> Experiment:
+    """The world of that name; InputError for an unknown one."""
+    if name not in worlds():
+        raise InputError(f"world {name!r} is unknown: accepted are {', '.join(worlds())}")
+    return EXPERIMENTS[name]
+
+
+def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = None) -> list[Claim]:
+    """Claims in the order of their ids, numbers as numbers.
+
+    names: ids, or first words of ids; all claims if none. experiments: only claims on these.
+    Raises InputError for a name that no claim has.
+    """
+    every = sorted(CLAIMS.values(), key=lambda claim: _ordered(claim.id))
+    for name in names:
+        if not any(_is_like(claim, name) for claim in every):
+            raise InputError(f"claim {name!r} is unknown: accepted are {', '.join(claim.id for claim in every)}")
+    if experiments is not None:
+        wanted = set(experiments)
+        every = [claim for claim in every if claim.experiment in wanted]
+    return [claim for claim in every if not names or any(_is_like(claim, name) for name in names)]
+
+
+def _ordered(id: str) -> list[Any]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", id)]
+
+
+def _is_like(claim: Claim, name: str) -> bool:
+    return claim.id == name or claim.id.startswith(f"{name} ")
+
+
+def judged(claims: Iterable[Claim], data: Mapping[str, Any]) -> list[Finding]:
+    """The findings of those claims whose experiment's data are there."""
+    return [judge(claim, data[claim.experiment]) for claim in claims if claim.experiment in data]
+
+
+def load_worlds(path: Path) -> None:
+    """Runs a user's Python file, in which worlds, claims and figures are declared; once in a process.
+
+    Raises InputError where there is no such file, where it does not run, and where nothing is declared in it; the registry
+    is then as it was.
+    """
+    global _digest  # noqa: PLW0603
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): a Python file of worlds is accepted") from None
+    digest = hashlib.sha256(source).hexdigest()
+    # Under one name in every process, so that a worker finds the classes of what is sent to it.
+    name = f"undertow_worlds_{digest[:16]}"
+    if name in sys.modules:
+        return
+    tables: list[dict[str, Any]] = [EXPERIMENTS, CLAIMS, FIGURES]
+    before = [(table, dict(table)) for table in tables]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: a Python file (.py) is accepted")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    _digest = digest
+    try:
+        spec.loader.exec_module(module)
+        if all(table == old for table, old in before):
+            raise InputError("nothing is declared in it: a world, a claim or a figure is accepted")
+        for id, found in CLAIMS.items():
+            if found.experiment not in EXPERIMENTS:
+                raise InputError(f"claim {id!r} on {found.experiment!r}: accepted are {', '.join(EXPERIMENTS)}")
+        for id, drawn in FIGURES.items():
+            for name in drawn.worlds:
+                if name not in worlds():
+                    raise InputError(f"figure {id!r} of {name!r}: accepted are {', '.join(worlds())}")
+    except Exception as error:
+        del sys.modules[name]
+        for table, old in before:
+            table.clear()
+            table.update(old)
+        said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: {said}") from error
+    finally:
+        _digest = ""

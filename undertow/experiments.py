@@ -1,0 +1,16 @@
+"""All experiments and claims that there are: importing this declares those of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fullscale.claims  # noqa: F401
+import synthetic.claims
+import synthetic.worlds  # noqa: F401
+from evidence.registry import load_worlds
+
+
+def declare(file: Path | None) -> None:
+    """Declares what a user's file adds, too (`evidence.registry.load_worlds`). Also called in each worker process."""
+    if file is not None:
+        load_worlds(file)
