@@ -58,8 +58,10 @@ def test_where_the_pull_is_no_fraction_of_the_weight_it_says_why(rule: str, coup
 SETTLING = sorted(set(RULES) - {"lion", "muon", "lars", "lamb", "schedule_free", "adagrad"})
 
 
-@pytest.mark.parametrize("coupling", ["l2", "decoupled_lr", "decoupled_schedule"])
-@pytest.mark.parametrize("rule", SETTLING)
+@pytest.mark.parametrize(
+    ("rule", "coupling"),
+    [*((rule, "l2") for rule in SETTLING), ("adam", "decoupled_lr"), ("momentum", "decoupled_schedule")],
+)
 def test_effective_decay_is_what_a_weak_regularizer_takes_off(rule: str, coupling: str) -> None:
     """Two runs under the same gradients, with and without: over 4000 settled steps they part by decay x w x steps.
 

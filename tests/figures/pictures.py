@@ -1,12 +1,15 @@
-"""Whether every text of a figure can be read."""
+"""What a figure shows: its texts, and whether they can be read; its marks and their intervals."""
 
 from __future__ import annotations
 
 from itertools import combinations
 
+import numpy as np
 from matplotlib.backend_bases import RendererBase
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from scipy import stats
 
 
 def words(figure: Figure, renderer: RendererBase) -> list[Text]:
@@ -34,3 +37,17 @@ def assert_readable(figure: Figure) -> None:
     for text, box in found:
         inside = box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1 and box.y0 >= page.y0 - 1 and box.y1 <= page.y1 + 1
         assert inside, f"{text.get_text()!r} is cut"
+
+
+def marks(container: ErrorbarContainer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x and y of marks, and the ends of their error bars, (marks, 2)."""
+    line, _, bars = container
+    ends = np.array([segment[:, 1] for segment in bars[0].get_segments()]) if bars else np.empty((0, 2))
+    return line.get_xdata(), line.get_ydata(), ends
+
+
+def interval(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and 95% t-interval, (..., 2), over the last axis."""
+    mean = samples.mean(axis=-1)
+    half = stats.sem(samples, axis=-1) * stats.t.ppf(0.975, samples.shape[-1] - 1)
+    return mean, mean[..., None] + half[..., None] * np.array([-1, 1])

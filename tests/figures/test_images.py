@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from evidence.claim import Claim, Estimate, above, judge, within
@@ -26,7 +25,6 @@ looked_at = partial(
 def in_style() -> Iterator[None]:
     with styled():
         yield
-    plt.close("all")
 
 
 @looked_at()

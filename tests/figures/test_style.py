@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -22,12 +21,6 @@ from figures.style import LINES, Picture, colour_of, label_ends, label_of, save,
 
 heights = st.lists(st.floats(-2, 2, allow_subnormal=False), max_size=8)
 gaps = st.floats(0.01, 0.5)
-
-
-@pytest.fixture(autouse=True)
-def no_figure_left_open() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @given(heights, gaps)

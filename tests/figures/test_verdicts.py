@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from pictures import assert_readable
 
@@ -62,11 +61,9 @@ def test_every_claim_has_its_strip_with_its_verdict(count: int) -> None:
     }
     if count > 7:
         assert_readable(picture.figure)
-    plt.close("all")
 
 
 def test_title_and_text_are_counted() -> None:
     picture = draw(many(8))
     assert "Of 8 claims 4 hold, 2 undecided, 2 fail" in picture.figure.get_suptitle()
     assert picture.alt.endswith("Failing: S2 words, S6 words.")
-    plt.close("all")

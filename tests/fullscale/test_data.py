@@ -8,11 +8,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import pack, png, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,39 +24,8 @@ from fullscale.data.archive import SUFFIXES
 ROOT = Path(__file__).parents[2]
 
 
-def png(value: int, mode: str = "L", size: tuple[int, int] = (4, 3), kind: str = "PNG") -> bytes:
-    shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
-    pixels = np.random.default_rng(value).integers(0, 256, shape, dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind)
-    return file.getvalue()
-
-
 def pixels_of(data: bytes) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(data)))
-
-
-def unpack(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
-
-
-def pack(path: Path, files: dict[str, bytes]) -> Path:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, data in files.items():
-                archive.writestr(zipfile.ZipInfo(name), data)
-        return path
-    form = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}[path.suffix]
-    with tarfile.open(path, form) as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
 
 
 def tree(sides: tuple[str, ...], classes: int, each: int, mode: str = "L") -> dict[str, bytes]:

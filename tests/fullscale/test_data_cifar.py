@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import pickle
-import tarfile
 from pathlib import Path
 from typing import Any
 
+import archives
 import numpy as np
 import pytest
+from archives import pack, unpack
 
-from dynamics.errors import InputError
 from fullscale.data import checksums, cifar, load, open_source, unpickle
 
 Tables = dict[str, dict[Any, Any]]
@@ -48,11 +47,7 @@ def pickled(tables: Tables) -> dict[str, bytes]:
 
 
 def archive(path: Path, files: dict[str, bytes], vouched: bool = True) -> Path:
-    with tarfile.open(path, "w:gz") as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
+    pack(path, files)
     if vouched:
         vouch(path.parent, {path.name: path.read_bytes()})
     return path
@@ -68,9 +63,7 @@ def packed(path: Path, files: dict[str, bytes], folder: str = TEN, vouched: bool
 
 
 def unpacked(path: Path, files: dict[str, bytes], vouched: bool = True) -> Path:
-    path.mkdir(parents=True)
-    for name, data in files.items():
-        (path / name).write_bytes(data)
+    unpack(path, files)
     if vouched:
         vouch(path, files)
     return path
@@ -78,12 +71,7 @@ def unpacked(path: Path, files: dict[str, bytes], vouched: bool = True) -> Path:
 
 def refused(source: Path, *words: str) -> None:
     for read in (load, open_source):
-        with pytest.raises(InputError) as caught:
-            read(source)
-        message = str(caught.value)
-        assert "\n" not in message
-        for word in (*words, "accepted"):
-            assert word in message
+        archives.refused(source, *words, read=read)
 
 
 @pytest.mark.parametrize("form", ["archive", "folder", "renamed archive"])

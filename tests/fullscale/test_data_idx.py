@@ -3,48 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import io
-import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import pack, refused
 
-from dynamics.errors import InputError
 from fullscale.data import load
 
 
 def idx(array: np.ndarray) -> bytes:
     return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + array.astype(np.uint8).tobytes()
-
-
-def pack(path: Path, files: dict[str, bytes]) -> Path:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as zipped:
-            for name, data in files.items():
-                zipped.writestr(zipfile.ZipInfo(name), data)
-    elif path.suffix == ".tar":
-        with tarfile.open(path, "w") as archive:
-            for name, data in files.items():
-                member = tarfile.TarInfo(name)
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
-    else:
-        for name, data in files.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(data)
-    return path
-
-
-def refused(source: str | Path, *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        load(source)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in (*words, "accepted"):
-        assert word in message
 
 
 @pytest.mark.parametrize("form", ["{}-{}-idx{}-ubyte", "{}-{}-idx{}-ubyte.gz", "{}-{}.idx{}-ubyte"])

@@ -3,61 +3,18 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import TREE, pack, png, refused, unpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from dynamics.errors import InputError
-from fullscale.data import Images, Split, load, pixels
-
-
-def png(value: int, size: tuple[int, int] = (4, 3)) -> bytes:
-    file = io.BytesIO()
-    pixels = np.random.default_rng(value).integers(0, 256, size[::-1], dtype=np.uint8)
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-TREE = {f"{side}/{c}/{k}.png": png(k) for side in ("train", "test") for c in "ab" for k in range(3)}
-
-
-def tar(path: Path, *extra: tarfile.TarInfo, files: dict[str, bytes] = TREE) -> Path:
-    form = {".tar": "w", ".gz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}[path.suffix]
-    with tarfile.open(path, form) as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-        for member in extra:
-            archive.addfile(member)
-    return path
-
-
-def folder(path: Path, files: dict[str, bytes]) -> Path:
-    path.mkdir(exist_ok=True)
-    for name, data in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith("/"):
-            (path / name).mkdir()
-        else:
-            (path / name).write_bytes(data)
-    return path
-
-
-def refused(source: str | Path, *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        load(source)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in (*words, "accepted"):
-        assert word in message
-
+from fullscale.data import Images, Split, pixels
 
 LAYOUTS: dict[str, tuple[dict[str, bytes], list[str]]] = {
     "empty": ({}, ["no picture", "<class>"]),
@@ -76,7 +33,7 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], list[str]]] = {
     "an empty class": (TREE | {"train/c/": b"", "test/c/": b""}, ["'train/c'", "without images"]),
     "an empty test": ({"train/a/0.png": png(0), "train/b/0.png": png(0), "test/": b""}, ["0 class"]),
     "too few to split": ({"a/0.png": png(0), "b/0.png": png(0), "b/1.png": png(1)}, ["'a'", "too few", "(1)"]),
-    "two sizes": (TREE | {"train/b/1.png": png(0, (5, 3))}, ["'train/b/1.png'", "5 x 3", "4 x 3"]),
+    "two sizes": (TREE | {"train/b/1.png": png(0, size=(5, 3))}, ["'train/b/1.png'", "5 x 3", "4 x 3"]),
     "no picture inside": (TREE | {"train/b/1.png": b"hello"}, ["'train/b/1.png'", "decode"]),
     "a damaged picture": (TREE | {"train/b/1.png": png(0)[:-25] + b"?" + png(0)[-24:]}, ["'train/b/1.png'", "decode"]),
     "half a picture": (TREE | {"train/b/1.png": png(0)[:-25]}, ["'train/b/1.png'", "decode"]),
@@ -87,24 +44,20 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], list[str]]] = {
 @pytest.mark.parametrize("case", LAYOUTS)
 def test_layout(tmp_path: Path, case: str) -> None:
     files, words = LAYOUTS[case]
-    refused(folder(tmp_path / "tree", files), str(tmp_path / "tree"), *words)
-    entries = [tarfile.TarInfo(name) for name in files if name.endswith("/")]
-    for entry in entries:
-        entry.type = tarfile.DIRTYPE
-    plain = {name: data for name, data in files.items() if not name.endswith("/")}
-    refused(tar(tmp_path / "a.tar.gz", *entries, files=plain), "a.tar.gz", *words)
+    refused(unpack(tmp_path / "tree", files), str(tmp_path / "tree"), *words)
+    refused(pack(tmp_path / "a.tar.gz", files), "a.tar.gz", *words)
 
 
 def test_sixteen_bit_grey(tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.fromarray(np.full((3, 4), 60000, np.uint16)).save(file, "PNG")
-    refused(folder(tmp_path, TREE | {"train/a/0.png": file.getvalue()}), "'train/a/0.png'", "eight bits")
+    refused(unpack(tmp_path, TREE | {"train/a/0.png": file.getvalue()}), "'train/a/0.png'", "eight bits")
 
 
 @pytest.mark.parametrize("limit", [1, 8])  # twice the limit is an error to Pillow, the limit itself a warning
 def test_a_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    refused(folder(tmp_path, TREE), "too large", f"up to {limit} pixels")
+    refused(unpack(tmp_path, TREE), "too large", f"up to {limit} pixels")
 
 
 KINDS = ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM"]
@@ -130,21 +83,21 @@ def test_unusable_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     refused(tmp_path / "missing\nfile.zip", "No such file", ".tar.xz")
     (tmp_path / "a.rar").write_bytes(b"")
     refused(tmp_path / "a.rar", "a.rar", ".tar.xz", ".zip")
-    monkeypatch.chdir(folder(tmp_path / "here", {}))
+    monkeypatch.chdir(unpack(tmp_path / "here", {}))
     refused(".", "no picture")
 
 
-def test_a_loop_and_a_dead_link_in_a_folder(tmp_path: Path) -> None:
-    loop = folder(tmp_path / "loop", TREE)
+def test_a_loop_and_a_dead_link_in_a_unpack(tmp_path: Path) -> None:
+    loop = unpack(tmp_path / "loop", TREE)
     (loop / "train/a/again").symlink_to(loop)
     refused(loop, "again", "loop")
-    dead = folder(tmp_path / "dead", TREE)
+    dead = unpack(tmp_path / "dead", TREE)
     (dead / "train/a/9.png").symlink_to("nowhere.png")
     refused(dead, "9.png")
 
 
 def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, archive = folder(tmp_path / "a", TREE), tar(tmp_path / "a.tar")
+    source, archive = unpack(tmp_path / "a", TREE), pack(tmp_path / "a.tar", TREE)
 
     def forbidden(path: object, *_: object) -> None:  # the tests may run as root, to whom no file is closed
         raise PermissionError(13, "Permission denied", str(path))

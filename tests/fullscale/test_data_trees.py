@@ -3,57 +3,30 @@
 from __future__ import annotations
 
 import io
-import tarfile
-import zipfile
 from pathlib import Path
 
+import archives
 import numpy as np
 import pytest
+from archives import Content, pack, png, tarred, unpack
 from PIL import Image
 from scipy.io import savemat
 
 from dynamics.errors import InputError
 from fullscale.data import Files, Images, load, open_source, tree
 
-Content = dict[str, bytes]
-
 
 def jpeg(seed: int, size: tuple[int, int] = (8, 8), mode: str = "RGB", kind: str = "JPEG") -> bytes:
-    shape = size[::-1] if mode == "L" else (*size[::-1], 3)
-    file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)).save(file, kind)
-    return file.getvalue()
+    return png(seed, mode, size, kind)
 
 
 def pixels_of(data: bytes) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def unpack(folder: Path, files: Content) -> Path:
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder
-
-
-def tarred(files: Content, mode: str = "w") -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=mode) as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return file.getvalue()
-
-
 def refused(source: Path, *words: str) -> None:
     for read in (load, open_source):
-        with pytest.raises(InputError) as caught:
-            read(source)
-        message = str(caught.value)
-        assert "\n" not in message
-        for word in (*words, "accepted"):
-            assert word in message
+        archives.refused(source, *words, read=read)
 
 
 # The order of wnids.txt is not that of the alphabet; two classes have one name.
@@ -73,17 +46,14 @@ TINY = {
 
 
 def zipped(path: Path, files: Content) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(f"tiny-imagenet-200/{name}", data)
-    return path
+    return pack(path, {f"tiny-imagenet-200/{name}": data for name, data in files.items()})
 
 
 @pytest.mark.parametrize("form", ["folder", "wrapped folder", "zip", "zip backwards", "tar.gz"])
 def test_tiny_imagenet(tmp_path: Path, form: str) -> None:
     if form == "tar.gz":
         source = tmp_path / "tiny.tar.gz"
-        source.write_bytes(tarred(TINY, "w:gz"))
+        source.write_bytes(tarred(TINY, ".gz"))
     elif "zip" in form:
         source = zipped(tmp_path / "tiny.zip", dict(reversed(TINY.items())) if "backwards" in form else TINY)
     else:
@@ -154,7 +124,7 @@ def sorted_folders() -> Content:
 
 
 def flat(packed: bool) -> Content:
-    kit = {"ILSVRC2012_devkit_t12.tar.gz": tarred(devkit(), "w:gz")} if packed else devkit()
+    kit = {"ILSVRC2012_devkit_t12.tar.gz": tarred(devkit(), ".gz")} if packed else devkit()
     return {f"train/{n}": d for n, d in TRAIN.items()} | {f"val/{n}": d for n, d in VAL.items()} | kit
 
 
@@ -167,7 +137,7 @@ def tars() -> Content:
     return {
         "ILSVRC2012_img_train.tar": tar_of_tars(),
         "ILSVRC2012_img_val.tar": tarred(VAL),
-        "ILSVRC2012_devkit_t12.tar.gz": tarred(devkit(), "w:gz"),
+        "ILSVRC2012_devkit_t12.tar.gz": tarred(devkit(), ".gz"),
     }
 
 
@@ -199,10 +169,10 @@ WRONG_IMAGENET: dict[str, tuple[Content, list[str]]] = {
     "no devkit": (without(flat(True), KIT), ["no ILSVRC2012_devkit_t12.tar.gz", "train/<wnid>"]),
     "one tar only": (without(tars(), "ILSVRC2012_img_val.tar"), ["no 'ILSVRC2012_img_val.tar'"]),
     "a devkit without labels": (
-        flat(True) | {KIT: tarred({n: d for n, d in devkit().items() if "meta" in n}, "w:gz")}, ["without meta.mat or"],
+        flat(True) | {KIT: tarred({n: d for n, d in devkit().items() if "meta" in n}, ".gz")}, ["without meta.mat or"],
     ),
     "a devkit of another kind": (flat(False) | {"ILSVRC2012_devkit_t12/data/meta.mat": b"MATLAB?"}, ["meta.mat is not read"]),
-    "a broken devkit": (flat(True) | {KIT: tarred(devkit(), "w:gz")[:200]}, [KIT, "cannot be read"]),
+    "a broken devkit": (flat(True) | {KIT: tarred(devkit(), ".gz")[:200]}, [KIT, "cannot be read"]),
     "a label of no class": (flat(False) | devkit(b"7\n8\n2\n"), ["ground_truth", "8"]),
     "a label that is no number": (flat(False) | devkit(b"7\nx\n2\n"), ["ground_truth", "'x'"]),
     "fewer labels": (flat(False) | devkit(b"7\n2\n"), ["ILSVRC2012_val_00000003.JPEG", "1 to 2"]),
@@ -223,12 +193,7 @@ WRONG_IMAGENET: dict[str, tuple[Content, list[str]]] = {
 @pytest.mark.parametrize("case", WRONG_IMAGENET)
 def test_wrong_imagenet(tmp_path: Path, case: str) -> None:
     files, words = WRONG_IMAGENET[case]
-    with pytest.raises(InputError) as caught:
-        open_source(unpack(tmp_path, files))
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in (*words, "accepted"):
-        assert word in message
+    archives.refused(unpack(tmp_path, files), *words, read=open_source)
 
 
 def test_a_damaged_header_does_not_hide_the_rest(tmp_path: Path) -> None:

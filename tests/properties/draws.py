@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from dynamics.couplings import COUPLINGS
 from dynamics.rules import RULES
+
+# Every rule and every coupling, each in enough company: all 160 pairs are compared in test_five_executions, whose five
+# ways of composing are the one that is used elsewhere. SGD is linear, Adam rescales, LAMB reads the whole tensor,
+# schedule-free takes the pull within its step.
+PAIRS = [(rule, "l2") for rule in RULES]
+PAIRS += [(r, c) for r in ("sgd", "adam", "lamb", "schedule_free") for c in COUPLINGS if c != "l2"]
 
 RANGES = {
     "momentum": st.floats(0.01, 0.99),

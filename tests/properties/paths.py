@@ -26,15 +26,16 @@ def stepped(
     hyper: Mapping[str, float] | None = None,
     start: float = 1.0,
     state: Mapping[str, float] | None = None,
+    multiplier: float = 1.0,
 ) -> Iterator[float]:
-    """w_0, w_1, ... under gradient(w, step), fresh but for the fields given in `state`."""
+    """w_0, w_1, ... under gradient(w, step), fresh but for the fields given in `state`; multiplier: the schedule's, kept."""
     step = compose(RULES[rule], COUPLINGS[coupling], FLOATS)
     values = RULES[rule].hyperparameters(**(hyper or {}))
     fresh = dict(zip(RULES[rule].inner, RULES[rule].fresh(start, values), strict=True)) | dict(state or {})
     w, inner, given = start, tuple(fresh.values()), tuple(values.values())
     for t in itertools.count():
         yield w
-        w, *rest = step(w, gradient(w, t), inner, lr, 1.0, strength, given)
+        w, *rest = step(w, gradient(w, t), inner, lr, multiplier, strength, given)
         inner = tuple(rest)
 
 

@@ -197,7 +197,7 @@ class TestCapacity:
 
 
 class TestCollapse:
-    @pytest.mark.parametrize(("steps", "size"), [(100, 5.0), (100, 10.0), (400, 10.0), (400, 40.0)])
+    @pytest.mark.parametrize(("steps", "size"), [(100, 5.0), (400, 40.0)])
     @pytest.mark.parametrize("noise", ["normal", "uniform", "sign"])
     def test_e10_the_correction_belongs_to_the_noise(self, steps: int, size: float, noise: str) -> None:
         rng, walks = np.random.default_rng(1), 20_000
@@ -224,21 +224,3 @@ class TestCollapse:
         w = noisy("sgd", "none", record, 4_000, start=1.0, lr=0.05, sigma=2.0)
         found = (w <= 0).any(axis=0).mean()
         assert found == pytest.approx(closed.collapse(1.0, 0.05, 2.0, 400, "uniform"), abs=4 * 0.5 / math.sqrt(4_000))
-
-
-@pytest.mark.parametrize(
-    ("call", "says"),
-    [
-        (lambda: closed.inactive_share(0.0, 1.0), "gamma 0.0: a number other than 0 is accepted"),
-        (lambda: closed.death_steps(1.0, -0.5, 1e-5, 8.0), r"beta -0.5: less than -abs\(gamma\) = -1 is accepted"),
-        (lambda: closed.collapse(1.0, 0.1, 1.0, 10), "steps 10.0: at least 100 is accepted"),
-        (
-            lambda: closed.collapse(1.0, 0.1, 1.0, 100, "cauchy"),
-            "noise 'cauchy' nan: normal, uniform, sign are accepted",
-        ),
-        (lambda: closed.certified_dead(1.0, -1.0, 0), "count 0.0: a whole number of at least 1 is accepted"),
-    ],
-)
-def test_outside_its_regime_a_form_says_what_it_takes(call: object, says: str) -> None:
-    with pytest.raises(InputError, match=rf"^{says}"):
-        call()  # type: ignore[operator]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from properties.paths import silent_path, steps_until
 
 from dynamics.couplings import COUPLINGS, compose
-from dynamics.errors import InputError
 from dynamics.rules import RULES
 from dynamics.simulate.gradients import selective
 from dynamics.simulate.lanes import simulate
@@ -121,21 +120,3 @@ class TestLag:
         all_rates = rates(cosine(self.STEPS), self.LR, self.STEPS)
         formula = closed.lagging_mean_square(found[0], all_rates, self.STRENGTH)[::100]
         np.testing.assert_allclose(found, formula, rtol=0.12)  # and 1% of v's own noise
-
-
-@pytest.mark.parametrize(
-    ("call", "says"),
-    [
-        (lambda: closed.half_life(1.0), r"share 1.0: a number in \(0, 1\) is accepted"),
-        (
-            lambda: closed.scheduled_decay(1.0, [0.1, -0.1], 0.1),
-            "rates -0.1: a finite number of at least 0 is accepted",
-        ),
-        (lambda: closed.decade_ratio(1.0, 1e-12, 1e-3), "near 1e-12: a number between far = 0.001 and start = 1"),
-        (lambda: closed.averaged_updates(0.0, [1.0], 2.0, 1.0), r"lr strength 2.0: a number in \(0, 2\)"),
-        (lambda: closed.lagging_mean_square(0.0, [1.0, 2.0], 1.0), "lr strength 2.0: at most 1 is accepted"),
-    ],
-)
-def test_outside_its_regime_a_form_says_what_it_takes(call: object, says: str) -> None:
-    with pytest.raises(InputError, match=rf"^{says}"):
-        call()  # type: ignore[operator]

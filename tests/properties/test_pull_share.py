@@ -11,7 +11,7 @@ import sympy as sp
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from properties.draws import hyperparameters, multipliers, rates
+from properties.draws import PAIRS, hyperparameters, multipliers, rates
 
 import dynamics
 from dynamics import pull_share
@@ -21,11 +21,10 @@ from dynamics.rules import RULES
 from dynamics.theory.pull import carriers
 from dynamics.words import FLOATS, tensors
 
-EVERY_PAIR = [(rule, coupling) for rule in RULES for coupling in COUPLINGS]
 weights = st.builds(lambda side, x: side * x, st.sampled_from([-1.0, 1.0]), st.floats(0.01, 2))
 
 
-@pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
 @given(data=st.data())
 @settings(max_examples=4)
 def test_the_parts_make_up_the_step_and_the_totals_are_its_numbers(
@@ -51,7 +50,7 @@ def test_the_parts_make_up_the_step_and_the_totals_are_its_numbers(
         w, inner, state = after, tuple(rest), found.state
 
 
-@pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
 @given(w=weights, gradients=st.lists(weights, min_size=3, max_size=3))
 @settings(max_examples=3)
 def test_without_strength_nothing_is_pull(rule: str, coupling: str, w: float, gradients: list[float]) -> None:
@@ -62,7 +61,7 @@ def test_without_strength_nothing_is_pull(rule: str, coupling: str, w: float, gr
         w, state = found.w, found.state
 
 
-@pytest.mark.parametrize(("rule", "coupling"), [p for p in EVERY_PAIR if p[1] != "none"])
+@pytest.mark.parametrize(("rule", "coupling"), [p for p in PAIRS if p[1] != "none"])
 @given(w=weights, strength=st.floats(1e-3, 0.5))
 @settings(max_examples=3)
 def test_without_a_gradient_from_fresh_state_nothing_is_loss(
@@ -127,7 +126,7 @@ def test_fields_that_hold_gradients_carry_parts_and_scales_do_not() -> None:
     assert carrying["schedule_free"] == ("z",)
 
 
-@pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
+@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
 def test_arrays_and_tensors_give_what_numbers_give(rule: str, coupling: str) -> None:
     """Lanes of an array, and a tensor: of all of them where the rule works number by number, else of the first alone."""
     w, g = np.array([[0.5, -1.2, 0.3]]), np.array([[0.1, 0.4, -0.2]])

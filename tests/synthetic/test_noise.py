@@ -19,26 +19,6 @@ def data() -> xr.Dataset:
     return SMALL.run()
 
 
-def test_every_value_is_labelled(data: xr.Dataset) -> None:
-    cell = ("optimizer", "coupling", "strength", "size", "arrival")
-    assert data["mean_square"].dims == (*cell, "seed")
-    assert data["predicted"].dims == cell
-    assert tuple(data.optimizer.values) == SMALL.optimizers
-    assert tuple(data.coupling.values) == ("l2", "decoupled_lr")
-    assert (tuple(data.strength.values), tuple(data.arrival.values)) == (SMALL.strengths, SMALL.arrivals)
-    assert np.isfinite(data["mean_square"]).all()
-    assert data.attrs["critical_arrival"] == pytest.approx(0.0050126, rel=1e-3)
-    assert xr.Dataset.from_dict(data.to_dict()).identical(data)
-
-
-def test_a_seeds_data_do_not_depend_on_the_others(data: xr.Dataset) -> None:
-    alone = replace(SMALL, seeds=1).run()
-    xr.testing.assert_identical(alone["mean_square"], data["mean_square"].isel(seed=[0]))
-    sgd = data["mean_square"].sel(optimizer="sgd", coupling="l2").values.reshape(-1, 3)
-    assert all(len({*row}) == 3 for row in sgd)
-    assert abs(np.corrcoef((sgd / sgd.mean(axis=1, keepdims=True)).T)[0, 1]) < 0.7
-
-
 def test_sgd_knows_no_difference_between_the_couplings(data: xr.Dataset) -> None:
     sgd = data["mean_square"].sel(optimizer="sgd")
     np.testing.assert_allclose(sgd.sel(coupling="l2"), sgd.sel(coupling="decoupled_lr"), rtol=1e-9)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from dynamics.simulate.gradients import mortal
 from dynamics.simulate.lanes import simulate
 from evidence.claim import judge
 from evidence.registry import find_claims
-from synthetic.phase import AXES, Phase, crossing
+from synthetic.phase import Phase, crossing
 
 CLAIM = {claim.id: claim for claim in find_claims() if claim.experiment.startswith("phase_")}
 SMALL = Phase(cells=5, seeds=3, steps=3_000)
@@ -24,17 +23,6 @@ SMALL = Phase(cells=5, seeds=3, steps=3_000)
 @pytest.fixture(scope="module")
 def data() -> xr.Dataset:
     return SMALL.run()
-
-
-def test_every_diagram_is_labelled() -> None:
-    for name in AXES:
-        found = replace(SMALL, diagram=name, steps=20).run()  # type: ignore[arg-type]
-        assert found["dead"].dims == found["time"].dims == found["size"].dims == ("y", "x")
-        assert found["boundary"].dims == ("y",)
-        assert (found.attrs["x"], found.attrs["y"]) == tuple(axis[0] for axis in AXES[name])
-        assert found.attrs["lanes"] == found.sizes["x"] * found.sizes["y"] * 3
-        assert np.all(np.diff(found.x) > 0)
-        assert np.all(np.diff(found.y) > 0)
 
 
 def test_a_cell_is_what_the_simulator_says_of_its_lanes(data: xr.Dataset) -> None:

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from dynamics.theory import closed
-from synthetic.plane import UPDATES, Plane
+from synthetic.plane import Plane
 
 WORLD = Plane(seeds=4, walks=100)
 
@@ -22,20 +22,6 @@ def data() -> xr.Dataset:
 def dead(data: xr.Dataset) -> np.ndarray:
     """Starts in the dead cone."""
     return np.array([beta <= -abs(gamma) * WORLD.largest for gamma, beta in WORLD.starts])
-
-
-def test_every_value_is_labelled(data: xr.Dataset) -> None:
-    assert data["gamma"].dims == data["beta"].dims == ("update", "start", "step")
-    assert data["field_gamma"].dims == data["field_beta"].dims == ("update", "y", "x")
-    assert data["drift"].dims == ("update", "start")
-    assert data["death"].dims == data["death_predicted"].dims == ("beta2", "ratio")
-    assert data["revival"].dims == data["revival_predicted"].dims == ("residue",)
-    assert data["passage"].dims == ("share", "target")
-    assert data["collapsed"].dims == ("size", "seed")
-    assert list(data["update"].values) == list(UPDATES)
-    assert data.attrs["bound"] == pytest.approx(np.sqrt(15))
-    for k, name in enumerate(("gamma", "beta")):
-        np.testing.assert_array_equal(data[name].isel(update=0, step=0), [s[k] for s in WORLD.starts])
 
 
 def test_the_gradient_is_the_slope_of_the_loss_outside_the_cone_and_0_within() -> None:
@@ -123,13 +109,3 @@ def test_walks_reach_0_as_often_as_an_independent_count_says(data: xr.Dataset) -
     assert float(data["collapsed"].sel(size=10.0, seed=2)) == (lowest <= 0).mean()
     formula = data["collapsed_predicted"]
     assert (abs(data["collapsed"].mean("seed") - formula) < 4 * 0.5 / np.sqrt(400)).all()
-
-
-def test_a_seeds_data_do_not_depend_on_the_others(data: xr.Dataset) -> None:
-    alone = replace(WORLD, seeds=2).run()
-    assert alone.identical(data.sel(seed=[0, 1]))
-    assert len(np.unique(data["collapsed"].isel(size=0))) > 1
-
-
-def test_the_dataset_goes_through_a_dictionary(data: xr.Dataset) -> None:
-    assert xr.Dataset.from_dict(data.to_dict()).identical(data)

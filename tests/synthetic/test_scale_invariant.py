@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,16 +15,6 @@ SMALL = ScaleInvariant(seeds=2)
 @pytest.fixture(scope="module")
 def data() -> xr.Dataset:
     return SMALL.run()
-
-
-def test_every_value_is_labelled(data: xr.Dataset) -> None:
-    for name in ("norm", "rotation"):
-        assert data[name].dims == ("optimizer", "coupling", "slope", "seed")
-        assert data[f"predicted_{name}"].dims == ("optimizer", "coupling", "slope")
-        assert np.isfinite(data[name]).all()
-    assert data["rotation"].attrs["units"] == "radians"
-    assert data.attrs["dimensions"] == 50
-    assert xr.Dataset.from_dict(data.to_dict()).identical(data)
 
 
 def test_under_sgd_norm_and_rotation_are_exact(data: xr.Dataset) -> None:
@@ -50,9 +38,3 @@ def test_norms_are_near_their_forms(data: xr.Dataset, name: str) -> None:
     assert len(known) >= 2
     np.testing.assert_allclose(known, 1, rtol=0.1 if name == "lion" else 0.03)
     assert ratio.sel(coupling="l2").isnull().all() == (name == "lion")
-
-
-def test_a_seeds_data_do_not_depend_on_the_others(data: xr.Dataset) -> None:
-    alone = replace(SMALL, seeds=1, optimizers=("adam",)).run()
-    xr.testing.assert_allclose(alone["norm"], data["norm"].sel(optimizer=["adam"]).isel(seed=[0]), rtol=1e-9)
-    assert (abs(data["norm"].sel(optimizer="adam").diff("seed")) > 1e-6).all()

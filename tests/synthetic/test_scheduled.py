@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,17 +15,6 @@ SMALL = Scheduled(seeds=2, weights=256)
 @pytest.fixture(scope="module")
 def data() -> xr.Dataset:
     return SMALL.run()
-
-
-def test_every_value_is_labelled(data: xr.Dataset) -> None:
-    assert data["silent"].dims == ("schedule", "optimizer", "coupling", "silent_step")
-    assert data["gone"].dims == data["decayed"].dims == ("schedule", "silent_step")
-    assert data["mean_square"].dims == ("schedule", "sized", "seed", "step")
-    assert data["followed"].dims == ("schedule", "sized", "step")
-    assert data["rates"].dims == ("schedule", "step")
-    assert data["end"].dims == data["average"].dims == ("optimizer", "seed")
-    assert all(np.isfinite(data[name]).all() for name in data.data_vars)
-    assert xr.Dataset.from_dict(data.to_dict()).identical(data)
 
 
 def test_rates_are_those_of_the_schedules(data: xr.Dataset) -> None:
@@ -72,10 +59,3 @@ def test_under_a_constant_rate_the_correction_changes_nothing(data: xr.Dataset) 
 def test_a_decayed_weight_is_the_mean_of_its_updates(data: xr.Dataset) -> None:
     np.testing.assert_allclose(data["end"], data["average"], atol=1e-12)
     assert (abs(data["end"].diff("seed")) > 1e-6).sum() >= len(SMALL.optimizers) - 1
-
-
-def test_a_seeds_data_do_not_depend_on_the_others(data: xr.Dataset) -> None:
-    alone = replace(SMALL, seeds=1).run()
-    for name in ("mean_square", "end", "average"):
-        xr.testing.assert_identical(alone[name], data[name].isel(seed=[0]))
-    assert (data["mean_square"].isel(step=-1).diff("seed") != 0).all()

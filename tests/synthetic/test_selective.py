@@ -21,17 +21,6 @@ def data() -> xr.Dataset:
     return SMALL.run()
 
 
-def test_every_value_is_labelled(data: xr.Dataset) -> None:
-    assert data["ratio"].dims == ("optimizer", "arrival", "size", "seed")
-    assert data["predicted"].dims == ("optimizer", "arrival", "size")
-    assert list(data.optimizer.values) == list(RULES)
-    assert tuple(data.arrival.values) == SMALL.arrivals
-    assert tuple(data["size"].values) == SMALL.sizes
-    assert list(data.seed.values) == [0, 1, 2]
-    assert data.attrs == {"lr": 1e-3, "strength": 1e-3, "steps": 5_000, "lanes_a_seed": 32}
-    assert np.isfinite(data["ratio"]).all()
-
-
 def test_under_sgd_the_two_pulls_are_one(data: xr.Dataset) -> None:
     np.testing.assert_allclose(data["ratio"].sel(optimizer="sgd"), 1, rtol=1e-9)
 
@@ -60,21 +49,3 @@ def test_no_prediction_outside_the_regime_of_the_closed_form(data: xr.Dataset) -
     at_edge = replace(SMALL, arrivals=(0.05,), settled=1, steps=2).run()["predicted"]
     assert at_edge.sel(optimizer="adam").notnull().all()
     assert at_edge.sel(optimizer="rmsprop").isnull().all()
-
-
-def test_threads_and_other_lanes_change_nothing(data: xr.Dataset) -> None:
-    assert SMALL.run(threads=3).identical(data)
-    alone = replace(SMALL, arrivals=(0.2,), sizes=(2.0,), seeds=2).run()
-    inside = data.sel(arrival=[0.2], size=[2.0], seed=[0, 1])
-    np.testing.assert_array_equal(alone["ratio"], inside["ratio"])
-
-
-def test_seeds_are_samples_of_their_own(data: xr.Dataset) -> None:
-    adam = data["ratio"].sel(optimizer="adam", arrival=0.2, size=0.3).values
-    assert len(set(adam)) == 3
-
-
-def test_a_rule_run_alone_gives_what_it_gives_among_others(data: xr.Dataset) -> None:
-    for name in ("momentum", "adam"):
-        alone = replace(SMALL, rules=(name,)).run()
-        assert alone.identical(data.sel(optimizer=[name]))

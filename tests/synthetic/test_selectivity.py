@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,18 +22,12 @@ def data() -> xr.Dataset:
     return SMALL.run()
 
 
-def test_every_value_is_labelled(data: xr.Dataset) -> None:
-    assert data["pull"].dims == ("optimizer", "coupling", "arrival", "seed")
-    assert data["loss"].dims == ("optimizer", "arrival", "seed")
+def test_arrivals_are_shares_and_multiples_of_the_critical_one(data: xr.Dataset) -> None:
     assert list(data.optimizer.values) == list(RULES)
-    assert list(data.coupling.values) == ["l2", "decoupled_lr"]
     critical = 1 - math.sqrt(0.99)
-    expected = [1, 0.5, 0.25, 0.12, *(k * critical for k in (10, 4, 2, 1, 0.5))]
-    np.testing.assert_allclose(data.arrival, expected)
-    assert data.attrs["critical"] == pytest.approx(critical)
-    assert data.attrs["steps"] == SMALL.steps - SMALL.settled
+    np.testing.assert_allclose(data.arrival, [1, 0.5, 0.25, 0.12, *(k * critical for k in (10, 4, 2, 1, 0.5))])
+    assert (data.attrs["critical"], data.attrs["steps"]) == (pytest.approx(critical), SMALL.steps - SMALL.settled)
     assert np.isfinite(data["pull"]).all()
-    assert np.isfinite(data["loss"]).all()
 
 
 def test_decay_is_lr_times_strength_where_a_rule_does_not_take_it_in(data: xr.Dataset) -> None:
@@ -90,14 +83,6 @@ def test_a_rare_features_gradients_are_some_of_a_frequent_ones() -> None:
     assert rarely.sum() < often.sum() / 3
     assert (arrives[0] == 1).all()
     np.testing.assert_array_equal(np.abs(noise), arrives)
-
-
-def test_a_seed_does_not_depend_on_the_others_nor_a_rule(data: xr.Dataset) -> None:
-    fewer = replace(SMALL, rules=("lion", "adam"), seeds=2).run()
-    np.testing.assert_array_equal(fewer["pull"], data["pull"].sel(optimizer=["lion", "adam"], seed=[0, 1]))
-    np.testing.assert_array_equal(fewer["loss"], data["loss"].sel(optimizer=["lion", "adam"], seed=[0, 1]))
-    adam = data["pull"].sel(optimizer="adam", coupling="l2").isel(arrival=-2).values
-    assert len(set(adam)) == SMALL.seeds
 
 
 def test_every_rule_that_forgets_squares_has_its_memory_named() -> None:

@@ -21,19 +21,6 @@ def data() -> xr.Dataset:
     return SMALL.run()
 
 
-def test_every_value_is_labelled(data: xr.Dataset) -> None:
-    assert data["w"].dims == data["closed"].dims == ("optimizer", "coupling", "strength", "step")
-    assert data["passage"].dims == ("optimizer", "coupling", "strength")
-    assert list(data.optimizer.values) == list(RULES)
-    assert list(data.coupling.values) == ["l2", "decoupled_lr"]
-    assert tuple(data.strength.values) == SMALL.strengths
-    assert (int(data.step[0]), int(data.step[-1])) == (0, SMALL.steps)
-    assert np.all(np.diff(data.step) > 0)
-    assert data.attrs == {"lr": 0.01, "target": 1e-3, "steps": 20_000}
-    assert data["passage"].attrs["units"] == "steps"
-    assert (data["w"].isel(step=0) == 1).all()
-
-
 def test_weight_decay_and_sgd_shrink_geometrically(data: xr.Dataset) -> None:
     expected = (1 - SMALL.lr * data.strength) ** data.step
     for coupling in ("l2", "decoupled_lr"):
@@ -115,16 +102,7 @@ def test_closed_forms_go_on_where_stepping_ends() -> None:
         np.testing.assert_allclose(long["closed"].sel(optimizer=name, **decay), expected, rtol=1e-9)
 
 
-def test_the_number_of_threads_changes_nothing(data: xr.Dataset) -> None:
-    assert SMALL.run(threads=3).identical(data)
-
-
 def test_a_target_out_of_reach_is_not_a_number() -> None:
     none = Silence(strengths=(0.0,), steps=50, horizon=50, records=5).run()
     assert none["passage"].isnull().all()
     assert (none["w"] == 1).all()
-
-
-def test_a_rule_run_alone_gives_what_it_gives_among_others(data: xr.Dataset) -> None:
-    for name in ("nesterov", "rmsprop"):
-        assert replace(SMALL, rules=(name,)).run().identical(data.sel(optimizer=[name]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,17 +17,6 @@ SMALL = Visits(epochs=(20, 50, 200, 400), seeds=3, lanes_a_seed=4)
 @pytest.fixture(scope="module")
 def data() -> xr.Dataset:
     return SMALL.run()
-
-
-def test_every_value_is_labelled(data: xr.Dataset) -> None:
-    for name in ("inverse_root", "look", "on_arrival", "pull", "rest"):
-        assert data[name].dims == ("arrivals", "epoch", "seed")
-        assert np.isfinite(data[name]).all()
-    assert data["predicted"].dims == data["rests"].dims == ("arrivals", "epoch")
-    assert tuple(data.arrivals.values) == ARRIVALS
-    assert tuple(data.epoch.values) == SMALL.epochs
-    assert data.attrs["steps"] == 8_000
-    assert data.attrs["critical"] == pytest.approx(1 - math.sqrt(0.99))
 
 
 def test_an_image_is_seen_once_an_epoch_and_otherwise_by_chance() -> None:
@@ -96,10 +84,3 @@ def test_beyond_the_critical_arrival_nothing_is_predicted_for_independent_ones(d
     assert known.sel(arrivals="independent").values.tolist() == [True, True, False, False]
     assert known.sel(arrivals="once an epoch").all()
     assert (known == data["rests"].notnull()).all()
-
-
-def test_a_seed_does_not_depend_on_the_others(data: xr.Dataset) -> None:
-    fewer = replace(SMALL, seeds=2).run()
-    for name in ("inverse_root", "look", "on_arrival", "pull", "rest"):
-        np.testing.assert_array_equal(fewer[name], data[name].sel(seed=[0, 1]))
-    assert len(set(data["pull"].sel(arrivals="independent", epoch=200).values)) == 3

@@ -1,0 +1,127 @@
+"""explain and convert as a user meets them: for people, as data, side by side, and as a picture."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from console import refused, run
+from PIL import Image
+
+from dynamics.couplings import COUPLINGS
+
+
+def test_explain_for_people_and_as_data() -> None:
+    said, data = (
+        run("explain", "adam", "--l2", "1e-4"),
+        run("explain", "adam", "--lr", "1e-3", "--l2", "1e-4", "--json"),
+    )
+    assert (said.status, said.err, data.status, data.err) == (0, "", 0, "")
+    for text in ("adam with L2 in the gradient: lr 0.001, strength 0.0001", "arXiv 1412.6980", "w <- ", "69,077,550"):
+        assert text in said.out
+    assert re.search(r"L2 in the gradient +2,72[123] \(simulated\)", said.out)
+    found = json.loads(data.out)
+    steps = {name: passage["steps"] for name, passage in found["steps_from_1_to_1e_3"].items()}
+    assert abs(steps["l2"] - 2722) <= 1
+    # ln 1000 / -ln(1 - 1e-7), and the same with 1e-4.
+    assert steps["decoupled_lr"] == 69_077_550
+    assert steps["decoupled_schedule"] == steps["decoupled_constant"] == 69_075
+    assert (found["optimizer"], found["coupling"], found["lr"], found["strength"]) == ("adam", "l2", 1e-3, 1e-4)
+    assert found["hyperparameters"] == {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    assert not re.search("NaN|Infinity", data.out)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["adamw lr=1e-2 weight_decay=0.1 betas=0.9,0.95"], "adam --lr 1e-2 --coupling decoupled_lr --strength 0.1 --beta2 0.95"),
+        (["sgd", "--l2", "0.1"], "sgd --coupling l2 --strength 0.1"),
+    ],
+)  # fmt: skip
+def test_a_setting_can_be_written_in_several_ways(one: list[str], other: str) -> None:
+    said = run("explain", *one, "--json")
+    assert said.status == 0
+    assert said == run("explain", *other.split(), "--json")
+
+
+def test_several_settings_stand_side_by_side() -> None:
+    settings = ("adam l2=1e-3", "adamw weight_decay=0.05", "sgd")
+    said = run("explain", *settings, "--gradient-rms", "0.01")
+    assert (said.status, said.err) == (0, "")
+    names = ["adam lr=0.001 l2=0.001", "adam lr=0.001 decoupled_lr=0.05", "sgd lr=0.1"]
+    found = json.loads(run("explain", *settings, "--gradient-rms", "0.01", "--json").out)
+    assert [one["setting"] for one in found] == names
+    assert all(said.out.count(f"  {name} ") >= 9 for name in names)
+    assert "gradients of rms 0.01 at 100%:" in said.out
+    assert "warning: adam lr=0.001 l2=0.001: at lr strength / eps = 100" in said.out
+    # Flags count for every setting that does not say the same, and a 0 is taken as given.
+    found = json.loads(run("explain", "adam lr=0.5", "sgd", "--lr", "0.25", "--l2", "0.125", "--json").out)
+    assert [one["setting"] for one in found] == ["adam lr=0.5 l2=0.125", "sgd lr=0.25 l2=0.125"]
+    found = json.loads(run("explain", "adam", "--lr", "0", "--beta1", "0", "--l2", "0", "--json").out)
+    assert (found["lr"], found["hyperparameters"]["beta1"], found["strength"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
+def test_explain_draws(ending: str, tmp_path: Path) -> None:
+    file = tmp_path / f"drawn{ending}"
+    assert run("explain", "adam l2=1e-3", "adamw weight_decay=0.05", "--plot", file).status == 0
+    assert [p.name for p in tmp_path.iterdir()] == [file.name]
+    head = file.read_bytes()
+    if ending == ".png":
+        with Image.open(file) as drawn:
+            assert min(drawn.size) > 300
+    elif ending == ".svg":
+        assert b"adam lr=0.001 l2=0.001: " in head
+        assert b"<svg" in head
+    else:
+        assert head.startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--l2 1e-3 --plot drawn.gif", ["drawn.gif", ".png, .svg, .pdf"]),
+        ("--plot drawn.png", ["adam lr=0.001", "settings with a regularizer are accepted"]),
+        ("--l2 1e-3 --plot nowhere/drawn.png", ["nowhere/drawn.png", "a writable place is accepted"]),
+    ],
+)
+def test_what_cannot_be_drawn_leaves_nothing(
+    arguments: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(run("explain", "adam", *arguments.split()), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "coupling"),
+    [*(("sgd", name) for name in COUPLINGS if name != "none"), ("nadam", "l2"), ("lars", "l1"), ("muon", "cautious")],
+)
+def test_every_coupling_is_explained_for_people(optimizer: str, coupling: str) -> None:
+    said = run("explain", optimizer, "--coupling", coupling, "--strength", "0.01", "--lr", "0.01")
+    assert (said.status, said.err) == (0, "")
+    assert said.out.startswith(f"{optimizer} with {COUPLINGS[coupling].label}: lr 0.01, strength 0.01")
+    assert "  w <- w" in said.out
+
+
+def test_convert_for_people_and_as_data() -> None:
+    words = ["--from", "adam lr=1e-3 l2=1e-4", "--to", "adamw lr=1e-3", "--gradient-rms", "1e-3", "--arrival", "0.1"]
+    said, data = run("convert", *words), json.loads(run("convert", *words, "--json").out)
+    assert (said.status, said.err) == (0, "")
+    assert data["strength"] == pytest.approx(0.316, rel=0.02)
+    assert data["target"].startswith("adam lr=0.001 decoupled_lr=0.31")
+    assert data["why"] == ""
+    for text in ("adam lr=0.001 l2=0.0001  ->  adam lr=0.001 decoupled_lr=0.31", "torch.optim.AdamW", "form: 0.3162"):
+        assert text in said.out
+    assert re.search(r"simulated: the pull is (1\.00|0\.99)\d\d \[[\d.]+, [\d.]+\] times .*, n = 8 seeds", said.out)
+    assert re.search(r"gradient rms +0\.0009\d* to 0\.0011", said.out)
+
+
+def test_convert_says_why_there_is_none() -> None:
+    said = run("convert", "--from", "adagrad l2=1e-4", "--to", "adamw", "--gradient-rms", "1e-2", "--steps", "4000")
+    assert (said.status, said.err) == (0, "")
+    assert "no constant strength gives the same pull" in said.out
+    assert "falls as 1 / sqrt(t)" in said.out
+    assert "from step 250 to 4,000 the best constant is" in said.out

@@ -1,0 +1,311 @@
+"""Figures of toy worlds draw what was measured: marks are means with their intervals, lines are the closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from pictures import interval, marks
+from scipy.stats import binomtest
+from worlds import FIGURES, changed, drawn, measured
+
+from figures.style import COLOURS, LABELS, LINES, OTHER_LABELS
+from synthetic.visits import ARRIVALS
+
+
+def lines(axes: Axes, points: int, style: str = "-") -> list:  # type: ignore[type-arg]
+    return [line for line in axes.lines if line.get_linestyle() == style and len(line.get_xdata()) == points]
+
+
+def test_silence_draws_each_path_until_it_is_through() -> None:
+    data = measured("silence")
+    for axes, coupling in zip(drawn("silence").figure.axes, ("l2", "decoupled_lr"), strict=True):
+        *curves, target = axes.lines
+        assert [to_hex(c.get_color()) for c in curves] == [COLOURS[n].lower() for n in data.optimizer.values]
+        assert {c.get_linestyle() for c in curves} == {LINES[coupling]}
+        for curve, name in zip(curves, data.optimizer.values, strict=True):
+            cell = data.sel(optimizer=name, coupling=coupling, strength=1e-2).isel(step=slice(1, None))
+            path = abs(cell["w"].fillna(cell["closed"]))
+            count = len(curve.get_xdata())
+            np.testing.assert_array_equal(curve.get_xdata(), path.step[:count])
+            np.testing.assert_array_equal(curve.get_ydata(), path[:count])
+            # The last point is the first below the target, or the last there is.
+            assert (path[: count - 1] >= 1e-3).all()
+            assert count == len(path) or path[count - 1] < 1e-3
+        assert set(target.get_ydata()) == {1e-3}
+        assert {t.get_text() for t in axes.texts} == set(LABELS.values())
+
+
+def test_crossover_draws_geometric_means_beside_the_closed_form() -> None:
+    data, [axes] = measured("crossover"), drawn("crossover").figure.axes
+    found = {to_hex(container[0].get_color()): marks(container) for container in axes.containers}
+    assert set(found) == {colour.lower() for colour in COLOURS.values()}
+    for name, colour in COLOURS.items():
+        x, y, ends = found[colour.lower()]
+        samples = np.log(data["ratio"].sel(optimizer=name, arrival=1.0).transpose("size", "seed").values)
+        mean, expected = interval(samples)
+        np.testing.assert_allclose(x, data["size"], rtol=0.1)  # side by side
+        np.testing.assert_allclose(y, np.exp(mean))
+        np.testing.assert_allclose(ends, np.exp(expected), rtol=1e-9)
+    closed, one = axes.lines[0], [line for line in axes.lines if set(line.get_ydata()) == {1}]
+    np.testing.assert_allclose(closed.get_ydata() * np.hypot(closed.get_xdata(), 1e-3), 1, rtol=1e-6)
+    assert len(one) == 1
+    assert {t.get_text() for t in axes.texts} >= set(LABELS.values())
+    [halved] = drawn("crossover", ("ratio", {"optimizer": "adam"}, lambda x: 0.5 * x)).figure.axes
+    assert float(halved.get_title(loc="left").split()[-1]) == pytest.approx(0.5, abs=0.02)
+
+
+def test_batch_draws_shares_against_the_batch_and_the_arrival() -> None:
+    data, panels = measured("batch"), drawn("batch").figure.axes
+    dead = data["dead"].sel(optimizer="adam", coupling="l2")
+    for panel, horizon in zip(panels, ("epochs", "steps", "steps"), strict=True):
+        assert panel.xaxis_inverted()
+        for container, exciting in zip(panel.containers, reversed(data.exciting.values), strict=True):
+            x, y, ends = marks(container)
+            mean, expected = interval(dead.sel(horizon=horizon, exciting=exciting).transpose("batch", "seed").values)
+            arrival = 1 - data["silent_epoch"].sel(exciting=exciting)
+            np.testing.assert_array_equal(x, arrival if panel is panels[2] else data.batch)
+            np.testing.assert_allclose(y, mean)
+            np.testing.assert_allclose(ends, expected, atol=1e-9)
+    labels = {t.get_text() for t in panels[1].texts}
+    assert labels == {"excited by", *(f"{k} of 512" for k in data.exciting.values)}
+    curves = [c[0] for c in panels[0].containers]
+    assert len({c.get_marker() for c in curves}) == len({tuple(c.get_color()) for c in curves}) == 6
+
+
+def by_batch(axes: Axes, adam: xr.DataArray, along: str) -> None:
+    """A set of marks for each batch size."""
+    for container, batch in zip(axes.containers, adam.batch.values, strict=True):
+        x, y, ends = marks(container)
+        mean, expected = interval(adam.sel(batch=batch).transpose(along, "seed").values)
+        np.testing.assert_array_equal(x, adam[along])
+        np.testing.assert_allclose(y, mean)
+        np.testing.assert_allclose(ends, expected, atol=1e-9)
+
+
+def without_marks(axes: Axes) -> dict[tuple[str, str], np.ndarray]:
+    plain = [line for line in axes.lines if line.get_marker() == "None"]
+    return {(to_hex(line.get_color()), line.get_linestyle()): line.get_ydata() for line in plain}
+
+
+def test_capacity_stands_on_its_formulas_and_draws_shares() -> None:
+    data, (left, right) = measured("capacity"), drawn("capacity").figure.axes
+    for formula, mark, coupling in zip(left.lines[::2], left.lines[1::2], ("l2", "decoupled_lr"), strict=True):
+        np.testing.assert_array_equal(mark.get_xdata(), data.network)
+        np.testing.assert_array_equal(mark.get_ydata(), data["shared"].sel(coupling=coupling))
+        np.testing.assert_array_equal(formula.get_ydata(), data["shared_closed"].sel(coupling=coupling))
+    assert {t.get_text() for t in left.texts} == {"Adam + L2", "Adam + decay"}
+    by_batch(right, data["dead"].sel(optimizer="adam", coupling="l2"), "network")
+    plain = without_marks(right)
+    for rule, coupling, line in (("adam", "decoupled_lr", "--"), ("sgd", "l2", "-")):
+        mean = data["dead"].sel(optimizer=rule, coupling=coupling).mean(("batch", "seed"))
+        np.testing.assert_allclose(plain[(COLOURS[rule].lower(), line)], mean)
+    np.testing.assert_allclose(plain[("#cccccc", "-")], data["unused"].mean("seed"))
+
+
+def test_difficulty_draws_shares_from_hard_to_easy() -> None:
+    data, panels = measured("difficulty"), drawn("difficulty").figure.axes
+    views = (data["dead"].sel(patterns=512), "scale"), (data["dead"].sel(scale=1.0), "patterns")
+    for panel, (dead, along) in zip(panels, views, strict=True):
+        easier = dead.sortby(along, ascending=False)
+        assert panel.xaxis_inverted()
+        by_batch(panel, easier.sel(optimizer="adam", coupling="l2"), along)
+        for rule, coupling, line in (("adam", "decoupled_lr", "--"), ("sgd", "l2", "-")):
+            mean = easier.sel(optimizer=rule, coupling=coupling).mean(("batch", "seed"))
+            np.testing.assert_allclose(without_marks(panel)[(COLOURS[rule].lower(), line)], mean)
+    np.testing.assert_allclose(without_marks(panels[1])[("#cccccc", "-")], data["unused"].mean("seed")[::-1])
+
+
+def test_pull_holds_one_rules_pulls_a_panel() -> None:
+    data, figure = measured("pull"), drawn("pull").figure
+    for axes, rule in zip(figure.axes, data.optimizer.values, strict=True):
+        assert axes.get_title(loc="left") == (LABELS | OTHER_LABELS)[rule]
+        thin = {x.get_linestyle(): x for x in axes.lines if len(x.get_xdata()) == 9 and x.get_linewidth() < 2}
+        for coupling in ("l2", "decoupled_lr"):
+            mean = data["pull"].sel(optimizer=rule, coupling=coupling).mean("seed")
+            np.testing.assert_array_equal(thin[LINES[coupling]].get_xdata(), data.arrival)
+            np.testing.assert_allclose(thin[LINES[coupling]].get_ydata(), mean.where(mean > 0))
+        if rule in COLOURS:
+            assert to_hex(thin["-"].get_color()) == COLOURS[rule].lower()
+        # Beside L2's pull, from where it starts, what 1/sqrt(p) would be.
+        [guide] = [x for x in axes.lines if x.get_linewidth() > 2]
+        pull = thin["-"].get_ydata()
+        start = int(np.argmax(np.isfinite(pull)))
+        np.testing.assert_allclose(guide.get_ydata() * np.sqrt(data.arrival), pull[start] * data.arrival[start] ** 0.5)
+    critical = data.arrival.sel(arrival=data.attrs["critical"], method="nearest")
+    at = {"optimizer": "adam", "coupling": "l2"}
+    altered = changed(
+        "pull",
+        ("pull", at | {"arrival": 1.0}, 1.0),
+        ("pull", at | {"arrival": critical}, 7.0),
+        ("pull", {"coupling": "decoupled_lr"}, 1.0),
+    )
+    redrawn = FIGURES["pull"][0](altered)
+    assert "x 7 under Adam" in redrawn.figure.get_suptitle()
+    assert "weight decay's grows under no rule" in redrawn.figure.get_suptitle()
+    assert "Adam x 7;" in redrawn.alt
+    assert "x 7" in {t.get_text() for axes in redrawn.figure.axes for t in axes.texts}
+    few = altered.sel(optimizer=["sgd", "lion", "adam"])
+    few["pull"].loc[{"optimizer": ["sgd", "lion"], "coupling": "decoupled_lr", "arrival": critical}] = 3.0
+    assert "under 2 of 3 rules" in FIGURES["pull"][0](few).figure.get_suptitle()
+
+
+def test_critical_and_rest_draw_marks_on_predictions() -> None:
+    data, (left, right) = measured("critical"), drawn("critical").figure.axes
+    ratio = np.exp(np.log(data["inverse_root"] / data["on_arrival"]).mean("seed"))
+    for k, kind in enumerate(ARRIVALS):
+        for axes, seen, form in ((left, ratio, "predicted"), (right, data["rest"].mean("seed"), "rests")):
+            x, y, _ = marks(axes.containers[k])
+            line = lines(axes, 5)[k]
+            np.testing.assert_allclose(x, 1 / data.epoch.values / data.attrs["critical"])
+            np.testing.assert_allclose(y, seen.sel(arrivals=kind))
+            np.testing.assert_allclose(line.get_ydata(), data[form].sel(arrivals=kind))
+            assert to_hex(line.get_color()) == COLOURS["adam" if kind == "independent" else "sgd"].lower()
+    data = measured("rest")
+    panels = [(loss, coupling) for loss in ("restoring", "constant") for coupling in ("l2", "decoupled_lr")]
+    for axes, (loss, coupling) in zip(drawn("rest").figure.axes, panels, strict=True):
+        for container, line, rule in zip(axes.containers, lines(axes, 7), data.optimizer.values, strict=True):
+            at = data.sel(optimizer=rule, loss=loss, coupling=coupling)
+            np.testing.assert_allclose(marks(container)[1], at["rest"].mean("seed"))
+            np.testing.assert_allclose(line.get_ydata(), at["predicted"])
+            # Marks that coincide stand side by side, no further than from one arrival to the next.
+            np.testing.assert_allclose(line.get_xdata() * data.attrs["critical"] / data.arrival, 1, atol=0.09)
+            if rule in COLOURS:
+                assert to_hex(line.get_color()) == COLOURS[rule].lower()
+    second = {"loss": "restoring", "arrival": data.arrival[1]}
+    three = enumerate((("adam", "l2"), ("sgd", "l2"), ("adam", "decoupled_lr")), 1)
+    redrawn = drawn("rest", *(("rest", second | {"optimizer": r, "coupling": c}, k / 10) for k, (r, c) in three))
+    assert "0.10 of a weight under Adam and 0.20 under SGD, weight decay 0.30" in redrawn.figure.get_suptitle()
+    assert "Adam 0.10 and 0.30" in redrawn.alt
+
+
+def test_equilibrium_draws_sizes_against_their_predictions() -> None:
+    data = measured("equilibrium")
+    axes = drawn("equilibrium").figure.axes[list(data.optimizer.values).index("adam")]
+    for container, coupling in zip(axes.containers, ("l2", "decoupled_lr"), strict=False):
+        one = data.sel(optimizer="adam", coupling=coupling)
+        known = one["predicted"].notnull().values
+        x, y, ends = marks(container)
+        mean, expected = interval(one["mean_square"].values[known])
+        np.testing.assert_array_equal(x, one["predicted"].values[known])
+        np.testing.assert_allclose(y, mean)
+        np.testing.assert_allclose(ends, expected)
+    # Crosses stand where a formula is stretched.
+    x, y, _ = marks(axes.containers[-1])
+    decay = data.sel(optimizer="adam", coupling="decoupled_lr")
+    np.testing.assert_array_equal(x, decay["predicted"].sel(arrival=1.0).values.ravel())
+    np.testing.assert_allclose(y, decay["mean_square"].sel(arrival=0.01).mean("seed").values.ravel())
+    assert {t.get_text() for t in axes.texts} == {"● L2", "□ decay x lr", "x p = 0.01, form of p = 1"}
+    seeds = xr.ones_like(data["seed"], dtype=float)
+    common = data["predicted"].sel(optimizer="adam", coupling="decoupled_lr", arrival=1.0)
+    title = drawn(
+        "equilibrium",
+        ("mean_square", {}, data["predicted"].fillna(1.0) * seeds),
+        ("mean_square", {"optimizer": "sgd", "coupling": "l2", "arrival": 1.0}, lambda x: 0.25 * x),
+        ("mean_square", {"optimizer": "adam", "coupling": "decoupled_lr", "arrival": 0.01}, common * 0.7 * seeds),
+    ).figure.get_suptitle()
+    assert "within a factor of 4;" in title
+    assert "p = 0.01 are 0.7 of that" in title
+
+
+def test_minima_draws_rests_over_their_closed_forms() -> None:
+    data = measured("minima")
+    for axes, coupling in zip(drawn("minima").figure.axes, ("l2", "decoupled_lr"), strict=True):
+        _, *curves = axes.lines
+        assert len(curves) == 2 * data.sizes["optimizer"]
+        for k, name in enumerate(data.optimizer.values):
+            at = data.sel(optimizer=name, coupling=coupling, strength=0.5)
+            np.testing.assert_array_equal(curves[2 * k].get_ydata(), at["predicted_rest"])
+            np.testing.assert_array_equal(curves[2 * k + 1].get_ydata(), at["rest"])
+            np.testing.assert_array_equal(curves[2 * k + 1].get_xdata(), data.target)
+        colours = {line.get_color() for line in curves[1::2]}
+        assert len(colours) == data.sizes["optimizer"]
+        assert {text.get_color() for text in axes.texts} == colours
+
+
+def test_schedules_draws_silent_weights_above_and_sizes_below() -> None:
+    data, panels = measured("schedules"), drawn("schedules").figure.axes
+    for column, schedule in enumerate(data.schedule.values):
+        above, below = panels[column], panels[column + 3]
+        at = data.sel(schedule=schedule)
+        floor, *silent = above.lines
+        np.testing.assert_allclose(floor.get_ydata(), 1 - at["gone"])
+        three = (("adam", "l2"), ("rmsprop", "l2"), ("adam", "decoupled_lr"))
+        for line, (rule, coupling) in zip(silent, three, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), at["silent"].sel(optimizer=rule, coupling=coupling))
+        rate, *sizes = below.lines
+        np.testing.assert_allclose(rate.get_ydata(), at["rates"] / 0.1)
+        for line, band, sized in zip(sizes, below.collections, ("decoupled_lr", "corrected"), strict=True):
+            mean, ends = interval(at["mean_square"].sel(sized=sized).values.T / 0.1)
+            np.testing.assert_allclose(line.get_ydata(), mean)
+            assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(ends.max())
+
+
+@pytest.mark.parametrize("lost", [(), (("inactive", {}, 0), ("inactive", {"optimizer": "rmsprop"}, 1))])
+def test_feature_draws_shares_with_their_exact_intervals(lost: tuple[tuple[str, dict[str, str], int], ...]) -> None:
+    data, picture = changed("feature", *lost), drawn("feature", *lost)
+    assert f"Adam {float(data['lr'].sel(optimizer='adam')):g}" in picture.caption
+    dead = data["inactive"].sel(strength=data.attrs["reference"]).sum("seed").astype(int)
+    for axes, coupling in zip(picture.figure.axes, data["coupling"].values, strict=True):
+        for container, name in zip(axes.containers, data["optimizer"].values, strict=True):
+            count = dead.sel(optimizer=name, coupling=coupling).values
+            _, y, ends = marks(container)
+            assert to_hex(container[0].get_color()) == COLOURS[name].lower()
+            np.testing.assert_allclose(y, 20 * count)
+            exact = [binomtest(int(k), 5).proportion_ci(0.95, method="exact") for k in count]
+            np.testing.assert_allclose(ends, [[100 * e.low, 100 * e.high] for e in exact], atol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_compete_draws_survivors_with_their_intervals(share: float) -> None:
+    size = measured("compete")["inactive"].shape
+    inactive = ("inactive", {}, np.random.default_rng(0).random(size) < share)
+    data, figure = changed("compete", inactive), drawn("compete", inactive).figure
+    alive = 100 * (1 - data["inactive"].sel(strength=data.attrs["reference"]).mean("copy"))
+    for axes, coupling in zip(figure.axes, data["coupling"].values, strict=True):
+        for container, name in zip(axes.containers, data["optimizer"].values, strict=True):
+            _, y, ends = marks(container)
+            samples = alive.sel(optimizer=name, coupling=coupling).transpose("selectivity", "seed").values
+            mean, expected = interval(samples)
+            expected = np.clip(expected, 0, 100)
+            assert to_hex(container[0].get_color()) == COLOURS[name].lower()
+            np.testing.assert_allclose(y, mean)
+            np.testing.assert_allclose(ends, expected, atol=1e-9)
+            low, high = axes.get_ylim()
+            assert low <= expected.min()
+            assert expected.max() <= high
+
+
+def test_plane_draws_every_path_and_shades_the_dead_cone() -> None:
+    data, figure = measured("plane"), drawn("plane").figure
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["SGD + L2", "AdamW", "Adam + L2"]
+    for axes, name in zip(figure.axes, data["update"].values, strict=True):
+        bound, *seen = axes.lines
+        np.testing.assert_allclose(bound.get_ydata(), -data.attrs["bound"] * bound.get_xdata())
+        assert len(seen) == 3 * data.sizes["start"]
+        for k in range(data.sizes["start"]):
+            path, first, last = seen[3 * k : 3 * k + 3]
+            at = data.sel(update=name).isel(start=k)
+            np.testing.assert_array_equal(path.get_xdata(), at["gamma"])
+            np.testing.assert_array_equal(path.get_ydata(), at["beta"])
+            assert (first.get_xdata()[0], last.get_xdata()[0]) == (float(at["gamma"][0]), float(at["gamma"][-1]))
+        assert axes.patches  # heads of the streamlines
+        corners = axes.collections[0].get_paths()[0].vertices
+        right = corners[corners[:, 0] == data["x"].values[-1]]
+        edge = -data.attrs["largest"] * float(data["x"][-1]), float(data["y"][0])
+        assert set(right[:, 1].round(9)) == {round(y, 9) for y in edge}
+
+
+def test_phase_maps_are_the_data_and_the_line_the_boundary() -> None:
+    data = measured("phase_selectivity")
+    for axes, name in zip(drawn("phase_selectivity").figure.axes[:3], ("dead", "time", "size"), strict=True):
+        [mesh] = axes.collections
+        np.testing.assert_array_equal(np.ma.filled(mesh.get_array(), np.nan), data[name].values)
+        known = data.boundary.notnull().values
+        for line in axes.lines:
+            np.testing.assert_array_equal(line.get_xdata(), data.boundary.values[known])
+            np.testing.assert_array_equal(line.get_ydata(), data.y.values[known])
+    first = drawn("phase_batch").figure.get_suptitle()
+    assert drawn("phase_batch", ("boundary", {}, lambda x: 2 * x)).figure.get_suptitle() != first
