@@ -8,10 +8,11 @@ block size and thread count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from dynamics.rule import RANGES, Rule, check
 from dynamics.rules import find_rule
 from dynamics.simulate import random
 from dynamics.simulate.gradients import silent
-from dynamics.simulate.kernel import kernel, open_doors, parameters
+from dynamics.simulate.kernel import draws, kernel, open_doors, parameters
 from dynamics.simulate.schedules import Schedule, constant
 from dynamics.words import NUMPY, bind
 
@@ -259,31 +260,46 @@ def _advance_numpy(run: Run, first: int, last: int, multipliers: np.ndarray) -> 
     step, gradient = bind(run.rule.step, NUMPY), bind(run.gradient, NUMPY)
     lr, strength, *rest = run.table
     hyper, own = rest[: len(run.rule.defaults)], rest[len(run.rule.defaults) :]
-    doors = open_doors(run.couplings)
+    here = [(coupling, run.codes == code) for code, coupling in enumerate(run.couplings) if (run.codes == code).any()]
+    previous = math.nan
     with np.errstate(all="ignore"):  # a lane may diverge; inf and nan are then its result
-        for t in range(first, last):
+        for t, numbers in zip(range(first, last), _numbers(run, first, last, own), strict=True):
             multiplier = multipliers[t - first]
-            rate = lr * multiplier
-            shares = {door: np.zeros(len(lr)) for door in doors}
-            for code, coupling in enumerate(run.couplings):
-                here = run.codes == code
-                for door, share in coupling.doors.items():
-                    if here.any():
-                        shares[door][here] = bind(share, NUMPY)(strength[here], rate[here], multiplier)
-            numbers = _numbers(run, t, own)
+            if multiplier != previous:
+                previous, rate = multiplier, lr * multiplier
+                shares = {door: np.zeros(len(lr)) for door in open_doors(run.couplings)}
+                for coupling, lanes in here:
+                    for door, share in coupling.doors.items():
+                        shares[door][lanes] = bind(share, NUMPY)(strength[lanes], rate[lanes], multiplier)
             run.cells[:] = _step_numpy(run, step, gradient, t, numbers, shares, rate, hyper, own)
-            newly = np.isinf(run.passed) & (np.abs(run.cells[0]) <= run.levels)
-            run.passed[newly] = t + 1
+            if run.watch:
+                newly = np.isinf(run.passed) & (np.abs(run.cells[0]) <= run.levels)
+                run.passed[newly] = t + 1
 
 
-def _numbers(run: Run, t: int, own: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The two random numbers of step t, or of its epoch."""
+def _numbers(run: Run, first: int, last: int, own: list[np.ndarray]) -> Iterator[tuple[Any, Any]]:
+    """The two random numbers of each step, or of its epoch; NaN for a gradient that reads none."""
     names = parameters(run.gradient)
+    if not draws(run.gradient):
+        yield from repeat((math.nan, math.nan), last - first)
+        return
+    # Lanes that see equal randomness have it made once.
+    (keys, streams), which = np.unique(np.stack([run.keys, run.streams]), axis=1, return_inverse=True)
+    which = which.ravel()
     if "epoch" not in names:
-        return random.uniforms(t, run.keys, run.streams)
-    epoch = np.floor((t + 0.5) / own[names.index("epoch")]).astype(np.uint32)
-    a, b = random.threefry(epoch, np.ones_like(epoch), run.keys, run.streams)
-    return random.unit(a), random.unit(b)
+        for u, z in random.series(first, last, keys, streams):
+            yield u[which], z[which]
+        return
+    epoch, u, z = np.full((3, len(which)), -1.0)
+    for t in range(first, last):
+        now = np.floor((t + 0.5) / own[names.index("epoch")])
+        new = now != epoch
+        if new.any():
+            a, b = random.threefry(
+                now[new].astype(np.uint32), np.ones(new.sum(), dtype=np.uint32), run.keys[new], run.streams[new]
+            )
+            epoch, u[new], z[new] = now, random.unit(a), random.unit(b)
+        yield u, z
 
 
 def _step_numpy(

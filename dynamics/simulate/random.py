@@ -9,6 +9,7 @@ inside the compiled kernel and on a CUDA device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,18 @@ def uniforms(step: int, key: Any, stream: Any) -> tuple[np.ndarray, np.ndarray]:
     a, b = opening(step, *(np.atleast_1d(np.asarray(x, dtype=np.uint32)) for x in np.broadcast_arrays(key, stream)))
     first, a, b = star(a, b)
     return unit(first), unit(star(a, b)[0])
+
+
+def series(first: int, last: int, key: Any, stream: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`uniforms` of the steps from `first` up to `last`, one after another: no burst is wound forward anew at each step."""
+    key, stream = np.broadcast_arrays(*(np.atleast_1d(np.asarray(x, dtype=np.uint32)) for x in (key, stream)))
+    a, b = opening(first, key, stream)
+    for step in range(first, last):
+        if step % BURST == 0:
+            a, b = opening(step, key, stream)
+        u, a, b = star(a, b)
+        z, a, b = star(a, b)
+        yield unit(u), unit(z)
 
 
 def as_key(values: Any, lanes: int, what: str) -> np.ndarray:
