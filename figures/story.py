@@ -81,7 +81,7 @@ CHAPTERS = (
             Drawn("capacity", ("capacity",)),
             Drawn("difficulty", ("difficulty",)),
         ),
-        ("minibatch", "capacity", "difficulty"),
+        ("minibatch", "decays", "starvation", "batch_rest", "capacity", "difficulty"),
     ),
     Chapter(
         "A feature with BatchNorm and ReLU",
@@ -93,7 +93,7 @@ CHAPTERS = (
             Drawn("feature", ("feature",)),
             Drawn("compete", ("compete",)),
         ),
-        ("plane", "feature", "compete"),
+        ("plane", "cone", "residue", "walk", "feature", "compete"),
     ),
     Chapter(
         "How large weights become",
@@ -104,6 +104,6 @@ CHAPTERS = (
             Drawn("minima", ("quadratic",)),
             Drawn("schedules", ("scheduled",)),
         ),
-        ("noise", "scale_invariant", "quadratic", "scheduled"),
+        ("noise", "scale_invariant", "quadratic", "noisy_quadratic", "stability", "bounded", "scheduled"),
     ),
 )

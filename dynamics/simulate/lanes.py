@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise, repeat
+from itertools import count, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -109,13 +109,12 @@ def simulate(
         if not isinstance(number, int | np.integer) or number < 1:
             raise InputError(f"{what} {number!r}: a positive whole number is accepted")
     run = prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch)
+    if not compiled:
+        return recorded(run, _reference(run), record, schedule, fields)
     with ThreadPoolExecutor(threads) as pool:
 
         def advance(first: int, last: int, multipliers: np.ndarray) -> None:
-            if compiled:
-                _advance_compiled(run, first, last, multipliers, threads, block, pool)
-            else:
-                _advance_numpy(run, first, last, multipliers)
+            _advance_compiled(run, first, last, multipliers, threads, block, pool)
 
         return recorded(run, advance, record, schedule, fields)
 
@@ -255,55 +254,63 @@ def _advance_compiled(
         job.result()
 
 
-def _advance_numpy(run: Run, first: int, last: int, multipliers: np.ndarray) -> None:
-    """The reference: the same steps in the same order, one NumPy operation at a time over all lanes."""
+def _reference(run: Run) -> Callable[[int, int, np.ndarray], None]:
+    """What advances `run` in the same steps and the same order, one NumPy operation at a time over all lanes."""
     step, gradient = bind(run.rule.step, NUMPY), bind(run.gradient, NUMPY)
     lr, strength, *rest = run.table
     hyper, own = rest[: len(run.rule.defaults)], rest[len(run.rule.defaults) :]
+    cells = list(run.cells)
+    if run.uniform:  # what all lanes share is one number
+        hyper, clock = [row[0] for row in hyper], 1 + len(run.rule.state)
+        cells[clock:] = [row[0] for row in cells[clock:]]
     here = [(coupling, run.codes == code) for code, coupling in enumerate(run.couplings) if (run.codes == code).any()]
-    previous = math.nan
-    with np.errstate(all="ignore"):  # a lane may diverge; inf and nan are then its result
-        for t, numbers in zip(range(first, last), _numbers(run, first, last, own), strict=True):
-            multiplier = multipliers[t - first]
-            if multiplier != previous:
-                previous, rate = multiplier, lr * multiplier
-                shares = {door: np.zeros(len(lr)) for door in open_doors(run.couplings)}
-                for coupling, lanes in here:
-                    for door, share in coupling.doors.items():
-                        shares[door][lanes] = bind(share, NUMPY)(strength[lanes], rate[lanes], multiplier)
-            run.cells[:] = _step_numpy(run, step, gradient, t, numbers, shares, rate, hyper, own)
-            if run.watch:
-                newly = np.isinf(run.passed) & (np.abs(run.cells[0]) <= run.levels)
-                run.passed[newly] = t + 1
+    numbers, previous = _numbers(run, own), math.nan
+    rate, shares = lr, {door: np.zeros(len(lr)) for door in open_doors(run.couplings)}
+
+    def advance(first: int, last: int, multipliers: np.ndarray) -> None:
+        nonlocal cells, previous, rate
+        with np.errstate(all="ignore"):  # a lane may diverge; inf and nan are then its result
+            for t, multiplier in zip(range(first, last), multipliers, strict=True):
+                if multiplier != previous:
+                    previous, rate = multiplier, lr * multiplier
+                    for coupling, lanes in here:
+                        for door, share in coupling.doors.items():
+                            shares[door][lanes] = bind(share, NUMPY)(strength[lanes], rate[lanes], multiplier)
+                cells = _step_numpy(run, cells, step, gradient, t, next(numbers), shares, rate, hyper, own)
+                if run.watch:
+                    newly = np.isinf(run.passed) & (np.abs(cells[0]) <= run.levels)
+                    run.passed[newly] = t + 1
+        for row, values in zip(run.cells, cells, strict=True):
+            row[:] = values
+
+    return advance
 
 
-def _numbers(run: Run, first: int, last: int, own: list[np.ndarray]) -> Iterator[tuple[Any, Any]]:
-    """The two random numbers of each step, or of its epoch; NaN for a gradient that reads none."""
+def _numbers(run: Run, own: list[np.ndarray]) -> Iterator[tuple[Any, Any]]:
+    """The two random numbers of step 0, 1, 2 and so on, or of its epoch; NaN for a gradient that reads none."""
     names = parameters(run.gradient)
     if not draws(run.gradient):
-        yield from repeat((math.nan, math.nan), last - first)
-        return
-    # Lanes that see equal randomness have it made once.
-    (keys, streams), which = np.unique(np.stack([run.keys, run.streams]), axis=1, return_inverse=True)
-    which = which.ravel()
-    if "epoch" not in names:
-        for u, z in random.series(first, last, keys, streams):
-            yield u[which], z[which]
-        return
-    epoch, u, z = np.full((3, len(which)), -1.0)
-    for t in range(first, last):
+        yield from repeat((math.nan, math.nan))
+    elif "epoch" not in names:
+        # Lanes that see equal randomness have it made once.
+        (keys, streams), which = np.unique(np.stack([run.keys, run.streams]), axis=1, return_inverse=True)
+        for both in random.series(keys, streams):
+            u, z = np.take(both, which.ravel(), axis=1)
+            yield u, z
+    epoch, u, z = np.full((3, len(run.keys)), -1.0)
+    for t in count():
         now = np.floor((t + 0.5) / own[names.index("epoch")])
         new = now != epoch
         if new.any():
-            a, b = random.threefry(
-                now[new].astype(np.uint32), np.ones(new.sum(), dtype=np.uint32), run.keys[new], run.streams[new]
-            )
+            word = now[new].astype(np.uint32)
+            a, b = random.threefry(word, np.ones_like(word), run.keys[new], run.streams[new])
             epoch, u[new], z[new] = now, random.unit(a), random.unit(b)
         yield u, z
 
 
 def _step_numpy(
     run: Run,
+    cells: list[Any],
     step: Any,
     gradient: Any,
     t: int,
@@ -312,8 +319,8 @@ def _step_numpy(
     rate: np.ndarray,
     hyper: Any,
     own: Any,
-) -> tuple[Any, ...]:
-    w, *inner = run.cells
+) -> list[Any]:
+    w, *inner = cells
     g = gradient(w, t, *numbers, *own)
     if "gradient" in shares:
         g = g + shares["gradient"] * w
@@ -335,7 +342,7 @@ def _step_numpy(
             w = w - shares["after"] * w
         if "agreeing" in shares:
             w = w - shares["agreeing"] * ((1.0 - _grows(w, from_w)) * from_w)
-    return (w, *inner)
+    return [w, *inner]
 
 
 def _grows(w: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ def size_against_form(optimizers: Sequence[str], couplings: Sequence[str]) -> Es
     within the form's regime: there most memories fit into the run."""
 
     def estimate(data: xr.Dataset) -> Estimate:
-        common = data.arrival.values[data.arrival.values >= 100 * data.attrs["critical_arrival"]]
+        common = data.arrival.values[data.arrival.values >= 100 * data.attrs["critical"]]
         chosen = data.sel(optimizer=list(optimizers), coupling=list(couplings), arrival=common)
         ratio = chosen["mean_square"] / chosen["predicted"]
         weak, strong = ratio.isel(strength=0, drop=True), ratio.isel(strength=-1, drop=True)
@@ -96,7 +96,7 @@ def quiet_rest(optimizers: Sequence[str], coupling: str, corner: bool = True) ->
 
     def estimate(data: xr.Dataset) -> Estimate:
         chosen = data.sel(optimizer=list(optimizers), coupling=coupling)
-        distance = abs(chosen["rest"] - chosen["predicted_rest"]) / data.attrs["lr"]
+        distance = abs(chosen["rest"] - chosen["predicted"]) / data.attrs["lr"]
         if not corner:
             distance = distance.where(abs(chosen["target"] * chosen["strength"] - 1) > 0.1)
         return spread(distance.values[distance.notnull().values], "learning rates")
@@ -109,8 +109,8 @@ def selective_rest(optimizers: Sequence[str]) -> Estimator:
     that is farthest from 1."""
 
     def estimate(data: xr.Dataset) -> Estimate:
-        p, strength = float(data.arrival[0]), data.attrs["noisy_strength"]
-        ratio = data["noisy_rest"].sel(coupling="l2", arrival=p, sigma=0.0) * (p + strength) / p
+        p, strength = float(data.arrival[0]), data.attrs["strength"]
+        ratio = data["rest"].sel(coupling="l2", arrival=p, sigma=0.0) * (p + strength) / p
         farthest = max(optimizers, key=lambda name: abs(float(ratio.sel(optimizer=name).mean()) - 1))
         return mean_interval(ratio.sel(optimizer=farthest).values, f"of the formula ({farthest})", "seeds")
 
@@ -124,7 +124,7 @@ def noisy_rest(coupling: str, noisy: bool) -> Estimator:
     def estimate(data: xr.Dataset) -> Estimate:
         chosen = data.sel(optimizer=["adam", "rmsprop"], coupling=coupling)
         chosen = chosen.isel(sigma=-1) if noisy else chosen.isel(arrival=0, sigma=0)
-        return _over_seeds(chosen["noisy_rest"] / chosen["predicted_noisy_rest"], "simulated / predicted")
+        return _over_seeds(chosen["rest"] / chosen["predicted"], "simulated / predicted")
 
     return estimate
 
@@ -140,7 +140,7 @@ def largest_weight(optimizer: str, bound: float) -> Estimator:
     """Largest |w| x strength under decay x lr / `bound`, one sample a series of gradients and seed."""
 
     def estimate(data: xr.Dataset) -> Estimate:
-        return spread(data["largest"].sel(bounded=optimizer).values / bound, "of the bound")
+        return spread(data["largest"].sel(optimizer=optimizer).values / bound, "of the bound")
 
     return estimate
 
@@ -275,14 +275,14 @@ CLAIMS = (
           quiet_rest(["sgd", "momentum", "rmsprop", "adam", "amsgrad", "adamax", "lion"], "l2"), never_above(1),
           "no distance above lr", "w = h w* / (h + strength)", "minima"),
     Claim("D l2", "Where gradients arrive with probability p = 0.1, L2 holds every optimizer, Lion included, at the minimum of "
-          "mean loss and penalty, p h w* / (p h + strength).", "calculus, read as a statement about every optimizer", "quadratic",
-          selective_rest(["sgd", "momentum", "rmsprop", "adam", "amsgrad", "adamax", "lion"]), within(0.97, 1.03),
-          "interval within 3% of the formula for the optimizer that is farthest off"),
-    Claim("D l2 linear", "It so holds SGD and momentum, whose steps are linear in the gradient.", _HERE, "quadratic",
+          "mean loss and penalty, p h w* / (p h + strength).", "calculus, read as a statement about every optimizer",
+          "noisy_quadratic", selective_rest(["sgd", "momentum", "rmsprop", "adam", "amsgrad", "adamax", "lion"]),
+          within(0.97, 1.03), "interval within 3% of the formula for the optimizer that is farthest off"),
+    Claim("D l2 linear", "It so holds SGD and momentum, whose steps are linear in the gradient.", _HERE, "noisy_quadratic",
           selective_rest(["sgd", "momentum"]), within(0.97, 1.03),
           "interval within 3% of the formula for the one that is farther off", "w = p h w* / (p h + strength)"),
     Claim("D l2 adaptive", "It holds Adam and RMSprop where p is replaced by p - p_c and strength by strength sqrt(beta2).",
-          _HERE, "quadratic", noisy_rest("l2", noisy=False), within(0.97, 1.03), "interval within 3%",
+          _HERE, "noisy_quadratic", noisy_rest("l2", noisy=False), within(0.97, 1.03), "interval within 3%",
           "w = (p-p_c) h w* / ((p-p_c) h + strength sqrt(beta2))"),
     Claim("D decay", "Without noise decay x lr leads SGD to h w* / (h + strength) and momentum to h w* / (h + strength (1-mu)).",
           _HERE, "quadratic", quiet_rest(["sgd", "momentum"], "decoupled_lr"), never_above(0.01),
@@ -297,19 +297,19 @@ CLAIMS = (
           "h w* / (h + strength sqrt(v_max)).", _HERE, "quadratic", quiet_rest(["amsgrad"], "decoupled_lr"), never_above(1),
           "no distance above lr", "w = h w* / (h + strength sqrt(v_max))", "minima"),
     Claim("D noisy", "Where noise dominates the gradients, decay x lr acts on AdamW and RMSprop as L2 of strength times "
-          "sqrt(v).", _HERE, "quadratic", noisy_rest("decoupled_lr", noisy=True), within(0.95, 1.05), _WITHIN,
+          "sqrt(v).", _HERE, "noisy_quadratic", noisy_rest("decoupled_lr", noisy=True), within(0.95, 1.05), _WITHIN,
           "w = p h w* / (p h + strength sigma sqrt(p))"),
     Claim("D stability", "The largest stable lr is 2/(h+strength) for SGD, 2(1+mu)/(h+strength) for momentum with L2 and "
           "2(1+mu)/(h+strength(1+mu)) with decay, and 2(1+beta1)/(1-beta1) P/(h+strength) for Adam of denominator P with L2: "
           "weights shrink at 98% of it and grow at 102%.", "Cohen et al. 2022, arXiv 2207.14484; with strength derived here",
-          "quadratic", stability, never_above(0), "growth in the claimed direction at every setting"),
-    Claim("D bound", "No weight of AdamW that starts at 0 exceeds 7.2703/strength, whatever its gradients.", _HERE, "quadratic",
+          "stability", stability, never_above(0), "growth in the claimed direction at every setting"),
+    Claim("D bound", "No weight of AdamW that starts at 0 exceeds 7.2703/strength, whatever its gradients.", _HERE, "bounded",
           largest_weight("adam", adam_step_bound()), never_above(1), "no weight above the bound",
           "|w| <= (1-beta1) / sqrt((1-beta2) (1 - beta1^2/beta2)) / strength"),
     Claim("D bound unit", "No weight of AdamW that starts at 0 exceeds 1/strength, whatever its gradients.",
-          _XIE + ", on where it converges, read as one about every step", "quadratic", largest_weight("adam", 1.0),
+          _XIE + ", on where it converges, read as one about every step", "bounded", largest_weight("adam", 1.0),
           never_above(1 + 1e-9), "no weight above the bound"),
-    Claim("D bound lion", "No weight of Lion with decay does.", "Chen et al. 2023, arXiv 2310.05898", "quadratic",
+    Claim("D bound lion", "No weight of Lion with decay does.", "Chen et al. 2023, arXiv 2310.05898", "bounded",
           largest_weight("lion", 1.0), never_above(1 + 1e-9), "no weight above the bound", "|w| <= 1 / strength"),
     Claim("F decay", "Without a gradient decay x lr leaves prod(1 - lr_t strength) of a weight under every rule and schedule.",
           "algebra", "scheduled", scheduled_decay, never_above(1e-9), "every path within 1e-9",

@@ -20,7 +20,7 @@ def _trend(outcome: xr.DataArray, along: str, what: str, kind: str = "share of d
     return mean_interval(slopes, f"{kind} a doubling of {what}", "seeds")
 
 
-def _left(outcome: np.ndarray, group: np.ndarray) -> Estimate:
+def _unexplained(outcome: np.ndarray, group: np.ndarray) -> Estimate:
     """Of the sum of squares between settings, the share that is left among settings of one group; 0 if the group decides.
 
     outcome: (setting, seed), group: (setting); settings alone in their group are left out. Squares are products of two
@@ -103,21 +103,21 @@ def _capacity_settings(data: xr.Dataset, coupling: str, outcome: str) -> tuple[n
 
 
 def batch_alone(coupling: str, outcome: str) -> Estimator:
-    """`_left` over batch sizes and selectivities."""
-    return lambda data: _left(*_batch_settings(data, coupling, outcome)[:2])
+    """`_unexplained` over batch sizes and selectivities."""
+    return lambda data: _unexplained(*_batch_settings(data, coupling, outcome)[:2])
 
 
 def capacity_alone(coupling: str, outcome: str) -> Estimator:
-    """`_left` over batch sizes and networks."""
-    return lambda data: _left(*_capacity_settings(data, coupling, outcome)[:2])
+    """`_unexplained` over batch sizes and networks."""
+    return lambda data: _unexplained(*_capacity_settings(data, coupling, outcome)[:2])
 
 
 def difficulty_alone(coupling: str, outcome: str) -> Estimator:
-    """`_left` for Adam at the largest number of patterns; batch selectivity goes by the batch, whatever the scale."""
+    """`_unexplained` for Adam at the largest number of patterns; batch selectivity goes by the batch, whatever the scale."""
 
     def estimate(data: xr.Dataset) -> Estimate:
         chosen = data[outcome].sel(optimizer="adam", coupling=coupling).isel(patterns=-1)
-        return _left(*_settings(chosen, "batch", "scale")[:2])
+        return _unexplained(*_settings(chosen, "batch", "scale")[:2])
 
     return estimate
 
@@ -136,8 +136,8 @@ def l2_less_decay(decay: str, strength: float) -> Estimator:
     """Share of dead features under Adam + L2 less that under Adam + `decay` of this strength, paired, after equal steps."""
 
     def estimate(data: xr.Dataset) -> Estimate:
-        dead = data["dead_by_strength"].sel(strength=strength)
-        apart = dead.sel(entry="l2") - dead.sel(entry=decay)
+        dead = data["dead"].sel(strength=strength)
+        apart = dead.sel(coupling="l2") - dead.sel(coupling=decay)
         return mean_interval(apart.values, "share of dead features, L2 less decay", "seeds")
 
     return estimate
@@ -163,8 +163,8 @@ def rest_across_batches(regularizer: str) -> Estimator:
     """Mean weight at the largest batch / at the smallest, over the closed form's ratio, one sample a seed."""
 
     def estimate(data: xr.Dataset) -> Estimate:
-        found, form = (data[name].sel(regularizer=regularizer) for name in ("rest", "rest_closed"))
-        ratio = (found / form).isel(rest_batch=-1) / (found / form).isel(rest_batch=0)
+        found, form = (data[name].sel(coupling=regularizer) for name in ("rest", "predicted"))
+        ratio = (found / form).isel(batch=-1) / (found / form).isel(batch=0)
         return ratio_interval(ratio.values, "ratio of the weights, measured / formula", "seeds")
 
     return estimate
@@ -173,7 +173,7 @@ def rest_across_batches(regularizer: str) -> Estimator:
 def starvation_error(sampling: str) -> Estimator:
     """Distance of the share of starved features from starvation_exact, for each batch size and length of the run."""
     return lambda data: spread(
-        abs(data["starved"].sel(sampling=sampling).mean("seed") - data["starved_closed"]).values,
+        abs(data["starved"].sel(sampling=sampling).mean("seed") - data["predicted"]).values,
         "distance from the formula, as a share of features",
     )
 

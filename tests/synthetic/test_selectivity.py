@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from synthetic.doors import BOTH, strengths
 
 from dynamics.rules import RULES
 from dynamics.simulate.together import descend
 from dynamics.theory import closed
-from synthetic.doors import BOTH, strengths
 from synthetic.selectivity import MEMORY, Selectivity
 
 SMALL = Selectivity(seeds=3, lanes_a_seed=4)
