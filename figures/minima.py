@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
+from figures.shares import heading
 from figures.style import COLOURS, LABELS, OTHER_LABELS, Picture, label_ends, styled
 
 _NAMES = LABELS | OTHER_LABELS
@@ -26,23 +27,20 @@ def draw(data: xr.Dataset) -> Picture:
             axes.plot(targets, targets, color="0.6", linewidth=0.8)
             for k, name in enumerate(names):
                 one = at.sel(optimizer=name, coupling=coupling)
-                axes.plot(targets, one["predicted_rest"], color="0.8", linewidth=4, zorder=1)
+                axes.plot(targets, one["predicted"], color="0.8", linewidth=4, zorder=1)
                 axes.plot(
-                    targets, one["rest"], marker=_MARKERS[k % len(_MARKERS)], markersize=4, color=_COLOURS[name],
+                    targets, one["rest"], marker=_MARKERS[k % len(_MARKERS)], markersize=4, color=_colour(name),
                     linewidth=1.2, zorder=3,
                 )  # fmt: skip
             axes.set(xlabel="minimum of the loss, w*", title=title, xlim=(0, targets[-1] * 1.03))
             axes.set_ylim(0, max(targets[-1], float(np.nanmax(at["rest"]))) * 1.05)
             ends = at["rest"].sel(coupling=coupling).isel(target=-1) / axes.get_ylim()[1]
-            label_ends(axes, {_NAMES[n]: (float(ends.sel(optimizer=n)), _COLOURS[n]) for n in names})
+            label_ends(axes, {_NAMES[n]: (float(ends.sel(optimizer=n)), _colour(n)) for n in names})
         panels[0].set_ylabel("weight at rest")
         last = at["rest"].isel(target=-1)
         l2, decay = (last.sel(coupling=c).values for c in _TITLES)
-        figure.suptitle(
-            f"At w* = {targets[-1]:g}: L2 leaves the optimizers {_range(l2)}, weight decay {_range(decay)}",
-            x=0.01, ha="left", weight="bold",
-        )  # fmt: skip
-    distance = abs(at["rest"] - at["predicted_rest"]).max(("optimizer", "coupling")).values
+        heading(figure, f"At w* = {targets[-1]:g}: L2 leaves the optimizers {_range(l2)}, weight decay {_range(decay)}")
+    distance = abs(at["rest"] - at["predicted"]).max(("optimizer", "coupling")).values
     left = "; ".join(f"{_NAMES[n]} {float(a):.3g} and {float(b):.3g}" for n, a, b in zip(names, l2, decay, strict=True))
     return Picture(
         "minima",
@@ -53,6 +51,10 @@ def draw(data: xr.Dataset) -> Picture:
         f"Thin grey: no regularizer. Memory of squares {data.attrs['beta2']:g}.",
         f"Two panels of the resting weight against w*. At w* = {targets[-1]:g}, under L2 and under decay: {left}.",
     )
+
+
+def _colour(name: str) -> str:
+    return _COLOURS.get(name, "0.35")
 
 
 def _range(values: np.ndarray) -> str:

@@ -42,7 +42,8 @@ class Bounded:
             np.abs(
                 spread_out(
                     rule, "decoupled_lr", demanding, (len(GRADIENTS), self.seeds), record=range(0, self.steps + 1, 5),
-                    start=0.0, seed=range(self.seeds), lr=self.lr, strength=self.strength, **shares | ({"eps": 0.0} if rule == "adam" else {}),
+                    start=0.0, seed=range(self.seeds), lr=self.lr, strength=self.strength,
+                    **shares | ({"eps": 0.0} if rule == "adam" else {}),
                 ).w
             ).max(axis=0)
             for rule in self.optimizers

@@ -35,8 +35,9 @@ class Quadratic:
         rest, predicted = np.empty((2, len(self.optimizers), *shape))
         for r, rule in enumerate(self.optimizers):
             path = spread_out(
-                rule, column(COUPLINGS, 0, 3), quadratic, shape, record=range(self.steps - self.steps // 10 + 10, self.steps + 1, 10),
-                start=0.0, fields=("w", "vmax") if rule == "amsgrad" else ("w",), lr=self.lr,
+                rule, column(COUPLINGS, 0, 3), quadratic, shape, start=0.0,
+                record=range(self.steps - self.steps // 10 + 10, self.steps + 1, 10),
+                fields=("w", "vmax") if rule == "amsgrad" else ("w",), lr=self.lr,
                 strength=column(self.strengths, 1, 3), target=self.targets, **remembering(rule, self.beta2),
             )  # fmt: skip
             rest[r] = path.w.mean(axis=0)

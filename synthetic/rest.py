@@ -93,6 +93,7 @@ class Rest:
             {"arrival": ("probability that a gradient arrives, 1 - selectivity",)},
             critical=critical,
             scale=_SCALE,
+            counted=self.steps - 2 * third,
         )
 
     def _strength(self, rule: str, loss: str, coupling: str, arrival: float) -> float:

@@ -44,7 +44,7 @@ class Selectivity:
         in multiples of lr x strength, a mean over steps and weights. `loss`: (optimizer, arrival, seed), the same for a
         pull of that size that joins the gradient only when one arrives."""
         critical = critical_arrival(self.beta2)
-        arrivals = np.array([*self.arrivals, *(k * critical for k in self.times)])
+        arrivals = np.array(sorted([*self.arrivals, *(k * critical for k in self.times)], reverse=True))
         shape = (4, len(arrivals), self.seeds, self.weights)
         shares = np.empty((len(self.optimizers), 3, *shape[1:3]))
         for row, rule in enumerate(self.optimizers):
@@ -72,4 +72,5 @@ class Selectivity:
                 "arrival": ("probability that a gradient arrives, 1 - selectivity",),
             },
             critical=critical,
+            counted=self.steps - self.settled,
         )

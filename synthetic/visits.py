@@ -70,6 +70,7 @@ class Visits:
             {"arrivals": list(ARRIVALS)},
             {"epoch": ("steps from one arrival to the next, on average", "steps")},
             critical=closed.critical_arrival(self.beta2),
+            counted=self.steps - self.settled,
         )
 
     def _kind(self, kind: str) -> dict[str, np.ndarray]:
