@@ -85,7 +85,7 @@ class Visits:
             pull=0.0, target=0.0, push=0.0, size=1.0, **when,
         ).fields["v"]  # fmt: skip
         came = v[1:] > v[:-1]  # without a gradient v only fades
-        root = v[1:] ** -0.5
+        root = 1 / np.sqrt(v[1:])
         looks = [part.mean(axis=0).mean(axis=-1) for part in np.array_split(root, self.looks)]
         # The pull, between weights without and with L2, and where a third is held.
         half, rest = self.steps // 2, self.rest * closed.critical_arrival(self.beta2)

@@ -257,15 +257,16 @@ def _advance_compiled(
 def _reference(run: Run) -> Callable[[int, int, np.ndarray], None]:
     """What advances `run` in the same steps and the same order, one NumPy operation at a time over all lanes."""
     step, gradient = bind(run.rule.step, NUMPY), bind(run.gradient, NUMPY)
-    lr, strength, *rest = run.table
+    # What all lanes share is one number: the same result for less work.
+    lr, strength, *rest = (row[0] if (row == row[0]).all() else row for row in run.table)
     hyper, own = rest[: len(run.rule.defaults)], rest[len(run.rule.defaults) :]
     cells = list(run.cells)
-    if run.uniform:  # what all lanes share is one number
-        hyper, clock = [row[0] for row in hyper], 1 + len(run.rule.state)
+    if run.uniform:
+        clock = 1 + len(run.rule.state)
         cells[clock:] = [row[0] for row in cells[clock:]]
-    here = [(coupling, run.codes == code) for code, coupling in enumerate(run.couplings) if (run.codes == code).any()]
-    numbers, previous = _numbers(run, own), math.nan
-    rate, shares = lr, {door: np.zeros(len(lr)) for door in open_doors(run.couplings)}
+    used = [(coupling, run.codes == code) for code, coupling in enumerate(run.couplings) if (run.codes == code).any()]
+    numbers, previous, rate = _numbers(run), math.nan, lr
+    shares: dict[str, Any] = dict.fromkeys(open_doors(run.couplings), 0.0)
 
     def advance(first: int, last: int, multipliers: np.ndarray) -> None:
         nonlocal cells, previous, rate
@@ -273,9 +274,10 @@ def _reference(run: Run) -> Callable[[int, int, np.ndarray], None]:
             for t, multiplier in zip(range(first, last), multipliers, strict=True):
                 if multiplier != previous:
                     previous, rate = multiplier, lr * multiplier
-                    for coupling, lanes in here:
+                    for coupling, lanes in used:
                         for door, share in coupling.doors.items():
-                            shares[door][lanes] = bind(share, NUMPY)(strength[lanes], rate[lanes], multiplier)
+                            found = bind(share, NUMPY)(strength, rate, multiplier)
+                            shares[door] = found if len(used) == 1 else np.where(lanes, found, shares[door])
                 cells = _step_numpy(run, cells, step, gradient, t, next(numbers), shares, rate, hyper, own)
                 if run.watch:
                     newly = np.isinf(run.passed) & (np.abs(cells[0]) <= run.levels)
@@ -286,7 +288,7 @@ def _reference(run: Run) -> Callable[[int, int, np.ndarray], None]:
     return advance
 
 
-def _numbers(run: Run, own: list[np.ndarray]) -> Iterator[tuple[Any, Any]]:
+def _numbers(run: Run) -> Iterator[tuple[Any, Any]]:
     """The two random numbers of step 0, 1, 2 and so on, or of its epoch; NaN for a gradient that reads none."""
     names = parameters(run.gradient)
     if not draws(run.gradient):
@@ -298,8 +300,9 @@ def _numbers(run: Run, own: list[np.ndarray]) -> Iterator[tuple[Any, Any]]:
             u, z = np.take(both, which.ravel(), axis=1)
             yield u, z
     epoch, u, z = np.full((3, len(run.keys)), -1.0)
+    steps = run.table[2 + len(run.rule.defaults) + names.index("epoch")]
     for t in count():
-        now = np.floor((t + 0.5) / own[names.index("epoch")])
+        now = np.floor((t + 0.5) / steps)
         new = now != epoch
         if new.any():
             word = now[new].astype(np.uint32)
