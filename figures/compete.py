@@ -47,8 +47,8 @@ def draw(data: xr.Dataset) -> Picture:
         lost = 100 - alive.sel(coupling="l2").mean(("selectivity", "seed"))
         told = ", ".join(f"{LABELS[n]} {float(lost.sel(optimizer=n)):.1f}%" for n in names)
         ends = dict.fromkeys(names[int(pick(lost.values))] for pick in (np.argmax, np.argmin))
-        extremes = ", ".join(f"{LABELS[n]} + L2 loses {float(lost.sel(optimizer=n)):.1f}%" for n in ends)
-        heading(figure, f"Of features that others can replace, {extremes}")
+        extremes = ", ".join(f"{LABELS[n]} + L2 {float(lost.sel(optimizer=n)):.1f}%" for n in ends)
+        heading(figure, f"Of features that others can replace, {extremes.replace('L2 ', 'L2 loses ', 1)}")
     rates = ", ".join(f"{LABELS[n]} {float(data['lr'].sel(optimizer=n)):g}" for n in names)
     return Picture(
         "compete",

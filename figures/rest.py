@@ -46,12 +46,15 @@ def draw(data: xr.Dataset) -> Picture:
         for axes in panels[1]:
             axes.set_xlabel("arrivals, in critical ones: p / (1 - sqrt(beta2))")
         held = data["rest"].sel(loss="restoring").sel(arrival=critical, method="nearest").mean("seed")
-        left = [
-            f"{_TITLES[c].removesuffix(' x lr')} under {_NAMES[r]} {float(held.sel(optimizer=r, coupling=c)):.2f}"
-            for r, c in (("adam", "l2"), ("sgd", "l2"), ("adam", "decoupled_lr"))
-            if r in rules
-        ]
-        heading(figure, f"Left of a weight at the critical arrival: {'; '.join(left)}", fontsize=10)
+        shown = [r for r in ("adam", "sgd") if r in rules] or rules[:1]
+        left = [f"{float(held.sel(optimizer=r, coupling='l2')):.2f} of a weight under {_NAMES[r]}" for r in shown]
+        decay = float(held.sel(optimizer=shown[0], coupling="decoupled_lr"))
+        told = " and ".join(left[:1] + [words.replace(" of a weight", "") for words in left[1:]])
+        heading(
+            figure,
+            f"At the critical arrival L2 leaves {told}, weight decay {decay:.2f} under {_NAMES[shown[0]]}",
+            fontsize=10,
+        )
     seeds, lanes = data.sizes["seed"], data.attrs["weights"]
     return Picture(
         "rest",

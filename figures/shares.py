@@ -19,7 +19,7 @@ GAP = 0.055
 
 def heading(figure: Figure, finding: str, fontsize: float | None = None) -> None:
     """The finding, in bold above all panels."""
-    figure.suptitle(finding, x=0.01, ha="left", weight="bold", fontsize=fontsize)
+    figure.suptitle(finding, x=0.01, ha="left", weight="bold", **({"fontsize": fontsize} if fontsize else {}))
 
 
 def intervals(

@@ -48,7 +48,7 @@ def labelled(
 
     A dimension that coords does not give takes the world's field of its plural: of `arrivals` the values are those of
     arrival, of a whole number `seeds` seed counts them. words: (long name, units or none) of variables and coordinates.
-    The dataset's attrs are the world's constants that are numbers or texts, and `attrs`.
+    The dataset's attrs are the world's other constants that are numbers or texts, and `attrs`.
     """
     held = {field.name: getattr(world, field.name) for field in fields(world)}
     given = dict(coords or {})
@@ -56,7 +56,8 @@ def labelled(
         for name in (dims,) if isinstance(dims, str) else dims:
             plural = next((p for p in (f"{name}s", f"{name}es", f"{name[:-1]}ies", name) if p in held), None)
             if plural and name not in given:
-                given[name] = range(held[plural]) if isinstance(held[plural], int) else list(held[plural])
+                values = held.pop(plural)
+                given[name] = range(values) if isinstance(values, int) else list(values)
     found = xr.Dataset({name: (dims, np.asarray(values)) for name, (dims, values) in data.items()}, given)
     for name, (long_name, *units) in (words or {}).items():
         found[name].attrs = {"long_name": long_name, **({"units": units[0]} if units else {})}

@@ -36,7 +36,7 @@ class Quadratic:
         for r, rule in enumerate(self.optimizers):
             path = spread_out(
                 rule, column(COUPLINGS, 0, 3), quadratic, shape, start=0.0,
-                record=range(self.steps - self.steps // 10 + 10, self.steps + 1, 10),
+                record=range(self.steps, self.steps - max(1, self.steps // 10), -10)[::-1],
                 fields=("w", "vmax") if rule == "amsgrad" else ("w",), lr=self.lr,
                 strength=column(self.strengths, 1, 3), target=self.targets, **remembering(rule, self.beta2),
             )  # fmt: skip

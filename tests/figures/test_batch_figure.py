@@ -18,7 +18,7 @@ from synthetic.minibatch import MiniBatch
 
 @cache
 def measured() -> xr.Dataset:
-    return MiniBatch(seeds=3, features=4, watched=2, rest_pairs=1, rules=("adam",), lrs=(0.01,), epochs=2).run()
+    return MiniBatch(seeds=3, features=4, optimizers=("adam",), lr=(0.01,), epochs=2).run()
 
 
 def odd(share: float) -> xr.Dataset:

@@ -24,7 +24,7 @@ def no_figure_left_open() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def data() -> xr.Dataset:
-    return Visits(epochs=(20, 50, 100, 200, 400), seeds=3, lanes_a_seed=3).run()
+    return Visits(epochs=(20, 50, 100, 200, 400), seeds=3, weights=3).run()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def no_figure_left_open() -> Iterator[None]:
 
 @cache
 def small() -> xr.Dataset:
-    return Quadratic(seeds=2, weights=2, pushed_steps=50).run()
+    return Quadratic().run()
 
 
 def test_curves_are_the_data_over_their_closed_forms() -> None:
@@ -35,7 +35,7 @@ def test_curves_are_the_data_over_their_closed_forms() -> None:
         assert len(lines) == 2 * data.sizes["optimizer"]
         for k, name in enumerate(data.optimizer.values):
             at = data.sel(optimizer=name, coupling=coupling, strength=0.5)
-            np.testing.assert_array_equal(lines[2 * k].get_ydata(), at["predicted_rest"])
+            np.testing.assert_array_equal(lines[2 * k].get_ydata(), at["predicted"])
             np.testing.assert_array_equal(lines[2 * k + 1].get_ydata(), at["rest"])
             np.testing.assert_array_equal(lines[2 * k + 1].get_xdata(), data.target)
         colours = {line.get_color() for line in lines[1::2]}

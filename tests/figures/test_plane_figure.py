@@ -18,7 +18,7 @@ from synthetic.plane import Plane
 
 @cache
 def world() -> xr.Dataset:
-    return Plane(seeds=2, walks=10, walk_steps=100).run()
+    return Plane().run()
 
 
 @cache
@@ -30,7 +30,7 @@ def drawn() -> Picture:
 def odd() -> xr.Dataset:
     """Other starts, a narrower cone, and hardly any movement."""
     starts = ((0.5, -0.2), (0.6, -3.0))
-    return Plane(starts=starts, largest=4.0, count=26, strength=1e-3, steps=10, seeds=2, walks=10, walk_steps=100).run()
+    return Plane(starts=starts, largest=4.0, count=26, strength=1e-3, steps=10).run()
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from figures import pull
 from figures.style import COLOURS, LABELS, LINES, OTHER_LABELS, Picture
 from synthetic.selectivity import Selectivity
 
-WORLD = Selectivity(seeds=2, lanes_a_seed=2)
+WORLD = Selectivity(seeds=2, weights=2)
 
 
 @pytest.fixture(autouse=True)

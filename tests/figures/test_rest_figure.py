@@ -24,7 +24,7 @@ def no_figure_left_open() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def data() -> xr.Dataset:
-    return Rest(seeds=2, lanes_a_seed=2).run()
+    return Rest(seeds=2, weights=2).run()
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_end_labels_never_touch_and_stay_below_the_title(where: list[float]) -> 
 
 
 def test_the_five_optimizers_have_colours_of_their_own_and_every_coupling_a_line() -> None:
-    assert set(COLOURS) == set(LABELS) == set(Selective().rules)
+    assert set(COLOURS) == set(LABELS) == set(Selective().optimizers)
     assert {*LABELS, *OTHER_LABELS} == set(RULES)
     assert len(set(COLOURS.values())) == len(COLOURS)
     assert set(LINES) == set(COUPLINGS)

@@ -24,7 +24,7 @@ def silence() -> xr.Dataset:
 @cache
 def crossover() -> xr.Dataset:
     """The world as it is reported, with fewer weights."""
-    return Selective(seeds=3, lanes_a_seed=16).run()
+    return Selective(seeds=3, weights=16).run()
 
 
 def cnn(ends: dict[str, float], seed: int = 0) -> xr.Dataset:

@@ -75,7 +75,13 @@ def test_every_value_is_labelled(data: xr.Dataset) -> None:
     assert data["bound"].dims == ("law", "seed")
     assert data["rate"].dims == data["rate_loss"].dims == ("optimizer", "candidate")
     assert list(data.coupling.values) == ["none", "l2", "decoupled_lr", "decoupled_schedule"]
-    assert data.attrs == {"reference": 0.03, "images": 32, "batch": 8, "steps": STEPS, "tuning_seeds": 2}
+    assert {
+        "reference": 0.03,
+        "images": 32,
+        "batch": 8,
+        "steps": STEPS,
+        "tuning_seeds": 2,
+    }.items() <= data.attrs.items()
     assert np.isfinite(data["loss"]).all()
     for name in ("inactive", "small", "certified", "reborn"):
         assert set(np.unique(data[name])) <= {0.0, 1.0}

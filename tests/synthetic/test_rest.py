@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from felt import felt
 
+from dynamics.simulate.gradients import signed
 from dynamics.theory import closed
 from synthetic.rest import Rest
 
@@ -29,7 +31,7 @@ def data() -> xr.Dataset:
 def test_every_value_is_labelled(data: xr.Dataset) -> None:
     assert data["rest"].dims == ("optimizer", "loss", "coupling", "arrival", "seed")
     assert data["predicted"].dims == ("optimizer", "loss", "coupling", "arrival")
-    assert tuple(data.optimizer.values) == SMALL.rules
+    assert tuple(data.optimizer.values) == SMALL.optimizers
     assert list(data["loss"].values) == list(WHERE)
     np.testing.assert_allclose(data.arrival, [k * (1 - math.sqrt(0.99)) for k in SMALL.times])
     for loss, couplings in WHERE.items():
@@ -85,9 +87,9 @@ def test_conversion_is_that_of_the_closed_form() -> None:
 
 @pytest.mark.parametrize("coupling", ["l2", "decoupled_lr"])
 def test_lion_follows_its_paper(coupling: str) -> None:
-    world = Rest(rules=("lion",), times=(20.0,), steps=600, seeds=1, lanes_a_seed=1)
+    world = Rest(optimizers=("lion",), times=(20.0,), steps=600, seeds=1, weights=1)
     arrival = 20 * (1 - math.sqrt(0.99))
-    arrives, _ = world._gradients(np.array([arrival]))
+    arrives = felt(signed, (1,), 600, arrival=arrival, pull=0.0, target=0.0, push=1.0, size=0.0) != 0
     w, m, path = arrival / 0.5, 0.0, []
     for t, came in enumerate(arrives[:, 0]):
         path.append(w)
@@ -103,7 +105,7 @@ def test_lion_follows_its_paper(coupling: str) -> None:
 
 
 def test_a_seed_does_not_depend_on_the_others_nor_a_rule(data: xr.Dataset) -> None:
-    fewer = replace(SMALL, rules=("adam",), seeds=2).run()
+    fewer = replace(SMALL, optimizers=("adam",), seeds=2).run()
     np.testing.assert_array_equal(fewer["rest"], data["rest"].sel(optimizer=["adam"], seed=[0, 1]))
     assert len(set(data["rest"].sel(optimizer="adam", loss="constant", coupling="l2").isel(arrival=2).values)) == 4
 

@@ -11,9 +11,9 @@ import xarray as xr
 
 from synthetic.selective import Selective
 
-RULES = Selective().rules
+RULES = Selective().optimizers
 
-SMALL = Selective(arrivals=(0.001, 0.2, 1.0), sizes=(0.3, 2.0), settled=3_000, steps=5_000, seeds=3, lanes_a_seed=32)
+SMALL = Selective(arrivals=(0.001, 0.2, 1.0), sizes=(0.3, 2.0), settled=3_000, steps=5_000, seeds=3, weights=32)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_every_value_is_labelled(data: xr.Dataset) -> None:
     assert tuple(data.arrival.values) == SMALL.arrivals
     assert tuple(data["size"].values) == SMALL.sizes
     assert list(data.seed.values) == [0, 1, 2]
-    assert data.attrs == {"lr": 1e-3, "strength": 1e-3, "steps": 5_000, "lanes_a_seed": 32}
+    assert data.attrs == {"lr": 1e-3, "strength": 1e-3, "settled": 3_000, "steps": 5_000, "weights": 32}
     assert np.isfinite(data["ratio"]).all()
 
 
@@ -76,5 +76,5 @@ def test_seeds_are_samples_of_their_own(data: xr.Dataset) -> None:
 
 def test_a_rule_run_alone_gives_what_it_gives_among_others(data: xr.Dataset) -> None:
     for name in ("momentum", "adam"):
-        alone = replace(SMALL, rules=(name,)).run()
+        alone = replace(SMALL, optimizers=(name,)).run()
         assert alone.identical(data.sel(optimizer=[name]))

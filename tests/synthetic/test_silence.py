@@ -11,7 +11,7 @@ import xarray as xr
 
 from synthetic.silence import Silence
 
-RULES = Silence().rules
+RULES = Silence().optimizers
 
 SMALL = Silence(lr=0.01, strengths=(0.01, 0.05, 0.2), steps=20_000, horizon=20_000, records=60)
 
@@ -29,7 +29,7 @@ def test_every_value_is_labelled(data: xr.Dataset) -> None:
     assert tuple(data.strength.values) == SMALL.strengths
     assert (int(data.step[0]), int(data.step[-1])) == (0, SMALL.steps)
     assert np.all(np.diff(data.step) > 0)
-    assert data.attrs == {"lr": 0.01, "target": 1e-3, "steps": 20_000}
+    assert data.attrs == {"lr": 0.01, "target": 1e-3, "steps": 20_000, "horizon": 20_000, "records": 60}
     assert data["passage"].attrs["units"] == "steps"
     assert (data["w"].isel(step=0) == 1).all()
 
@@ -127,4 +127,4 @@ def test_a_target_out_of_reach_is_not_a_number() -> None:
 
 def test_a_rule_run_alone_gives_what_it_gives_among_others(data: xr.Dataset) -> None:
     for name in ("nesterov", "rmsprop"):
-        assert replace(SMALL, rules=(name,)).run().identical(data.sel(optimizer=[name]))
+        assert replace(SMALL, optimizers=(name,)).run().identical(data.sel(optimizer=[name]))

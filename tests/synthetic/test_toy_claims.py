@@ -13,7 +13,7 @@ from evidence.claim import judge
 from synthetic.claims.pulls import CLAIMS
 from synthetic.silence import Silence
 
-RULES = Silence().rules
+RULES = Silence().optimizers
 
 CLAIM = {claim.id: claim for claim in CLAIMS}
 ADAPTIVE = ["rmsprop", "adam"]
