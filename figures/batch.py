@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib import pyplot as plt
 
 from dynamics.theory.closed import critical_arrival
-from figures.shares import curve, label_shares, share_axis, with_ticks
+from figures.shares import curve, heading, label_shares, share_axis, with_ticks
 from figures.style import Picture, styled
 
 HORIZONS = ("epochs", "steps")
@@ -50,12 +50,10 @@ def draw(data: xr.Dataset) -> Picture:
         panels[1].text(1.01, 1.06, "excited by", transform=panels[1].transAxes, fontsize=9, color="0.35", va="center")
         shares = dead.sel(horizon="steps").mean(("exciting", "seed"))
         small, large = (float(shares.isel(batch=k)) for k in (0, -1))
-        figure.suptitle(
+        heading(
+            figure,
             f"Adam + L2 loses {small:.0%} of the features in batches of {batches[0]}, {large:.0%} in batches of "
             f"{batches[-1]}, after equally many steps",
-            x=0.01,
-            ha="left",
-            weight="bold",
             fontsize=11,
         )
     by_epochs = dead.sel(horizon="epochs").mean(("exciting", "seed"))

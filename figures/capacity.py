@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 from matplotlib import pyplot as plt
 
-from figures.shares import curve, label_shares, share_axis, with_ticks
+from figures.shares import curve, heading, label_shares, share_axis, with_ticks
 from figures.style import LINES, Picture, colour_of, label_ends, styled
 
 
@@ -35,7 +35,8 @@ def draw(data: xr.Dataset) -> Picture:
             "Adam + decay": ("adam", "decoupled_lr", orange, LINES["decoupled_lr"]),
             "SGD + L2": ("sgd", "l2", blue, LINES["l2"]),
         }
-        for words, (rule, coupling, colour, line) in others.items():
+        drawn = {words: other for words, other in others.items() if other[0] in data.optimizer}
+        for words, (rule, coupling, colour, line) in drawn.items():
             share = data["dead"].sel(optimizer=rule, coupling=coupling).mean(("batch", "seed"))
             right.plot(networks, share, color=colour, linestyle=line, linewidth=1.4)
             ends[words] = (float(share[-1]), colour)
@@ -48,12 +49,12 @@ def draw(data: xr.Dataset) -> Picture:
             axes.set_xlabel("features in the network, K")
         shares = data["dead"].sel(optimizer="adam", coupling="l2").mean(("batch", "seed"))
         first, last = float(shares[0]), float(shares[-1])
-        figure.suptitle(
+        heading(
+            figure,
             f"Adam + L2 loses {first:.0%} of {networks[0]:,} features and {last:.0%} of {networks[-1]:,}; "
-            f"Adam + decay {_most(data, 'adam', 'decoupled_lr'):.0%} at most, SGD {_most(data, 'sgd', 'l2'):.0%}",
-            x=0.01,
-            ha="left",
-            weight="bold",
+            + ", ".join(
+                f"{words.removesuffix(' + L2')} {_most(data, *drawn[words][:2]):.0%} at most" for words in drawn
+            ),
             fontsize=11,
         )
     sizes = {c: [float(data["shared"].sel(coupling=c)[k]) for k in (0, -1)] for c in ("l2", "decoupled_lr")}

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from dynamics.couplings import COUPLINGS
-from evidence.claim import mean_interval
+from figures.shares import heading, intervals
 from figures.style import Picture, colour_of, label_ends, label_of, styled
 
 
@@ -25,38 +25,32 @@ def draw(data: xr.Dataset) -> Picture:
             last = []
             for k, name in enumerate(names):
                 cells = alive.sel(optimizer=name, coupling=coupling)
-                found = [mean_interval(cells.isel(selectivity=i).values, "", "seeds") for i in places]
-                mean = np.array([e.value for e in found])
+                mean, (below, above) = intervals(cells.transpose("selectivity", "seed").values)
                 # A share has no more than all and no less than none.
-                low, high = (np.clip([getattr(e, side) for e in found], 0, 100) for side in ("low", "high"))
+                low, high = np.clip(mean - below, 0, 100), np.clip(mean + above, 0, 100)
                 shift = 0.13 * (k - (len(names) - 1) / 2)
                 axes.errorbar(
                     places + shift, mean, [mean - low, high - mean], fmt="o-", color=colour_of(name), linewidth=0.9,
                     markersize=5, capsize=2, elinewidth=1.1,
                 )  # fmt: skip
                 last.append(float(mean[-1]))
-                lowest = min(lowest, float(low.min()))
+                lowest = min(lowest, float(np.fmin(low, mean).min()))
             axes.set(
                 xticks=places, xticklabels=[f"{s:.3g}" for s in levels], xlim=(-0.5, len(levels) - 0.5),
                 title=COUPLINGS[coupling].label,
             )  # fmt: skip
         bottom = max(0.0, lowest - 3)
         panels[0].set(ylim=(bottom - 1, 102), ylabel="features alive, %")
-        ends = {
+        heights = {
             label_of(n): ((h - bottom + 1) / (103 - bottom), colour_of(n)) for n, h in zip(names, last, strict=True)
         }
-        label_ends(panels[-1], ends, gap=0.065)
+        label_ends(panels[-1], heights, gap=0.065)
         figure.supxlabel(str(data["selectivity"].attrs.get("long_name", "selectivity")), fontsize=10)
         lost = 100 - alive.sel(coupling="l2").mean(("selectivity", "seed"))
         told = ", ".join(f"{label_of(n)} {float(lost.sel(optimizer=n)):.1f}%" for n in names)
-        most, least = (names[int(i)] for i in (np.argmax(lost.values), np.argmin(lost.values)))
-        figure.suptitle(
-            f"Of features that others can replace, {label_of(most)} + L2 loses {float(lost.max()):.1f}%, {label_of(least)} + L2 "
-            f"{float(lost.min()):.1f}%",
-            x=0.01,
-            ha="left",
-            weight="bold",
-        )
+        ends = dict.fromkeys(names[int(pick(lost.values))] for pick in (np.argmax, np.argmin))
+        extremes = ", ".join(f"{label_of(n)} + L2 {float(lost.sel(optimizer=n)):.1f}%" for n in ends)
+        heading(figure, f"Of features that others can replace, {extremes.replace('L2 ', 'L2 loses ', 1)}")
     rates = ", ".join(f"{label_of(n)} {float(data['lr'].sel(optimizer=n)):g}" for n in names)
     return Picture(
         "compete",

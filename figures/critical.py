@@ -7,7 +7,8 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from evidence.claim import mean_interval, ratio_interval
+from evidence.claim import ratio_interval
+from figures.shares import heading, intervals
 from figures.style import Picture, colour_of, styled
 
 _KINDS = {"independent": (colour_of("adam"), "o"), "once an epoch": (colour_of("sgd"), "s")}
@@ -23,15 +24,11 @@ def draw(data: xr.Dataset) -> Picture:
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.8, 4.3))
         for kind, (colour, mark) in _KINDS.items():
             at = data.sel(arrivals=kind)
-            found = [ratio_interval(ratio.sel(arrivals=kind, epoch=e).values, "", "seeds") for e in data.epoch.values]
-            values = np.array([e.value for e in found])
-            errors = np.abs(np.array([[e.low, e.high] for e in found]).T - values)
+            values, errors = intervals(ratio.sel(arrivals=kind).transpose("epoch", "seed").values, ratio_interval)
             ends[kind] = _number(float(values[-1]))
             _marks(left, times, values, errors, colour, mark)
             left.plot(times, at["predicted"].values, color=colour, linewidth=1.4, zorder=2)
-            held = [mean_interval(at["rest"].sel(epoch=e).values, "", "seeds") for e in data.epoch.values]
-            values = np.array([e.value for e in held])
-            _marks(right, times, values, np.array([e.high - e.value for e in held]), colour, mark)
+            _marks(right, times, *intervals(at["rest"].transpose("epoch", "seed").values), colour, mark)
             right.plot(times, at["rests"].values, color=colour, linewidth=1.4, zorder=2)
         for axes in (left, right):
             axes.axvline(1, color="0.4", linewidth=0.8, zorder=0)
@@ -47,15 +44,13 @@ def draw(data: xr.Dataset) -> Picture:
         )
         left.text(0.04, 0.95, "independent", color=_KINDS["independent"][0], transform=left.transAxes, va="top")
         left.text(0.04, 0.86, "once an epoch", color=_KINDS["once an epoch"][0], transform=left.transAxes, va="top")
-        figure.suptitle(
+        heading(
+            figure,
             f"At {times[-1]:.2g} of the critical arrival 1 / sqrt(v) is {ends['independent']} times what it is on arrival; visited "
             f"once an epoch, {ends['once an epoch']} times",
-            x=0.01,
-            ha="left",
-            weight="bold",
             fontsize=11,
         )
-    seeds, lanes, steps = data.sizes["seed"], data.attrs["lanes_a_seed"], data.attrs["steps"]
+    seeds, lanes, steps = data.sizes["seed"], data.attrs["weights"], data.attrs["counted"]
     rests = {kind: data["rest"].sel(arrivals=kind).mean("seed").values for kind in _KINDS}
     return Picture(
         "critical",

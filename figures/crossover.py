@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from dynamics.theory.closed import l2_over_decay
 from evidence.claim import ratio_interval
+from figures.shares import intervals
 from figures.style import Picture, colour_of, label_ends, label_of, styled
 
 
@@ -25,8 +26,7 @@ def draw(data: xr.Dataset) -> Picture:
         ends = {"1 / sqrt(v)": (0.06, "0.4")}
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.15, 30))
         for k, name in enumerate(str(n) for n in at.optimizer.values):
-            values, least, most = np.array([_interval(at.ratio.sel(optimizer=name, size=s).values) for s in sizes]).T
-            errors = np.abs(np.array([least, most]) - values)
+            values, errors = intervals(at.ratio.sel(optimizer=name).transpose("size", "seed").values, ratio_interval)
             shift = 1.04 ** (k - 2)  # side by side, or equal values would hide each other
             axes.errorbar(
                 sizes * shift, values, errors, fmt="o", color=colour_of(name), markersize=5, capsize=2, zorder=3
@@ -38,16 +38,19 @@ def draw(data: xr.Dataset) -> Picture:
         axes.text(low * 1.05, 1.08, "L2 stronger", color="0.3", fontsize=8.5, va="bottom")
         axes.text(low * 1.05, 0.92, "L2 weaker", color="0.3", fontsize=8.5, va="top")
         axes.set(xlabel="root mean square of the gradient, sigma sqrt(p)", ylabel="pull of L2 / pull of weight decay")
-        adam = np.log(at.ratio.sel(optimizer="adam")).mean("seed").values
+        named = "adam" if "adam" in at.optimizer else str(at.optimizer.values[0])
+        adam = np.log(at.ratio.sel(optimizer=named)).mean("seed").values
         if adam[0] > 0 > adam[-1]:
             crossing = float(np.exp(np.interp(0, -adam, np.log(sizes))))
-            axes.set_title(f"Under Adam, L2 is the stronger pull only while gradients stay below {crossing:.2f}")
+            axes.set_title(
+                f"Under {label_of(named)}, L2 is the stronger pull only while gradients stay below {crossing:.2f}"
+            )
         else:
             axes.set_title(
-                f"Under Adam, L2 pulls {np.exp(adam.min()):.2g} to {np.exp(adam.max()):.2g} times as hard as decay"
+                f"Under {label_of(named)}, L2 pulls {np.exp(adam.min()):.2g} to {np.exp(adam.max()):.2g} times as hard as decay"
             )
         label_ends(axes, ends)
-    seeds, lanes = data.sizes["seed"], data.attrs["lanes_a_seed"]
+    seeds, lanes = data.sizes["seed"], data.attrs["weights"]
     return Picture(
         "crossover",
         figure,

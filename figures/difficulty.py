@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from figures.shares import curve, label_shares, share_axis, with_ticks
+from figures.shares import curve, heading, label_shares, share_axis, with_ticks
 from figures.style import LINES, Picture, colour_of, styled
 
 
@@ -24,12 +24,10 @@ def draw(data: xr.Dataset) -> Picture:
         by_scale = data["dead"].sel(optimizer="adam", patterns=most).mean(("batch", "seed"))
         small, large = (by_scale.sel(scale=pick) for pick in (data.scale.min(), data.scale.max()))
         l2, decay = ([float(s.sel(coupling=c)) for s in (large, small)] for c in ("l2", "decoupled_lr"))
-        figure.suptitle(
+        heading(
+            figure,
             f"From gradients of scale {float(data.scale.max()):g} to {float(data.scale.min()):g}: Adam + L2 loses {l2[0]:.0%} to "
             f"{l2[1]:.0%} of the features, Adam + decay {decay[0]:.0%} to {decay[1]:.0%}",
-            x=0.01,
-            ha="left",
-            weight="bold",
             fontsize=11,
         )
     by_patterns = data["dead"].sel(optimizer="adam", coupling="l2", scale=middle).mean(("batch", "seed"))
@@ -57,8 +55,9 @@ def _panel(axes: Axes, dead: xr.DataArray, along: str, more: dict[str, xr.DataAr
         ends[f"Adam + L2, B = {batch}"] = (curve(axes, x, share, k, colour_of("adam")), colour_of("adam"))
     curves = {
         "Adam + decay": (dead.sel(optimizer="adam", coupling="decoupled_lr"), colour_of("adam"), LINES["decoupled_lr"]),
-        "SGD + L2": (dead.sel(optimizer="sgd", coupling="l2"), colour_of("sgd"), LINES["l2"]),
     }
+    if "sgd" in dead.optimizer:
+        curves["SGD + L2"] = (dead.sel(optimizer="sgd", coupling="l2"), colour_of("sgd"), LINES["l2"])
     for words, (lost, colour, line) in curves.items():
         mean = lost.mean(("batch", "seed")).values
         axes.plot(x, mean, color=colour, linestyle=line, linewidth=1.4)

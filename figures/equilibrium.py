@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from evidence.claim import mean_interval
+from figures.shares import heading, intervals
 from figures.style import Picture, colour_of, label_of, styled
 
 _SIGNS = {"signs": "signs (Lion, beta1 = 0)"}
@@ -53,7 +53,7 @@ def draw(data: xr.Dataset) -> Picture:
         title = f"Sizes are as predicted within a factor of {worst:.3g}"
         if "adam" in beyond:
             title += f"; AdamW's at p = {float(data.arrival[0]):g} are {beyond['adam']:.2g} of that"
-        figure.suptitle(title, x=0.01, ha="left", weight="bold")
+        heading(figure, title)
     settings = {n: ", ".join(f"{v:g}" for v in data[n].values) for n in ("strength", "size", "arrival")}
     return Picture(
         "equilibrium",
@@ -81,10 +81,9 @@ def _marks(
     x = predicted.values.ravel()
     samples = found.transpose(*dims, "seed").values.reshape(len(x), -1)[np.isfinite(x)]
     x = x[np.isfinite(x)]
-    means = [mean_interval(row, "", "seeds") for row in samples]
-    y = np.array([e.value for e in means])
+    y, bars = intervals(samples)
     axes.errorbar(
-        x, y, [[e.value - e.low for e in means], [e.high - e.value for e in means]] if len(x) else None, fmt=marker,
+        x, y, bars if len(x) else None, fmt=marker,
         color=colour, markersize=5, capsize=2, zorder=3, markerfacecolor="white" if marker == "s" else colour,
     )  # fmt: skip
     return x, y

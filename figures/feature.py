@@ -9,6 +9,7 @@ from scipy.special import betaincinv
 
 from dynamics.couplings import COUPLINGS
 from dynamics.rules import RULES
+from figures.shares import heading
 from figures.style import Picture, colour_of, label_ends, label_of, styled
 
 
@@ -42,16 +43,12 @@ def draw(data: xr.Dataset) -> Picture:
         figure.supxlabel(str(data["selectivity"].attrs.get("long_name", "selectivity")), fontsize=10)
         l2 = 100 * dead.sel(coupling="l2").mean("selectivity") / seeds
         groups = [[n for n in names if RULES[n].adaptive == adaptive] for adaptive in (False, True)]
-        plain, adaptive = (
+        shares = ", ".join(
             f"{' and '.join(label_of(n) for n in group)} {float(l2.sel(optimizer=group).mean()):.1f}%"
             for group in groups
+            if group
         )
-        figure.suptitle(
-            f"Features silent under L2, alone with a teacher: {plain}, {adaptive}",
-            x=0.01,
-            ha="left",
-            weight="bold",
-        )
+        heading(figure, f"Features silent under L2, alone with a teacher: {shares}")
     top = float(levels[-1])
     lost = 100 * dead.sel(selectivity=top) / seeds
     rates = ", ".join(f"{label_of(n)} {float(data['lr'].sel(optimizer=n)):g}" for n in names)

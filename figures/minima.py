@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
+from figures.shares import heading
 from figures.style import Picture, colour_of, label_ends, label_of, marker_of, styled
 
 _TITLES = {"l2": "L2: joins the gradient", "decoupled_lr": "Weight decay x lr"}
@@ -23,7 +24,7 @@ def draw(data: xr.Dataset) -> Picture:
             axes.plot(targets, targets, color="0.6", linewidth=0.8)
             for k, name in enumerate(names):
                 one = at.sel(optimizer=name, coupling=coupling)
-                axes.plot(targets, one["predicted_rest"], color="0.8", linewidth=4, zorder=1)
+                axes.plot(targets, one["predicted"], color="0.8", linewidth=4, zorder=1)
                 axes.plot(
                     targets, one["rest"], marker=marker_of(k), markersize=4, color=colour_of(name),
                     linewidth=1.2, zorder=3,
@@ -35,11 +36,8 @@ def draw(data: xr.Dataset) -> Picture:
         panels[0].set_ylabel("weight at rest")
         last = at["rest"].isel(target=-1)
         l2, decay = (last.sel(coupling=c).values for c in _TITLES)
-        figure.suptitle(
-            f"At w* = {targets[-1]:g}: L2 leaves the optimizers {_range(l2)}, weight decay {_range(decay)}",
-            x=0.01, ha="left", weight="bold",
-        )  # fmt: skip
-    distance = abs(at["rest"] - at["predicted_rest"]).max(("optimizer", "coupling")).values
+        heading(figure, f"At w* = {targets[-1]:g}: L2 leaves the optimizers {_range(l2)}, weight decay {_range(decay)}")
+    distance = abs(at["rest"] - at["predicted"]).max(("optimizer", "coupling")).values
     left = "; ".join(
         f"{label_of(n)} {float(a):.3g} and {float(b):.3g}" for n, a, b in zip(names, l2, decay, strict=True)
     )

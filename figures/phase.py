@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from figures.shares import heading
 from figures.style import Picture, styled
 from synthetic.phase import LABELS, crossing
 
@@ -42,7 +43,7 @@ def draw(data: xr.Dataset) -> Picture:
             _boundary(axes, data)
         row[0].set_ylabel(LABELS[a["y"]])
         _name(row[2], data)
-        figure.suptitle(_finding(data), x=0.01, ha="left", weight="bold")
+        heading(figure, _finding(data))
     constants = {"lr": "lr", "strength": "strength", "arrival": "arrival", "forgetting": "1 - beta2"}
     shown = ", ".join(f"{word} {a[name]:.3g}" for name, word in constants.items() if name in a)
     return Picture(

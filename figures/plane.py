@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
+from figures.shares import heading
 from figures.style import Picture, colour_of, styled
 
 _TITLES = {"sgd": "SGD + L2", "adamw": "AdamW", "adam_l2": "Adam + L2"}
@@ -43,12 +44,7 @@ def draw(data: xr.Dataset) -> Picture:
             )  # fmt: skip
         panels[0].set_ylabel("beta")
         told = ", ".join(f"{_TITLES[name]} {number}" for name, number in entered.items())
-        figure.suptitle(
-            f"Of {outside} features outside the dead cone, in it after {last:,} steps: {told}",
-            x=0.01,
-            ha="left",
-            weight="bold",
-        )
+        heading(figure, f"Of {outside} features outside the dead cone, in it after {last:,} steps: {told}")
     return Picture(
         "plane",
         figure,

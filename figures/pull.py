@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-from evidence.claim import mean_interval
+from figures.shares import intervals
 from figures.style import LINES, Picture, colour_of, label_of, styled
 
 _COLUMNS = 5
@@ -50,16 +50,16 @@ def draw(data: xr.Dataset) -> Picture:
         )
         figure.supylabel("pull, in lr x strength", fontsize=10, x=0.005)
         figure.suptitle(_title(data, rules), x=0.01, y=1 - 0.1 / height, ha="left", weight="bold", fontsize=11)
-    seeds, lanes = data.sizes["seed"], data.attrs["lanes_a_seed"]
+    seeds, lanes = data.sizes["seed"], data.attrs["weights"]
     return Picture(
         "pull",
         figure,
         f"Share of a weight that a regularizer of strength {data.attrs['strength']:g} takes off a step, between weights that see "
         f"the same gradients with and without it; gradients of +1 or -1 that arrive with probability p, the same for every "
-        f"rule. Mean and 95% t-interval over n = {seeds} seeds of {lanes} weights, {data.attrs['steps']:,} steps; lr "
-        f"{data.attrs['lr']:g}, the memory of squares {data.attrs['memory']:g} for every rule that has one, LARS, LAMB and Muon "
+        f"rule. Mean and 95% t-interval over n = {seeds} seeds of {lanes} weights, {data.attrs['counted']:,} steps; lr "
+        f"{data.attrs['lr']:g}, the memory of squares {data.attrs['beta2']:g} for every rule that has one, LARS, LAMB and Muon "
         "with each weight a tensor of its own. Grey: 1/sqrt(p) from the first mark, and the critical arrival, 1 - "
-        f"sqrt({data.attrs['memory']:g}) = {critical:.4f}. In each panel: how many times harder L2 pulls there than at p = 1.",
+        f"sqrt({data.attrs['beta2']:g}) = {critical:.4f}. In each panel: how many times harder L2 pulls there than at p = 1.",
         f"{len(rules)} log-log panels of pull against p. Growth of L2's pull from selectivity 0 to the critical one: "
         + "; ".join(f"{label_of(r)} {_times(_growth(data, r, 'l2'))}" for r in rules)
         + ".",
@@ -69,12 +69,8 @@ def draw(data: xr.Dataset) -> Picture:
 def _panel(axes: Axes, pull: xr.DataArray, colour: str) -> None:
     arrivals = pull.arrival.values
     for coupling in ("decoupled_lr", "l2"):
-        estimates = [
-            mean_interval(values, "", "seeds")
-            for values in pull.sel(coupling=coupling).transpose("arrival", "seed").values
-        ]
-        mean, low, high = (np.array([getattr(e, name) for e in estimates]) for name in ("value", "low", "high"))
-        mean = np.where(mean > 0, mean, np.nan)
+        mean, (below, above) = intervals(pull.sel(coupling=coupling).transpose("arrival", "seed").values)
+        low, high, mean = mean - below, mean + above, np.where(mean > 0, mean, np.nan)
         if coupling == "l2":
             start = int(np.argmax(np.isfinite(mean)))
             guide = mean[start] * np.sqrt(arrivals[start] / arrivals)

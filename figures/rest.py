@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from evidence.claim import mean_interval
+from figures.shares import heading, intervals
 from figures.style import Picture, colour_of, label_ends, label_of, marker_of, styled
 
 _TITLES = {"l2": "L2", "decoupled_lr": "Weight decay x lr"}
@@ -45,26 +45,23 @@ def draw(data: xr.Dataset) -> Picture:
         for axes in panels[1]:
             axes.set_xlabel("arrivals, in critical ones: p / (1 - sqrt(beta2))")
         held = data["rest"].sel(loss="restoring").sel(arrival=critical, method="nearest").mean("seed")
-        l2, sgd, decay = (
-            float(held.sel(optimizer=r, coupling=c))
-            for r, c in (("adam", "l2"), ("sgd", "l2"), ("adam", "decoupled_lr"))
-        )
-        figure.suptitle(
-            f"At the critical arrival L2 leaves {l2:.2f} of a weight under Adam and {sgd:.2f} under SGD, weight decay {decay:.2f} "
-            "under Adam",
-            x=0.01,
-            ha="left",
-            weight="bold",
+        shown = [r for r in ("adam", "sgd") if r in rules] or rules[:1]
+        left = [f"{float(held.sel(optimizer=r, coupling='l2')):.2f} of a weight under {label_of(r)}" for r in shown]
+        decay = float(held.sel(optimizer=shown[0], coupling="decoupled_lr"))
+        told = " and ".join(left[:1] + [words.replace(" of a weight", "") for words in left[1:]])
+        heading(
+            figure,
+            f"At the critical arrival L2 leaves {told}, weight decay {decay:.2f} under {label_of(shown[0])}",
             fontsize=10,
         )
-    seeds, lanes = data.sizes["seed"], data.attrs["lanes_a_seed"]
+    seeds, lanes = data.sizes["seed"], data.attrs["weights"]
     return Picture(
         "rest",
         figure,
         f"A gradient arrives with probability p: w - 1 on top, -1 below. Marks: the weight at rest, mean and 95% t-interval over "
-        f"n = {seeds} seeds of {lanes} weights and {data.attrs['steps']:,} steps, side by side where they coincide; lines: closed "
+        f"n = {seeds} seeds of {lanes} weights, {data.attrs['counted']:,} steps, side by side where they coincide; lines: closed "
         f"forms in their regime. Strength {data.attrs['restoring']:g} (1 - sqrt(beta2)) on top, {data.attrs['strength']:g} below; "
-        f"beta2, or RMSprop's alpha, {data.attrs['memory']:g}. Lion has a closed form only against weight decay and an even pull.",
+        f"beta2, or RMSprop's alpha, {data.attrs['beta2']:g}. Lion has a closed form only against weight decay and an even pull.",
         f"Four panels of the weight at rest against arrivals from {times[-1]:.2g} to {times[0]:.2g} critical ones. At the critical "
         "arrival under a loss that pulls to 1, L2 and weight decay: "
         + "; ".join(
@@ -75,11 +72,9 @@ def draw(data: xr.Dataset) -> Picture:
     )
 
 
-def _curve(axes: Axes, at: xr.Dataset, x: np.ndarray, rule: str, mark: str) -> None:
-    found = [mean_interval(values, "", "seeds") for values in at["rest"].transpose("arrival", "seed").values]
-    mean = np.array([e.value for e in found])
-    errors = np.array([e.high - e.value for e in found])
-    axes.errorbar(x, mean, errors, fmt=mark, color=colour_of(rule), markersize=4.5, capsize=2, zorder=3)
+def _curve(axes: Axes, at: xr.Dataset, x: np.ndarray, rule: str, marker: str) -> None:
+    mean, errors = intervals(at["rest"].transpose("arrival", "seed").values)
+    axes.errorbar(x, mean, errors, fmt=marker, color=colour_of(rule), markersize=4.5, capsize=2, zorder=3)
     axes.plot(x, at["predicted"].values, color=colour_of(rule), linewidth=1.2, zorder=2)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
-from scipy.special import stdtrit
 
+from figures.shares import heading, intervals
 from figures.style import LINES, Picture, colour_of, label_ends, styled
 
 _TITLES = {"constant": "constant rate", "step": "a tenth from half-way on", "cosine": "cosine to 0"}
@@ -18,8 +18,8 @@ _SIZED = {"decoupled_lr": ("decay x lr", colour_of("adam")), "corrected": ("deca
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.scheduled.Scheduled.run`: a column a schedule; above weights without a gradient, below AdamW's sizes."""
     seeds, strength = data.sizes["seed"], data.attrs["strength"]
-    quantile = float(stdtrit(seeds - 1, 0.975)) / seeds**0.5
     relative = data["mean_square"] * 2 * strength / data.attrs["lr"]
+    drawn = {of: label for of, label in _SILENT.items() if of[0] in data.optimizer}
     with styled():
         figure, grid = plt.subplots(2, 3, sharex="row", sharey="row", figsize=(9.4, 6.2))
         for column, schedule in enumerate(map(str, data.schedule.values)):
@@ -28,7 +28,7 @@ def draw(data: xr.Dataset) -> Picture:
             steps = at.silent_step.values
             above.plot(steps, 1 - at["gone"], color="0.75", linewidth=4, zorder=1)
             ends = {"1 - sum of rates": (float(1 - at["gone"][-1]), "0.45")}
-            for (name, coupling), label in _SILENT.items():
+            for (name, coupling), label in drawn.items():
                 path = at["silent"].sel(optimizer=name, coupling=coupling)
                 colour = "0.15" if coupling == "decoupled_lr" else colour_of(name)
                 above.plot(steps, path, color=colour, linestyle=LINES[coupling])
@@ -39,9 +39,9 @@ def draw(data: xr.Dataset) -> Picture:
             sizes = {"the rate": (float(rate[-1]), "0.45")}
             for coupling, (label, colour) in _SIZED.items():
                 curve = relative.sel(schedule=schedule, sized=coupling)
-                mean, half = curve.mean("seed"), curve.std("seed", ddof=1) * quantile
+                mean, (down, up) = intervals(curve.transpose("step", "seed").values)
                 below.plot(data.step, mean, color=colour, linestyle=LINES[coupling])
-                below.fill_between(data.step, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+                below.fill_between(data.step, mean - down, mean + up, color=colour, alpha=0.2, linewidth=0)
                 sizes[label] = (float(mean[-1]), colour)
             top = 1.25 * max(1.0, float(relative.mean("seed").max()))
             below.set(xlabel="steps under noise", ylim=(0, top), xlim=(0, data.attrs["steps"]))
@@ -54,14 +54,14 @@ def draw(data: xr.Dataset) -> Picture:
         middle = relative.sel(schedule="cosine").mean("seed").sel(step=data.attrs["steps"] / 2, method="nearest")
         rate = float(data["rates"].sel(schedule="cosine", step=middle.step) / data.attrs["lr"])
         plain, corrected = (float(middle.sel(sized=c)) for c in _SIZED)
-        figure.suptitle(
+        heading(
+            figure,
             f"Half-way down a cosine: rate at {rate:.2f}, AdamW's size at {plain:.2f}, with corrected decay {corrected:.2f}",
-            x=0.01, ha="left", weight="bold",
-        )  # fmt: skip
+        )
     last = data["silent"].isel(silent_step=-1)
     left = "; ".join(
         f"{_TITLES[str(s)]}: "
-        + ", ".join(f"{label} {float(last.sel(schedule=s, optimizer=n, coupling=c)):.2f}" for (n, c), label in _SILENT.items())
+        + ", ".join(f"{label} {float(last.sel(schedule=s, optimizer=n, coupling=c)):.2f}" for (n, c), label in drawn.items())
         for s in data.schedule.values
     )  # fmt: skip
     worst = float(np.abs(relative.mean("seed") / (data["followed"] * 2 * strength / data.attrs["lr"]) - 1).max())

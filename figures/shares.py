@@ -1,19 +1,37 @@
-"""Shares of dead features over seeds: curves with intervals, and names beside their ends, for figures that compare them."""
+"""What figures of toy worlds have in common: headings, intervals over seeds, and curves of the share of dead features."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from evidence.claim import mean_interval
+from evidence.claim import Estimate, mean_interval
 from figures.style import label_ends
 
 LOW, HIGH = -0.06, 1.06
 MARKS = "osD^v<>pPXh*"
 GAP = 0.055
+
+
+def heading(figure: Figure, finding: str, fontsize: float | None = None) -> None:
+    """The finding, in bold above all panels."""
+    figure.suptitle(finding, x=0.01, ha="left", weight="bold", **({"fontsize": fontsize} if fontsize else {}))
+
+
+def intervals(
+    samples: np.ndarray, interval: Callable[[np.ndarray, str, str], Estimate] = mean_interval
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row of samples, one a seed, the mean, and how far the 95% interval goes below and above it: (rows), (2, rows);
+    NaN, so that no bar is drawn, of a single seed."""
+    if samples.shape[1] < 2:
+        return samples[:, 0], np.full((2, len(samples)), np.nan)
+    found = [interval(row, "", "seeds") for row in samples]
+    means = np.array([e.value for e in found])
+    return means, np.array([[e.value - e.low, e.high - e.value] for e in found]).T
 
 
 def share_axis(axes: Axes) -> None:
@@ -23,20 +41,10 @@ def share_axis(axes: Axes) -> None:
 
 def curve(axes: Axes, x: np.ndarray, shares: np.ndarray, mark: int, colour: Any) -> float:
     """Means and 95% t-intervals of `shares` (x, seed) with the mark of that number; the last mean is handed back."""
-    found = [mean_interval(samples, "", "seeds") for samples in shares]
-    means = np.array([f.value for f in found])
-    bars = np.array([[f.value - f.low, f.high - f.value] for f in found]).T
+    means, bars = intervals(shares)
     axes.errorbar(
-        x,
-        means,
-        bars,
-        marker=MARKS[mark % len(MARKS)],
-        color=colour,
-        linewidth=1.2,
-        markersize=5,
-        elinewidth=0.8,
-        capsize=2,
-    )
+        x, means, bars, marker=MARKS[mark % len(MARKS)], color=colour, linewidth=1.2, markersize=5, elinewidth=0.8, capsize=2
+    )  # fmt: skip
     return float(means[-1])
 
 

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from figures.shares import heading
 from figures.style import LINES, Picture, colour_of, label_of, styled
 
 
@@ -31,14 +32,10 @@ def draw(data: xr.Dataset) -> Picture:
             _label(axes, ends)
         panels[0].set_ylabel("|w|")
         taken = data.passage.sel(strength=strength)
-        adam, decay = (int(taken.sel(optimizer="adam", coupling=c)) for c in ("l2", "decoupled_lr"))
-        figure.suptitle(
-            f"Adam + L2 silences a weight in {adam:,} steps; weight decay needs {decay:,}",
-            x=0.01,
-            ha="left",
-            weight="bold",
-        )
-    steps = ", ".join(f"{s:,.0f}" for s in data.passage.sel(optimizer="adam", coupling="l2").values)
+        named = "adam" if "adam" in data.optimizer else str(data.optimizer.values[0])
+        l2, decay = (float(taken.sel(optimizer=named, coupling=c)) for c in titles)
+        heading(figure, f"{label_of(named)} + L2 silences a weight in {l2:,.0f} steps; weight decay needs {decay:,.0f}")
+    steps = ", ".join(f"{s:,.0f}" for s in data.passage.sel(optimizer=named, coupling="l2").values)
     reached = "; ".join(
         f"{label_of(str(n))} {' and '.join(f'{s:,.0f}' for s in taken.sel(optimizer=n).values)}"
         for n in data.optimizer.values
@@ -48,8 +45,8 @@ def draw(data: xr.Dataset) -> Picture:
         "silence",
         figure,
         f"A weight that starts at 1 and gets no gradient, lr {lr:g}, strength {strength:g}; deterministic, n = 1 path a curve, "
-        f"stepped to {data.attrs['steps']:,}, then by its closed form (grey: {target:g}). Adam + L2 takes {steps} steps at "
-        f"strengths {strengths}.",
+        f"stepped to {data.attrs['steps']:,}, then by its closed form (grey: {target:g}). {label_of(named)} + L2 takes {steps} "
+        f"steps at strengths {strengths}.",
         f"Two log-log panels of weight size against steps. Steps to {target:g} under L2 and under weight decay: {reached}.",
     )
 

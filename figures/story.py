@@ -82,7 +82,7 @@ CHAPTERS = (
             PictureSource("capacity", ("capacity",)),
             PictureSource("difficulty", ("difficulty",)),
         ),
-        ("minibatch", "capacity", "difficulty"),
+        ("minibatch", "decays", "starvation", "batch_rest", "capacity", "difficulty"),
     ),
     Chapter(
         "A feature with BatchNorm and ReLU",
@@ -94,7 +94,7 @@ CHAPTERS = (
             PictureSource("feature", ("feature",)),
             PictureSource("compete", ("compete",)),
         ),
-        ("plane", "feature", "compete"),
+        ("plane", "cone", "residue", "walk", "feature", "compete"),
     ),
     Chapter(
         "How large weights become",
@@ -105,6 +105,6 @@ CHAPTERS = (
             PictureSource("minima", ("quadratic",)),
             PictureSource("schedules", ("scheduled",)),
         ),
-        ("noise", "scale_invariant", "quadratic", "scheduled"),
+        ("noise", "scale_invariant", "quadratic", "noisy_quadratic", "stability", "bounded", "scheduled"),
     ),
 )

@@ -1,7 +1,9 @@
 """Features on mini-batches: which batches hold an image that excites them, and how they fare under those gradients.
 
-An epoch is every image once, in a new random order. A feature gets a gradient from a batch that holds k > 0 of the images
-that excite it, and exactly 0 from any other.
+An epoch is every image once, in a new random order; a batch of B images holds k of those that excite a feature, and its
+gradient is the mean over the batch: (k/B) pull (w - target) plus noise of standard deviation sigma sqrt(k)/B. With k = 0
+it is exactly 0. A feature whose weight has fallen to the floor excites nothing any more and gets no gradient again.
+Orders without repetition are drawn by NumPy's generators, which make them whole; the simulator's draws step by step.
 """
 
 from __future__ import annotations
@@ -43,6 +45,21 @@ def patterns_in_batches(
             which = np.flatnonzero(owned == count)
             held[:, b, which] = exciting_in_batches(rng, int(count), patterns, batch, steps, len(which))
     return held, float((owned == 0).mean())
+
+
+def held_and_noise(
+    seeds: int, images: int, batches: Sequence[int], exciting: Sequence[int], steps: int, features: int, series: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exciting images in each batch, and normal numbers: (steps, batch, exciting, seed, feature). series: seeds of another
+    series have other numbers."""
+    cells = (steps, len(batches), len(exciting))
+    held, drawn = np.empty((2, *cells, seeds, features))
+    for s in range(seeds):
+        rng = np.random.default_rng((s, series))
+        for b, e in np.ndindex(cells[1:]):
+            held[:, b, e, s] = exciting_in_batches(rng, exciting[e], images, batches[b], steps, features)
+        drawn[:, :, :, s] = rng.standard_normal((*cells, features))
+    return held, drawn
 
 
 def longest_silence(silent: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from dynamics.simulate.schedules import cosine
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.batches import Gradients, patterns_in_batches
+from synthetic.labelled import column, labelled, remembering
 
 COUPLINGS = ("l2", "decoupled_lr")
 
@@ -26,8 +27,8 @@ class Capacity:
     """Constants as in `synthetic.minibatch`; every setting gets the same number of steps. Of K features the first
     `followed` are simulated, for no feature acts on another."""
 
-    rules: tuple[str, ...] = ("sgd", "adam")
-    lrs: tuple[float, ...] = (0.1, 0.01)
+    optimizers: tuple[str, ...] = ("sgd", "adam")
+    lr: tuple[float, ...] = (0.1, 0.01)
     beta2: float = 0.99
     strength: float = 0.01
     patterns: int = 512
@@ -41,6 +42,7 @@ class Capacity:
     seeds: int = 8
     followed: int = 16
     # Shared target: Adam with a learning rate that falls to 0, from equal weights of half the target.
+    shared_lr: float = 0.01
     shared_steps: int = 2048
     unevenness: float = 3.0
 
@@ -53,7 +55,8 @@ class Capacity:
         shared, expected, off, uneven = self._shared()
         across, pair = ("optimizer", "coupling", "network", "batch", "seed"), ("coupling", "network")
         silent = (1 - 1 / np.array(self.networks)[:, None]) ** np.array(self.batches)
-        dataset = xr.Dataset(
+        return labelled(
+            self,
             {
                 "dead": (across, dead),
                 "size": (across, size),
@@ -64,18 +67,9 @@ class Capacity:
                 "shared_off": (pair, off),
                 "shared_uneven": (pair, uneven),
             },
-            {
-                "optimizer": list(self.rules),
-                "coupling": list(COUPLINGS),
-                "network": list(self.networks),
-                "batch": list(self.batches),
-                "seed": range(self.seeds),
-            },
+            {"coupling": list(COUPLINGS)},
+            {"network": ("features in the network", "features")},
         )
-        dataset["network"].attrs = {"units": "features", "long_name": "features in the network"}
-        names = ("beta2", "strength", "patterns", "steps", "sigma", "floor", "followed", "shared_steps", "unevenness")
-        dataset.attrs = {name: getattr(self, name) for name in names}
-        return dataset
 
     def _arrivals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         cells = (self.steps, len(self.networks), len(self.batches))
@@ -88,12 +82,13 @@ class Capacity:
                     rng, self.patterns, network, self.batches, self.steps, self.followed
                 )
             drawn[:, :, :, s] = rng.standard_normal((*cells, self.followed))
-        batch_size = np.array(self.batches)[:, None, None]
-        gradients = Gradients.of(held, batch_size, drawn, self.pull, self.target, self.sigma, self.floor)
+        gradients = Gradients.of(
+            held, column(self.batches, 1, 4), drawn, self.pull, self.target, self.sigma, self.floor
+        )
         start, record = np.full(held.shape[1:], self.target), [self.steps]
-        dead, size = np.empty((2, len(self.rules), len(COUPLINGS), *held.shape[1:-1]))
-        for r, (rule, lr) in enumerate(zip(self.rules, self.lrs, strict=True)):
-            hyper = {"beta2": self.beta2} if rule == "adam" else {}
+        dead, size = np.empty((2, len(self.optimizers), len(COUPLINGS), *held.shape[1:-1]))
+        for r, (rule, lr) in enumerate(zip(self.optimizers, self.lr, strict=True)):
+            hyper = remembering(rule, self.beta2)
             for c, coupling in enumerate(COUPLINGS):
                 w, died = gradients.train(rule, coupling, start, record, lr=lr, strength=self.strength, **hyper)
                 dead[r, c], size[r, c] = np.isfinite(died).mean(axis=-1), w[-1].mean(axis=-1)
@@ -117,7 +112,7 @@ class Capacity:
                 gradient,
                 np.full(len(p), self.target / 2),
                 record=[self.shared_steps],
-                lr=self.lrs[-1],
+                lr=self.shared_lr,
                 strength=self.strength,
                 schedule=cosine(self.shared_steps),
                 beta2=self.beta2,

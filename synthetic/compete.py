@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.simulate.together import simulate_together
+from synthetic.labelled import labelled
 
 # Seeds on which learning rates are tuned; none of them is reported.
 _TUNING = 1_000
@@ -98,31 +99,20 @@ class Compete:
         for name in ("inactive", "small", "selective"):
             axes[name] = (*cell, "selectivity", "copy", "seed")
         axes["cost"] = (*cell, "order", "removed", "seed")
-        coords = {
-            "optimizer": list(self.optimizers),
-            "coupling": list(self.couplings),
-            "strength": list(self.strengths),
-            "selectivity": list(self.selectivities),
-            "copy": range(self.copies),
-            "order": list(_ORDERS),
-            "removed": list(self.removed),
-            "seed": range(self.seeds),
-        }
-        dataset = xr.Dataset({name: (axes[name], cells) for name, cells in found.items()}, coords)
-        dataset["lr"] = ("optimizer", lr)
-        dataset["rate"] = (("optimizer", "candidate"), np.array(self.rates))
-        dataset["rate_loss"] = (("optimizer", "candidate"), tuned)
-        dataset["rate_inactive"] = (("optimizer", "candidate", "tuning_seed"), lost)
-        dataset["selectivity"].attrs = {"long_name": "share of images that do not excite the feature"}
-        dataset.attrs = {
-            "reference": self.reference,
-            "images": self.images,
-            "batch": self.batch,
-            "features": len(self.selectivities) * self.copies,
-            "steps": self.epochs * (self.images // self.batch),
-            "tuning_seeds": self.tuning_seeds,
-        }
-        return dataset
+        return labelled(
+            self,
+            {name: (axes[name], cells) for name, cells in found.items()}
+            | {
+                "lr": ("optimizer", lr),
+                "rate": (("optimizer", "candidate"), self.rates),
+                "rate_loss": (("optimizer", "candidate"), tuned),
+                "rate_inactive": (("optimizer", "candidate", "tuning_seed"), lost),
+            },
+            {"order": list(_ORDERS), "removed": list(self.removed)},
+            {"selectivity": ("share of images that do not excite the feature",)},
+            features=len(self.selectivities) * self.copies,
+            steps=self.epochs * (self.images // self.batch),
+        )
 
     def _data(self, seeds: range) -> dict[str, np.ndarray]:
         """xhat (seeds, images, K), target (seeds, images), start (seeds, 3, K), order (steps, seeds, batch); a seed's own

@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from synthetic.batches import Gradients, patterns_in_batches
+from synthetic.labelled import column, labelled, remembering
 
 COUPLINGS = ("l2", "decoupled_lr")
 
@@ -25,8 +26,8 @@ class Difficulty:
     """Constants as in `synthetic.minibatch`; every setting gets the same number of steps, and all scales the same draws.
     Of K = `network` features the first `followed` are simulated."""
 
-    rules: tuple[str, ...] = ("sgd", "adam")
-    lrs: tuple[float, ...] = (0.1, 0.01)
+    optimizers: tuple[str, ...] = ("sgd", "adam")
+    lr: tuple[float, ...] = (0.1, 0.01)
     beta2: float = 0.99
     strength: float = 0.01
     network: int = 64
@@ -45,12 +46,11 @@ class Difficulty:
         """dead (share of the features) and size (their mean weight): (optimizer, coupling, scale, patterns, batch, seed);
         unused, the share that no pattern excites: (patterns, seed); silent (1 - 1/K)^B: (batch)."""
         held, drawn, unused = self._draw()
-        batch = np.array(self.batches)[:, None, None]
-        once = Gradients.of(held, batch, drawn, self.pull, self.target, self.sigma, self.floor)
-        by = np.array(self.scales)[:, None, None, None, None]
-        outcome = np.empty((2, len(self.rules), len(COUPLINGS), len(self.scales), *held.shape[1:-1]))
-        for r, (rule, lr) in enumerate(zip(self.rules, self.lrs, strict=True)):
-            hyper = {"beta2": self.beta2} if rule == "adam" else {}
+        once = Gradients.of(held, column(self.batches, 1, 4), drawn, self.pull, self.target, self.sigma, self.floor)
+        by = column(self.scales, 0, 5)
+        outcome = np.empty((2, len(self.optimizers), len(COUPLINGS), len(self.scales), *held.shape[1:-1]))
+        for r, (rule, lr) in enumerate(zip(self.optimizers, self.lr, strict=True)):
+            hyper = remembering(rule, self.beta2)
             for c, coupling in enumerate(COUPLINGS):
                 start = np.full((len(self.scales), *held.shape[1:]), self.target)
                 w, died = once.train(
@@ -58,26 +58,17 @@ class Difficulty:
                 )
                 outcome[:, r, c] = np.isfinite(died).mean(axis=-1), w[-1].mean(axis=-1)
         across = ("optimizer", "coupling", "scale", "patterns", "batch", "seed")
-        dataset = xr.Dataset(
+        return labelled(
+            self,
             {
                 "dead": (across, outcome[0]),
                 "size": (across, outcome[1]),
                 "unused": (("patterns", "seed"), unused),
                 "silent": (("batch",), (1 - 1 / self.network) ** np.array(self.batches)),
             },
-            {
-                "optimizer": list(self.rules),
-                "coupling": list(COUPLINGS),
-                "scale": list(self.scales),
-                "patterns": list(self.patterns),
-                "batch": list(self.batches),
-                "seed": range(self.seeds),
-            },
+            {"coupling": list(COUPLINGS)},
+            {"scale": ("scale of the loss gradient",)},
         )
-        dataset["scale"].attrs = {"long_name": "scale of the loss gradient"}
-        names = ("beta2", "strength", "network", "steps", "sigma", "floor", "followed")
-        dataset.attrs = {name: getattr(self, name) for name in names}
-        return dataset
 
     def _draw(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Exciting patterns in each batch, normal numbers: (steps, patterns, batch, seed, feature); unused."""

@@ -15,6 +15,7 @@ import xarray as xr
 
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
+from synthetic.labelled import labelled
 
 # Seeds on which learning rates are tuned; none of them is reported.
 _TUNING = 1_000
@@ -116,28 +117,19 @@ class Feature:
                     run = runs["l2" if none else coupling][name]
                     cells[o, c] = run[:1] if none else run[-len(self.strengths) :]
         axes = ("optimizer", "coupling", "strength", "selectivity", "seed")
-        coords = {
-            "optimizer": list(self.optimizers),
-            "coupling": list(self.couplings),
-            "strength": list(self.strengths),
-            "selectivity": list(self.selectivities),
-            "seed": range(self.seeds),
-            "law": list(_LAWS),
-        }
-        dataset = xr.Dataset({name: (axes, cells) for name, cells in found.items()}, coords)
-        dataset["bound"] = (("law", "seed"), self._bounds())
-        dataset["lr"] = ("optimizer", lr)
-        dataset["rate"] = (("optimizer", "candidate"), np.array(self.rates))
-        dataset["rate_loss"] = (("optimizer", "candidate"), tuned)
-        dataset["selectivity"].attrs = {"long_name": "share of images on which the teacher is silent"}
-        dataset.attrs = {
-            "reference": self.reference,
-            "images": self.images,
-            "batch": self.batch,
-            "steps": self.epochs * (self.images // self.batch),
-            "tuning_seeds": self.tuning_seeds,
-        }
-        return dataset
+        return labelled(
+            self,
+            {name: (axes, cells) for name, cells in found.items()}
+            | {
+                "bound": (("law", "seed"), self._bounds()),
+                "lr": ("optimizer", lr),
+                "rate": (("optimizer", "candidate"), self.rates),
+                "rate_loss": (("optimizer", "candidate"), tuned),
+            },
+            {"law": list(_LAWS)},
+            {"selectivity": ("share of images on which the teacher is silent",)},
+            steps=self.epochs * (self.images // self.batch),
+        )
 
     def _data(self, seeds: range) -> dict[str, np.ndarray]:
         """x (seeds, images, inputs), target (seeds, selectivities, images), start (seeds, selectivities, inputs + 2) and

@@ -13,25 +13,25 @@ import numpy as np
 import xarray as xr
 
 from dynamics.rules import RULES
-from dynamics.simulate.together import simulate_together
+from dynamics.simulate.gradients import silent
 from dynamics.theory import closed
+from synthetic.labelled import labelled, spread_out
 
 # Rules whose path may be free of the strength when eps is scaled with it.
 _SCALED = ("adam", "amsgrad", "nadam", "rmsprop", "adagrad", "adamax", "lion", "radam", "adadelta", "adabelief")
 
-
-def _nothing(w: np.ndarray, t: int) -> np.ndarray:
-    return np.zeros_like(w)
+_PASSED, _ENDS = ("adam", "adamax", "adagrad"), ("adam", "rmsprop")
 
 
 @dataclass(frozen=True)
 class Laws:
-    """Settings of THEORY's section A; eps is 1e-12, out of the way, but where the law is about it."""
+    """Settings of THEORY's section A: of lr, strength and betas, the ends of their ranges. eps is 1e-12, out of the way, but
+    where the law is about it."""
 
     draws: int = 24
     seed: int = 0
-    rates: tuple[float, float] = (4e-3, 2e-2)
-    strengths: tuple[float, float] = (1e-3, 1e-1)
+    lr: tuple[float, float] = (4e-3, 2e-2)
+    strength: tuple[float, float] = (1e-3, 1e-1)
     beta1: tuple[float, float] = (0.5, 0.9)
     beta2: tuple[float, float] = (0.98, 0.999)
     target: float = 1e-2
@@ -41,7 +41,7 @@ class Laws:
         """One variable a law: (draw) or (optimizer, draw); `passage` and `predicted` in steps."""
         rng = np.random.default_rng(self.seed)
         lr, strength = (
-            np.exp(rng.uniform(np.log(low), np.log(high), self.draws)) for low, high in (self.rates, self.strengths)
+            np.exp(rng.uniform(np.log(low), np.log(high), self.draws)) for low, high in (self.lr, self.strength)
         )
         beta1, beta2 = (rng.uniform(*x, self.draws) for x in (self.beta1, self.beta2))
         settings: dict[str, Any] = {"lr": lr, "strength": strength}
@@ -54,17 +54,26 @@ class Laws:
             "lion_error": self._lion(**settings),
             "overshoot_error": self._overshoot(lr, strength),
         }
-        found = xr.Dataset({name: ("draw", values) for name, values in data.items()}, {"draw": range(self.draws)})
-        found["scaling_error"] = self._scaling(settings)
-        found["passage"], found["predicted"] = self._passages(settings, adam)
-        found["growth"], found["settled"] = self._end(beta1)
-        return found.assign_attrs(target=self.target, steps=self.steps)
+        steps, predicted = self._passages(settings, adam)
+        growth, settled = self._end(beta1)
+        return labelled(
+            self,
+            {name: (("draw",), values) for name, values in data.items()}
+            | {
+                "scaling_error": (("scaled", "draw"), self._scaling(settings)),
+                "passage": (("rule", "draw"), steps),
+                "predicted": (("rule", "draw"), predicted),
+                "growth": (("rule_at_end", "side", "draw"), growth),
+                "settled": (("rule_at_end", "draw"), settled),
+            },
+            {"scaled": list(_SCALED), "rule": list(_PASSED), "rule_at_end": list(_ENDS), "side": ["below", "above"]},
+            {"passage": (f"steps from 1 to {self.target:g}", "steps")},
+        )
 
     def _path(self, rule: str, coupling: str = "l2", **how: Any) -> np.ndarray:
         """Every weight of the path, (steps + 1, draws)."""
-        start = how.pop("start", np.ones(self.draws))
-        steps = how.pop("steps", self.steps)
-        return simulate_together(rule, coupling, _nothing, start, record=range(steps + 1), **how).w
+        record = range(how.pop("steps", self.steps) + 1)
+        return spread_out(rule, coupling, silent, (self.draws,), record=record, **how).w
 
     def _momentum(self, lr: np.ndarray, strength: np.ndarray) -> np.ndarray:
         """Largest distance of heavy ball's path from the closed form, of the start."""
@@ -72,7 +81,7 @@ class Laws:
         exact = [closed.momentum_path(1.0, x, 0.9, steps) for x in lr * strength]
         return np.asarray(np.abs(self._path("momentum", lr=lr, strength=strength).T - exact).max(axis=1))
 
-    def _scaling(self, settings: dict[str, Any]) -> xr.DataArray:
+    def _scaling(self, settings: dict[str, Any]) -> np.ndarray:
         """Largest relative difference between the paths at (strength, eps) and at 8 times both."""
         error = np.empty((len(_SCALED), self.draws))
         for row, rule in enumerate(_SCALED):
@@ -80,7 +89,7 @@ class Laws:
             path = self._path(rule, **settings, **eps, steps=200)
             scaled = settings | {"strength": 8 * settings["strength"]} | {name: 8 * x for name, x in eps.items()}
             error[row] = np.abs(self._path(rule, **scaled, steps=200) / path - 1).max(axis=0)
-        return xr.DataArray(error, {"scaled": list(_SCALED)}, ("scaled", "draw"))
+        return error
 
     def _largest_step(self, settings: dict[str, Any], adam: dict[str, Any]) -> np.ndarray:
         """Largest step of fresh Adam before the weight changes sign, in learning rates."""
@@ -89,11 +98,11 @@ class Laws:
         before = np.logical_and.accumulate(path[:-1] > 0)
         return np.asarray(np.where(before, moved, 0.0).max(axis=0))
 
-    def _passages(self, settings: dict[str, Any], adam: dict[str, Any]) -> tuple[xr.DataArray, xr.DataArray]:
-        """Steps to `target`, simulated and by the closed form; NaN outside the form's regime."""
-        rules: dict[str, dict[str, Any]] = {"adam": adam, "adamax": adam, "adagrad": {"eps": 1e-12}}
-        steps = np.full((2, len(rules), self.draws), np.nan)
-        for row, (rule, hyper) in enumerate(rules.items()):
+    def _passages(self, settings: dict[str, Any], adam: dict[str, Any]) -> np.ndarray:
+        """Steps to `target`, simulated and by the closed form, of the rules `_PASSED`; NaN outside the form's regime."""
+        steps = np.full((2, len(_PASSED), self.draws), np.nan)
+        for row, rule in enumerate(_PASSED):
+            hyper: dict[str, Any] = {"eps": 1e-12} if rule == "adagrad" else adam
             # Adagrad takes (1 / lr)^2 steps: five times the rate brings it through in time.
             rates = settings["lr"] * (5 if rule == "adagrad" else 1)
             path = self._path(
@@ -108,9 +117,7 @@ class Laws:
                 elif self._in_regime(adam, k, rates[k]):
                     form = closed.adam_steps if rule == "adam" else closed.adamax_steps
                     steps[1, row, k] = form(*given, adam["beta1"][k], adam["beta2"][k], 1e-12)
-        coords = {"rule": list(rules)}
-        simulated, predicted = (xr.DataArray(x, coords, ("rule", "draw"), attrs={"units": "steps"}) for x in steps)
-        return simulated, predicted
+        return steps
 
     def _in_regime(self, adam: dict[str, Any], k: int, lr: float) -> bool:
         lag, memory = adam["beta1"][k] / (1 - adam["beta1"][k]), -1 / np.log(adam["beta2"][k])
@@ -124,47 +131,36 @@ class Laws:
     def _residual(self, beta2: np.ndarray, lr: np.ndarray, strength: np.ndarray) -> np.ndarray:
         """Half-life over its lower bound, where the gradient left sqrt(v) = 10 x strength; beta1 = 0."""
         sigma = 10 * strength
-        state = {"v": sigma**2, "power1": np.zeros(self.draws), "power2": np.zeros(self.draws)}
+        state = {"v": sigma**2, "power1": 0.0, "power2": 0.0}
         hyper: dict[str, Any] = {"beta1": 0.0, "beta2": beta2, "eps": 1e-12}
         path = self._path("adam", lr=lr, strength=strength, state=state, **hyper, steps=3_000)
         half = (path <= 0.5).argmax(axis=0)
         bound = [closed.residual_steps(0.5, *x) for x in zip(lr, strength, sigma, beta2, strict=True)]
         return np.asarray(np.where(half > 0, half, np.nan) / bound)
 
-    def _end(self, beta1: np.ndarray) -> tuple[xr.DataArray, xr.DataArray]:
+    def _end(self, beta1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Near 0, where eps is the denominator: log growth a step just below and above the limit of lr strength / eps, and
         the relative error of the closed rate at a fifth of the limit."""
-        growth, error = np.empty((2, 2, self.draws)), np.empty((2, self.draws))
-        for row, rule in enumerate(("adam", "rmsprop")):
+        growth, error = np.empty((len(_ENDS), 2, self.draws)), np.empty((len(_ENDS), self.draws))
+        for row, rule in enumerate(_ENDS):
             first = beta1 if rule == "adam" else np.zeros(self.draws)
             limit = np.array([closed.settling_limit(b) for b in first])
-            hyper: dict[str, Any] = {"eps": 1.0, "strength": 1.0} | ({"beta1": first} if rule == "adam" else {})
-            state = {"power1": 0.0, "power2": 0.0} if rule == "adam" else {}
+            how: dict[str, Any] = {"eps": 1.0, "strength": 1.0, "start": 1e-60, "steps": 400}
+            how |= {"beta1": first, "state": {"power1": 0.0, "power2": 0.0}} if rule == "adam" else {}
             for side, factor in enumerate((0.9, 1.1)):
-                path = np.abs(
-                    self._path(
-                        rule, lr=factor * limit, state=state, **hyper, start=np.full(self.draws, 1e-60), steps=400
-                    )
-                )
+                path = np.abs(self._path(rule, lr=factor * limit, **how))
                 growth[row, side] = np.log(path[-50:].max(axis=0) / path[:50].max(axis=0)) / 350
-            path = np.abs(
-                self._path(rule, lr=limit / 5, state=state, **hyper, start=np.full(self.draws, 1e-60), steps=400)
-            )
+            path = np.abs(self._path(rule, lr=limit / 5, **how))
             rate = np.array([closed.settled_rate(x / 5, b) for x, b in zip(limit, first, strict=True)])
             # Two complex roots turn the weight around 0: sizes are compared over a window as long as many turns.
             found = np.exp(np.log(path[200:400].max(axis=0) / path[:200].max(axis=0)) / 200)
             error[row] = found / rate - 1
-        ends = {"rule_at_end": ["adam", "rmsprop"]}
-        return (
-            xr.DataArray(growth, ends | {"side": ["below", "above"]}, ("rule_at_end", "side", "draw")),
-            xr.DataArray(error, ends, ("rule_at_end", "draw")),
-        )
+        return growth, error
 
     def _lion(self, lr: np.ndarray, strength: np.ndarray) -> np.ndarray:
         """Largest distance of Lion under decay from the closed form, relative to where it ends, -1/strength."""
         steps = np.arange(self.steps + 1)
-        state = {"m": np.full(self.draws, 0.1)}
-        path = self._path("lion", "decoupled_lr", lr=lr, strength=strength, state=state).T
+        path = self._path("lion", "decoupled_lr", lr=lr, strength=strength, state={"m": 0.1}).T
         exact = [closed.lion_decay_path(1.0, 1, a, b, steps) for a, b in zip(lr, strength, strict=True)]
         return np.asarray(np.abs(path - exact).max(axis=1) * strength)
 

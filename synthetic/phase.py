@@ -131,7 +131,7 @@ class Phase:
             "beta2": 1 - setting["forgetting"]
         }
         lanes |= {"target": 1.0, "floor": self.floor}
-        state = {"v": self._left(setting) ** 2, "power1": 0.0, "power2": 0.0}
+        state = {"v": self._settled_root(setting) ** 2, "power1": 0.0, "power2": 0.0}
         if "epoch" in setting:
             own = {"epoch": setting["epoch"], "arrival": 1.0, "pull": self.pull, "sigma": self.sigma}
             return visited, lanes | own, state
@@ -139,7 +139,7 @@ class Phase:
         own = {"arrival": comes, "pull": self.pull * share, "sigma": self.sigma * np.sqrt(share / setting["images"])}
         return mortal, lanes | own, state
 
-    def _left(self, setting: dict[str, Any]) -> Any:
+    def _settled_root(self, setting: dict[str, Any]) -> Any:
         """sqrt(v) just after a gradient, in the mean: what the pull is divided by when a silence begins."""
         forgetting = setting["forgetting"]
         if "epoch" in setting:
@@ -156,7 +156,7 @@ class Phase:
             left = self._mean(setting)
             if left <= self.floor:
                 return float(self.steps)
-            taken = closed.residual_steps(self.floor / left, lr, strength, float(self._left(setting)), beta2)
+            taken = closed.residual_steps(self.floor / left, lr, strength, float(self._settled_root(setting)), beta2)
             if "epoch" in setting:
                 # Two visits of one epoch and the next are 2 epoch - 1 steps apart at most; their distance is triangular.
                 epoch = setting["epoch"]
@@ -189,7 +189,7 @@ class Phase:
             growth = float(comes * np.expm1(self.steps * np.log(q)) / (q - 1)) if q != 1 else float(comes * self.steps)
         drawn, held = setting["strength"] * growth, comes * pull
         rest = held / (held + drawn)
-        reached = -np.expm1(-self.steps * setting["lr"] * (held + drawn) / float(self._left(setting)))
+        reached = -np.expm1(-self.steps * setting["lr"] * (held + drawn) / float(self._settled_root(setting)))
         return float(1 - (1 - rest) * reached)
 
 

@@ -1,20 +1,20 @@
 """d weights followed by a normalization: their size and how far they turn a step, once steps and regularizer balance.
 
 The loss does not see |w|, so its gradient is orthogonal to w and of norm G/|w|: here in a random direction, since what is
-learned is not the matter. Section C.
+learned is not the matter: normal numbers of the simulator's generator. The weights share their norm, so no lane is alone.
+Section C.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from dynamics.rules import RULES
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
+from synthetic.labelled import labelled, normal, numbers_of, remembering
 from synthetic.noise import COUPLINGS, lion_mean_square
 
 
@@ -30,14 +30,14 @@ class ScaleInvariant:
     beta2: float = 0.99
     settled: int = 900
     steps: int = 1_100
-    seeds: int = 8
+    seeds: int = 32
 
     def run(self, threads: int = 1) -> xr.Dataset:
         """`norm` and `rotation` (radians a step): (optimizer, coupling, slope, seed), means over the steps from `settled`
         on; `predicted_norm`, `predicted_rotation`: (optimizer, coupling, slope), NaN where there is no closed form."""
         slope = np.asarray(self.slopes)[:, None]
-        draws = [np.random.default_rng(s).standard_normal((self.steps + 1, self.dimensions)) for s in range(self.seeds)]
-        directions = np.stack(draws, axis=1)
+        numbers = numbers_of(self.steps + 1, (self.seeds, self.dimensions))
+        directions = np.stack([normal(z) for _, z in numbers])
         start = np.broadcast_to(directions[-1], (len(self.slopes), self.seeds, self.dimensions)).astype(np.float64)
         start /= np.linalg.norm(start, axis=-1, keepdims=True)
 
@@ -53,7 +53,7 @@ class ScaleInvariant:
         norm, rotation = np.empty(shape), np.empty(shape)
         predicted = np.full((2, *shape[:-1]), np.nan)
         for r, rule in enumerate(self.optimizers):
-            hyper: dict[str, Any] = {memory: self.beta2} if (memory := RULES[rule].memory) else {}
+            hyper = remembering(rule, self.beta2)
             for c, coupling in enumerate(COUPLINGS):
                 window = range(self.settled, self.steps + 1)
                 path = simulate_together(
@@ -64,32 +64,26 @@ class ScaleInvariant:
                 norm[r, c], rotation[r, c] = length.mean(axis=0), np.arccos(np.minimum(cosine, 1)).mean(axis=0)
                 predicted[:, r, c] = np.transpose([self._predicted(rule, coupling, s) for s in self.slopes])
         axes = ("optimizer", "coupling", "slope")
-        dataset = xr.Dataset(
+        return labelled(
+            self,
             {
                 "norm": ((*axes, "seed"), norm),
                 "rotation": ((*axes, "seed"), rotation),
                 "predicted_norm": (axes, predicted[0]),
                 "predicted_rotation": (axes, predicted[1]),
             },
+            {"coupling": list(COUPLINGS)},
             {
-                "optimizer": list(self.optimizers),
-                "coupling": list(COUPLINGS),
-                "slope": list(self.slopes),
-                "seed": range(self.seeds),
+                "norm": ("|w|",),
+                "rotation": ("angle turned a step", "radians"),
+                "slope": ("G, the gradient's norm times |w|",),
             },
         )
-        dataset["norm"].attrs = {"long_name": "|w|"}
-        dataset["rotation"].attrs = {"long_name": "angle turned a step", "units": "radians"}
-        dataset["slope"].attrs = {"long_name": "G, the gradient's norm times |w|"}
-        dataset.attrs = {name: getattr(self, name) for name in ("lr", "strength", "dimensions", "beta2", "steps")}
-        return dataset
 
     def _predicted(self, rule: str, coupling: str, slope: float) -> tuple[float, float]:
         """Norm and rotation."""
         lr, strength, d = self.lr, self.strength, self.dimensions
         nothing = float("nan")
-        if rule not in ScaleInvariant.optimizers:  # a rule of the user's own: nothing is claimed of it
-            return nothing, nothing
         if rule == "sgd":
             return closed.scale_invariant_sgd_norm(lr, strength, slope), closed.sgd_rotation(lr, strength)
         if rule == "momentum":

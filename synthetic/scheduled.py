@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dynamics.simulate.gradients import selective, silent
 from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
-from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
+from synthetic.labelled import column, labelled, spread_out
 from synthetic.noise import COUPLINGS
 
 SCHEDULES = ("constant", "step", "cosine")
@@ -46,52 +47,38 @@ class Scheduled:
         sized, seed, step), with `followed`, its recursion: (schedule, sized, step), and `rates`, the learning rate:
         (schedule, step). `end`, `average`: (optimizer, seed), a weight under decay and what the mean of its updates says."""
         silent_step, step = np.arange(self.silent_steps + 1), np.arange(0, self.steps + 1, self.every)
-        silent = np.empty((len(SCHEDULES), len(self.optimizers), len(COUPLINGS), len(silent_step)))
+        silent_w = np.empty((len(SCHEDULES), len(self.optimizers), len(COUPLINGS), len(silent_step)))
         size = np.empty((len(SCHEDULES), len(SIZED), self.seeds, len(step)))
         gone, decayed = np.zeros((2, len(SCHEDULES), len(silent_step)))
         rates, followed = np.empty((len(SCHEDULES), len(step))), np.empty((len(SCHEDULES), len(SIZED), len(step)))
-        noise, start = self._noise()
+        first = self.lr / (2 * self.strength)
         for s, schedule in enumerate(SCHEDULES):
             short, long = _schedule(schedule, self.silent_steps), _schedule(schedule, self.steps)
             silent_rates = self.silent_lr * short(silent_step[:-1])
             gone[s, 1:] = np.cumsum(silent_rates)
             decayed[s] = closed.scheduled_decay(1.0, silent_rates, self.silent_strength)
             for r, rule in enumerate(self.optimizers):
-                for c, coupling in enumerate(COUPLINGS):
-                    silent[s, r, c] = simulate_together(
-                        rule,
-                        coupling,
-                        lambda w, t: 0.0 * w,
-                        1.0,
-                        record=silent_step,
-                        lr=self.silent_lr,
-                        strength=self.silent_strength,
-                        schedule=short,
-                    ).w
+                silent_w[s, r] = spread_out(
+                    rule, COUPLINGS, silent, (len(COUPLINGS),), record=silent_step, schedule=short, lr=self.silent_lr,
+                    strength=self.silent_strength,
+                ).w.T  # fmt: skip
             all_rates = self.lr * long(np.arange(self.steps + 1))
             rates[s] = all_rates[step]
             for c, coupling in enumerate(SIZED):
-                first = self.lr / (2 * self.strength)
                 followed[s, c] = closed.lagging_mean_square(
                     first, all_rates[:-1], self.strength, corrected=coupling == "corrected"
                 )[step]
-                path = simulate_together(
-                    "adam",
-                    coupling,
-                    lambda w, t: noise[t],
-                    start,
-                    record=step,
-                    lr=self.lr,
-                    strength=self.strength,
-                    schedule=long,
-                    beta1=0.0,
-                    beta2=self.beta2,
-                ).w
-                size[s, c] = (path * path).mean(axis=-1).T
-        end, average = self._averages(noise[: self.averaged_steps, :, 0])
-        dataset = xr.Dataset(
+            # All start at the equilibrium's root mean square.
+            path = spread_out(
+                "adam", column(SIZED, 0, 3), selective, (len(SIZED), self.seeds, self.weights), record=step,
+                schedule=long, start=np.sqrt(first), beta1=0.0, beta2=self.beta2, **self._noise(),
+            ).w  # fmt: skip
+            size[s] = np.moveaxis((path * path).mean(axis=-1), 0, -1)
+        end, average = self._averages()
+        return labelled(
+            self,
             {
-                "silent": (("schedule", "optimizer", "coupling", "silent_step"), silent),
+                "silent": (("schedule", "optimizer", "coupling", "silent_step"), silent_w),
                 "gone": (("schedule", "silent_step"), gone),
                 "decayed": (("schedule", "silent_step"), decayed),
                 "mean_square": (("schedule", "sized", "seed", "step"), size),
@@ -102,38 +89,28 @@ class Scheduled:
             },
             {
                 "schedule": list(SCHEDULES),
-                "optimizer": list(self.optimizers),
                 "coupling": list(COUPLINGS),
                 "silent_step": silent_step,
                 "sized": list(SIZED),
-                "seed": range(self.seeds),
                 "step": step,
             },
+            {"mean_square": ("E[w^2]",)},
         )
-        dataset["mean_square"].attrs = {"long_name": "E[w^2]"}
-        dataset.attrs = {
-            name: getattr(self, name)
-            for name in ("silent_lr", "silent_strength", "lr", "strength", "beta2", "steps", "weights")
-        }
-        return dataset
 
-    def _noise(self) -> tuple[np.ndarray, np.ndarray]:
-        """(steps, seeds, weights) of unit variance, and starts of the equilibrium's mean square."""
-        draws = [np.random.default_rng(s).standard_normal((self.steps + 1, self.weights)) for s in range(self.seeds)]
-        both = np.stack(draws, axis=1)
-        first = both[-1] / np.sqrt((both[-1] ** 2).mean(axis=-1, keepdims=True))
-        return both[:-1], first * np.sqrt(self.lr / (2 * self.strength))
+    def _noise(self) -> dict[str, Any]:
+        """Gradients of mean 0 and variance 1 at every step, for lanes whose last two axes are seeds and weights."""
+        seed = np.arange(self.seeds)[:, None]
+        lanes = {"arrival": 1.0, "pull": 0.0, "target": 0.0, "sigma": 1.0, "lr": self.lr, "strength": self.strength}
+        return {"seed": seed, "stream": range(self.weights), **lanes}
 
-    def _averages(self, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """g: (steps, seeds). The updates of a rule do not read the weight: those without decay are those with it."""
-        steps = len(g)
+    def _averages(self) -> tuple[np.ndarray, np.ndarray]:
+        """The updates of a rule do not read the weight: those without decay are those with it."""
         ends, averages = [], []
         for rule in self.optimizers:
-            shared: dict[str, Any] = {"record": range(steps + 1), "lr": self.lr, "strength": self.strength}
-            free, held = (
-                simulate_together(rule, coupling, lambda w, t: g[t], np.ones(g.shape[1]), **shared).w
-                for coupling in ("none", "decoupled_lr")
-            )
+            free, held = spread_out(
+                rule, column(["none", "decoupled_lr"], 0, 3), selective, (2, self.seeds, 1),
+                record=range(self.averaged_steps + 1), **self._noise() | {"stream": 0},
+            ).w[..., 0].swapaxes(0, 1)  # fmt: skip
             updates = -np.diff(free, axis=0) / self.lr
             ends.append(held[-1])
             averages.append([closed.averaged_updates(1.0, u, self.lr, self.strength) for u in updates.T])

@@ -15,22 +15,16 @@ from dynamics.answers.decay_time import passage
 from dynamics.answers.setting import Setting
 from dynamics.couplings import COUPLINGS
 from dynamics.rules import RULES
-from dynamics.simulate.together import simulate_together
+from dynamics.simulate.gradients import silent
 from dynamics.theory import closed
-
-
-def _nothing(w: np.ndarray, t: int) -> np.ndarray:
-    return np.zeros_like(w)
+from synthetic.labelled import column, labelled, memory_of, spread_out
 
 
 @dataclass(frozen=True)
 class Silence:
-    """The rules at one learning rate from w = 1, fresh, step by step for `steps` steps; strengths as lanes.
+    """The rules at one learning rate from w = 1, fresh, step by step for `steps` steps; closed forms go on to `horizon`."""
 
-    Closed forms go on to `horizon`.
-    """
-
-    rules: tuple[str, ...] = ("sgd", "momentum", "nesterov", "adam", "rmsprop")
+    optimizers: tuple[str, ...] = ("sgd", "momentum", "nesterov", "adam", "rmsprop")
     lr: float = 1e-3
     strengths: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
     couplings: tuple[str, ...] = ("l2", "decoupled_lr")
@@ -46,47 +40,39 @@ class Silence:
             np.concatenate([[0, self.steps], np.geomspace(1, self.horizon, self.records).astype(np.int64)])
         )
         stepped = times[times <= self.steps]
-        shape = (len(self.rules), len(self.couplings), len(self.strengths))
-        w, exact = np.full((2, *shape, len(times)), np.nan)
-        passages = np.full(shape, np.nan)
-        for r, rule in enumerate(RULES[name] for name in self.rules):
-            for c, name in enumerate(self.couplings):
-                start, strengths = np.ones(len(self.strengths)), np.array(self.strengths)
-                path = simulate_together(rule, name, _nothing, start, record=stepped, lr=self.lr, strength=strengths)
-                w[r, c, :, : len(stepped)] = path.w.T
+        shape = (len(self.couplings), len(self.strengths))
+        w, exact = np.full((2, len(self.optimizers), *shape, len(times)), np.nan)
+        passages = np.full((len(self.optimizers), *shape), np.nan)
+        for r, rule in enumerate(RULES[name] for name in self.optimizers):
+            path = spread_out(
+                rule, column(self.couplings, 0, 2), silent, shape, record=stepped, lr=self.lr, strength=self.strengths
+            )
+            w[r, ..., : len(stepped)] = np.moveaxis(path.w, 0, -1)
+            for c, coupling in enumerate(self.couplings):
                 for s, strength in enumerate(self.strengths):
-                    exact[r, c, s] = self._closed(rule.name, name, strength, times)
-                    setting = Setting(rule, COUPLINGS[name], self.lr, strength, rule.defaults)
+                    exact[r, c, s] = self._closed(rule.name, coupling, strength, times)
+                    setting = Setting(rule, COUPLINGS[coupling], self.lr, strength, rule.defaults)
                     taken = passage(setting, 1.0, self.target).steps
                     passages[r, c, s] = np.nan if taken is None else taken
-        coords = {
-            "optimizer": list(self.rules),
-            "coupling": list(self.couplings),
-            "strength": list(self.strengths),
-            "step": times,
-        }
         cell = ("optimizer", "coupling", "strength")
-        dataset = xr.Dataset(
-            {"w": ((*cell, "step"), w), "closed": ((*cell, "step"), exact), "passage": (cell, passages)}, coords
+        return labelled(
+            self,
+            {"w": ((*cell, "step"), w), "closed": ((*cell, "step"), exact), "passage": (cell, passages)},
+            {"step": times},
+            {"passage": (f"steps from 1 to {self.target:g} without a gradient", "steps")},
         )
-        dataset["passage"].attrs = {
-            "units": "steps",
-            "long_name": f"steps from 1 to {self.target:g} without a gradient",
-        }
-        dataset.attrs = {"lr": self.lr, "target": self.target, "steps": self.steps}
-        return dataset
 
     def _closed(self, rule: str, coupling: str, strength: float, steps: np.ndarray) -> np.ndarray:
-        if rule not in Silence.rules:  # a rule of the user's own: nothing is claimed of it
-            return np.full(len(steps), np.nan)
         if coupling == "decoupled_lr" or rule == "sgd":
             return closed.geometric(1.0, self.lr * strength, steps)
         if rule in ("momentum", "nesterov"):
             return closed.momentum_path(
                 1.0, self.lr * strength, RULES[rule].defaults["momentum"], steps, rule == "nesterov"
             )
-        # Squared-gradient rules: the scaled time at which each size is passed, read the other way round.
-        memory = RULES[rule].defaults["beta2" if rule == "adam" else "alpha"]
+        if rule not in ("adam", "rmsprop"):
+            return np.full(len(steps), np.nan)
+        # The scaled time at which each size is passed, read the other way round.
+        memory = RULES[rule].defaults[memory_of(rule)]
         sizes = np.geomspace(0.999, 1e-6, 400)
         times = closed.silent_time(-self.lr / np.log(memory), sizes, corrected=rule == "adam") / self.lr
         return np.asarray(np.exp(np.interp(steps, np.append(0, times), np.append(0, np.log(sizes)), right=np.nan)))

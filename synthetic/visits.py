@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from dynamics.simulate.together import simulate_together
+from dynamics.simulate.gradients import once_an_epoch, signed
 from dynamics.theory import closed
+from synthetic.labelled import column, labelled, spread_out
 
 ARRIVALS = ("independent", "once an epoch")
 
@@ -35,89 +37,73 @@ class Visits:
     """Adam, gradients of +1 or -1 with probability 1 / epoch a step; an epoch of `epochs` steps.
 
     beta2: RMSprop's alpha; with Adam's 0.999 all epochs are ten times as long. strength: of the pull that is measured on a
-    weight that hardly moves (lr `slow`). rest: strength / (1 - sqrt(beta2)) of the L2 against which a gradient w - 1 on
-    arrival holds a weight from 1 (lr `fast`). Every lane's first gradient arrives at step 0; `settled` steps are not counted.
+    weight that hardly moves (at `lr`). rest: strength / (1 - sqrt(beta2)) of the L2 against which a gradient w - 1 on
+    arrival holds a weight from 1 (at `rest_lr`). Every lane's first gradient arrives at step 0; `settled` steps are not
+    counted.
     """
 
     epochs: tuple[int, ...] = (20, 33, 50, 67, 99, 133, 200, 400)
     beta2: float = 0.99
-    slow: float = 1e-6
+    lr: float = 1e-6
     strength: float = 1e-3
-    fast: float = 1e-3
+    rest_lr: float = 1e-3
     rest: float = 0.2
     settled: int = 800
     steps: int = 8_800
     looks: int = 10
     seeds: int = 8
-    lanes_a_seed: int = 8
+    weights: int = 8
 
     def run(self, threads: int = 1) -> xr.Dataset:
-        """(arrivals, epoch, seed), means over lanes and steps: `inverse_root`, v^-1/2; `look`, the same over one of `looks`
+        """(arrivals, epoch, seed), means over weights and steps: `inverse_root`, v^-1/2; `look`, the same over one of `looks`
         equal parts of the steps (their geometric mean); `on_arrival`, v^-1/2 when a gradient has come; `pull` of L2 in multiples of
         lr x strength; `rest`, the weight over the second half of the steps. (arrivals, epoch): `predicted`, the closed form
         of inverse_root / on_arrival, and `rests`, that of `rest`; NaN where there is none."""
-        arrives, noise = self._gradients()
-        shape = (len(ARRIVALS), len(self.epochs), self.seeds, self.lanes_a_seed)
-        count = arrives.shape[1]
-
-        def noisy(w: np.ndarray, t: int) -> np.ndarray:
-            g: np.ndarray = noise[t]
-            return g
-
-        v = simulate_together(
-            "adam", "none", noisy, np.ones(count), record=range(self.settled + 1, self.steps + 1), lr=0.0, beta2=self.beta2,
-            fields=("v",),
-        ).fields["v"]  # fmt: skip
-        root = np.power(v, -0.5, out=v)
-        came = arrives[self.settled :]
-        found = {
-            "inverse_root": root.mean(axis=0),
-            "on_arrival": np.where(came, root, 0.0).sum(axis=0),
-        }
-        data = {name: values.reshape(shape).mean(axis=3) for name, values in found.items()}
-        data["on_arrival"] /= came.sum(axis=0).reshape(shape).mean(axis=3)
-        looks = [part.mean(axis=0).reshape(shape).mean(axis=3) for part in np.array_split(root, self.looks)]
-        data["look"] = np.exp(np.mean(np.log(looks), axis=0))
-        data |= self._weights(arrives, noise, shape)
+        each = [self._kind(kind) for kind in ARRIVALS]
+        cell = ("arrivals", "epoch")
         predicted = [[self._predicted(kind, epoch) for epoch in self.epochs] for kind in ARRIVALS]
         rests = [[self._rests(kind, epoch) for epoch in self.epochs] for kind in ARRIVALS]
-        cell = ("arrivals", "epoch")
-        dataset = xr.Dataset(
-            {name: ((*cell, "seed"), values) for name, values in data.items()}
+        return labelled(
+            self,
+            {name: ((*cell, "seed"), np.stack([found[name] for found in each])) for name in each[0]}
             | {"predicted": (cell, predicted), "rests": (cell, rests)},
-            {"arrivals": list(ARRIVALS), "epoch": list(self.epochs), "seed": range(self.seeds)},
-        )
-        dataset["epoch"].attrs = {"units": "steps", "long_name": "steps from one arrival to the next, on average"}
-        return dataset.assign_attrs(
-            beta2=self.beta2,
+            {"arrivals": list(ARRIVALS)},
+            {"epoch": ("steps from one arrival to the next, on average", "steps")},
             critical=closed.critical_arrival(self.beta2),
-            rest=self.rest,
-            looks=self.looks,
-            steps=self.steps - self.settled,
-            lanes_a_seed=self.lanes_a_seed,
+            counted=self.steps - self.settled,
         )
 
-    def _weights(self, arrives: np.ndarray, noise: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-        """The pull, between weights without and with L2, and where a third is held."""
-        critical = closed.critical_arrival(self.beta2)
-
-        def gradient(w: np.ndarray, t: int) -> np.ndarray:
-            g = np.empty_like(w)
-            g[:2] = noise[t]
-            g[2] = arrives[t] * (w[2] - 1)
-            return g
-
-        half = self.steps // 2
-        record = np.unique([self.settled, *np.linspace(half, self.steps, 100).astype(int)])
-        w = simulate_together(
-            "adam", "l2", gradient, np.ones((3, arrives.shape[1])), record=record, beta2=self.beta2,
-            lr=np.array([self.slow, self.slow, self.fast])[:, None],
-            strength=np.array([0.0, self.strength, self.rest * critical])[:, None],
+    def _kind(self, kind: str) -> dict[str, np.ndarray]:
+        """Each variable of one kind of arrivals, (epoch, seed)."""
+        shape = (3, len(self.epochs), self.seeds, self.weights)
+        epoch = column(self.epochs, 0, 3)
+        when: dict[str, Any] = {"epoch": epoch} if kind == "once an epoch" else {"arrival": 1 / epoch}
+        gradient = once_an_epoch if kind == "once an epoch" else signed
+        when |= {"seed": column(range(self.seeds), 1, 3), "stream": range(self.weights), "beta2": self.beta2}
+        v = spread_out(
+            "adam", "none", gradient, shape[1:], record=range(self.settled, self.steps + 1), fields=("v",), lr=0.0,
+            pull=0.0, target=0.0, push=0.0, size=1.0, **when,
+        ).fields["v"]  # fmt: skip
+        came = v[1:] > v[:-1]  # without a gradient v only fades
+        root = 1 / np.sqrt(v[1:])
+        looks = [part.mean(axis=0).mean(axis=-1) for part in np.array_split(root, self.looks)]
+        # The pull, between weights without and with L2, and where a third is held.
+        half, rest = self.steps // 2, self.rest * closed.critical_arrival(self.beta2)
+        w = spread_out(
+            "adam", "l2", gradient, shape, target=1.0, push=0.0,
+            record=np.unique([self.settled, *np.linspace(half, self.steps, 100).astype(int)]),
+            lr=column([self.lr, self.lr, self.rest_lr], 0, 4), strength=column([0.0, self.strength, rest], 0, 4),
+            pull=column([0, 0, 1], 0, 4), size=column([1, 1, 0], 0, 4), **when,
         ).w  # fmt: skip
         behind = np.log(w[[0, -1], 0] / w[[0, -1], 1])
-        pull = (behind[1] - behind[0]) / (self.steps - self.settled) / (self.slow * self.strength)
-        found = {"pull": pull, "rest": w[1:, 2].mean(axis=0)}
-        return {name: values.reshape(shape).mean(axis=3) for name, values in found.items()}
+        pull = (behind[1] - behind[0]) / (self.steps - self.settled) / (self.lr * self.strength)
+        return {
+            "inverse_root": root.mean(axis=(0, -1)),
+            "on_arrival": np.where(came, root, 0.0).sum(axis=(0, -1)) / came.sum(axis=(0, -1)),
+            "look": np.exp(np.mean(np.log(looks), axis=0)),
+            "pull": pull.mean(axis=-1),
+            "rest": w[1:, 2].mean(axis=(0, -1)),
+        }
 
     def _predicted(self, kind: str, epoch: int) -> float:
         if kind == "once an epoch":
@@ -129,23 +115,3 @@ class Visits:
         """p h w*/(p h + strength R), R being `_predicted`: the pull counts R times as much as the gradient (B6)."""
         ratio = self._predicted(kind, epoch)
         return 1 / (1 + epoch * self.rest * closed.critical_arrival(self.beta2) * ratio)
-
-    def _gradients(self) -> tuple[np.ndarray, np.ndarray]:
-        """Whether a gradient arrives, (steps, lanes), and what it is; lanes: arrivals x epochs x seeds x lanes."""
-        cells = (len(ARRIVALS), len(self.epochs), self.seeds)
-        arrives = np.zeros((self.steps, *cells, self.lanes_a_seed), dtype=bool)
-        sign = np.empty((self.steps, 1, 1, self.seeds, self.lanes_a_seed))
-        lane = np.arange(self.lanes_a_seed)
-        for seed in range(self.seeds):
-            rng = np.random.default_rng(seed)
-            sign[:, 0, 0, seed] = rng.choice([-1.0, 1.0], (self.steps, self.lanes_a_seed))
-            chance = rng.random((self.steps, self.lanes_a_seed))
-            for e, epoch in enumerate(self.epochs):
-                arrives[:, 0, e, seed] = chance < 1 / epoch
-                starts = np.arange(0, self.steps, epoch)[:, None]
-                visits = starts + rng.integers(0, epoch, (len(starts), self.lanes_a_seed))
-                visits[0] = 0
-                inside = visits < self.steps
-                arrives[visits[inside], 1, e, seed, np.broadcast_to(lane, visits.shape)[inside]] = True
-        arrives[0] = True
-        return arrives.reshape(self.steps, -1), (arrives * sign).reshape(self.steps, -1)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from evidence.registry import world
+from synthetic.batch_rest import BatchRest
+from synthetic.bounded import Bounded
 from synthetic.capacity import Capacity
 from synthetic.compete import Compete
+from synthetic.cone import Cone
+from synthetic.decays import Decays
 from synthetic.difficulty import Difficulty
 from synthetic.feature import Feature
 from synthetic.laws import Laws
 from synthetic.minibatch import MiniBatch
 from synthetic.noise import Noise
+from synthetic.noisy_quadratic import NoisyQuadratic
 from synthetic.phase import Phase
 from synthetic.plane import Plane
 from synthetic.quadratic import Quadratic
+from synthetic.residue import Residue
 from synthetic.rest import Rest
 from synthetic.scale_invariant import ScaleInvariant
 from synthetic.scheduled import Scheduled
 from synthetic.selective import Selective
 from synthetic.selectivity import Selectivity
 from synthetic.silence import Silence
+from synthetic.stability import Stability
+from synthetic.starvation import Starvation
 from synthetic.visits import Visits
+from synthetic.walk import Walk
 
 # Worlds that need the compiler, which costs more to start than they do: one process runs them one after the other.
 for _diagram in ("selectivity", "rate", "batch", "epoch"):
@@ -33,14 +42,23 @@ for _name, _world in {
     "visits": Visits(),
     "rest": Rest(),
     "minibatch": MiniBatch(),
+    "decays": Decays(),
+    "starvation": Starvation(),
+    "batch_rest": BatchRest(),
     "capacity": Capacity(),
     "difficulty": Difficulty(),
     "plane": Plane(),
+    "cone": Cone(),
+    "residue": Residue(),
+    "walk": Walk(),
     "feature": Feature(),
     "compete": Compete(),
     "noise": Noise(),
     "scale_invariant": ScaleInvariant(),
     "quadratic": Quadratic(),
+    "noisy_quadratic": NoisyQuadratic(),
+    "stability": Stability(),
+    "bounded": Bounded(),
     "scheduled": Scheduled(),
 }.items():
     world(_name)(_world)

@@ -19,7 +19,7 @@ from dynamics.rule import Rule
 from dynamics.rules import find_rule
 from dynamics.simulate.gradients import silent
 from dynamics.simulate.kernel import loop
-from dynamics.simulate.lanes import Trajectory, prepare, recorded
+from dynamics.simulate.lanes import Trajectory, prepare, trajectory
 from dynamics.simulate.schedules import Schedule
 
 _THREADS_A_BLOCK = 128
@@ -68,9 +68,7 @@ def on_device(
         passed.copy_to_host(run.passed)
         return run.cells
 
-    return Trajectory(
-        *recorded(run.rule, advance, run.cells, record, schedule, fields), run.passed if run.watch else None
-    )
+    return trajectory(run, advance, record, schedule, fields)
 
 
 def _device_function(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -41,3 +41,22 @@ def visited(w, t, u, z, epoch, arrival, pull, target, sigma, floor):
     due = u * epoch < arrival * (within + 0.5)
     past = u * epoch < arrival * (within - 0.5)
     return where(due, where(past, 0.0, where(abs(w) > floor, g, 0.0)), 0.0)
+
+
+def quadratic(w, t, u, z, target):
+    """The gradient of the loss (w - target)^2 / 2, at every step."""
+    return w - target
+
+
+def signed(w, t, u, z, arrival, pull, target, push, size):
+    """A gradient that arrives with probability `arrival`, and at step 0: pull (w - target) - push, plus or minus size."""
+    g = pull * (w - target) - push + where(z < 0.5, -size, size)
+    return where(u < where(t < 1, 1.0, arrival), g, 0.0)
+
+
+def once_an_epoch(w, t, u, z, epoch, pull, target, push, size):
+    """`signed` at one step of every epoch of `epoch` steps, a random one; of the first epoch, at step 0."""
+    within = t + 0.5 - epoch * round_down((t + 0.5) / epoch)
+    ahead = within - where(t < epoch, 0.0, epoch * u)
+    g = pull * (w - target) - push + where(z < 0.5, -size, size)
+    return where(ahead > -0.5, where(ahead > 0.5, 0.0, g), 0.0)

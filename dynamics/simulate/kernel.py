@@ -113,7 +113,7 @@ def parameters(gradient: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(gradient).parameters)[4:]
 
 
-def _draws(gradient: Callable[..., Any]) -> bool:
+def draws(gradient: Callable[..., Any]) -> bool:
     """Whether a gradient reads its random numbers, u or z."""
     read = {i.argval for i in dis.get_instructions(gradient) if i.opname.startswith("LOAD_FAST")}
     return not read.isdisjoint(("u", "z"))
@@ -174,7 +174,7 @@ def _source(
         for what, names in (("cells", cells), ("table", table))
         for owner in ("own", "shared")
     }
-    drawn, by_epoch = _draws(gradient), "epoch" in wanted
+    drawn, by_epoch = draws(gradient), "epoch" in wanted
     slots = {
         **rows,
         "arrays": [(name,) for name in (*cells, *table, "rate", *opened) if name not in shared],

@@ -8,10 +8,11 @@ block size and thread count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from dynamics.rule import RANGES, Rule, check
 from dynamics.rules import find_rule
 from dynamics.simulate import random
 from dynamics.simulate.gradients import silent
-from dynamics.simulate.kernel import kernel, open_doors, parameters, served
+from dynamics.simulate.kernel import draws, kernel, open_doors, parameters, served
 from dynamics.simulate.schedules import Schedule, constant
 from dynamics.words import NUMPY, bind
 
@@ -108,18 +109,27 @@ def simulate(
         if not isinstance(number, int | np.integer) or number < 1:
             raise InputError(f"{what} {number!r}: a positive whole number is accepted")
     run = prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch)
+    if not compiled:
+        return trajectory(run, _reference(run), record, schedule, fields)
     with ThreadPoolExecutor(threads) as pool:
 
         def advance(first: int, last: int, multipliers: np.ndarray) -> np.ndarray:
-            if compiled:
-                _advance_compiled(run, first, last, multipliers, threads, block, pool)
-            else:
-                _advance_numpy(run, first, last, multipliers)
+            _advance_compiled(run, first, last, multipliers, threads, block, pool)
             return run.cells
 
-        return Trajectory(
-            *recorded(run.rule, advance, run.cells, record, schedule, fields), run.passed if run.watch else None
-        )
+        return trajectory(run, advance, record, schedule, fields)
+
+
+def trajectory(
+    run: Run,
+    advance: Callable[[int, int, np.ndarray], Any],
+    record: Sequence[int] | np.ndarray,
+    schedule: Schedule | None,
+    fields: Sequence[str],
+) -> Trajectory:
+    """What is recorded of `run`; the arguments are those of `recorded`."""
+    found = recorded(run.rule, advance, run.cells, record, schedule, fields)
+    return Trajectory(*found, run.passed if run.watch else None)
 
 
 def recorded(
@@ -256,34 +266,61 @@ def _advance_compiled(
         job.result()
 
 
-def _advance_numpy(run: Run, first: int, last: int, multipliers: np.ndarray) -> None:
-    """The reference: the same steps in the same order, one NumPy operation at a time over all lanes."""
+def _reference(run: Run) -> Callable[[int, int, np.ndarray], np.ndarray]:
+    """What advances `run` in the same steps and the same order, one NumPy operation at a time over all lanes."""
     update, gradient = composed(run.rule, NUMPY), bind(run.gradient, NUMPY)
-    lr, strength, *rest = run.table
+    # What all lanes share is one number: the same result for less work.
+    lr, strength, *rest = (row[0] if (row == row[0]).all() else row for row in run.table)
     hyper, own = rest[: len(run.rule.defaults)], rest[len(run.rule.defaults) :]
-    opened = open_doors(run.couplings)
-    with np.errstate(all="ignore"):  # a lane may diverge; inf and nan are then its result
-        for t in range(first, last):
-            multiplier = multipliers[t - first]
-            rate = lr * multiplier
-            shares = {door: np.zeros(len(lr)) for door in opened}
-            for code, coupling in enumerate(run.couplings):
-                here = run.codes == code
-                for door, share in coupling.doors.items():
-                    if here.any():
-                        shares[door][here] = bind(share, NUMPY)(strength[here], rate[here], multiplier)
-            w, *inner = run.cells
-            g = gradient(w, t, *_numbers(run, t, own), *own)
-            run.cells[:] = update(w, g, inner, rate, hyper, *map(shares.get, DOORS))
-            newly = np.isinf(run.passed) & (np.abs(run.cells[0]) <= run.levels)
-            run.passed[newly] = t + 1
+    cells = list(run.cells)
+    if run.uniform:
+        clock = 1 + len(run.rule.state)
+        cells[clock:] = [row[0] for row in cells[clock:]]
+    used = [(coupling, run.codes == code) for code, coupling in enumerate(run.couplings) if (run.codes == code).any()]
+    numbers, previous, rate = _numbers(run), math.nan, lr
+    shares: dict[str, Any] = dict.fromkeys(open_doors(run.couplings), 0.0)
+
+    def advance(first: int, last: int, multipliers: np.ndarray) -> np.ndarray:
+        nonlocal cells, previous, rate
+        with np.errstate(all="ignore"):  # a lane may diverge; inf and nan are then its result
+            for t, multiplier in zip(range(first, last), multipliers, strict=True):
+                if multiplier != previous:
+                    previous, rate = multiplier, lr * multiplier
+                    for coupling, lanes in used:
+                        for door, share in coupling.doors.items():
+                            found = bind(share, NUMPY)(strength, rate, multiplier)
+                            shares[door] = found if len(used) == 1 else np.where(lanes, found, shares[door])
+                w, *inner = cells
+                g = gradient(w, t, *next(numbers), *own)
+                cells = list(update(w, g, inner, rate, hyper, *map(shares.get, DOORS)))
+                if run.watch:
+                    newly = np.isinf(run.passed) & (np.abs(cells[0]) <= run.levels)
+                    run.passed[newly] = t + 1
+        for row, values in zip(run.cells, cells, strict=True):
+            row[:] = values
+        return run.cells
+
+    return advance
 
 
-def _numbers(run: Run, t: int, own: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The two random numbers of step t, or of its epoch."""
+def _numbers(run: Run) -> Iterator[tuple[Any, Any]]:
+    """The two random numbers of step 0, 1, 2 and so on, or of its epoch; NaN for a gradient that reads none."""
     names = parameters(run.gradient)
-    if "epoch" not in names:
-        return random.uniforms(t, run.keys, run.streams)
-    epoch = np.floor((t + 0.5) / own[names.index("epoch")]).astype(np.uint32)
-    a, b = random.threefry(epoch, np.ones_like(epoch), run.keys, run.streams)
-    return random.unit(a), random.unit(b)
+    if not draws(run.gradient):
+        yield from repeat((math.nan, math.nan))
+    elif "epoch" not in names:
+        # Lanes that see equal randomness have it made once.
+        (keys, streams), which = np.unique(np.stack([run.keys, run.streams]), axis=1, return_inverse=True)
+        for both in random.series(keys, streams):
+            u, z = np.take(both, which.ravel(), axis=1)
+            yield u, z
+    epoch, u, z = np.full((3, len(run.keys)), -1.0)
+    steps = run.table[2 + len(run.rule.defaults) + names.index("epoch")]
+    for t in count():
+        now = np.floor((t + 0.5) / steps)
+        new = now != epoch
+        if new.any():
+            word = now[new].astype(np.uint32)
+            a, b = random.threefry(word, np.ones_like(word), run.keys[new], run.streams[new])
+            epoch, u[new], z[new] = now, random.unit(a), random.unit(b)
+        yield u, z

@@ -9,6 +9,8 @@ inside the compiled kernel and on a CUDA device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,20 @@ def uniforms(step: int, key: Any, stream: Any) -> tuple[np.ndarray, np.ndarray]:
     a, b = opening(step, *(np.atleast_1d(np.asarray(x, dtype=np.uint32)) for x in np.broadcast_arrays(key, stream)))
     first, a, b = star(a, b)
     return unit(first), unit(star(a, b)[0])
+
+
+def series(key: Any, stream: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`uniforms` of step 0, 1, 2 and so on, for arrays of keys and streams of one shape; some bursts are made together."""
+    key, stream = (np.atleast_1d(np.asarray(x, dtype=np.uint32)) for x in np.broadcast_arrays(key, stream))
+    together = max(1, 4096 // key.size)
+    for first in count(0, together):
+        bursts = np.arange(first, first + together, dtype=np.uint32).reshape(-1, *[1] * key.ndim)
+        a, b = threefry(bursts, np.zeros_like(bursts), key, stream)
+        found = np.empty((together, 2 * BURST, *key.shape))
+        for k in range(2 * BURST):
+            number, a, b = star(a, b)
+            found[:, k] = unit(number)
+        yield from found.reshape(-1, 2, *key.shape)  # type: ignore[misc]
 
 
 def as_key(values: Any, shape: int | tuple[int, ...], what: str) -> np.ndarray:

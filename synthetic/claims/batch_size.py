@@ -22,8 +22,8 @@ _MARGIN = MEHTA + ", read as a statement about one number; the margin chosen her
 def l2_less_decay(data: xr.Dataset, decay: str, strength: float) -> Estimate:
     """Share of dead features under Adam + L2 less that under Adam + this decay of equal strength, paired by seed, after equal
     steps."""
-    dead = data["dead_by_strength"].sel(strength=strength)
-    apart = dead.sel(entry="l2") - dead.sel(entry=decay)
+    dead = data["dead"].sel(strength=strength)
+    apart = dead.sel(coupling="l2") - dead.sel(coupling=decay)
     return mean_interval(apart.values, "share of dead features, L2 less decay", "seeds")
 
 
@@ -33,8 +33,9 @@ for _id, _strength, _decay, _words in (
     ("S4 schedule", 1e-3, "decoupled_schedule", _AS_STATED),
     ("S4 schedule strong", 1e-2, "decoupled_schedule", _AS_STATED),
 ):
-    _minibatch(
+    claim(
         _id,
+        experiment="decays",
         sentence=f"At strength {_strength:g} and lr 0.01, 2048 steps, Adam loses more features to L2 than to {_words}, over all "
         "batch sizes and selectivities.",
         source=MEHTA,
@@ -173,32 +174,35 @@ def beyond_critical(data: xr.Dataset) -> Estimate:
     return mean_interval(apart.values, "difference of the shares of dead features", "seeds")
 
 
-@_minibatch(
+@claim(
     "E7 l2",
+    experiment="batch_rest",
     sentence="Where noise dominates, Adam + L2 leaves a feature at the same mean weight whatever the batch size (1 to 16).",
     source=DERIVED,
     decision=within(0.9, 1.1),
     formula="w = p h w*/(p h + lambda), free of B",
-    regularizer="l2",
+    coupling="l2",
 )
-@_minibatch(
+@claim(
     "E7 adamw",
+    experiment="batch_rest",
     sentence="Where noise dominates, Adam + weight decay shrinks a feature less the larger the batch, as if by L2 of strength "
     "lambda sigma sqrt(p/B).",
     source=DERIVED,
     decision=within(0.9, 1.1),
     formula="w = p h w*/(p h + lambda sigma sqrt(p/B))",
-    regularizer="decoupled_lr",
+    coupling="decoupled_lr",
 )
-def rest_across_batches(data: xr.Dataset, regularizer: str) -> Estimate:
+def rest_across_batches(data: xr.Dataset, coupling: str) -> Estimate:
     """Mean weight at the largest batch / at the smallest, over the closed form's ratio, one sample a seed."""
-    found, form = (data[name].sel(regularizer=regularizer) for name in ("rest", "rest_closed"))
-    ratio = (found / form).isel(rest_batch=-1) / (found / form).isel(rest_batch=0)
+    found, form = (data[name].sel(coupling=coupling) for name in ("rest", "predicted"))
+    ratio = (found / form).isel(batch=-1) / (found / form).isel(batch=0)
     return ratio_interval(ratio.values, "ratio of the weights, measured / formula", "seeds")
 
 
-@_minibatch(
+@claim(
     "E8",
+    experiment="starvation",
     sentence="With independent batches, a feature that one image of 512 excites sees L steps or more without it among 2048 as "
     "often as the recursion for success runs says.",
     source=DERIVED + "; Feller 1968, volume 1, XIII.7",
@@ -207,8 +211,9 @@ def rest_across_batches(data: xr.Dataset, regularizer: str) -> Estimate:
     figure="batch",
     sampling="independent",
 )
-@_minibatch(
+@claim(
     "E8 epochs",
+    experiment="starvation",
     sentence="Where every epoch holds every image once, a feature that one image of 512 excites sees L steps or more without "
     "it among 2048 as often as with independent batches.",
     source="supposed here",
@@ -220,5 +225,5 @@ def rest_across_batches(data: xr.Dataset, regularizer: str) -> Estimate:
 def starvation_error(data: xr.Dataset, sampling: str) -> Estimate:
     """Distance of the share of features with a gap of L steps or more from the recursion, for each batch size and length of
     the gap."""
-    distance = abs(data["starved"].sel(sampling=sampling).mean("seed") - data["starved_closed"])
+    distance = abs(data["starved"].sel(sampling=sampling).mean("seed") - data["predicted"])
     return spread(distance.values, "distance from the formula, as a share of features")

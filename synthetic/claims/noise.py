@@ -85,7 +85,7 @@ def over_seeds(values: xr.DataArray, unit: str) -> Estimate:
 def size_against_form(data: xr.Dataset, optimizers: Sequence[str], couplings: Sequence[str]) -> Estimate:
     """E[w^2] simulated / predicted where there is a closed form and p >= 100 (1 - sqrt(beta2)), at the largest strength
     within the form's regime: there most memories fit into the run."""
-    common = data.arrival.values[data.arrival.values >= 100 * data.attrs["critical_arrival"]]
+    common = data.arrival.values[data.arrival.values >= 100 * data.attrs["critical"]]
     chosen = data.sel(optimizer=list(optimizers), coupling=list(couplings), arrival=common)
     ratio = chosen["mean_square"] / chosen["predicted"]
     weak, strong = ratio.isel(strength=0, drop=True), ratio.isel(strength=-1, drop=True)

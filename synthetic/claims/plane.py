@@ -12,10 +12,10 @@ from evidence.registry import claim
 from evidence.sources import DERIVED
 from synthetic.claims.feature import a_seed
 
-_plane = partial(claim, experiment="plane")
+_cone = partial(claim, experiment="cone")
 
 
-@_plane(
+@_cone(
     "E4 sgd",
     source=DERIVED,
     decision=never_above(1e-9),
@@ -31,7 +31,7 @@ def drift(data: xr.Dataset) -> Estimate:
     return spread(data["drift"].sel(update=["sgd", "adamw"]).values, "relative change of beta/gamma")
 
 
-@_plane(
+@_cone(
     "E4 adam",
     source=DERIVED,
     decision=within(0.96, 1.04),
@@ -44,12 +44,13 @@ def death(data: xr.Dataset) -> Estimate:
 
     Steps to exact zero activation / the closed form, where that has one.
     """
-    ratio = (data["death"] / data["death_predicted"]).values
+    ratio = (data["death"] / data["predicted"]).values
     return spread(ratio[np.isfinite(ratio)], "of the predicted steps")
 
 
-@_plane(
+@claim(
     "E5",
+    experiment="residue",
     source=DERIVED,
     decision=above(0),
     formula="ln(w_t / w_0) = -(2 tau lr strength / sigma) (exp(t / (2 tau)) - 1)",
@@ -60,11 +61,11 @@ def revival(data: xr.Dataset) -> Estimate:
 
     ln(a_end/a) / its closed form, a sample a pair of residues: positive where the direction is the predicted one.
     """
-    ratio = np.log(data["revival"].values) / np.log(data["revival_predicted"].values)
+    ratio = np.log(data["revival"].values) / np.log(data["predicted"].values)
     return spread(ratio, "of the predicted change of ln(-a)")
 
 
-@_plane("E6", source="algebra", decision=within(3.9, 4.1), formula="T(1e-12) = 4 T(1e-3)")
+@_cone("E6", source="algebra", decision=within(3.9, 4.1), formula="T(1e-12) = 4 T(1e-3)")
 def decades(data: xr.Dataset) -> Estimate:
     """Under weight decay a weight of 1 without a gradient takes four times as many steps to 1e-12 as to 1e-3.
 
@@ -73,8 +74,9 @@ def decades(data: xr.Dataset) -> Estimate:
     return spread((data["passage"].isel(target=1) / data["passage"].isel(target=0)).values, "times as many steps")
 
 
-@_plane(
+@claim(
     "E10",
+    experiment="walk",
     source="Zhou et al., arXiv 2001.11216; correction Siegmund 1979",
     decision=within(-0.02, 0.02),
     formula="P = erfc((gamma + 0.583 lr sigma) / (lr sigma sqrt(2 T)))",
@@ -86,5 +88,5 @@ def collapse(data: xr.Dataset) -> Estimate:
     Share of walks that reached 0 less the closed form, one sample a seed.
     """
     return mean_interval(
-        a_seed(data["collapsed"] - data["collapsed_predicted"]).values, "of walks, measured less formula", "seeds"
+        a_seed(data["collapsed"] - data["predicted"]).values, "of walks, measured less formula", "seeds"
     )

@@ -19,6 +19,8 @@ _XIE = "Xie, Li 2024, arXiv 2404.04454"
 _CHEN = "Chen et al. 2023, arXiv 2310.05898"
 _EVERY = ("sgd", "momentum", "rmsprop", "adam", "amsgrad", "adamax", "lion")
 _quadratic = partial(claim, experiment="quadratic")
+_noisy = partial(claim, experiment="noisy_quadratic")
+_bounded = partial(claim, experiment="bounded")
 
 
 @_quadratic(
@@ -81,13 +83,13 @@ def quiet_rest(data: xr.Dataset, optimizers: Sequence[str], coupling: str, corne
     """Distance from the predicted resting place in learning rates, one sample an optimizer, strength and target (where the
     claim leaves it out, without targets of 1/strength)."""
     chosen = data.sel(optimizer=list(optimizers), coupling=coupling)
-    distance = abs(chosen["rest"] - chosen["predicted_rest"]) / data.attrs["lr"]
+    distance = abs(chosen["rest"] - chosen["predicted"]) / data.attrs["lr"]
     if not corner:
         distance = distance.where(abs(chosen["target"] * chosen["strength"] - 1) > 0.1)
     return spread(distance.values[distance.notnull().values], "learning rates")
 
 
-@_quadratic(
+@_noisy(
     "D l2",
     sentence="Where gradients arrive with probability p = 0.1, L2 holds every optimizer, Lion included, at the minimum of "
     "mean loss and penalty, p h w* / (p h + strength).",
@@ -95,7 +97,7 @@ def quiet_rest(data: xr.Dataset, optimizers: Sequence[str], coupling: str, corne
     decision=within(0.97, 1.03),
     optimizers=_EVERY,
 )
-@_quadratic(
+@_noisy(
     "D l2 linear",
     sentence="Where gradients arrive with probability p = 0.1, L2 holds SGD and momentum, whose steps are linear in the "
     "gradient, at p h w* / (p h + strength).",
@@ -107,13 +109,13 @@ def quiet_rest(data: xr.Dataset, optimizers: Sequence[str], coupling: str, corne
 def selective_rest(data: xr.Dataset, optimizers: Sequence[str]) -> Estimate:
     """Mean weight under L2, gradients at the smallest p and no noise / p h w*/(p h + strength): of the optimizers the one
     that is farthest from 1."""
-    p, strength = float(data.arrival[0]), data.attrs["noisy_strength"]
-    ratio = data["noisy_rest"].sel(coupling="l2", arrival=p, sigma=0.0) * (p + strength) / p
+    p, strength = float(data.arrival[0]), data.attrs["strength"]
+    ratio = data["rest"].sel(coupling="l2", arrival=p, sigma=0.0) * (p + strength) / p
     farthest = max(optimizers, key=lambda name: abs(float(ratio.sel(optimizer=name).mean()) - 1))
     return mean_interval(ratio.sel(optimizer=farthest).values, f"of the formula ({farthest})", "seeds")
 
 
-@_quadratic(
+@_noisy(
     "D l2 adaptive",
     sentence="Where gradients arrive with probability p = 0.1, L2 holds Adam and RMSprop at p h w* / (p h + strength) with p "
     "replaced by p - p_c, p_c = 1 - sqrt(beta2), and strength by strength sqrt(beta2).",
@@ -123,7 +125,7 @@ def selective_rest(data: xr.Dataset, optimizers: Sequence[str]) -> Estimate:
     coupling="l2",
     noisy=False,
 )
-@_quadratic(
+@_noisy(
     "D noisy",
     sentence="Where noise dominates the gradients, decay x lr acts on AdamW and RMSprop as L2 of strength times sqrt(v).",
     source=DERIVED,
@@ -137,11 +139,12 @@ def noisy_rest(data: xr.Dataset, coupling: str, noisy: bool) -> Estimate:
     L2 without noise, at the smallest p."""
     chosen = data.sel(optimizer=["adam", "rmsprop"], coupling=coupling)
     chosen = chosen.isel(sigma=-1) if noisy else chosen.isel(arrival=0, sigma=0)
-    return over_seeds(chosen["noisy_rest"] / chosen["predicted_noisy_rest"], "simulated / predicted")
+    return over_seeds(chosen["rest"] / chosen["predicted"], "simulated / predicted")
 
 
-@_quadratic(
+@claim(
     "D stability",
+    experiment="stability",
     source="Cohen et al. 2022, arXiv 2207.14484; with strength derived here",
     decision=never_above(0),
 )
@@ -157,7 +160,7 @@ def stability(data: xr.Dataset) -> Estimate:
     return spread(against.max("fraction").values, "of growth a step against the claimed direction")
 
 
-@_quadratic(
+@_bounded(
     "D bound",
     sentence="No weight of AdamW that starts at 0 exceeds 7.2703/strength, whatever its gradients.",
     source=DERIVED,
@@ -166,7 +169,7 @@ def stability(data: xr.Dataset) -> Estimate:
     optimizer="adam",
     bound=adam_step_bound(),
 )
-@_quadratic(
+@_bounded(
     "D bound unit",
     sentence="No weight of AdamW that starts at 0 exceeds 1/strength, whatever its gradients.",
     source=_XIE + ", on where it converges, read as one about every step",
@@ -174,7 +177,7 @@ def stability(data: xr.Dataset) -> Estimate:
     optimizer="adam",
     bound=1.0,
 )
-@_quadratic(
+@_bounded(
     "D bound lion",
     sentence="No weight of Lion with decay that starts at 0 exceeds 1/strength, whatever its gradients.",
     source=_CHEN,
@@ -185,4 +188,4 @@ def stability(data: xr.Dataset) -> Estimate:
 )
 def largest_weight(data: xr.Dataset, optimizer: str, bound: float) -> Estimate:
     """Largest |w| x strength under decay x lr / the bound, one sample a series of gradients and seed."""
-    return spread(data["largest"].sel(bounded=optimizer).values / bound, "of the bound")
+    return spread(data["largest"].sel(optimizer=optimizer).values / bound, "of the bound")

@@ -34,7 +34,7 @@ def test_phase_diagram() -> Figure:
 
 @looked_at()
 def test_crossover() -> Figure:
-    return crossover.draw(Selective(seeds=3, lanes_a_seed=8).run()).figure
+    return crossover.draw(Selective(seeds=3, weights=8).run()).figure
 
 
 @looked_at()

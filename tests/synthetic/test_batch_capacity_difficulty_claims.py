@@ -76,14 +76,14 @@ def slope(along: str, by: float) -> Cell:
 def by_strength(decay: str, strength: float, l2: float, other: float, noise: np.ndarray = 1e-3 * FINE) -> xr.Dataset:
     """Dead shares where the claim looks, 7 elsewhere."""
     coords = {
-        "entry": ["l2", "decoupled_lr", "decoupled_schedule"],
+        "coupling": ["l2", "decoupled_lr", "decoupled_schedule"],
         "strength": [1e-4, 1e-3, 1e-2],
         "seed": range(SEEDS),
     }
-    dead = xr.DataArray(np.full((3, 3, SEEDS), 7.0), coords, ("entry", "strength", "seed"))
-    dead.loc[{"entry": "l2", "strength": strength}] = l2 + noise
-    dead.loc[{"entry": decay, "strength": strength}] = other
-    return xr.Dataset({"dead_by_strength": dead})
+    dead = xr.DataArray(np.full((3, 3, SEEDS), 7.0), coords, ("coupling", "strength", "seed"))
+    dead.loc[{"coupling": "l2", "strength": strength}] = l2 + noise
+    dead.loc[{"coupling": decay, "strength": strength}] = other
+    return xr.Dataset({"dead": dead})
 
 
 def alone(
@@ -112,8 +112,8 @@ def rest(l2: float, decay: float, noise: np.ndarray = 1e-3 * FINE) -> xr.Dataset
     formula = np.array([[0.5, 0.5, 0.5], [0.3, 0.5, 0.6]])
     factor = np.array([[1.0, 3.0, l2], [1.0, 3.0, decay]])
     seen = (formula * factor)[..., None] * np.exp(noise * np.array([0, 0, 1])[:, None])
-    dims, coords = ("regularizer", "rest_batch"), {"regularizer": ["l2", "decoupled_lr"], "rest_batch": [1, 4, 16]}
-    return xr.Dataset({"rest": ((*dims, "seed"), seen), "rest_closed": (dims, formula)}, coords)
+    dims, coords = ("coupling", "batch"), {"coupling": ["l2", "decoupled_lr"], "batch": [1, 4, 16]}
+    return xr.Dataset({"rest": ((*dims, "seed"), seen), "predicted": (dims, formula)}, coords)
 
 
 def starved(independent: float, epochs: float) -> xr.Dataset:
@@ -121,7 +121,7 @@ def starved(independent: float, epochs: float) -> xr.Dataset:
     seen = np.array([formula + independent, formula - epochs])[..., None] + 0.3 * (FINE / 2.5)
     dims = ("batch", "length")
     return xr.Dataset(
-        {"starved": (("sampling", *dims, "seed"), seen), "starved_closed": (dims, formula)},
+        {"starved": (("sampling", *dims, "seed"), seen), "predicted": (dims, formula)},
         {"sampling": ["independent", "epochs"]},
     )
 

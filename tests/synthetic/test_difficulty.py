@@ -26,7 +26,7 @@ def test_adamw_does_not_see_the_scale(data: xr.Dataset) -> None:
 @pytest.mark.parametrize("by", [0.25, 4.0])
 def test_a_scale_is_a_weaker_regularizer_and_a_larger_step(data: xr.Dataset, by: float) -> None:
     """SGD + L2: gradients times c are learning rate times c and strength / c. Adam + L2: strength / c alone (B9)."""
-    sgd = Difficulty(**{**SMALL.__dict__, "scales": (1.0,), "lrs": (0.1 * by, 0.01), "strength": 0.01 / by}).run()
+    sgd = Difficulty(**{**SMALL.__dict__, "scales": (1.0,), "lr": (0.1 * by, 0.01), "strength": 0.01 / by}).run()
     for rule in ("sgd", "adam"):
         here = {"optimizer": rule, "coupling": "l2"}
         np.testing.assert_allclose(

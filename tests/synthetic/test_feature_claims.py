@@ -61,20 +61,25 @@ def compete() -> xr.Dataset:
     return data.assign_attrs(reference=REFERENCE)
 
 
-def plane() -> xr.Dataset:
+def cone() -> xr.Dataset:
     data = xr.Dataset(
         {
             "drift": (("update", "start"), np.array([[0, 1e-14], [1e-15, 0], [3.0, 9.0]])),
             "death": (("beta2", "ratio"), np.array([[101.0, 200.0], [900.0, 901.0]])),
-            "death_predicted": (("beta2", "ratio"), np.array([[100.0, 201.0], [np.nan, np.nan]])),
-            "revival": ("residue", np.array([0.9, 1.1])),
-            "revival_predicted": ("residue", np.array([0.92, 1.09])),
+            "predicted": (("beta2", "ratio"), np.array([[100.0, 201.0], [np.nan, np.nan]])),
             "passage": (("share", "target"), np.array([[100.0, 400.0], [50.0, 199.0]])),
-            "collapsed": (("size", "seed"), 0.5 + np.stack([STEADY, -STEADY])),
-            "collapsed_predicted": ("size", np.array([0.5, 0.5])),
         }
     )
     return data.assign_coords(update=["sgd", "adamw", "adam_l2"])
+
+
+def residue() -> xr.Dataset:
+    return xr.Dataset({"revival": ("residue", np.array([0.9, 1.1])), "predicted": ("residue", np.array([0.92, 1.09]))})
+
+
+def walk() -> xr.Dataset:
+    collapsed = (("size", "seed"), 0.5 + np.stack([STEADY, -STEADY]))
+    return xr.Dataset({"collapsed": collapsed, "predicted": ("size", np.array([0.5, 0.5]))})
 
 
 def changed(make: Callable[[], xr.Dataset], name: str, where: dict[str, Any], values: Any) -> Callable[[], xr.Dataset]:
@@ -145,26 +150,26 @@ CASES: dict[str, dict[str, Callable[[], xr.Dataset]]] = {
         ),
         "undecided": feature,
     },
-    "E4 sgd": {"holds": plane, "fails": changed(plane, "drift", {"update": "adamw"}, 1e-3)},
+    "E4 sgd": {"holds": cone, "fails": changed(cone, "drift", {"update": "adamw"}, 1e-3)},
     "E4 adam": {
-        "holds": plane,
-        "fails": changed(plane, "death", {}, 50.0),
-        "undecided": changed(plane, "death", {}, np.array([0.0, 50.0])),
+        "holds": cone,
+        "fails": changed(cone, "death", {}, 50.0),
+        "undecided": changed(cone, "death", {}, np.array([0.0, 50.0])),
     },
     "E5": {
-        "holds": plane,
-        "fails": changed(plane, "revival", {}, np.array([0.3, -0.3])),
-        "undecided": changed(plane, "revival", {}, np.array([0.3, 0.0])),
+        "holds": residue,
+        "fails": changed(residue, "revival", {}, np.array([0.3, -0.3])),
+        "undecided": changed(residue, "revival", {}, np.array([0.3, 0.0])),
     },
     "E6": {
-        "holds": plane,
-        "fails": changed(plane, "passage", {}, np.array([0.0, 90.0])),
-        "undecided": changed(plane, "passage", {}, np.array([[0.0, 90.0], [0.0, 0.0]])),
+        "holds": cone,
+        "fails": changed(cone, "passage", {}, np.array([0.0, 90.0])),
+        "undecided": changed(cone, "passage", {}, np.array([[0.0, 90.0], [0.0, 0.0]])),
     },
     "E10": {
-        "holds": plane,
-        "fails": changed(plane, "collapsed", {}, 0.1),
-        "undecided": changed(plane, "collapsed", {}, NOISY),
+        "holds": walk,
+        "fails": changed(walk, "collapsed", {}, 0.1),
+        "undecided": changed(walk, "collapsed", {}, NOISY),
     },
     "S1 toy": {
         "holds": inactive(AT | {"optimizer": "adam"}, 0.5 + STEADY, compete),
@@ -261,5 +266,5 @@ def test_estimates_carry_what_they_are_drawn_from() -> None:
     assert judge(CLAIM["S3 toy"], CASES["S3 toy"]["holds"]()).estimate.n == SEEDS
     certified = judge(CLAIM["E2"], CASES["E2"]["holds"]()).estimate
     assert certified.n == 4 * 2 * 2 * SEEDS  # couplings, strengths, selectivities, of one optimizer
-    assert judge(CLAIM["E4 sgd"], plane()).estimate.n == 4
-    assert judge(CLAIM["E4 adam"], plane()).estimate.n == 2
+    assert judge(CLAIM["E4 sgd"], cone()).estimate.n == 4
+    assert judge(CLAIM["E4 adam"], cone()).estimate.n == 2

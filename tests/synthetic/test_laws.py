@@ -36,7 +36,7 @@ def test_the_largest_step_is_that_of_a_loop_written_here() -> None:
     world = Laws(draws=2)
     found = world.run()["largest_step"].values
     rng = np.random.default_rng(world.seed)
-    lr, strength = (np.exp(rng.uniform(*np.log(x), 2)) for x in (world.rates, world.strengths))
+    lr, strength = (np.exp(rng.uniform(*np.log(x), 2)) for x in (world.lr, world.strength))
     beta1, beta2 = (rng.uniform(*x, 2) for x in (world.beta1, world.beta2))
     for k in range(2):
         w, m, v, largest = 1.0, 0.0, 0.0, 0.0
@@ -103,5 +103,5 @@ def test_a_number_that_is_none_decides_nothing(data: xr.Dataset) -> None:
 
 def test_constants_are_what_they_are_said_to_be() -> None:
     few = replace(Laws(), draws=2, steps=300, target=0.5).run()
-    assert few.attrs == {"target": 0.5, "steps": 300}
+    assert few.attrs == {"seed": 0, "target": 0.5, "steps": 300}
     assert few["passage"].max() < Laws().run()["passage"].max()

@@ -9,21 +9,15 @@ import pytest
 import xarray as xr
 from scipy import stats
 
+from synthetic.batch_rest import BatchRest
 from synthetic.batches import Gradients, exciting_in_batches, longest_silence, patterns_in_batches
+from synthetic.decays import Decays
 from synthetic.minibatch import MiniBatch
+from synthetic.starvation import Starvation
 
-SMALL = MiniBatch(
-    images=256,
-    epochs=2,
-    batches=(1, 4, 16),
-    exciting=(1, 16),
-    seeds=3,
-    features=4,
-    lengths=(16, 64, 256),
-    watched=48,
-    rest_batches=(1, 16),
-    rest_pairs=8,
-)
+SMALL = MiniBatch(images=256, epochs=2, batches=(1, 4, 16), exciting=(1, 16), seeds=3, features=4)
+DECAYS = Decays(images=256, batches=(1, 4, 16), exciting=(1, 16), steps=512, seeds=3, features=4)
+STARVED = Starvation(images=256, batches=(1, 4, 16), lengths=(16, 64, 256), steps=512, seeds=3, features=48)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +122,7 @@ def test_the_horizons_meet_at_the_smallest_batch(data: xr.Dataset) -> None:
 
 def test_who_dies_after_the_epochs_counts_at_equal_steps_alone() -> None:
     """A floor so high that features keep falling to it: larger batches have had fewer steps by the end of the epochs."""
-    world = replace(SMALL, floor=0.7, rules=("adam",), lrs=(0.01,))
+    world = replace(SMALL, floor=0.7, optimizers=("adam",), lr=(0.01,))
     dead = world.run()["dead"].sel(optimizer="adam", coupling="l2", exciting=1)
     assert (dead.sel(horizon="epochs", batch=16) == 0).all()  # 32 steps of at most about 0.01
     assert (dead.sel(horizon="steps", batch=16) > 0).any()
@@ -139,15 +133,14 @@ def test_nothing_dies_without_a_regularizer(data: xr.Dataset) -> None:
 
 
 def test_the_strengths_compared_go_through_the_same_batches(data: xr.Dataset) -> None:
-    """With every feature compared, the strength of the grid gives what the grid gives."""
-    full = replace(SMALL, compared=SMALL.features).run()["dead_by_strength"].sel(strength=0.01)
+    full = DECAYS.run()["dead"].sel(strength=0.01)
     for entry in ("l2", "decoupled_lr"):
         grid = data["dead"].sel(optimizer="adam", coupling=entry, horizon="steps").mean(("batch", "exciting"))
-        np.testing.assert_allclose(full.sel(entry=entry), grid, atol=1e-12)
+        np.testing.assert_allclose(full.sel(coupling=entry), grid, atol=1e-12)
     # Decay without the factor lr = 0.01 is decay x lr of a hundred times the strength.
-    wide = replace(SMALL, strengths=(0.01, 1.0)).run()["dead_by_strength"]
+    wide = replace(DECAYS, strengths=(0.01, 1.0)).run()["dead"]
     np.testing.assert_array_equal(
-        wide.sel(entry="decoupled_schedule", strength=0.01), wide.sel(entry="decoupled_lr", strength=1.0)
+        wide.sel(coupling="decoupled_schedule", strength=0.01), wide.sel(coupling="decoupled_lr", strength=1.0)
     )
     assert (wide > 0).any()
 
@@ -157,9 +150,10 @@ def test_under_sgd_l2_and_decay_are_one(data: xr.Dataset) -> None:
     np.testing.assert_allclose(at.sel(coupling="l2"), at.sel(coupling="decoupled_lr"), rtol=1e-9)
 
 
-def test_starvation_is_as_the_recursion_says_where_batches_are_independent(data: xr.Dataset) -> None:
+def test_starvation_is_as_the_recursion_says_where_batches_are_independent() -> None:
+    data = STARVED.run()
     seen = data["starved"].mean("seed")
-    np.testing.assert_allclose(seen.sel(sampling="independent"), data["starved_closed"], atol=0.15)
+    np.testing.assert_allclose(seen.sel(sampling="independent"), data["predicted"], atol=0.15)
     # One image, visited once an epoch of 256/batch steps: no run without it is longer than two epochs.
     epoch = 256 / data["batch"]
     assert (seen.sel(sampling="epochs").where(data["length"] >= 2 * epoch - 1, 0) == 0).all()
@@ -167,7 +161,7 @@ def test_starvation_is_as_the_recursion_says_where_batches_are_independent(data:
 
 def test_noise_dominated_features_rest_where_the_closed_forms_say() -> None:
     """Over the steps of the reported world: fewer leave the smallest batch unsettled."""
-    data = MiniBatch(seeds=2, watched=2, features=1, batches=(1,), exciting=(1,), rules=("sgd",), lrs=(0.1,)).run()
-    np.testing.assert_allclose(data["rest"].mean("seed"), data["rest_closed"], rtol=0.08)
-    np.testing.assert_allclose(data["rest_closed"].sel(regularizer="l2"), 0.5, rtol=1e-9)
-    assert (np.diff(data["rest_closed"].sel(regularizer="decoupled_lr")) > 0.1).all()
+    data = BatchRest(seeds=2).run()
+    np.testing.assert_allclose(data["rest"].mean("seed"), data["predicted"], rtol=0.08)
+    np.testing.assert_allclose(data["predicted"].sel(coupling="l2"), 0.5, rtol=1e-9)
+    assert (np.diff(data["predicted"].sel(coupling="decoupled_lr")) > 0.1).all()

@@ -47,6 +47,7 @@ def test_simulated_sizes_are_those_of_an_independent_sum() -> None:
     # The weight under decay as a sum over all gradients: powers of mu from the buffer, filtered by powers of a.
     age = np.arange(steps)[::-1] + 1.0
     w = -0.1 * np.tensordot((a**age - mu**age) / (a - mu), world._gradients(size, arrival), axes=1)
+    w = np.moveaxis(w, 0, -2)
     found = world.run()["mean_square"].sel(coupling="decoupled_lr", optimizer="momentum")
     np.testing.assert_allclose(found, (w * w).mean(axis=-1), rtol=1e-9)
 

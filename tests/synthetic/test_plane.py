@@ -1,4 +1,4 @@
-"""The plane of gamma and beta: paths and flow against what they must be, and the four experiments beside it."""
+"""The plane of gamma and beta: paths and flow against what they must be, and what happens without a loss."""
 
 from __future__ import annotations
 
@@ -9,14 +9,28 @@ import pytest
 import xarray as xr
 
 from dynamics.theory import closed
+from synthetic.cone import Cone
+from synthetic.labelled import normal, numbers_of
 from synthetic.plane import Plane
+from synthetic.residue import Residue
+from synthetic.walk import Walk
 
-WORLD = Plane(seeds=4, walks=100)
+WORLD, CONE, RESIDUE, WALK = Plane(), Cone(), Residue(), Walk(seeds=4, weights=100)
 
 
 @pytest.fixture(scope="module")
 def data() -> xr.Dataset:
     return WORLD.run()
+
+
+@pytest.fixture(scope="module")
+def cone() -> xr.Dataset:
+    return CONE.run()
+
+
+@pytest.fixture(scope="module")
+def walk() -> xr.Dataset:
+    return WALK.run()
 
 
 def dead(data: xr.Dataset) -> np.ndarray:
@@ -69,43 +83,48 @@ def test_only_adam_with_l2_takes_features_into_the_dead_cone(data: xr.Dataset) -
     assert int(taken.sel(update="adam_l2").sum()) >= 2
 
 
-def test_ratios_are_kept_by_decay_and_not_by_adam_with_l2(data: xr.Dataset) -> None:
-    assert float(data["drift"].sel(update=["sgd", "adamw"]).max()) < 1e-12
-    assert float(data["drift"].sel(update="adam_l2").min()) > 0.5
+def test_ratios_are_kept_by_decay_and_not_by_adam_with_l2(cone: xr.Dataset) -> None:
+    assert float(cone["drift"].sel(update=["sgd", "adamw"]).max()) < 1e-12
+    assert float(cone["drift"].sel(update="adam_l2").min()) > 0.5
 
 
-def test_death_takes_the_predicted_steps_where_there_is_a_prediction(data: xr.Dataset) -> None:
-    known = data["death_predicted"].notnull()
+def test_death_takes_the_predicted_steps_where_there_is_a_prediction(cone: xr.Dataset) -> None:
+    known = cone["predicted"].notnull()
     assert known.all("ratio").values.tolist() == [True, False]
-    expected = [(WORLD.largest + r) / (WORLD.death_lr * (WORLD.largest - 1)) for r in WORLD.ratios]
-    np.testing.assert_allclose(data["death_predicted"].sel(beta2=0.9), expected)
-    np.testing.assert_allclose(data["death"].sel(beta2=0.9), expected, rtol=0.04)
-    assert (data["death"].sel(beta2=0.999) > data["death"].sel(beta2=0.9)).all()
+    expected = [(CONE.largest + r) / (CONE.death_lr * (CONE.largest - 1)) for r in CONE.ratios]
+    np.testing.assert_allclose(cone["predicted"].sel(beta2=0.9), expected)
+    np.testing.assert_allclose(cone["death"].sel(beta2=0.9), expected, rtol=0.04)
+    assert (cone["death"].sel(beta2=0.999) > cone["death"].sel(beta2=0.9)).all()
 
 
 def test_what_is_not_seen_to_die_counts_as_the_whole_run() -> None:
-    none = replace(WORLD, strength=0.0)._death()["death"][1]
+    none = replace(CONE, strength=0.0)._death()[0]
     assert (none == 3 * int(2.5 / 1e-3 / 1.5)).all()
 
 
-def test_residues_lead_the_predicted_way_and_nearly_as_far(data: xr.Dataset) -> None:
-    for pair, there, formula in zip(
-        WORLD.residues, data["revival"].values, data["revival_predicted"].values, strict=True
-    ):
+def test_residues_lead_the_predicted_way_and_nearly_as_far() -> None:
+    data = RESIDUE.run()
+    for pair, there, formula in zip(RESIDUE.residues, data["revival"].values, data["predicted"].values, strict=True):
         assert bool(there < 1) is closed.revives(*pair)
         assert (formula < 1) == (there < 1)
-    np.testing.assert_allclose(data["revival"], data["revival_predicted"], rtol=0.02)
+    np.testing.assert_allclose(data["revival"], data["predicted"], rtol=0.02)
 
 
-def test_passages_are_those_of_geometric_decay(data: xr.Dataset) -> None:
-    for share in WORLD.shares:
+def test_passages_are_those_of_geometric_decay(cone: xr.Dataset) -> None:
+    for share in CONE.shares:
         for target in (1e-3, 1e-12):
-            assert int(data["passage"].sel(share=share, target=target)) == closed.geometric_steps(share, target)
+            assert int(cone["passage"].sel(share=share, target=target)) == closed.geometric_steps(share, target)
 
 
-def test_walks_reach_0_as_often_as_an_independent_count_says(data: xr.Dataset) -> None:
-    noise = np.random.default_rng(2).normal(size=(WORLD.walk_steps, WORLD.walks))
+def test_walks_reach_0_as_often_as_an_independent_count_says(walk: xr.Dataset) -> None:
+    noise = np.stack([normal(z)[2] for _, z in numbers_of(WALK.steps, (WALK.seeds, WALK.weights))])
     lowest = 10.0 - np.cumsum(noise, axis=0).max(0)
-    assert float(data["collapsed"].sel(size=10.0, seed=2)) == (lowest <= 0).mean()
-    formula = data["collapsed_predicted"]
-    assert (abs(data["collapsed"].mean("seed") - formula) < 4 * 0.5 / np.sqrt(400)).all()
+    assert float(walk["collapsed"].sel(size=10.0, seed=2)) == (lowest <= 0).mean()
+    assert (abs(walk["collapsed"].mean("seed") - walk["predicted"]) < 4 * 0.5 / np.sqrt(400)).all()
+
+
+def test_normal_numbers_are_normal() -> None:
+    drawn = np.sort(np.ravel([normal(z) for _, z in numbers_of(200, (5, 20))]))
+    share = np.arange(1, drawn.size + 1) / drawn.size
+    assert np.abs(share - closed.inactive_share(1.0, -drawn)).max() < 1.95 / np.sqrt(drawn.size)  # Kolmogorov, 0.1%
+    assert np.isfinite(normal(np.array([0.0, 1 - 2.0**-32]))).all()

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
+from felt import felt
 
+from dynamics.simulate.gradients import signed
 from dynamics.theory import closed
 from synthetic.rest import Rest
 
@@ -80,9 +82,9 @@ def test_conversion_is_that_of_the_closed_form() -> None:
 
 @pytest.mark.parametrize("coupling", ["l2", "decoupled_lr"])
 def test_lion_follows_its_paper(coupling: str) -> None:
-    world = Rest(rules=("lion",), times=(20.0,), steps=600, seeds=1, lanes_a_seed=1)
+    world = Rest(optimizers=("lion",), times=(20.0,), steps=600, seeds=1, weights=1)
     arrival = 20 * (1 - math.sqrt(0.99))
-    arrives, _ = world._gradients(np.array([arrival]))
+    arrives = felt(signed, (1,), 600, arrival=arrival, pull=0.0, target=0.0, push=1.0, size=0.0) != 0
     w, m, path = arrival / 0.5, 0.0, []
     for t, came in enumerate(arrives[:, 0]):
         path.append(w)

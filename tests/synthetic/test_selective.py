@@ -11,9 +11,9 @@ import xarray as xr
 
 from synthetic.selective import Selective
 
-RULES = Selective().rules
+RULES = Selective().optimizers
 
-SMALL = Selective(arrivals=(0.001, 0.2, 1.0), sizes=(0.3, 2.0), settled=3_000, steps=5_000, seeds=3, lanes_a_seed=32)
+SMALL = Selective(arrivals=(0.001, 0.2, 1.0), sizes=(0.3, 2.0), settled=3_000, steps=5_000, seeds=3, weights=32)
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,22 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
+from felt import felt
 
 from dynamics.rules import RULES
-from dynamics.simulate.together import simulate_together
+from dynamics.simulate.gradients import signed
 from dynamics.theory import closed
-from synthetic.doors import BOTH, strengths
+from synthetic.labelled import memory_of
 from synthetic.selectivity import Selectivity
 
-SMALL = Selectivity(seeds=3, lanes_a_seed=4)
+SMALL = Selectivity(seeds=3, weights=4)
+
+
+def gradients_of(world: Selectivity, arrivals: np.ndarray) -> np.ndarray:
+    """What comes without a loss: (steps, arrival, seed, weight)."""
+    given = {"seed": np.arange(world.seeds)[:, None], "stream": range(world.weights)}
+    given |= {"arrival": arrivals[:, None, None], "pull": 0.0, "target": 0.0, "push": 0.0, "size": 1.0}
+    return felt(signed, (len(arrivals), world.seeds, world.weights), world.steps, **given)
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +33,10 @@ def data() -> xr.Dataset:
 def test_arrivals_are_shares_and_multiples_of_the_critical_one(data: xr.Dataset) -> None:
     assert list(data.optimizer.values) == list(RULES)
     critical = 1 - math.sqrt(0.99)
-    np.testing.assert_allclose(data.arrival, [1, 0.5, 0.25, 0.12, *(k * critical for k in (10, 4, 2, 1, 0.5))])
-    assert (data.attrs["critical"], data.attrs["steps"]) == (pytest.approx(critical), SMALL.steps - SMALL.settled)
+    expected = [1, 0.5, 0.25, 0.12, *(k * critical for k in (10, 4, 2, 1, 0.5))]
+    np.testing.assert_allclose(data.arrival, expected)
+    assert data.attrs["critical"] == pytest.approx(critical)
+    assert data.attrs["counted"] == SMALL.steps - SMALL.settled
     assert np.isfinite(data["pull"]).all()
 
 
@@ -43,8 +53,7 @@ def test_the_pull_of_linear_rules_does_not_know_selectivity(data: xr.Dataset) ->
 
 
 def test_a_loss_pulls_sgd_as_often_as_it_speaks(data: xr.Dataset) -> None:
-    arrives, _ = SMALL._gradients(data.arrival.values)
-    counted = arrives[SMALL.settled :].mean(axis=0).reshape(len(data.arrival), SMALL.seeds, -1).mean(axis=2)
+    counted = (gradients_of(SMALL, data.arrival.values)[SMALL.settled :] != 0).mean(axis=(0, 3))
     np.testing.assert_allclose(data["loss"].sel(optimizer="sgd"), counted, rtol=1e-3, atol=1e-5)
 
 
@@ -57,13 +66,13 @@ def test_adaptive_rules_pull_as_the_closed_form_says(data: xr.Dataset, rule: str
 
 def test_adam_follows_its_paper() -> None:
     world = Selectivity(
-        rules=("adam",), arrivals=(0.3,), times=(), settled=50, steps=300, seeds=1, lanes_a_seed=1, lr=1e-3
+        optimizers=("adam",), arrivals=(0.3,), times=(), settled=50, steps=300, seeds=1, weights=1, lr=1e-3
     )
-    _, noise = world._gradients(np.array([0.3]))
+    noise = gradients_of(world, np.array([0.3]))[:, 0, 0, 0]
 
     def path(strength: float) -> list[float]:
         w, m, v, weights = 1.0, 0.0, 0.0, [1.0]
-        for t, noisy in enumerate(noise[:, 0], 1):
+        for t, noisy in enumerate(noise, 1):
             g = noisy + strength * w
             m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
             w -= 1e-3 * m / (1 - 0.9**t) / (math.sqrt(v / (1 - 0.99**t)) + 1e-8)
@@ -77,30 +86,17 @@ def test_adam_follows_its_paper() -> None:
 
 
 def test_a_rare_features_gradients_are_some_of_a_frequent_ones() -> None:
-    arrives, noise = SMALL._gradients(np.array([0.5, 0.1]))
-    often, rarely = arrives.reshape(SMALL.steps, 2, -1).transpose(1, 0, 2)
-    assert (rarely <= often).all()
-    assert rarely.sum() < often.sum() / 3
-    assert (arrives[0] == 1).all()
-    np.testing.assert_array_equal(np.abs(noise), arrives)
+    noise = gradients_of(SMALL, np.array([0.5, 0.1]))
+    often, rarely = noise.swapaxes(0, 1)
+    np.testing.assert_array_equal(rarely, np.where(rarely, often, 0.0))
+    assert np.abs(rarely).sum() < np.abs(often).sum() / 3
+    assert (noise[0] != 0).all()
+    assert set(noise.ravel()) == {-1.0, 0.0, 1.0}
+    assert 0.4 < (noise[noise != 0] > 0).mean() < 0.6
 
 
 def test_every_rule_that_forgets_squares_has_its_memory_named() -> None:
-    assert {name for name, rule in RULES.items() if rule.memory} == {
+    assert {name for name in RULES if memory_of(name)} == {
         name for name, rule in RULES.items() if rule.adaptive and {"alpha", "rho", "beta2"} & set(rule.defaults)
     } - {"lion"}
-
-
-@pytest.mark.parametrize("rule", ["sgd", "adam", "schedule_free", "lamb"])
-@pytest.mark.parametrize("coupling", ["none", "l2", "decoupled_lr"])
-def test_a_lane_under_one_door_goes_as_it_would_alone(rule: str, coupling: str) -> None:
-    target = np.array([0.5, -1.0])
-    both = np.stack([strengths(name, 0.1, (2,)) for name in ("none", "l2", "decoupled_lr")], axis=1)
-    together = simulate_together(
-        rule, BOTH, lambda w, t: w - target, np.ones((3, 2)), record=[50], lr=1e-2, strength=both
-    ).w[0]
-    strength = 0.0 if coupling == "none" else 0.1
-    alone = simulate_together(
-        rule, coupling, lambda w, t: w - target, np.ones(2), record=[50], lr=1e-2, strength=strength
-    ).w[0]
-    np.testing.assert_array_equal(together[("none", "l2", "decoupled_lr").index(coupling)], alone)
+    assert all(memory_of(name) in rule.defaults for name, rule in RULES.items() if memory_of(name))

@@ -11,7 +11,7 @@ import xarray as xr
 
 from synthetic.silence import Silence
 
-RULES = Silence().rules
+RULES = Silence().optimizers
 
 SMALL = Silence(lr=0.01, strengths=(0.01, 0.05, 0.2), steps=20_000, horizon=20_000, records=60)
 

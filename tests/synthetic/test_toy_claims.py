@@ -14,7 +14,7 @@ from evidence.claim import judge
 from evidence.registry import find_claims
 from synthetic.silence import Silence
 
-RULES = Silence().rules
+RULES = Silence().optimizers
 
 CLAIM = {claim.id: claim for claim in find_claims(experiments=("silence", "selective"))}
 ADAPTIVE = ["rmsprop", "adam"]

@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
+from felt import felt
 
+from dynamics.simulate.gradients import once_an_epoch, signed
 from dynamics.theory import closed
 from synthetic.visits import ARRIVALS, Visits, epoch_ratio
 
-SMALL = Visits(epochs=(20, 50, 200, 400), seeds=3, lanes_a_seed=4)
+SMALL = Visits(epochs=(20, 50, 200, 400), seeds=3, weights=4)
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +21,20 @@ def data() -> xr.Dataset:
     return SMALL.run()
 
 
+def gradients_of(world: Visits) -> np.ndarray:
+    """What comes without a loss: (steps, arrivals, epoch, lane)."""
+    shape = (len(world.epochs), world.seeds, world.weights)
+    epoch = np.reshape(world.epochs, (-1, 1, 1))
+    given = {"seed": np.arange(world.seeds)[:, None], "stream": range(world.weights)}
+    given |= {"pull": 0.0, "target": 0.0, "push": 0.0, "size": 1.0}
+    independent = felt(signed, shape, world.steps, arrival=1 / epoch, **given)
+    once = felt(once_an_epoch, shape, world.steps, epoch=epoch, **given)
+    return np.stack([independent, once], axis=1).reshape(world.steps, 2, len(world.epochs), -1)
+
+
 def test_an_image_is_seen_once_an_epoch_and_otherwise_by_chance() -> None:
-    arrives, noise = SMALL._gradients()
-    arrives = arrives.reshape(SMALL.steps, 2, len(SMALL.epochs), -1)
+    noise = gradients_of(SMALL)
+    arrives = noise != 0
     for e, epoch in enumerate(SMALL.epochs):
         epochs = arrives[:, 1, e].reshape(SMALL.steps // epoch, epoch, -1).sum(axis=1)
         assert (epochs == 1).all()
@@ -32,7 +45,8 @@ def test_an_image_is_seen_once_an_epoch_and_otherwise_by_chance() -> None:
     assert gaps.max() < 2 * 20
     assert gaps.max() > 25
     assert arrives[0].all()
-    np.testing.assert_array_equal(np.abs(noise).reshape(arrives.shape), arrives)
+    np.testing.assert_array_equal(np.abs(noise), arrives)
+    assert abs(noise.sum()) < 5 * math.sqrt(arrives.sum() * len(SMALL.epochs))  # all epochs share their signs
 
 
 @pytest.mark.parametrize(("epoch", "beta2"), [(1, 0.9), (5, 0.9), (30, 0.99), (40, 0.95)])
@@ -48,8 +62,8 @@ def test_the_ratio_of_a_long_memory_is_that_of_continuous_time() -> None:
 
 
 def test_v_is_what_the_formula_of_adam_makes_of_the_gradients() -> None:
-    world = Visits(epochs=(20,), settled=30, steps=230, seeds=1, lanes_a_seed=1)
-    arrives, _ = world._gradients()
+    world = Visits(epochs=(20,), settled=30, steps=230, seeds=1, weights=1)
+    arrives = gradients_of(world)[:, :, 0, 0] != 0
     found = world.run()
     for lane, kind in enumerate(ARRIVALS):
         v, roots = 0.0, []
