@@ -59,9 +59,10 @@ def draw(data: xr.Dataset) -> Picture:
         "rest",
         figure,
         f"A gradient arrives with probability p: w - 1 on top, -1 below. Marks: the weight at rest, mean and 95% t-interval over "
-        f"n = {seeds} seeds of {lanes} weights, {data.attrs['counted']:,} steps, side by side where they coincide; lines: closed "
-        f"forms in their regime. Strength {data.attrs['restoring']:g} (1 - sqrt(beta2)) on top, {data.attrs['strength']:g} below; "
-        f"beta2, or RMSprop's alpha, {data.attrs['beta2']:g}. Lion has a closed form only against weight decay and an even pull.",
+        f"n = {seeds} seeds of {lanes} weights and {data.attrs['counted']:,} steps, side by side where they coincide; lines: "
+        f"closed forms in their regime. Strength {data.attrs['restoring']:g} (1 - sqrt(beta2)) on top, {data.attrs['strength']:g} "
+        f"below; beta2, or RMSprop's alpha, {data.attrs['beta2']:g}. Lion has a closed form only "
+        "against weight decay and an even pull.",
         f"Four panels of the weight at rest against arrivals from {times[-1]:.2g} to {times[0]:.2g} critical ones. At the critical "
         "arrival under a loss that pulls to 1, L2 and weight decay: "
         + "; ".join(
