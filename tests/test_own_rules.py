@@ -108,10 +108,10 @@ class TestWithin:
     @pytest.mark.parametrize(
         ("draw", "world", "axis"),
         [
-            (silence.draw, Silence(steps=200, strengths=(1e-2,)), "rules"),
-            (crossover.draw, Selective(seeds=2, lanes_a_seed=2, steps=200, settled=100), "rules"),
-            (pull.draw, Selectivity(seeds=2, lanes_a_seed=2, steps=500, settled=100), "rules"),
-            (rest.draw, Rest(seeds=2, lanes_a_seed=2), "rules"),
+            (silence.draw, Silence(steps=200, strengths=(1e-2,)), "optimizers"),
+            (crossover.draw, Selective(seeds=2, weights=2, steps=200, settled=100), "optimizers"),
+            (pull.draw, Selectivity(seeds=2, weights=2, steps=500, settled=100), "optimizers"),
+            (rest.draw, Rest(seeds=2, weights=2), "optimizers"),
             (minima.draw, Quadratic(seeds=2, weights=2, steps=1_000, settled=500), "optimizers"),
             (equilibrium.draw, Noise(seeds=2, weights=64, steps=600, settled=200), "optimizers"),
         ],
@@ -162,7 +162,7 @@ def test_a_file_is_loaded_once(loaded: Path) -> None:
 
 
 def test_processes_know_it_and_results_are_kept_under_its_file(loaded: Path) -> None:
-    world = Silence(rules=("adam", "averaged"), steps=200, strengths=(1e-2,))
+    world = Silence(optimizers=("adam", "averaged"), steps=200, strengths=(1e-2,))
     with worlds.processes() as pool:
         found = worlds.run({"silence": world}, lambda *_: None, pool)["silence"]
     assert found["coords"]["optimizer"]["data"] == ["adam", "averaged"]

@@ -167,7 +167,7 @@ def test_a_file_that_is_none_is_one_line(arguments: list[str], tmp_path: Path) -
 
 def test_run_judges_and_draws_a_world_with_other_constants(tmp_path: Path) -> None:
     file = tmp_path / "drawn.svg"
-    said = run("run", "silence", "--set", "lr=1e-2", "--set", "rules=adam,sgd", "--plot", file)
+    said = run("run", "silence", "--set", "lr=1e-2", "--set", "optimizers=adam,sgd", "--plot", file)
     assert (said.status, said.problems) == (0, [])
     assert "S8 silent  holds" in said.out
     assert "(n = 3, smallest to largest)" in said.out  # one adaptive rule, three strengths
@@ -176,7 +176,7 @@ def test_run_judges_and_draws_a_world_with_other_constants(tmp_path: Path) -> No
 
 
 def test_run_says_which_claims_speak_of_other_settings() -> None:
-    said = run("run", "selective", "--set", "rules=adam", "--set", "seeds=2", "--set", "lanes_a_seed=2")
+    said = run("run", "selective", "--set", "optimizers=adam", "--set", "seeds=2", "--set", "weights=2")
     assert said.status == 0
     assert "S8 selective  " in said.out
     assert said.out.splitlines()[-1].startswith("B3  is not about these constants (KeyError: ")
@@ -194,7 +194,7 @@ def test_run_says_which_claims_speak_of_other_settings() -> None:
         (["silence", "--set", "strengths=1e-3,x"], ["--set strengths=1e-3,x", "a finite number, or several"]),
         (["laws", "--set", "rates=1e-3"], ["--set rates=1e-3", "2 times a finite number"]),
         (["phase_rate", "--set", "diagram=map"], ["--set diagram=map", "selectivity, rate, batch, epoch"]),
-        (["silence", "--set", "rules=adm"], ["silence does not run with rules=adm", "'adm'"]),
+        (["silence", "--set", "optimizers=adm"], ["silence does not run with optimizers=adm", "'adm'"]),
         (["silence", "--plot", "drawn.gif"], ["drawn.gif", ".png, .svg, .pdf"]),
         (["laws", "--plot", "drawn.png"], ["no picture of laws alone", "silence"]),
     ],
@@ -205,7 +205,9 @@ def test_run_refuses_what_it_cannot_do(arguments: list[str], words: list[str]) -
 
 def test_constants_are_taken_by_their_types() -> None:
     given = ["rules=adam, sgd", "lr=1", "seeds=3", "arrivals=0.5,1"]
-    assert with_constants(Selective(), given) == Selective(rules=("adam", "sgd"), lr=1.0, seeds=3, arrivals=(0.5, 1.0))
+    assert with_constants(Selective(), given) == Selective(
+        optimizers=("adam", "sgd"), lr=1.0, seeds=3, arrivals=(0.5, 1.0)
+    )
     plane = registry.find_world("plane").world
     changed = with_constants(plane, ["residues=(1,2),(3,4)", "gammas=0.1,2,7"])
     assert (changed.residues, changed.gammas) == (((1.0, 2.0), (3.0, 4.0)), (0.1, 2.0, 7))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from matplotlib import pyplot as plt
 
-from synthetic.worlds import WORLDS
+from evidence.registry import find_world
+from synthetic import worlds  # noqa: F401
 
 OTHER: dict[tuple[str, str], dict[str, Any]] = {
     ("silence", "silence"): {"optimizers": ("sgd",), "lr": 1e-2, "strengths": (1e-3,), "steps": 500},
@@ -44,7 +45,7 @@ def no_figure_left_open() -> Iterator[None]:
 
 @pytest.mark.parametrize(("figure", "world"), OTHER)
 def test_a_figure_is_drawn_with_other_constants(figure: str, world: str) -> None:
-    data = replace(WORLDS[world], **OTHER[figure, world]).run()  # type: ignore[type-var]
+    data = replace(find_world(world), **OTHER[figure, world]).run()  # type: ignore[type-var]
     picture = import_module(f"figures.{figure}").draw(data)
     picture.figure.draw_without_rendering()
     said = f"{picture.alt} {picture.figure.get_suptitle()}"

@@ -153,29 +153,28 @@ def timed(by_lanes: list[float], by_threads: list[float], cores: int = 2) -> xr.
     return bench_scaling.dataset(content, "some processor", cores)
 
 
-PLANE = {"seeds": 2, "walks": 10, "walk_steps": 100}
 PHASE = {"seeds": 4, "cells": 9, "steps": 4_000}
 FIGURES: dict[str, tuple[Callable[[xr.Dataset], Picture], Callable[[], xr.Dataset]]] = {
     # As they are reported: where labels come to lie depends on the numbers.
     "silence": (silence.draw, Silence().run),
-    "crossover": (crossover.draw, Selective(seeds=3, lanes_a_seed=16).run),
+    "crossover": (crossover.draw, Selective(seeds=3, weights=16).run),
     "alive": (alive.draw, lambda: cnn(ENDS)),
     "batch": (
         batch.draw,
-        MiniBatch(seeds=3, features=4, watched=2, rest_pairs=1, rules=("adam",), lrs=(0.01,), epochs=2).run,
+        MiniBatch(seeds=3, features=4, optimizers=("adam",), lr=(0.01,), epochs=2).run,
     ),
     "capacity": (capacity.draw, Capacity(seeds=3, followed=8, steps=1024, shared_steps=512).run),
     "difficulty": (difficulty.draw, Difficulty(seeds=3, steps=1024).run),
     "pruning": (pruning.draw, comparison.comparison),
-    "pull": (pull.draw, Selectivity(seeds=2, lanes_a_seed=2).run),
-    "critical": (critical.draw, Visits(epochs=(20, 50, 100, 200, 400), seeds=3, lanes_a_seed=3).run),
-    "rest": (rest.draw, Rest(seeds=2, lanes_a_seed=2).run),
+    "pull": (pull.draw, Selectivity(seeds=2, weights=2).run),
+    "critical": (critical.draw, Visits(epochs=(20, 50, 100, 200, 400), seeds=3, weights=3).run),
+    "rest": (rest.draw, Rest(seeds=2, weights=2).run),
     "equilibrium": (equilibrium.draw, Noise(seeds=3, weights=4, settled=300, steps=500).run),
-    "minima": (minima.draw, Quadratic(seeds=2, weights=2, pushed_steps=50).run),
+    "minima": (minima.draw, Quadratic().run),
     "schedules": (schedules.draw, Scheduled(seeds=3, weights=64, silent_steps=200, averaged_steps=5).run),
     "feature": (feature.draw, Feature(images=64, epochs=12, seeds=5, tuning_seeds=1).run),
     "compete": (compete.draw, Compete(epochs=20, seeds=4, tuning_seeds=1).run),
-    "plane": (plane.draw, Plane(**PLANE).run),
+    "plane": (plane.draw, Plane().run),
     **{f"phase_{diagram}": (phase.draw, Phase(diagram, **PHASE).run) for diagram in AXES},
     "thresholds": (thresholds.draw, three_networks),
     "monitor": (monitor.draw, lambda: seen([*SELECTIVE, death(0, 300, "noise", revived=500), death(5, 200, measure="scale")])),

@@ -13,7 +13,8 @@ import synthetic.claims  # noqa: F401
 from evidence.claim import judge
 from evidence.registry import find_claims
 
-CLAIM = {claim.id: claim for claim in find_claims(experiments=("minibatch", "capacity", "difficulty"))}
+HERE = ("minibatch", "decays", "starvation", "batch_rest", "capacity", "difficulty")
+CLAIM = {claim.id: claim for claim in find_claims(experiments=HERE)}
 SEEDS = 6
 ROUGH = np.array([-1.0, 1.1, -0.9, 1.0, -1.1, 1.0])  # one a seed, on both sides of 0 by far
 FINE = np.arange(SEEDS) - 2.5

@@ -10,23 +10,32 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from synthetic.batch_rest import BatchRest
+from synthetic.bounded import Bounded
 from synthetic.capacity import Capacity
 from synthetic.compete import Compete
+from synthetic.cone import Cone
+from synthetic.decays import Decays
 from synthetic.difficulty import Difficulty
 from synthetic.feature import Feature
 from synthetic.laws import Laws
 from synthetic.minibatch import MiniBatch
 from synthetic.noise import Noise
+from synthetic.noisy_quadratic import NoisyQuadratic
 from synthetic.phase import AXES, Phase
 from synthetic.plane import Plane
 from synthetic.quadratic import Quadratic
+from synthetic.residue import Residue
 from synthetic.rest import Rest
 from synthetic.scale_invariant import ScaleInvariant
 from synthetic.scheduled import Scheduled
 from synthetic.selective import Selective
 from synthetic.selectivity import Selectivity
 from synthetic.silence import Silence
+from synthetic.stability import Stability
+from synthetic.starvation import Starvation
 from synthetic.visits import Visits
+from synthetic.walk import Walk
 
 # Each with a few lanes and steps.
 WORLDS: dict[str, Any] = {
@@ -37,19 +46,27 @@ WORLDS: dict[str, Any] = {
     "feature": Feature(("sgd", "adam"), ((0.1, 0.3), (0.01, 0.03)), selectivities=(0.75, 0.97), images=32, inputs=5,
                        epochs=3, seeds=3, tuning_seeds=2),
     "laws": Laws(draws=3),
-    "minibatch": MiniBatch(images=64, batches=(1, 4), exciting=(1, 16), seeds=3, features=2, lengths=(16, 64),
-                           watched=8, rest_batches=(1, 4), rest_pairs=2),
+    "minibatch": MiniBatch(images=64, batches=(1, 4), exciting=(1, 16), seeds=3, features=2),
+    "decays": Decays(images=64, batches=(1, 4), exciting=(1, 16), seeds=3, steps=512),
+    "starvation": Starvation(images=64, batches=(1, 4), lengths=(16, 64), steps=256, seeds=3, features=8),
+    "batch_rest": BatchRest(images=64, batches=(1, 4), exciting=16, steps=256, seeds=3, twins=2),
     "noise": Noise(seeds=3, weights=4, settled=30, steps=60),
     **{f"phase {diagram}": Phase(diagram, cells=4, seeds=3, steps=300) for diagram in AXES},
-    "plane": Plane(seeds=3, walks=10, walk_steps=100, steps=50),
-    "quadratic": Quadratic(seeds=3, weights=2, pushed_steps=20),
-    "rest": Rest(seeds=3, lanes_a_seed=2, steps=300),
+    "plane": Plane(steps=50),
+    "quadratic": Quadratic(steps=200),
+    "noisy_quadratic": NoisyQuadratic(settled=50, steps=200, seeds=3, twins=2),
+    "stability": Stability(),
+    "bounded": Bounded(steps=200, seeds=3),
+    "cone": Cone(steps=300),
+    "residue": Residue(),
+    "walk": Walk(steps=50, seeds=3, weights=20),
+    "rest": Rest(seeds=3, weights=2, steps=300),
     "scale_invariant": ScaleInvariant(seeds=2),
     "scheduled": Scheduled(seeds=3, weights=8, silent_steps=60),
-    "selective": Selective(arrivals=(0.001, 0.2), sizes=(0.3, 2.0), settled=300, steps=500, seeds=3, lanes_a_seed=4),
-    "selectivity": Selectivity(seeds=3, lanes_a_seed=2, settled=50, steps=100),
+    "selective": Selective(arrivals=(0.001, 0.2), sizes=(0.3, 2.0), settled=300, steps=500, seeds=3, weights=4),
+    "selectivity": Selectivity(seeds=3, weights=2, settled=50, steps=100),
     "silence": Silence(lr=0.01, strengths=(0.01, 0.2), steps=2_000, horizon=2_000, records=20),
-    "visits": Visits(epochs=(20, 50), seeds=3, lanes_a_seed=2, settled=100, steps=400),
+    "visits": Visits(epochs=(20, 50), seeds=3, weights=2, settled=100, steps=400),
 }  # fmt: skip
 
 
@@ -88,7 +105,7 @@ SEVERAL = {
     name: field.name
     for name, world in WORLDS.items()
     for field in fields(world)
-    if field.name in ("rules", "optimizers") and not hasattr(world, "lrs") and not hasattr(world, "rates")
+    if field.name == "optimizers" and not isinstance(getattr(world, "lr", None), tuple) and not hasattr(world, "rates")
 }
 
 

@@ -14,7 +14,7 @@ import synthetic.claims  # noqa: F401
 from evidence.claim import judge
 from evidence.registry import find_claims
 
-CLAIM = {claim.id: claim for claim in find_claims(experiments=("feature", "compete", "plane"))}
+CLAIM = {claim.id: claim for claim in find_claims(experiments=("feature", "compete", "cone", "residue", "walk"))}
 RULES = ["sgd", "momentum", "adam", "rmsprop"]
 PLAIN, ADAPTIVE = RULES[:2], RULES[2:]
 SEEDS = 6
