@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from dynamics.theory.closed import l2_over_decay
-from evidence.claim import ratio_interval
+from evidence.claim import Estimate, ratio_interval
 from figures.shares import intervals
 from figures.style import Picture, colour_of, label_ends, label_of, styled
 
@@ -26,7 +26,7 @@ def draw(data: xr.Dataset) -> Picture:
         ends = {"1 / sqrt(v)": (0.06, "0.4")}
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.15, 30))
         for k, name in enumerate(str(n) for n in at.optimizer.values):
-            values, errors = intervals(at.ratio.sel(optimizer=name).transpose("size", "seed").values, ratio_interval)
+            values, errors = intervals(at.ratio.sel(optimizer=name).transpose("size", "seed").values, _interval)
             shift = 1.04 ** (k - 2)  # side by side, or equal values would hide each other
             axes.errorbar(
                 sizes * shift, values, errors, fmt="o", color=colour_of(name), markersize=5, capsize=2, zorder=3
@@ -69,3 +69,10 @@ def _interval(ratios: np.ndarray) -> tuple[float, float, float]:
         return (np.nan, np.nan, np.nan)
     found = ratio_interval(ratios, "", "seeds")
     return found.value, found.low, found.high
+
+
+def _interval(ratios: np.ndarray, unit: str, over: str) -> Estimate:
+    """Of the ratios of a cell, NaN where one of the two pulls is 0, as a rule of signs has it under a small gradient."""
+    if (ratios > 0).all():
+        return ratio_interval(ratios, unit, over)
+    return Estimate(np.nan, np.nan, np.nan, len(ratios), unit, over)

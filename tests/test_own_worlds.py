@@ -186,13 +186,13 @@ def test_run_says_which_claims_speak_of_other_settings() -> None:
     ("arguments", "words"),
     [
         (["nowhere"], ["'nowhere'", "silence, laws"]),
-        (["silence", "--set", "bogus=1"], ["--set bogus=1", "rules, lr, strengths"]),
+        (["silence", "--set", "bogus=1"], ["--set bogus=1", "optimizers, lr, strengths"]),
         (["silence", "--set", "lr"], ["--set lr", "NAME=VALUE"]),
         (["silence", "--set", "lr=fast"], ["--set lr=fast", "a finite number"]),
         (["silence", "--set", "lr=nan"], ["--set lr=nan", "a finite number"]),
         (["silence", "--set", "steps=1.5"], ["--set steps=1.5", "a whole number"]),
         (["silence", "--set", "strengths=1e-3,x"], ["--set strengths=1e-3,x", "a finite number, or several"]),
-        (["laws", "--set", "rates=1e-3"], ["--set rates=1e-3", "2 times a finite number"]),
+        (["laws", "--set", "lr=1e-3"], ["--set lr=1e-3", "2 times a finite number"]),
         (["phase_rate", "--set", "diagram=map"], ["--set diagram=map", "selectivity, rate, batch, epoch"]),
         (["silence", "--set", "optimizers=adm"], ["silence does not run with optimizers=adm", "'adm'"]),
         (["silence", "--plot", "drawn.gif"], ["drawn.gif", ".png, .svg, .pdf"]),
@@ -204,10 +204,9 @@ def test_run_refuses_what_it_cannot_do(arguments: list[str], words: list[str]) -
 
 
 def test_constants_are_taken_by_their_types() -> None:
-    given = ["rules=adam, sgd", "lr=1", "seeds=3", "arrivals=0.5,1"]
+    given = ["optimizers=adam, sgd", "lr=1", "seeds=3", "arrivals=0.5,1"]
     assert with_constants(Selective(), given) == Selective(
         optimizers=("adam", "sgd"), lr=1.0, seeds=3, arrivals=(0.5, 1.0)
     )
-    plane = registry.find_world("plane").world
-    changed = with_constants(plane, ["residues=(1,2),(3,4)", "gammas=0.1,2,7"])
-    assert (changed.residues, changed.gammas) == (((1.0, 2.0), (3.0, 4.0)), (0.1, 2.0, 7))
+    changed = with_constants(registry.find_world("plane").world, ["starts=(1,2),(3,4)", "gammas=0.1,2,7"])
+    assert (changed.starts, changed.gammas) == (((1.0, 2.0), (3.0, 4.0)), (0.1, 2.0, 7))

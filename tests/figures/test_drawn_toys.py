@@ -215,7 +215,7 @@ def test_minima_draws_rests_over_their_closed_forms() -> None:
         assert len(curves) == 2 * data.sizes["optimizer"]
         for k, name in enumerate(data.optimizer.values):
             at = data.sel(optimizer=name, coupling=coupling, strength=0.5)
-            np.testing.assert_array_equal(curves[2 * k].get_ydata(), at["predicted_rest"])
+            np.testing.assert_array_equal(curves[2 * k].get_ydata(), at["predicted"])
             np.testing.assert_array_equal(curves[2 * k + 1].get_ydata(), at["rest"])
             np.testing.assert_array_equal(curves[2 * k + 1].get_xdata(), data.target)
         colours = {line.get_color() for line in curves[1::2]}

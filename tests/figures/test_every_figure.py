@@ -16,7 +16,6 @@ from worlds import (
     FILTERS,
     FLAT,
     OPTIMIZERS,
-    PLANE,
     SEEDS,
     STEEP,
     STRENGTH,
@@ -111,7 +110,7 @@ OTHERS = {
     .sel(optimizer=["lars", "adam", "muon"]),
     "equilibrium": lambda: changed("equilibrium", ("mean_square", {}, lambda x: 1e3 * x)).sel(optimizer=["sgd", "adam", "lion"]),
     # Other starts, a narrower cone, and hardly any movement.
-    "plane": lambda: Plane(starts=((0.5, -0.2), (0.6, -3.0)), largest=4.0, count=26, strength=1e-3, steps=10, **PLANE).run(),
+    "plane": lambda: Plane(starts=((0.5, -0.2), (0.6, -3.0)), largest=4.0, count=26, strength=1e-3, steps=10).run(),
     "thresholds, none": lambda: by_threshold({0: point([0.0] * 15, [0.0] * 15, [0.1] * 15)}),
     "thresholds, all": lambda: by_threshold({0: point([1.0] * 15, [1.0] * 15, [0.9] * 15)}),
     "thresholds, better": lambda: by_threshold({0: point(FLAT, STEEP, [0.1] * 14 + [0.02])}),

@@ -45,7 +45,7 @@ def no_figure_left_open() -> Iterator[None]:
 
 @pytest.mark.parametrize(("figure", "world"), OTHER)
 def test_a_figure_is_drawn_with_other_constants(figure: str, world: str) -> None:
-    data = replace(find_world(world), **OTHER[figure, world]).run()  # type: ignore[type-var]
+    data = replace(find_world(world).world, **OTHER[figure, world]).run()  # type: ignore[type-var]
     picture = import_module(f"figures.{figure}").draw(data)
     picture.figure.draw_without_rendering()
     said = f"{picture.alt} {picture.figure.get_suptitle()}"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import synthetic.claims  # noqa: F401
+import synthetic.claims
+import synthetic.worlds  # noqa: F401
 from dynamics.theory.closed import adam_step_bound
 from evidence.claim import judge
 from evidence.registry import find_claims, find_world
@@ -289,5 +290,5 @@ REPORTED = {
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_the_worlds_as_reported(name: str) -> None:
-    data = find_world(name).run()
+    data = find_world(name).world.run()
     assert {claim: judge(CLAIM[claim], data).verdict for claim in REPORTED[name]} == REPORTED[name]
