@@ -63,14 +63,6 @@ def draw(data: xr.Dataset) -> Picture:
     )
 
 
-def _interval(ratios: np.ndarray) -> tuple[float, float, float]:
-    """Geometric mean with its interval; no mark where L2 does not pull in some seed, as beside the sign of a gradient."""
-    if not (ratios > 0).all():
-        return (np.nan, np.nan, np.nan)
-    found = ratio_interval(ratios, "", "seeds")
-    return found.value, found.low, found.high
-
-
 def _interval(ratios: np.ndarray, unit: str, over: str) -> Estimate:
     """Of the ratios of a cell, NaN where one of the two pulls is 0, as a rule of signs has it under a small gradient."""
     if (ratios > 0).all():
