@@ -6,7 +6,7 @@ OUT ?= out
 # The user's own environment must not leak into the one made here.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test pytest lint bench mutants tune clean
+.PHONY: reproduce test pytest lint bench mutants tune docs clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
@@ -33,6 +33,10 @@ mutants: $(VENV)/.test
 # The learning-rate grid behind fullscale/tuned.json; its outcome goes to $(OUT)/tuned.json.
 tune: $(VENV)/.fullscale
 	$(BIN)/undertow tune --out $(OUT)
+
+# The numbers of README.md and docs/*.md, from the store in $(OUT); also docs/findings.json, from which the tests compare them.
+docs: reproduce
+	$(BIN)/python -m docs --out $(OUT)
 
 clean:
 	rm -rf $(VENV) $(OUT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

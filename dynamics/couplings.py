@@ -12,22 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from dynamics.errors import InputError
 from dynamics.rule import Rule
-from dynamics.words import Words, bind
+from dynamics.words import Words, bind, maximum, sign
 
 Share = Callable[..., Any]
-DOORS = ("gradient", "slope", "before", "after", "agreeing")
+DOORS = ("gradient", "sign", "before", "after", "cautious")
 
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
     """One way for a regularizer to meet an update; a door that is None stays closed. label: words for a reader.
 
-    gradient, slope: a share of w, or of sign(w), joins the gradient. before, after: a share of w is taken off around the
-    step; a rule that takes the pull itself gets it within the step. agreeing: a share of w is taken off where the
+    gradient, sign: a share of w, or of sign(w), joins the gradient. before, after: a share of w is taken off around the
+    step; a rule that takes the pull itself gets it within the step. cautious: a share of w is taken off where the
     step by itself does not move w away from zero.
     """
 
@@ -35,10 +35,10 @@ class Coupling:
     label: str
     source: str
     gradient: Share | None = None
-    slope: Share | None = None
+    sign: Share | None = None
     before: Share | None = None
     after: Share | None = None
-    agreeing: Share | None = None
+    cautious: Share | None = None
 
     @property
     def doors(self) -> dict[str, Share]:
@@ -48,7 +48,7 @@ class Coupling:
     @property
     def in_gradient(self) -> bool:
         """Whether the pull goes through the rule as a gradient does."""
-        return self.gradient is not None or self.slope is not None
+        return self.gradient is not None or self.sign is not None
 
 
 def _strength(strength, lr, multiplier):
@@ -69,7 +69,7 @@ def _strength_lr_schedule(strength, lr, multiplier):
 
 none = Coupling("none", "no regularizer", "")
 l2 = Coupling("l2", "L2 in the gradient", "torch.optim.Adam(weight_decay=)", gradient=_strength)
-l1 = Coupling("l1", "L1 in the gradient", "Tibshirani 1996; sign(0) = 0", slope=_strength)
+l1 = Coupling("l1", "L1 in the gradient", "Tibshirani 1996; sign(0) = 0", sign=_strength)
 decoupled_lr = Coupling("decoupled_lr", "weight decay x lr", "torch.optim.AdamW", before=_strength_lr)
 decoupled_schedule = Coupling(
     "decoupled_schedule",
@@ -88,7 +88,7 @@ cautious = Coupling(
     "cautious",
     "weight decay x lr, cautious",
     "Chen et al., arXiv 2510.12402: where update and weight agree in sign, or the update is 0",
-    agreeing=_strength_lr,
+    cautious=_strength_lr,
 )
 
 COUPLINGS: Mapping[str, Coupling] = MappingProxyType(
@@ -105,42 +105,70 @@ def find_coupling(coupling: str | Coupling) -> Coupling:
     return COUPLINGS[coupling]
 
 
+# What `composed` binds in `_update` beside words: a rule's step, and whether that step takes the pull itself.
+step: Any = None
+takes_pull = False
+
+
+def grows(w, start):
+    """1 where w lies further from zero than start did, on the same side; else 0."""
+    return maximum(sign((w - start) * start), 0.0)
+
+
+def _update(w, g, inner, lr, hyper, gradient, signed, before, after, cautious):
+    if gradient is not None:
+        g = g + gradient * w
+    if signed is not None:
+        g = g + signed * sign(w)
+    start = w
+    if takes_pull:
+        share = before if after is None else after if before is None else before + after
+        pull = 0 if share is None else share * w
+        if cautious is not None:
+            moved = step(w, g, pull, *inner, lr, *hyper)[0]
+            pull = pull + cautious * ((1 - grows(moved, start)) * start)
+        return step(w, g, pull, *inner, lr, *hyper)
+    if before is not None:
+        w = w - before * w
+    found = step(w, g, *inner, lr, *hyper)
+    w = found[0]
+    if after is not None:
+        w = w - after * w
+    if cautious is not None:
+        w = w - cautious * ((1 - grows(w, start)) * start)
+    return (w, *found[1:])
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def composed(rule: Rule, words: Words, compiler: Callable[..., Any] = _as_it_is) -> Callable[..., tuple[Any, ...]]:
+    """One step of a rule with regularizers over the vocabulary `words`, the shares being known: the only composition.
+
+    Returns update(w, g, inner, lr, hyper, *shares) -> (w, *inner): inner is the rule's state and clock, lr the learning
+    rate of this step (schedule included), hyper the rule's other hyperparameters in its order, shares one a door in the
+    order of DOORS, None where it is closed. compiler: what a function goes through before another may call it.
+    """
+    parts = {name: compiler(bind(part, words)) for name, part in (("step", rule.step), ("grows", grows))}
+    return cast(
+        Callable[..., tuple[Any, ...]], compiler(bind(_update, {**words, **parts, "takes_pull": rule.takes_pull}))
+    )
+
+
 def compose(rule: Rule, coupling: Coupling, words: Words) -> Callable[..., tuple[Any, ...]]:
     """The whole update, rule and coupling together, over the vocabulary `words`.
 
-    Returns step(w, g, inner, lr, multiplier, strength, hyper) -> (w, *inner), where inner is the rule's state and
-    clock, lr the learning rate of this step (schedule included), hyper the rule's other hyperparameters in its order.
+    Returns step(w, g, inner, lr, multiplier, strength, hyper) -> (w, *inner): as `composed`, with the shares computed
+    from the strength, lr and the schedule's multiplier.
     """
-    inner_step = bind(rule.step, words)
+    update = composed(rule, words)
     doors = {name: bind(share, words) for name, share in coupling.doors.items()}
-    sign, maximum = words["sign"], words["maximum"]
-
-    def grows(w: Any, start: Any) -> Any:
-        return maximum(sign((w - start) * start), 0.0)
 
     def step(
         w: Any, g: Any, inner: tuple[Any, ...], lr: Any, multiplier: Any, strength: Any, hyper: Any
     ) -> tuple[Any, ...]:
         shares = {name: share(strength, lr, multiplier) for name, share in doors.items()}
-        if "gradient" in shares:
-            g = g + shares["gradient"] * w
-        if "slope" in shares:
-            g = g + shares["slope"] * sign(w)
-        start = w
-        if rule.takes_pull:
-            pull = sum(shares[name] * w for name in ("before", "after") if name in shares)
-            if "agreeing" in shares:
-                moved = inner_step(w, g, pull, *inner, lr, *hyper)[0]
-                pull = pull + shares.pop("agreeing") * ((1 - grows(moved, start)) * start)
-            w, *inner_after = inner_step(w, g, pull, *inner, lr, *hyper)
-        else:
-            if "before" in shares:
-                w = w - shares["before"] * w
-            w, *inner_after = inner_step(w, g, *inner, lr, *hyper)
-            if "after" in shares:
-                w = w - shares["after"] * w
-        if "agreeing" in shares:
-            w = w - shares["agreeing"] * ((1 - grows(w, start)) * start)
-        return (w, *inner_after)
+        return update(w, g, inner, lr, hyper, *map(shares.get, DOORS))
 
     return step

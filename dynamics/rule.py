@@ -6,27 +6,31 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Literal
 
 from dynamics.errors import InputError
 
-# What each hyperparameter may be: (accepts, in words). Names are shared by all rules, so their ranges are too.
-_BELOW_ONE = (lambda x: 0 <= x < 1, "in [0, 1)")
-_NOT_NEGATIVE = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
-RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
-    "lr": _NOT_NEGATIVE,
-    "strength": _NOT_NEGATIVE,
-    "momentum": _BELOW_ONE,
-    "alpha": _BELOW_ONE,
-    "rho": _BELOW_ONE,
-    "beta1": _BELOW_ONE,
-    "beta2": _BELOW_ONE,
-    "beta3": _BELOW_ONE,
-    "momentum_decay": _NOT_NEGATIVE,
-    "initial_accumulator": _NOT_NEGATIVE,
-    "trust": _NOT_NEGATIVE,
-    "eps": _NOT_NEGATIVE,
+# What a hyperparameter may be: (accepts, in words).
+Range = tuple[Callable[[float], bool], str]
+BELOW_ONE: Range = (lambda x: 0 <= x < 1, "in [0, 1)")
+NOT_NEGATIVE: Range = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
+# Names are shared by all rules, and so are their ranges and how they are written in a formula. A rule may add its own.
+_ranges = {
+    **dict.fromkeys(("lr", "strength"), NOT_NEGATIVE),
+    **dict.fromkeys(("momentum", "alpha", "rho", "beta1", "beta2", "beta3"), BELOW_ONE),
+    **dict.fromkeys(("momentum_decay", "initial_accumulator", "trust", "eps"), NOT_NEGATIVE),
 }
+_written = {
+    **{"lr": "eta", "strength": "lambda", "multiplier": "kappa", "target": "w_star"},
+    **{"momentum": "mu", "eps": "epsilon", "momentum_decay": "psi", "initial_accumulator": "s_0"},
+}
+# So many steps show whether a rule is linear: RAdam's first five are.
+_STEPS = 40
+SHARED: tuple[str, ...] = tuple(_ranges)
+RANGES: Mapping[str, Range] = MappingProxyType(_ranges)
+WRITTEN: Mapping[str, str] = MappingProxyType(_written)
 
 
 def as_float(name: str, value: Any) -> float:
@@ -46,6 +50,12 @@ def check(name: str, value: float) -> float:
     return number
 
 
+def _add(rule: str, known: dict[str, Any], own: Mapping[str, Any]) -> None:
+    for name, value in own.items():
+        if known.setdefault(name, value) != value:
+            raise TypeError(f"rule {rule}: {name} means something else already, a name of its own is needed")
+
+
 @dataclass(frozen=True, eq=False)
 class Rule:
     """One update rule with its metadata. `step` is the formula; everything else here describes it.
@@ -56,11 +66,17 @@ class Rule:
 
     state: fields that each weight carries; they start at 0, or as `starts` says: at the first weight ("w") or at the
     hyperparameter of that name. clock: fields that depend on the hyperparameters and the number of steps alone (powers
-    of beta), with their start; carried, since recomputing powers each step costs more than the step. clock_follows_lr: the clock
-    depends on the learning rates as well. defaults: hyperparameters with the values of `semantics`. lr: the learning
-    rate when none is given. unit: what one application of the rule needs to see: a weight alone, its whole tensor
-    (norms), or a matrix. average: for a rule whose gradient point w is not the weight to evaluate with, that weight from
-    (w, *state, *hyperparameters). offered: for each coupling, the libraries' names for this rule with it.
+    of beta), with their start; carried, since recomputing powers each step costs more than the step. clock_follows_lr: the
+    clock depends on the learning rates as well. defaults: hyperparameters with the values of `semantics`. lr: the learning
+    rate when none is given. label: its name for a reader. unit: what one application of the rule needs to see: a weight
+    alone, its whole tensor (norms), or a matrix. average: for a rule whose gradient point w is not the weight to evaluate
+    with, that weight from (w, *state, *hyperparameters).
+
+    memory: the hyperparameter by which it forgets squares, if it keeps a running mean or maximum of them. divides_by: what
+    its step is the gradient over, or a mean of gradients: "mean", sqrt(v) + eps with v the running mean of g^2; "largest
+    mean", the same with the largest v so far; "maximum", a fading maximum of abs(g) + eps; "sum", sqrt(s) + eps with s the
+    sum of all g^2; "" for all else. ranges: what its hyperparameters may be that no other rule has (BELOW_ONE,
+    NOT_NEGATIVE). written: how names of its own are written in a formula.
     """
 
     name: str
@@ -69,25 +85,61 @@ class Rule:
     clock: Mapping[str, float]
     defaults: Mapping[str, float]
     lr: float
-    paper: str
-    semantics: str
-    adaptive: bool
-    differs: str = ""
+    paper: str = ""
+    semantics: str = ""
+    label: str = ""
     starts: Mapping[str, str] = field(default_factory=dict)
     unit: Literal["weight", "tensor", "matrix"] = "weight"
     clock_follows_lr: bool = False
     average: Callable[..., Any] | None = None
-    offered: Mapping[str, str] = field(default_factory=dict)
+    memory: str = ""
+    divides_by: Literal["", "mean", "largest mean", "maximum", "sum"] = ""
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
     inner: tuple[str, ...] = field(init=False)
     takes_pull: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inner", (*self.state, *self.clock))
         given = list(inspect.signature(self.step).parameters)
-        object.__setattr__(self, "takes_pull", "pull" in given)
+        derived = {"label": self.label or self.name, "inner": (*self.state, *self.clock), "takes_pull": "pull" in given}
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
         expected = ["w", "g", *(["pull"] if self.takes_pull else []), *self.inner, "lr", *self.defaults]
         if given != expected:
             raise TypeError(f"rule {self.name}: its step must take {', '.join(expected)}")
+        _add(self.name, _ranges, self.ranges)
+        _add(self.name, _written, self.written)
+        for name in self.defaults:
+            if name not in RANGES:
+                raise TypeError(f"rule {self.name}: what {name} may be must stand in its `ranges`")
+        if self.memory and self.memory not in self.defaults:
+            raise TypeError(f"rule {self.name}: its memory {self.memory} is none of its hyperparameters")
+
+    @cached_property
+    def adaptive(self) -> bool:
+        """Whether the step is anything but linear in the gradients, found by running it.
+
+        Raises what the step raises, and TypeError where it returns something else than w, state and clock.
+        """
+        from dynamics.words import FLOATS, bind  # loads NumPy, which `undertow --help` does not need
+
+        def moved(along: float, across: float) -> float:
+            step, w, inner = bind(self.step, FLOATS), 1.0, self.fresh(1.0, self.defaults)
+            for t in range(_STEPS):
+                g = along * math.cos(t) + across * math.cos(3 * t + 1)
+                w, *rest = step(w, g, *([0.0] if self.takes_pull else []), *inner, self.lr, *self.defaults.values())
+                inner = tuple(map(float, rest))
+                if len(inner) != len(self.inner):
+                    raise TypeError(f"rule {self.name}: its step must return {', '.join(('w', *self.inner))}")
+            return float(w) - 1
+
+        try:
+            along, across, both, twice = (moved(*parts) for parts in ((1, 0), (0, 1), (1, 1), (2, 0)))
+        except ZeroDivisionError:  # it divides by what it gathers
+            return True
+        return not all(
+            math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in ((both, along + across), (twice, 2 * along))
+        )
 
     def hyperparameters(self, **given: float) -> dict[str, float]:
         """All hyperparameters but lr, checked, in the step's order; InputError for a name or value it cannot take."""

@@ -4,8 +4,8 @@ A rule, a coupling and a gradient are plain functions over these words. `bind` g
 vocabulary, so there is one definition of each and no copies: Python floats, NumPy arrays, sympy symbols, torch tensors,
 and scalars inside a compiled kernel (`dynamics.simulate.kernel`).
 
-sqrt, sign, maximum(a, b), power(base, exponent), where(condition, yes, no), whole(x) (rounded down) act element by element.
-norm(x) is the Frobenius norm of a whole tensor, orthogonal(x, eps) and aspect(x) belong to a whole matrix. Where a number
+sqrt, sign, maximum(a, b), power(base, exponent), where(condition, yes, no), round_down(x) (the floor) act element by element.
+norm(x) is the Frobenius norm of a whole tensor, orthogonal(x, eps) and shape_factor(x) belong to a whole matrix. Where a number
 stands for a weight (floats, lanes of an array, the kernel) each number is a tensor of its own: norm is abs, a matrix is 1 x 1.
 """
 
@@ -60,31 +60,31 @@ def newton_schulz(x, eps):
     """x with all its singular values moved to about 1 (0.68 to 1.13), for a matrix that is no taller than wide.
 
     Five steps of the quintic of Jordan et al. 2024 (Muon). Over the words largest(number, eps), norm, times (the matrix
-    product) and flipped (the transpose); a number is a 1 x 1 matrix.
+    product) and transpose; a number is a 1 x 1 matrix.
     """
     x = x * (1 / largest(norm(x), eps))
     for _ in range(5):
-        gram = times(x, flipped(x))
+        gram = times(x, transpose(x))
         x = 3.4445 * x + times(-4.775 * gram + 2.0315 * times(gram, gram), x)
     return x
 
 
 # The words under which it is written.
-largest, times, flipped = _larger, operator.mul, _same
+largest, times, transpose = _larger, operator.mul, _same
 
 
-def _number_words(sqrt: Any, sign: Any, maximum: Any, power: Any, where: Any, whole: Any, absolute: Any) -> Words:
-    number = {"largest": maximum, "norm": absolute, "times": operator.mul, "flipped": _same}
+def _number_words(sqrt: Any, sign: Any, maximum: Any, power: Any, where: Any, round_down: Any, absolute: Any) -> Words:
+    number = {"largest": maximum, "norm": absolute, "times": operator.mul, "transpose": _same}
     return {
         "sqrt": sqrt,
         "sign": sign,
         "maximum": maximum,
         "power": power,
         "where": where,
-        "whole": whole,
+        "round_down": round_down,
         "norm": absolute,
         "orthogonal": bind(newton_schulz, number),
-        "aspect": _one,
+        "shape_factor": _one,
     }
 
 
@@ -95,10 +95,10 @@ FLOATS: Words = _number_words(_root, _sign, _larger, math.pow, _choose, math.flo
 NUMPY: Words = _number_words(np.sqrt, np.sign, np.maximum, _POWER, np.where, np.floor, np.abs)
 
 # The words under which rules are written: a rule called as it stands runs over NumPy arrays and floats.
-sqrt, sign, maximum, power, where, whole = (
-    NUMPY[name] for name in ("sqrt", "sign", "maximum", "power", "where", "whole")
+sqrt, sign, maximum, power, where, round_down = (
+    NUMPY[name] for name in ("sqrt", "sign", "maximum", "power", "where", "round_down")
 )
-norm, orthogonal, aspect = (NUMPY[name] for name in ("norm", "orthogonal", "aspect"))
+norm, orthogonal, shape_factor = (NUMPY[name] for name in ("norm", "orthogonal", "shape_factor"))
 
 
 def symbols() -> Words:
@@ -114,10 +114,10 @@ def symbols() -> Words:
         "maximum": sympy.Max,
         "power": sympy.Pow,
         "where": piecewise,
-        "whole": sympy.floor,
+        "round_down": sympy.floor,
         "norm": sympy.Function("norm", nonnegative=True),
         "orthogonal": sympy.Function("orthogonal", real=True),
-        "aspect": sympy.Function("aspect", positive=True),
+        "shape_factor": sympy.Function("shape_factor", positive=True),
     }
 
 
@@ -146,10 +146,10 @@ def tensors() -> Words:
             yes = torch.full_like(condition, yes, dtype=torch.float64)  # of two numbers torch would make float32
         return torch.where(condition, yes, no)
 
-    def aspect(x: torch.Tensor) -> float:
+    def shape_factor(x: torch.Tensor) -> float:
         return math.sqrt(max(1.0, x.shape[0] / x.shape[1])) if x.ndim == 2 else 1.0
 
-    matrix = {"largest": largest, "norm": torch.linalg.vector_norm, "times": operator.matmul, "flipped": torch.t}
+    matrix = {"largest": largest, "norm": torch.linalg.vector_norm, "times": operator.matmul, "transpose": torch.t}
     wide = bind(newton_schulz, matrix)
     number = FLOATS["orthogonal"]
 
@@ -165,8 +165,8 @@ def tensors() -> Words:
         "maximum": largest,
         "power": operator.pow,
         "where": choose,
-        "whole": torch.floor,
+        "round_down": torch.floor,
         "norm": torch.linalg.vector_norm,
         "orthogonal": orthogonal,
-        "aspect": aspect,
+        "shape_factor": shape_factor,
     }

@@ -1,4 +1,5 @@
-"""Worker processes, and the one rule for signals: Ctrl-C ends a worker without a word, the driver says what is kept."""
+"""Worker processes, which know the rules of the user's own files, and the one rule for signals: Ctrl-C ends a worker without
+a word, the driver says what is kept."""
 
 from __future__ import annotations
 
@@ -8,6 +9,9 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
+
+from dynamics.rules import load_rules, own_files
 
 
 @contextmanager
@@ -22,15 +26,17 @@ def processes(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     count = workers or len(os.sched_getaffinity(0))
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(tuple(prepare),))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(own_files(), tuple(prepare)))
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(prepare: Sequence[Callable[[], object]]) -> None:
+def _begin(rules: Sequence[Path], prepare: Sequence[Callable[[], object]]) -> None:
     # Ctrl-C reaches the whole group of processes, workers included.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for file in rules:
+        load_rules(file)
     for call in prepare:
         call()

@@ -223,13 +223,7 @@ def load_worlds(path: Path) -> None:
         spec.loader.exec_module(module)
         if all(table == old for table, old in before):
             raise InputError("nothing is declared in it: a world, a claim or a figure is accepted")
-        for id, found in CLAIMS.items():
-            if found.experiment not in EXPERIMENTS:
-                raise InputError(f"claim {id!r} on {found.experiment!r}: accepted are {', '.join(EXPERIMENTS)}")
-        for id, drawn in FIGURES.items():
-            for name in drawn.worlds:
-                if name not in worlds():
-                    raise InputError(f"figure {id!r} of {name!r}: accepted are {', '.join(worlds())}")
+        _refuse_dangling()
     except Exception as error:
         del sys.modules[name]
         for table, old in before:
@@ -239,3 +233,14 @@ def load_worlds(path: Path) -> None:
         raise InputError(f"{path}: {said}") from error
     finally:
         _digest = ""
+
+
+def _refuse_dangling() -> None:
+    """InputError for a claim or a figure on what is not there."""
+    for id, found in CLAIMS.items():
+        if found.experiment not in EXPERIMENTS:
+            raise InputError(f"claim {id!r} on {found.experiment!r}: accepted are {', '.join(EXPERIMENTS)}")
+    for id, drawn in FIGURES.items():
+        for name in drawn.worlds:
+            if name not in worlds():
+                raise InputError(f"figure {id!r} of {name!r}: accepted are {', '.join(worlds())}")

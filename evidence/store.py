@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.errors import InputError
+from dynamics.rules import own_digests
 
 SCHEMA = 1
 # Raised when the meaning of stored results changes: older rows then no longer answer for new specs.
@@ -61,7 +62,10 @@ def canonical(spec: Mapping[str, Any]) -> str:
 
 def key_of(kind: str, spec: Mapping[str, Any]) -> str:
     """The key under which a run of `kind` with this spec is stored: a SHA-256 in hexadecimal."""
-    return hashlib.sha256(f"{MEANING}\n{kind}\n{canonical(spec)}".encode()).hexdigest()
+    text = canonical(spec)
+    # A rule of the user's own may change under its name: results of another version of its file do not answer.
+    own = "".join(f"\n{name} {digest}" for name, digest in own_digests().items() if f'"{name}"' in text)
+    return hashlib.sha256(f"{MEANING}\n{kind}\n{text}{own}".encode()).hexdigest()
 
 
 def environment() -> dict[str, str]:

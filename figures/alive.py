@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from evidence.claim import mean_interval
-from figures.style import COLOURS, LABELS, LINES, Picture, label_ends, styled
+from figures.style import LINES, Picture, colour_of, label_ends, label_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -27,18 +27,18 @@ def draw(data: xr.Dataset) -> Picture:
                 curve = alive.sel(optimizer=name, strength=value)
                 found = [mean_interval(curve.isel(epoch=k).values, "", "seeds") for k in range(curve.sizes["epoch"])]
                 mean = [e.value for e in found]
-                axes.plot(curve.epoch, mean, linestyle=line, color=COLOURS[name])
+                axes.plot(curve.epoch, mean, linestyle=line, color=colour_of(name))
                 axes.fill_between(
                     curve.epoch,
                     [e.low for e in found],
                     [e.high for e in found],
-                    color=COLOURS[name],
+                    color=colour_of(name),
                     alpha=0.18,
                     linewidth=0,
                 )
                 known = [m for m in mean if math.isfinite(m)]
                 if value and known:  # where a seed diverges, the curve ends
-                    ends[f"{LABELS[name]} + L2"] = ((known[-1] - bottom) / (101.5 - bottom), COLOURS[name])
+                    ends[f"{label_of(name)} + L2"] = ((known[-1] - bottom) / (101.5 - bottom), colour_of(name))
         ends["all, no L2"] = ((100 - bottom) / (101.5 - bottom) + 0.02, "0.35")
         axes.set(xlabel="epochs", ylabel="filters alive, %")
         lost = (100 - alive.isel(epoch=-1)).mean("seed")
@@ -46,7 +46,7 @@ def draw(data: xr.Dataset) -> Picture:
         without = f"at most {none:.0f}% fall" if none > 0 else "none falls"
         axes.set_title(f"Adam + L2 silences {most:.0f}% of the filters; without L2 {without} silent")
         label_ends(axes, ends)
-    rates = ", ".join(f"{LABELS[n]} {float(data.lr.sel(optimizer=n, strength=strength)):g}" for n in names)
+    rates = ", ".join(f"{label_of(n)} {float(data.lr.sel(optimizer=n, strength=strength)):g}" for n in names)
     seeds = data.sizes["seed"]
     return Picture(
         "alive",
@@ -55,6 +55,8 @@ def draw(data: xr.Dataset) -> Picture:
         f"{data.attrs['batch']}, L2 {strength:g} (solid) or none (dotted), tuned learning rates ({rates}); mean and 95% "
         f"t-interval over n = {seeds} seeds. Alive: some activation of at least 1e-12 on the training set.",
         "Share of filters alive against epochs, a curve an optimizer with L2 and one without. At the end: "
-        + "; ".join(f"{LABELS[n]} with L2 {100 - float(lost.sel(optimizer=n, strength=strength)):.0f}%" for n in names)
+        + "; ".join(
+            f"{label_of(n)} with L2 {100 - float(lost.sel(optimizer=n, strength=strength)):.0f}%" for n in names
+        )
         + f"; without L2 at least {100 - none:.0f}%.",
     )

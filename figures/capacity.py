@@ -6,13 +6,13 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from figures.shares import curve, label_shares, share_axis, with_ticks
-from figures.style import COLOURS, LINES, Picture, label_ends, styled
+from figures.style import LINES, Picture, colour_of, label_ends, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.capacity.Capacity.run`: mean weight and share of dead features against the number of features."""
     networks, batches = data.network.values, data.batch.values
-    orange, blue = COLOURS["adam"], COLOURS["sgd"]
+    orange, blue = colour_of("adam"), colour_of("sgd")
     with styled():
         figure, (left, right) = plt.subplots(1, 2, figsize=(10.4, 4.2))
         top = 1.1 * float(max(data["shared"].max(), data["shared_closed"].max()))

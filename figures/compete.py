@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 from dynamics.couplings import COUPLINGS
 from evidence.claim import mean_interval
-from figures.style import COLOURS, LABELS, Picture, label_ends, styled
+from figures.style import Picture, colour_of, label_ends, label_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -31,7 +31,7 @@ def draw(data: xr.Dataset) -> Picture:
                 low, high = (np.clip([getattr(e, side) for e in found], 0, 100) for side in ("low", "high"))
                 shift = 0.13 * (k - (len(names) - 1) / 2)
                 axes.errorbar(
-                    places + shift, mean, [mean - low, high - mean], fmt="o-", color=COLOURS[name], linewidth=0.9,
+                    places + shift, mean, [mean - low, high - mean], fmt="o-", color=colour_of(name), linewidth=0.9,
                     markersize=5, capsize=2, elinewidth=1.1,
                 )  # fmt: skip
                 last.append(float(mean[-1]))
@@ -42,20 +42,22 @@ def draw(data: xr.Dataset) -> Picture:
             )  # fmt: skip
         bottom = max(0.0, lowest - 3)
         panels[0].set(ylim=(bottom - 1, 102), ylabel="features alive, %")
-        ends = {LABELS[n]: ((h - bottom + 1) / (103 - bottom), COLOURS[n]) for n, h in zip(names, last, strict=True)}
+        ends = {
+            label_of(n): ((h - bottom + 1) / (103 - bottom), colour_of(n)) for n, h in zip(names, last, strict=True)
+        }
         label_ends(panels[-1], ends, gap=0.065)
         figure.supxlabel(str(data["selectivity"].attrs.get("long_name", "selectivity")), fontsize=10)
         lost = 100 - alive.sel(coupling="l2").mean(("selectivity", "seed"))
-        told = ", ".join(f"{LABELS[n]} {float(lost.sel(optimizer=n)):.1f}%" for n in names)
+        told = ", ".join(f"{label_of(n)} {float(lost.sel(optimizer=n)):.1f}%" for n in names)
         most, least = (names[int(i)] for i in (np.argmax(lost.values), np.argmin(lost.values)))
         figure.suptitle(
-            f"Of features that others can replace, {LABELS[most]} + L2 loses {float(lost.max()):.1f}%, {LABELS[least]} + L2 "
+            f"Of features that others can replace, {label_of(most)} + L2 loses {float(lost.max()):.1f}%, {label_of(least)} + L2 "
             f"{float(lost.min()):.1f}%",
             x=0.01,
             ha="left",
             weight="bold",
         )
-    rates = ", ".join(f"{LABELS[n]} {float(data['lr'].sel(optimizer=n)):g}" for n in names)
+    rates = ", ".join(f"{label_of(n)} {float(data['lr'].sel(optimizer=n)):g}" for n in names)
     return Picture(
         "compete",
         figure,

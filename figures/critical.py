@@ -8,9 +8,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from evidence.claim import mean_interval, ratio_interval
-from figures.style import COLOURS, Picture, styled
+from figures.style import Picture, colour_of, styled
 
-_KINDS = {"independent": (COLOURS["adam"], "o"), "once an epoch": (COLOURS["sgd"], "s")}
+_KINDS = {"independent": (colour_of("adam"), "o"), "once an epoch": (colour_of("sgd"), "s")}
 
 
 def draw(data: xr.Dataset) -> Picture:

@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 
 from dynamics.theory.closed import l2_over_decay
 from evidence.claim import ratio_interval
-from figures.style import COLOURS, LABELS, Picture, label_ends, styled
+from figures.style import Picture, colour_of, label_ends, label_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -25,16 +25,15 @@ def draw(data: xr.Dataset) -> Picture:
         ends = {"1 / sqrt(v)": (0.06, "0.4")}
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.15, 30))
         for k, name in enumerate(str(n) for n in at.optimizer.values):
-            found = [ratio_interval(at.ratio.sel(optimizer=name, size=s).values, "", "seeds") for s in sizes]
-            values = np.array([e.value for e in found])
-            errors = np.abs(np.array([[e.low, e.high] for e in found]).T - values)
+            values, least, most = np.array([_interval(at.ratio.sel(optimizer=name, size=s).values) for s in sizes]).T
+            errors = np.abs(np.array([least, most]) - values)
             shift = 1.04 ** (k - 2)  # side by side, or equal values would hide each other
             axes.errorbar(
-                sizes * shift, values, errors, fmt="o", color=COLOURS[name], markersize=5, capsize=2, zorder=3
+                sizes * shift, values, errors, fmt="o", color=colour_of(name), markersize=5, capsize=2, zorder=3
             )
             height = axes.transAxes.inverted().transform(axes.transData.transform((sizes[-1], values[-1])))[1]
             ratios[name] = (values[0], values[-1])
-            ends[LABELS[name]] = (float(height), COLOURS[name])
+            ends[label_of(name)] = (float(height) if np.isfinite(height) else 0.0, colour_of(name))
         axes.axhline(1, color="0.3", linewidth=0.8)
         axes.text(low * 1.05, 1.08, "L2 stronger", color="0.3", fontsize=8.5, va="bottom")
         axes.text(low * 1.05, 0.92, "L2 weaker", color="0.3", fontsize=8.5, va="top")
@@ -56,6 +55,14 @@ def draw(data: xr.Dataset) -> Picture:
         f"mean and 95% t-interval over n = {seeds} seeds of {lanes} weights (most intervals are smaller than their mark). "
         "Grey: the closed form for Adam and RMSprop.",
         "Ratio of pulls against gradient size on log axes, from the smallest to the largest size: "
-        + "; ".join(f"{LABELS[n]} {first:.2g} to {last:.2g}" for n, (first, last) in ratios.items())
+        + "; ".join(f"{label_of(n)} {first:.2g} to {last:.2g}" for n, (first, last) in ratios.items())
         + ".",
     )
+
+
+def _interval(ratios: np.ndarray) -> tuple[float, float, float]:
+    """Geometric mean with its interval; no mark where L2 does not pull in some seed, as beside the sign of a gradient."""
+    if not (ratios > 0).all():
+        return (np.nan, np.nan, np.nan)
+    found = ratio_interval(ratios, "", "seeds")
+    return found.value, found.low, found.high

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from figures.shares import curve, label_shares, share_axis, with_ticks
-from figures.style import COLOURS, LINES, Picture, styled
+from figures.style import LINES, Picture, colour_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -54,10 +54,10 @@ def _panel(axes: Axes, dead: xr.DataArray, along: str, more: dict[str, xr.DataAr
     ends: dict[str, tuple[float, str]] = {}
     for k, batch in enumerate(int(b) for b in dead.batch.values):
         share = dead.sel(optimizer="adam", coupling="l2", batch=batch).transpose(along, "seed").values
-        ends[f"Adam + L2, B = {batch}"] = (curve(axes, x, share, k, COLOURS["adam"]), COLOURS["adam"])
+        ends[f"Adam + L2, B = {batch}"] = (curve(axes, x, share, k, colour_of("adam")), colour_of("adam"))
     curves = {
-        "Adam + decay": (dead.sel(optimizer="adam", coupling="decoupled_lr"), COLOURS["adam"], LINES["decoupled_lr"]),
-        "SGD + L2": (dead.sel(optimizer="sgd", coupling="l2"), COLOURS["sgd"], LINES["l2"]),
+        "Adam + decay": (dead.sel(optimizer="adam", coupling="decoupled_lr"), colour_of("adam"), LINES["decoupled_lr"]),
+        "SGD + L2": (dead.sel(optimizer="sgd", coupling="l2"), colour_of("sgd"), LINES["l2"]),
     }
     for words, (lost, colour, line) in curves.items():
         mean = lost.mean(("batch", "seed")).values

@@ -8,10 +8,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from evidence.claim import mean_interval
-from figures.style import COLOURS, LABELS, OTHER_LABELS, Picture, styled
+from figures.style import Picture, colour_of, label_of, styled
 
-_NAMES = LABELS | OTHER_LABELS | {"signs": "signs (Lion, beta1 = 0)"}
-_COUPLINGS = {"l2": ("L2", COLOURS["sgd"], "o"), "decoupled_lr": ("decay x lr", COLOURS["adam"], "s")}
+_SIGNS = {"signs": "signs (Lion, beta1 = 0)"}
+_COUPLINGS = {"l2": ("L2", colour_of("sgd"), "o"), "decoupled_lr": ("decay x lr", colour_of("adam"), "s")}
 _BORROWED = "0.35"
 
 
@@ -42,7 +42,9 @@ def draw(data: xr.Dataset) -> Picture:
                 beyond[name] = float(np.exp(np.log(y / x).mean()))
             for k, (label, colour) in enumerate(shown):
                 axes.text(0.04, 0.94 - 0.09 * k, label, color=colour, transform=axes.transAxes, va="center", fontsize=9)
-            axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), title=_NAMES[name])
+            axes.set(
+                xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), title=_SIGNS.get(name) or label_of(name)
+            )
             axes.minorticks_off()
         for axes in grid.flat[len(names) :]:
             axes.remove()
@@ -63,7 +65,10 @@ def draw(data: xr.Dataset) -> Picture:
         "of p = 1 at the smallest p, and that of independent signs for Lion.",
         f"Log-log panels of simulated against predicted mean squares; all marks lie within a factor of {worst:.3g} of the "
         "diagonal"
-        + "".join(f"; {_NAMES[n]} is at {v:.2g} times a formula outside its regime" for n, v in beyond.items())
+        + "".join(
+            f"; {_SIGNS.get(n) or label_of(n)} is at {v:.2g} times a formula outside its regime"
+            for n, v in beyond.items()
+        )
         + ".",
     )
 

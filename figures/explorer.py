@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import unicodedata
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import Any
 
 import sympy as sp
 
-from dynamics.answers.pull_rate import FORGETFUL
 from dynamics.couplings import COUPLINGS, Coupling, compose
 from dynamics.rule import Rule
 from dynamics.rules import RULES
@@ -30,7 +30,7 @@ from dynamics.theory.formula.update import at_step, of_tensors
 from dynamics.words import Words, symbols
 from evidence.files import write_whole
 from figures import javascript
-from figures.style import COLOURS, LABELS, OTHER_LABELS
+from figures.style import colour_of, label_of
 
 # The world of the page: first weight, size that counts as dead, steps, and the gradient's standard deviation on arrival,
 # mean and target (no pull towards any: the loss looks elsewhere).
@@ -45,18 +45,11 @@ OPENS_WITH: dict[str, Any] = {
     "draw": 0,
     "log": 1,
 }
-# The hyperparameter by which a rule forgets: of its squares where it has such, of its mean where it has none.
-_MEMORIES = ("beta3", "beta2", "alpha", "rho")
-_OTHER_COLOUR = "#332288"  # one rule is drawn at a time, beside greys
 _DASHES = {
     "decoupled_lr": "7 4",
     "none": "1.5 3.5",
 }  # of what the chosen coupling is compared with, as in figures.style
-_GREEK = {
-    **{"eta": "η", "lambda": "λ", "epsilon": "ε", "mu": "μ", "kappa": "κ", "alpha": "α", "rho": "ρ", "psi": "ψ"},
-    **{"beta1": "β<sub>1</sub>", "beta2": "β<sub>2</sub>", "beta3": "β<sub>3</sub>"},
-    **{"v_max": "v<sub>max</sub>", "g_last": "g<sub>last</sub>", "sqrt": "√", "Abs": "abs", "Max": "max"},
-}
+_FUNCTIONS = {"sqrt": "√", "Abs": "abs", "Max": "max"}
 
 
 def write(path: Path) -> None:
@@ -81,12 +74,14 @@ def _beside(name: str) -> str:
 
 
 def memory(rule: Rule) -> str | None:
-    """The hyperparameter that the page's beta2 slider moves; None for a rule that forgets nothing, or by momentum alone."""
-    return next((name for name in _MEMORIES if name in rule.defaults), None)
+    """The hyperparameter that the page's beta2 slider moves: that by which a rule forgets its squares, or, where it has none,
+    the last beta of its means; None for a rule that forgets nothing, or by momentum alone."""
+    betas = [name for name in rule.defaults if name.startswith("beta")]
+    return rule.memory or (betas[-1] if betas else None)
 
 
 def _label(name: str) -> str:
-    label = (LABELS | OTHER_LABELS)[name]
+    label = label_of(name)
     return label[0].upper() + label[1:]
 
 
@@ -127,10 +122,10 @@ def _object(parts: dict[str, str]) -> str:
 
 def _described(rule: Rule, rows: dict[str, int]) -> dict[str, Any]:
     """What the page says of a rule. critical: which of the two closed forms holds for it, if one does."""
-    critical = "root" if rule.name in FORGETFUL else "maximum" if rule.name == "adamax" else None
+    critical = {"mean": "root", "maximum": "maximum"}.get(rule.divides_by)
     return {
         "label": _label(rule.name),
-        "colour": COLOURS.get(rule.name, _OTHER_COLOUR),
+        "colour": colour_of(rule.name),
         "lr": rule.lr,
         "hyper": dict(rule.defaults),
         "written": {name: _marked(str(symbol(name))) for name in rule.defaults},
@@ -165,6 +160,22 @@ def _spoken_words() -> Words:
     return {**plain, "maximum": lambda a, b: grows if b == 0 else larger(a, b)}
 
 
+def _name(name: str) -> str:
+    """A name as people write it: beta1 as β with an index 1, v_max as v with an index max."""
+    stem = name.partition("_")[0].rstrip("0123456789")
+    index = name.removeprefix(stem).removeprefix("_")
+    # Unicode's name of λ has no b.
+    letter = {"lambda": "λ"}.get(stem) or _greek(stem)
+    return f"{letter}<sub>{index}</sub>" if index else letter
+
+
+def _greek(stem: str) -> str:
+    try:
+        return unicodedata.lookup(f"GREEK SMALL LETTER {stem.upper()}")
+    except KeyError:
+        return stem
+
+
 _TOKEN = re.compile(r"\*\*(?:(\w+)|\(([^()]*)\))|([A-Za-z_]\w*)(\(?)|[-*&<>]")
 _SIGNS = {"*": "\u2009", "-": "−", "&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
@@ -177,8 +188,7 @@ def _marked(text: str) -> str:
         if exponent:
             return f"<sup>{_marked(exponent)}</sup>"
         if name:
-            written = _GREEK.get(name, name)
-            return f"{written}{opened}" if opened else f"<i>{written}</i>"
+            return f"{_FUNCTIONS.get(name, name)}{opened}" if opened else f"<i>{_name(name)}</i>"
         followed = text[found.end() : found.end() + 1]
         return "·" if found[0] == "*" and followed.isdigit() else _SIGNS[found[0]]
 

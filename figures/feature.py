@@ -9,7 +9,7 @@ from scipy.special import betaincinv
 
 from dynamics.couplings import COUPLINGS
 from dynamics.rules import RULES
-from figures.style import COLOURS, LABELS, Picture, label_ends, styled
+from figures.style import Picture, colour_of, label_ends, label_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -30,9 +30,9 @@ def draw(data: xr.Dataset) -> Picture:
                 shift = 0.13 * (k - (len(names) - 1) / 2)
                 axes.errorbar(
                     places + shift, 100 * share, 100 * np.array([share - low, high - share]), fmt="o-", linewidth=0.9,
-                    color=COLOURS[name], markersize=5, capsize=2, elinewidth=1.1,
+                    color=colour_of(name), markersize=5, capsize=2, elinewidth=1.1,
                 )  # fmt: skip
-                ends[LABELS[name]] = ((100 * share[-1] + 3) / 106, COLOURS[name])
+                ends[label_of(name)] = ((100 * share[-1] + 3) / 106, colour_of(name))
             axes.set(
                 xticks=places, xticklabels=[f"{s:g}" for s in levels], ylim=(-3, 103), xlim=(-0.5, len(levels) - 0.5),
                 title=COUPLINGS[coupling].label,
@@ -43,7 +43,8 @@ def draw(data: xr.Dataset) -> Picture:
         l2 = 100 * dead.sel(coupling="l2").mean("selectivity") / seeds
         groups = [[n for n in names if RULES[n].adaptive == adaptive] for adaptive in (False, True)]
         plain, adaptive = (
-            f"{' and '.join(LABELS[n] for n in group)} {float(l2.sel(optimizer=group).mean()):.1f}%" for group in groups
+            f"{' and '.join(label_of(n) for n in group)} {float(l2.sel(optimizer=group).mean()):.1f}%"
+            for group in groups
         )
         figure.suptitle(
             f"Features silent under L2, alone with a teacher: {plain}, {adaptive}",
@@ -53,10 +54,10 @@ def draw(data: xr.Dataset) -> Picture:
         )
     top = float(levels[-1])
     lost = 100 * dead.sel(selectivity=top) / seeds
-    rates = ", ".join(f"{LABELS[n]} {float(data['lr'].sel(optimizer=n)):g}" for n in names)
+    rates = ", ".join(f"{label_of(n)} {float(data['lr'].sel(optimizer=n)):g}" for n in names)
     told = "; ".join(
         f"{COUPLINGS[c].label} "
-        + ", ".join(f"{LABELS[n]} {float(lost.sel(optimizer=n, coupling=c)):.0f}%" for n in names)
+        + ", ".join(f"{label_of(n)} {float(lost.sel(optimizer=n, coupling=c)):.0f}%" for n in names)
         for c in map(str, data["coupling"].values)
     )
     return Picture(

@@ -101,17 +101,17 @@ def _same(x: Any) -> Any:
 
 def words() -> Words:
     """The vocabulary of `dynamics.words` over such nodes; a weight is a tensor of its own, as in the kernel."""
-    number = {"largest": _LARGER, "norm": _ABS, "times": _TIMES, "flipped": _same, "range": range}
+    number = {"largest": _LARGER, "norm": _ABS, "times": _TIMES, "transpose": _same, "range": range}
     return {
         "sqrt": _ROOT,
         "sign": _SIGN,
         "maximum": _LARGER,
         "power": _POWER,
         "where": Choice,
-        "whole": _FLOOR,
+        "round_down": _FLOOR,
         "norm": _ABS,
         "orthogonal": bind(newton_schulz, number),
-        "aspect": lambda x: 1.0,
+        "shape_factor": lambda x: 1.0,
     }
 
 
@@ -197,7 +197,7 @@ def gradient(python: Callable[..., Any]) -> str:
 
 def closed(python: Callable[..., Any], **fixed: Any) -> str:
     """A closed form of `dynamics.theory.closed`, for numbers that it accepts: the checks of its regime are not printed."""
-    unchecked = {name: lambda *_, **__: None for name in ("accept", "below_one", "probability", "positive")}
+    unchecked = {name: lambda *_, **__: None for name in ("require", "below_one", "probability", "positive")}
     scope = {"math": SimpleNamespace(sqrt=_ROOT), "float": _same, "int": _same, **unchecked}
     return function(python, scope, **fixed)
 

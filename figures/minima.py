@@ -6,11 +6,8 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
-from figures.style import COLOURS, LABELS, OTHER_LABELS, Picture, label_ends, styled
+from figures.style import Picture, colour_of, label_ends, label_of, marker_of, styled
 
-_NAMES = LABELS | OTHER_LABELS
-_COLOURS = COLOURS | {"amsgrad": "#000000", "adamax": "#E69F00", "lion": "#7F5F00"}
-_MARKERS = "osv^Dx+"
 _TITLES = {"l2": "L2: joins the gradient", "decoupled_lr": "Weight decay x lr"}
 
 
@@ -28,13 +25,13 @@ def draw(data: xr.Dataset) -> Picture:
                 one = at.sel(optimizer=name, coupling=coupling)
                 axes.plot(targets, one["predicted_rest"], color="0.8", linewidth=4, zorder=1)
                 axes.plot(
-                    targets, one["rest"], marker=_MARKERS[k % len(_MARKERS)], markersize=4, color=_COLOURS[name],
+                    targets, one["rest"], marker=marker_of(k), markersize=4, color=colour_of(name),
                     linewidth=1.2, zorder=3,
                 )  # fmt: skip
             axes.set(xlabel="minimum of the loss, w*", title=title, xlim=(0, targets[-1] * 1.03))
             axes.set_ylim(0, max(targets[-1], float(np.nanmax(at["rest"]))) * 1.05)
             ends = at["rest"].sel(coupling=coupling).isel(target=-1) / axes.get_ylim()[1]
-            label_ends(axes, {_NAMES[n]: (float(ends.sel(optimizer=n)), _COLOURS[n]) for n in names})
+            label_ends(axes, {label_of(n): (float(ends.sel(optimizer=n)), colour_of(n)) for n in names})
         panels[0].set_ylabel("weight at rest")
         last = at["rest"].isel(target=-1)
         l2, decay = (last.sel(coupling=c).values for c in _TITLES)
@@ -43,7 +40,9 @@ def draw(data: xr.Dataset) -> Picture:
             x=0.01, ha="left", weight="bold",
         )  # fmt: skip
     distance = abs(at["rest"] - at["predicted_rest"]).max(("optimizer", "coupling")).values
-    left = "; ".join(f"{_NAMES[n]} {float(a):.3g} and {float(b):.3g}" for n, a, b in zip(names, l2, decay, strict=True))
+    left = "; ".join(
+        f"{label_of(n)} {float(a):.3g} and {float(b):.3g}" for n, a, b in zip(names, l2, decay, strict=True)
+    )
     return Picture(
         "minima",
         figure,

@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
-from figures.style import COLOURS, Picture, styled
+from figures.style import Picture, colour_of, styled
 
 _TITLES = {"sgd": "SGD + L2", "adamw": "AdamW", "adam_l2": "Adam + L2"}
-_PATHS = {"sgd": COLOURS["sgd"], "adamw": COLOURS["nesterov"], "adam_l2": COLOURS["adam"]}
+_PATHS = {"sgd": colour_of("sgd"), "adamw": colour_of("nesterov"), "adam_l2": colour_of("adam")}
 
 
 def draw(data: xr.Dataset) -> Picture:

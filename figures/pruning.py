@@ -8,16 +8,16 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from figures.style import COLOURS, Picture, label_ends, styled
+from figures.style import Picture, colour_of, label_ends, styled
 from fullscale.compared import PRICE, affordable
 
 # Okabe and Ito's, as the optimizers' colours are.
 CRITERIA = {
-    "l1": ("L1 norm", COLOURS["sgd"]),
-    "gamma": ("abs(gamma)", COLOURS["adam"]),
+    "l1": ("L1 norm", colour_of("sgd")),
+    "gamma": ("abs(gamma)", colour_of("adam")),
     "random": ("random", "0.45"),
-    "selective": ("selective", COLOURS["nesterov"]),
-    "selective_layer": ("selective, layerwise", COLOURS["rmsprop"]),
+    "selective": ("selective", colour_of("nesterov")),
+    "selective_layer": ("selective, layerwise", colour_of("rmsprop")),
 }
 TRAININGS = {
     "adam": "Adam and strong L2",

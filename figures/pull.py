@@ -9,10 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from evidence.claim import mean_interval
-from figures.style import COLOURS, LABELS, LINES, OTHER_LABELS, Picture, styled
+from figures.style import LINES, Picture, colour_of, label_of, styled
 
-_NAMES = LABELS | OTHER_LABELS
-_OTHER = "#333333"
 _COLUMNS = 5
 # A decay that grows by less than this from selectivity 0 to the critical one counts as one that does not.
 _GROWS = 1.1
@@ -39,10 +37,10 @@ def draw(data: xr.Dataset) -> Picture:
         first.set(xscale="log", yscale="log", ylim=(low, high))
         first.set_xlim(float(data.arrival.max()) * 1.25, float(data.arrival.min()) / 1.25)
         for axes, rule in zip(panels.flat, rules, strict=False):
-            _panel(axes, data["pull"].sel(optimizer=rule), COLOURS.get(rule, _OTHER))
+            _panel(axes, data["pull"].sel(optimizer=rule), colour_of(rule))
             axes.axvline(critical, color="0.75", linewidth=0.8, zorder=0)
             axes.minorticks_off()
-            axes.set_title(_NAMES[rule], y=1.02, fontsize=10, color=COLOURS.get(rule, _OTHER))
+            axes.set_title(label_of(rule), y=1.02, fontsize=10, color=colour_of(rule))
             axes.text(0.04, 0.95, _times(_growth(data, rule, "l2")), transform=axes.transAxes, va="top", fontsize=9)
         first.annotate("critical", (critical, low * 1.5), (-3, 0), textcoords="offset points", ha="right", fontsize=8)
         figure.supxlabel(
@@ -63,7 +61,7 @@ def draw(data: xr.Dataset) -> Picture:
         "with each weight a tensor of its own. Grey: 1/sqrt(p) from the first mark, and the critical arrival, 1 - "
         f"sqrt({data.attrs['memory']:g}) = {critical:.4f}. In each panel: how many times harder L2 pulls there than at p = 1.",
         f"{len(rules)} log-log panels of pull against p. Growth of L2's pull from selectivity 0 to the critical one: "
-        + "; ".join(f"{_NAMES[r]} {_times(_growth(data, r, 'l2'))}" for r in rules)
+        + "; ".join(f"{label_of(r)} {_times(_growth(data, r, 'l2'))}" for r in rules)
         + ".",
     )
 
@@ -102,7 +100,7 @@ def _times(growth: float) -> str:
 
 
 def _title(data: xr.Dataset, rules: list[str]) -> str:
-    grown = [f"{_times(_growth(data, r, 'l2'))} under {_NAMES[r]}" for r in ("adam", "sgd") if r in rules]
-    decays = [_NAMES[r] for r in rules if _growth(data, r, "decoupled_lr") > _GROWS]
+    grown = [f"{_times(_growth(data, r, 'l2'))} under {label_of(r)}" for r in ("adam", "sgd") if r in rules]
+    decays = [label_of(r) for r in rules if _growth(data, r, "decoupled_lr") > _GROWS]
     which = "no rule" if not decays else decays[0] if len(decays) == 1 else f"{len(decays)} of {len(rules)} rules"
     return f"L2's pull from selectivity 0 to the critical one: {', '.join(grown)}; weight decay's grows under {which}"

@@ -12,7 +12,7 @@ import xarray as xr
 
 from evidence.claim import Finding
 from evidence.files import write_whole
-from figures.style import LABELS, InlineSvg
+from figures.style import InlineSvg, label_of
 from fullscale.tune import standard_error
 
 _PAGE = """<!doctype html>
@@ -147,7 +147,7 @@ def _removal(data: xr.Dataset) -> str:
             mean = cell.isel(epoch=-1).mean("seed")
             largest = cell[["difference", "noise_difference"]].max()
             values = (
-                LABELS[str(name)],
+                label_of(str(name)),
                 f"{strength:g}",
                 f"{float(cell.lr):g}",
                 f"{float(mean.inactive_by_activation):.1%} / {float(mean.inactive_by_scale):.1%}",
@@ -171,7 +171,7 @@ def _grid(found: dict[str, Any]) -> str:
     rows = []
     for cell in found["cells"]:
         values = (
-            LABELS[cell["optimizer"]],
+            label_of(cell["optimizer"]),
             f"{cell['lr']:g}",
             f"{cell['accuracy']:.2%} &plusmn; {standard_error(cell):.2%}",
             f"{cell['loss']:.3f}",

@@ -8,11 +8,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from evidence.claim import mean_interval
-from figures.style import COLOURS, LABELS, OTHER_LABELS, Picture, label_ends, styled
+from figures.style import Picture, colour_of, label_ends, label_of, marker_of, styled
 
-_NAMES = LABELS | OTHER_LABELS
-_LION = "#333333"
-_MARKS = {"sgd": "o", "momentum": "D", "adam": "s", "rmsprop": "^", "lion": "v"}
 _TITLES = {"l2": "L2", "decoupled_lr": "Weight decay x lr"}
 _LOSSES = {"restoring": "loss pulls to 1", "constant": "loss pulls evenly"}
 
@@ -30,7 +27,7 @@ def draw(data: xr.Dataset) -> Picture:
                 axes.set_title(f"{_TITLES[coupling]}, {_LOSSES[loss]}")
                 for k, rule in enumerate(rules):
                     at = data.sel(optimizer=rule, loss=loss, coupling=coupling)
-                    _curve(axes, at, times * 1.04 ** (k - 2), rule)
+                    _curve(axes, at, times * 1.04 ** (k - 2), rule, marker_of(k))
             row[0].set_ylabel("weight at rest")
         bottom, top = panels[0, 0].get_ylim()
         panels[0, 0].set_ylim(min(0.0, bottom), max(1.1, top))
@@ -41,7 +38,9 @@ def draw(data: xr.Dataset) -> Picture:
         for axes, (loss, coupling) in zip(panels.flat, ((a, b) for a in _LOSSES for b in _TITLES), strict=True):
             ends = data["rest"].sel(loss=loss, coupling=coupling).isel(arrival=0).mean("seed")
             label_ends(
-                axes, {_NAMES[r]: (_height(axes, float(ends.sel(optimizer=r))), _colour(r)) for r in rules}, gap=0.085
+                axes,
+                {label_of(r): (_height(axes, float(ends.sel(optimizer=r))), colour_of(r)) for r in rules},
+                gap=0.085,
             )
         for axes in panels[1]:
             axes.set_xlabel("arrivals, in critical ones: p / (1 - sqrt(beta2))")
@@ -69,23 +68,19 @@ def draw(data: xr.Dataset) -> Picture:
         f"Four panels of the weight at rest against arrivals from {times[-1]:.2g} to {times[0]:.2g} critical ones. At the critical "
         "arrival under a loss that pulls to 1, L2 and weight decay: "
         + "; ".join(
-            f"{_NAMES[r]} {' and '.join(f'{x:.2f}' for x in held.sel(optimizer=r, coupling=list(_TITLES)).values)}"
+            f"{label_of(r)} {' and '.join(f'{x:.2f}' for x in held.sel(optimizer=r, coupling=list(_TITLES)).values)}"
             for r in rules
         )
         + ".",
     )
 
 
-def _curve(axes: Axes, at: xr.Dataset, x: np.ndarray, rule: str) -> None:
+def _curve(axes: Axes, at: xr.Dataset, x: np.ndarray, rule: str, mark: str) -> None:
     found = [mean_interval(values, "", "seeds") for values in at["rest"].transpose("arrival", "seed").values]
     mean = np.array([e.value for e in found])
     errors = np.array([e.high - e.value for e in found])
-    axes.errorbar(x, mean, errors, fmt=_MARKS[rule], color=_colour(rule), markersize=4.5, capsize=2, zorder=3)
-    axes.plot(x, at["predicted"].values, color=_colour(rule), linewidth=1.2, zorder=2)
-
-
-def _colour(rule: str) -> str:
-    return COLOURS.get(rule, _LION)
+    axes.errorbar(x, mean, errors, fmt=mark, color=colour_of(rule), markersize=4.5, capsize=2, zorder=3)
+    axes.plot(x, at["predicted"].values, color=colour_of(rule), linewidth=1.2, zorder=2)
 
 
 def _height(axes: Axes, value: float) -> float:

@@ -8,10 +8,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from figures.style import COLOURS, Picture, styled
+from figures.style import Picture, colour_of, styled
 
 _NOUNS = {"lanes": "weights", "steps": "steps", "threads": "threads"}
-_COLOUR = COLOURS["sgd"]
+_COLOUR = colour_of("sgd")
 
 
 def draw(data: xr.Dataset) -> Picture:

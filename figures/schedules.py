@@ -7,12 +7,12 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from scipy.special import stdtrit
 
-from figures.style import COLOURS, LINES, Picture, label_ends, styled
+from figures.style import LINES, Picture, colour_of, label_ends, styled
 
 _TITLES = {"constant": "constant rate", "step": "a tenth from half-way on", "cosine": "cosine to 0"}
 # (optimizer, coupling) of the silent weights that are drawn.
 _SILENT = {("adam", "l2"): "Adam + L2", ("rmsprop", "l2"): "RMSprop + L2", ("adam", "decoupled_lr"): "any rule, decay"}
-_SIZED = {"decoupled_lr": ("decay x lr", COLOURS["adam"]), "corrected": ("decay x lr^2 / lr_max", COLOURS["sgd"])}
+_SIZED = {"decoupled_lr": ("decay x lr", colour_of("adam")), "corrected": ("decay x lr^2 / lr_max", colour_of("sgd"))}
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -30,7 +30,7 @@ def draw(data: xr.Dataset) -> Picture:
             ends = {"1 - sum of rates": (float(1 - at["gone"][-1]), "0.45")}
             for (name, coupling), label in _SILENT.items():
                 path = at["silent"].sel(optimizer=name, coupling=coupling)
-                colour = "0.15" if coupling == "decoupled_lr" else COLOURS[name]
+                colour = "0.15" if coupling == "decoupled_lr" else colour_of(name)
                 above.plot(steps, path, color=colour, linestyle=LINES[coupling])
                 ends[label] = (float(path[-1]), colour)
             above.set(title=_TITLES[schedule], xlabel="steps without a gradient", ylim=(0, 1.05), xlim=(0, steps[-1]))

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from figures.style import COLOURS, LABELS, LINES, Picture, styled
+from figures.style import LINES, Picture, colour_of, label_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -23,8 +23,8 @@ def draw(data: xr.Dataset) -> Picture:
                 size = np.abs(path.w.fillna(path.closed).values)
                 # Once below the target a weight is as good as gone; what the rule does near 0 is another figure.
                 stop = int(np.argmax(size < target)) + 1 if (size < target).any() else len(size)
-                axes.plot(path.step.values[:stop], size[:stop], linestyle=LINES[coupling], color=COLOURS[name])
-                ends[name] = (float(np.interp(-0.03, -size[:stop], path.step.values[:stop])), COLOURS[name])
+                axes.plot(path.step.values[:stop], size[:stop], linestyle=LINES[coupling], color=colour_of(name))
+                ends[name] = (float(np.interp(-0.03, -size[:stop], path.step.values[:stop])), colour_of(name))
             axes.axhline(target, color="0.5", linewidth=0.8)
             axes.set(xscale="log", yscale="log", xlabel="steps without a gradient", title=titles[coupling])
             axes.set(ylim=(target / 2, 2), xlim=(1, float(data.step[-1])))
@@ -40,7 +40,7 @@ def draw(data: xr.Dataset) -> Picture:
         )
     steps = ", ".join(f"{s:,.0f}" for s in data.passage.sel(optimizer="adam", coupling="l2").values)
     reached = "; ".join(
-        f"{LABELS[str(n)]} {' and '.join(f'{s:,.0f}' for s in taken.sel(optimizer=n).values)}"
+        f"{label_of(str(n))} {' and '.join(f'{s:,.0f}' for s in taken.sel(optimizer=n).values)}"
         for n in data.optimizer.values
     )
     strengths = ", ".join(f"{s:g}" for s in data.strength.values)
@@ -63,4 +63,4 @@ def _label(axes: Axes, ends: dict[str, tuple[float, str]]) -> None:
         crowded = any(1.1 <= step / other < 6 for other in passed)
         passed.append(step)
         x, y, side = (step * 1.4, 0.005, "left") if crowded else (step * 0.8, 0.03, "right")
-        axes.text(x, y * 1.7**-together, LABELS[name], color=colour, ha=side, va="center", fontsize=9)
+        axes.text(x, y * 1.7**-together, label_of(name), color=colour, ha=side, va="center", fontsize=9)

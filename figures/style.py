@@ -17,16 +17,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from dynamics.rules import RULES
 from evidence.files import write_whole
 
-# Okabe and Ito's palette, told apart by the colour-blind; the order of lightness keeps them apart in grey.
-COLOURS = {
+# Okabe and Ito's palette for the five that most figures show, told apart by the colour-blind; the order of lightness keeps
+# them apart in grey. All others take their turn in further colours, those of the user's own after the rest.
+_MAIN = {
     "sgd": "#0072B2",
     "momentum": "#56B4E9",
     "nesterov": "#009E73",
     "adam": "#D55E00",
     "rmsprop": "#CC79A7",
 }
+_FURTHER = (
+    *("#117733", "#882255", "#332288", "#AA4499", "#000000", "#E69F00", "#44AA99", "#999933"),
+    *("#6699CC", "#661100", "#7F5F00", "#BB5566", "#B15928", "#33A02C", "#6A3D9A"),
+)
+_MARKERS = "osv^Dx+*P<>"
 LINES = {
     "none": ":",
     "l2": "-",
@@ -37,25 +44,24 @@ LINES = {
     "corrected": (0, (3, 1, 1, 1, 1, 1)),
     "cautious": (0, (5, 5)),
 }
-LABELS = {"sgd": "SGD", "momentum": "momentum", "nesterov": "Nesterov", "adam": "Adam", "rmsprop": "RMSprop"}
-# Rules that are drawn beside these five, where a figure shows all.
-OTHER_LABELS = {
-    "adagrad": "Adagrad",
-    "adadelta": "Adadelta",
-    "rmsprop_momentum": "RMSprop, momentum",
-    "rmsprop_centered": "RMSprop, centered",
-    "amsgrad": "AMSGrad",
-    "adamax": "Adamax",
-    "nadam": "NAdam",
-    "radam": "RAdam",
-    "adabelief": "AdaBelief",
-    "adan": "Adan",
-    "lion": "Lion",
-    "schedule_free": "schedule-free",
-    "lars": "LARS",
-    "lamb": "LAMB",
-    "muon": "Muon",
-}
+
+
+def label_of(optimizer: str) -> str:
+    """What a figure calls a rule; its name, where it came from a file that is not loaded now."""
+    return RULES[optimizer].label if optimizer in RULES else optimizer
+
+
+def colour_of(optimizer: str) -> str:
+    """The rule's colour, the same in all figures."""
+    if optimizer in _MAIN:
+        return _MAIN[optimizer]
+    others = [name for name in RULES if name not in _MAIN]
+    return _FURTHER[(others.index(optimizer) if optimizer in RULES else len(others)) % len(_FURTHER)]
+
+
+def marker_of(place: int) -> str:
+    """The mark of the curve at that place, where a figure has one for each."""
+    return _MARKERS[place % len(_MARKERS)]
 
 
 @dataclass(frozen=True)

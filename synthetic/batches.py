@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 
 
 def exciting_in_batches(
@@ -109,6 +109,6 @@ class Gradients:
             g *= felt * alive
             return g
 
-        w = descend(rule, coupling, gradient, start, record=record, **setting).w
+        w = simulate_together(rule, coupling, gradient, start, record=record, **setting).w
         died[(w[-1] <= self.floor) & alive] = record[-1]
         return w, died

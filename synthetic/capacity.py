@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.simulate.schedules import cosine
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.batches import Gradients, patterns_in_batches
 
@@ -111,7 +111,7 @@ class Capacity:
 
         found = np.empty((4, len(COUPLINGS), len(counts)))
         for c, coupling in enumerate(COUPLINGS):
-            w = descend(
+            w = simulate_together(
                 "adam",
                 coupling,
                 gradient,

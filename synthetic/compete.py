@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 
 # Seeds on which learning rates are tuned; none of them is reported.
 _TUNING = 1_000
@@ -155,7 +155,7 @@ class Compete:
 
         start = np.broadcast_to(data["start"], (len(rates), *data["start"].shape))
         settings = (slice(None), None, None, None)
-        path = descend(
+        path = simulate_together(
             optimizer, coupling, gradient, start, record=[len(order)], lr=rates[settings], strength=strengths[settings]
         )
         return np.asarray(path.w[-1])

@@ -1,4 +1,4 @@
-"""L2 and weight decay in one run of `dynamics.simulate.together.descend`: each lane has a strength for either door."""
+"""L2 and weight decay in one run of `dynamics.simulate.together.simulate_together`: each lane has a strength for either door."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 
 # Seeds on which learning rates are tuned; none of them is reported.
@@ -187,7 +187,7 @@ class Feature:
             return g
 
         each = np.broadcast_to(data["start"][:, :, None], shape)
-        path = descend(
+        path = simulate_together(
             optimizer, coupling, gradient, each, record=[len(order)], lr=rates[:, None], strength=strengths[:, None]
         )
         w = path.w[-1]

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.rules import RULES
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 
 # Rules whose path may be free of the strength when eps is scaled with it.
@@ -64,7 +64,7 @@ class Laws:
         """Every weight of the path, (steps + 1, draws)."""
         start = how.pop("start", np.ones(self.draws))
         steps = how.pop("steps", self.steps)
-        return descend(rule, coupling, _nothing, start, record=range(steps + 1), **how).w
+        return simulate_together(rule, coupling, _nothing, start, record=range(steps + 1), **how).w
 
     def _momentum(self, lr: np.ndarray, strength: np.ndarray) -> np.ndarray:
         """Largest distance of heavy ball's path from the closed form, of the start."""

@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 
 from dynamics.errors import InputError
-from dynamics.simulate.together import descend
+from dynamics.rules import RULES
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 
 COUPLINGS = ("l2", "decoupled_lr")
@@ -64,7 +65,7 @@ class Noise:
         for r, name in enumerate(self.optimizers):
             rule, hyper = self._rule(name)
             for c, coupling in enumerate(COUPLINGS):
-                path = descend(
+                path = simulate_together(
                     rule,
                     coupling,
                     lambda w, t: gradients[t],
@@ -125,7 +126,7 @@ class Noise:
     def _rule(self, name: str) -> tuple[str, dict[str, Any]]:
         if name == "signs":
             return "lion", {"beta1": 0.0}
-        memory = {"adam": "beta2", "rmsprop": "alpha"}.get(name)
+        memory = RULES[name].memory
         return name, {memory: self.beta2} if memory else {}
 
     def _predicted(self, name: str, coupling: str, strength: float, size: float, arrival: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 
 # Rule and coupling of each update.
@@ -70,9 +70,13 @@ class Plane:
         paths, fields, drifts = [], [], []
         for rule, coupling in UPDATES.values():
             lr, strength = self.lr, self.strength
-            path = descend(rule, coupling, self._gradient, self.starts, record=steps, lr=lr, strength=strength)
-            field = descend(rule, coupling, self._gradient, nodes, record=[self.look], lr=lr, strength=strength)
-            silent = descend(rule, coupling, _silent, self.starts, record=steps, lr=lr, strength=strength).w
+            path = simulate_together(
+                rule, coupling, self._gradient, self.starts, record=steps, lr=lr, strength=strength
+            )
+            field = simulate_together(
+                rule, coupling, self._gradient, nodes, record=[self.look], lr=lr, strength=strength
+            )
+            silent = simulate_together(rule, coupling, _silent, self.starts, record=steps, lr=lr, strength=strength).w
             paths.append(path.w)
             fields.append(((field.w[0] - nodes) / self.look).reshape(len(y), len(x), 2))
             ratio = silent[..., 1] / silent[..., 0]
@@ -120,7 +124,7 @@ class Plane:
         start = np.stack(np.broadcast_arrays(1.0, np.array(self.ratios)), axis=-1)
         found, predicted = (np.full((len(self.beta2s), len(self.ratios)), np.nan) for _ in range(2))
         record = np.arange(3 * int(self.largest / self.death_lr / (self.largest - 1)))
-        w = descend(
+        w = simulate_together(
             "adam",
             "l2",
             _silent,
@@ -150,7 +154,7 @@ class Plane:
         lr, strength, memory = 2e-3, 5e-3, self.residue_beta2
         start = np.broadcast_to([1.0, -1.5], roots.shape)
         record = [before, before + after]
-        w = descend("adam", "l2", gradient, start, record=record, lr=lr, strength=strength, beta2=memory).w
+        w = simulate_together("adam", "l2", gradient, start, record=record, lr=lr, strength=strength, beta2=memory).w
         a = w[..., 1] / np.abs(w[..., 0])
         left = [[float(closed.residual_path(1.0, lr, strength, s, memory, after)) for s in pair] for pair in roots]
         return {
@@ -161,7 +165,7 @@ class Plane:
     def _passage(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         record = np.arange(int(1.05 * np.log(1e12) / min(self.shares)))
         shares = np.array(self.shares)
-        w = descend(
+        w = simulate_together(
             "adam", "decoupled_lr", _silent, np.ones(shares.shape), record=record, lr=0.1, strength=10 * shares
         ).w
         taken = np.stack([(w <= target).argmax(0) for target in (1e-3, 1e-12)], axis=-1)
@@ -177,7 +181,7 @@ class Plane:
             np.logical_or(hit, w <= 0, out=hit)
             return np.broadcast_to(noise[t], w.shape)
 
-        last = descend("sgd", "none", gradient, start, record=[self.walk_steps], lr=1.0).w[0]
+        last = simulate_together("sgd", "none", gradient, start, record=[self.walk_steps], lr=1.0).w[0]
         predicted = [closed.collapse(size, 1.0, 1.0, self.walk_steps) for size in self.sizes]
         return {
             "collapsed": (("size", "seed"), (hit | (last <= 0)).mean(-1)),

@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 
 from dynamics.errors import InputError
-from dynamics.simulate.together import descend
+from dynamics.rules import RULES
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.noise import COUPLINGS
 
@@ -79,9 +80,7 @@ class Quadratic:
         return dataset
 
     def _hyper(self, rule: str) -> dict[str, Any]:
-        if rule == "rmsprop":
-            return {"alpha": self.beta2}
-        return {"beta2": self.beta2} if rule in ("adam", "amsgrad", "adamax") else {}
+        return {memory: self.beta2} if (memory := RULES[rule].memory) else {}
 
     def _rest(self, rule: str, coupling: str, comes: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, ...]:
         """Quiet weights, then noisy ones, in one flat array."""
@@ -102,7 +101,7 @@ class Quadratic:
             return np.asarray(g)
 
         fields = ("w", "vmax") if rule == "amsgrad" else ("w",)
-        path = descend(
+        path = simulate_together(
             rule,
             coupling,
             gradient,
@@ -172,7 +171,7 @@ class Quadratic:
             }
             for r, rule in enumerate(rules):
                 frozen: dict[str, Any] = {"eps": 1.0, "state": {"power1": 0.0, "power2": 0.0}} if rule == "adam" else {}
-                path = descend(
+                path = simulate_together(
                     rule,
                     coupling,
                     lambda w, t: w,
@@ -204,7 +203,7 @@ class Quadratic:
         rules: dict[str, dict[str, Any]] = {"adam": {"eps": 0.0}, "lion": {}}
         largest = [
             np.abs(
-                descend(
+                simulate_together(
                     rule,
                     "decoupled_lr",
                     lambda w, t: g[t],
@@ -225,6 +224,8 @@ class Quadratic:
 
 def _rest(rule: str, coupling: str, target: float, strength: float, root: float) -> float:
     """root: that of AMSGrad's largest square."""
+    if rule not in Quadratic.optimizers:  # a rule of the user's own: nothing is claimed of it
+        return float("nan")
     if coupling == "l2":
         return closed.l2_minimum(1.0, target, strength)
     if rule in CLIPPED:

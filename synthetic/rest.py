@@ -15,11 +15,10 @@ import xarray as xr
 
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.doors import BOTH, strengths
 
-_MEMORY = {"adam": "beta2", "rmsprop": "alpha"}
 # (loss, coupling) of each column of lanes; `converted` is decay of the strength that B10 calls equal to L2's.
 _COLUMNS = (
     *((loss, coupling) for loss in ("restoring", "constant", "small") for coupling in ("l2", "decoupled_lr")),
@@ -83,8 +82,8 @@ class Rest:
                 strengths("l2" if coupling == "l2" else "decoupled_lr", np.repeat(row, each), (count,))
                 for (_, coupling), row in zip(_COLUMNS, strength, strict=True)
             ]
-            hyper: dict[str, Any] = {_MEMORY[rule]: self.memory} if rule in _MEMORY else {}
-            w = descend(
+            hyper: dict[str, Any] = {memory: self.memory} if (memory := RULES[rule].memory) else {}
+            w = simulate_together(
                 rule,
                 BOTH,
                 gradient,
@@ -127,7 +126,7 @@ class Rest:
             return self.restoring * closed.critical_arrival(self.memory)
         if coupling == "converted":
             # B10's conversion is written out, so that it can be seen to fail where it is not meant to hold.
-            rms = math.sqrt(arrival * (1 + self.pull**2)) if rule in _MEMORY else 1.0
+            rms = math.sqrt(arrival * (1 + self.pull**2)) if RULES[rule].memory else 1.0
             return self.strength / rms / (1 - RULES[rule].defaults.get("momentum", 0.0))
         return self.strength
 
@@ -146,7 +145,7 @@ class Rest:
             return self.rate / strength
         lr = self.rate * (1 - RULES[rule].defaults.get("momentum", 0.0))
         lr /= strength + (arrival if loss == "restoring" else 0.0)
-        if rule not in _MEMORY:
+        if not RULES[rule].memory:
             return lr
         # What the adaptive rules divide by: the root of p times the mean square on arrival, at rest strength / p.
         on_arrival = {"restoring": strength / arrival, "constant": 1.0, "small": _SCALE, "noisy": 1.0}[loss]
@@ -154,8 +153,9 @@ class Rest:
 
     def _predicted(self, rule: str, loss: str, coupling: str, arrival: float) -> float:
         strength, momentum = self._strength(rule, loss, coupling, arrival), RULES[rule].defaults.get("momentum", 0.0)
-        beta2 = self.memory if rule in _MEMORY else 0.0
-        if loss == "noisy" or (rule == "lion" and (loss == "restoring" or coupling == "l2")):
+        beta2 = self.memory if RULES[rule].memory else 0.0
+        known = rule in Rest.rules  # of a rule of the user's own nothing is claimed
+        if not known or loss == "noisy" or (rule == "lion" and (loss == "restoring" or coupling == "l2")):
             return math.nan
         try:
             if loss == "restoring" and coupling == "l2" and beta2:

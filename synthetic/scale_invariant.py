@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynamics.simulate.together import descend
+from dynamics.rules import RULES
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.noise import COUPLINGS, lion_mean_square
 
@@ -52,12 +53,10 @@ class ScaleInvariant:
         norm, rotation = np.empty(shape), np.empty(shape)
         predicted = np.full((2, *shape[:-1]), np.nan)
         for r, rule in enumerate(self.optimizers):
-            hyper: dict[str, Any] = {}
-            if rule in ("adam", "rmsprop"):
-                hyper["beta2" if rule == "adam" else "alpha"] = self.beta2
+            hyper: dict[str, Any] = {memory: self.beta2} if (memory := RULES[rule].memory) else {}
             for c, coupling in enumerate(COUPLINGS):
                 window = range(self.settled, self.steps + 1)
-                path = descend(
+                path = simulate_together(
                     rule, coupling, gradient, start, record=window, lr=self.lr, strength=self.strength, **hyper
                 ).w
                 length = np.linalg.norm(path, axis=-1)
@@ -89,6 +88,8 @@ class ScaleInvariant:
         """Norm and rotation."""
         lr, strength, d = self.lr, self.strength, self.dimensions
         nothing = float("nan")
+        if rule not in ScaleInvariant.optimizers:  # a rule of the user's own: nothing is claimed of it
+            return nothing, nothing
         if rule == "sgd":
             return closed.scale_invariant_sgd_norm(lr, strength, slope), closed.sgd_rotation(lr, strength)
         if rule == "momentum":

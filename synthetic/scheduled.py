@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.noise import COUPLINGS
 
@@ -58,7 +58,7 @@ class Scheduled:
             decayed[s] = closed.scheduled_decay(1.0, silent_rates, self.silent_strength)
             for r, rule in enumerate(self.optimizers):
                 for c, coupling in enumerate(COUPLINGS):
-                    silent[s, r, c] = descend(
+                    silent[s, r, c] = simulate_together(
                         rule,
                         coupling,
                         lambda w, t: 0.0 * w,
@@ -75,7 +75,7 @@ class Scheduled:
                 followed[s, c] = closed.lagging_mean_square(
                     first, all_rates[:-1], self.strength, corrected=coupling == "corrected"
                 )[step]
-                path = descend(
+                path = simulate_together(
                     "adam",
                     coupling,
                     lambda w, t: noise[t],
@@ -131,7 +131,7 @@ class Scheduled:
         for rule in self.optimizers:
             shared: dict[str, Any] = {"record": range(steps + 1), "lr": self.lr, "strength": self.strength}
             free, held = (
-                descend(rule, coupling, lambda w, t: g[t], np.ones(g.shape[1]), **shared).w
+                simulate_together(rule, coupling, lambda w, t: g[t], np.ones(g.shape[1]), **shared).w
                 for coupling in ("none", "decoupled_lr")
             )
             updates = -np.diff(free, axis=0) / self.lr

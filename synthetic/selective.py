@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from dynamics.rules import RULES
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 
 _COUPLINGS = ("none", "l2", "decoupled_lr")
@@ -47,7 +47,7 @@ class Selective:
             given["state"] = {"v": size**2} if "v" in inner else {}
             given["state"] |= {name: 0.0 for name in inner if name.startswith("power")}
             path = {
-                c: descend(
+                c: simulate_together(
                     rule, c, lambda w, t: gradients[t], np.ones(gradients.shape[1:]), strength=self.strength, **given
                 ).w.mean(axis=4)
                 for c in _COUPLINGS
@@ -84,6 +84,8 @@ class Selective:
 
     def _predicted(self, rule: str, arrival: float, size: float) -> float:
         """The closed form of the ratio; the weight stays near its start, 1."""
+        if rule not in Selective.rules:  # a rule of the user's own: nothing is claimed of it
+            return float("nan")
         defaults = RULES[rule].defaults
         if "eps" in defaults:
             if arrival < 20 * closed.critical_arrival(defaults.get("beta2", defaults.get("alpha", 0.0))):

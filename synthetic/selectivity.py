@@ -8,26 +8,18 @@ moves by more than a few thousandths: what is measured is how each rule answers 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from dynamics.rules import RULES
-from dynamics.simulate.together import descend
+from dynamics.rules import BUILT_IN, RULES
+from dynamics.simulate.together import simulate_together
 from dynamics.theory.closed import critical_arrival
 from synthetic.doors import BOTH, strengths
 
 _LANES = ("none", "l2", "decoupled_lr", "none")
-# The hyperparameter by which a rule forgets squares. Lion's beta2 is the memory of its momentum, and 0.99 by itself.
-MEMORY: Mapping[str, str] = {
-    **dict.fromkeys(("adam", "amsgrad", "adamax", "nadam", "radam", "adabelief", "schedule_free", "lamb"), "beta2"),
-    **dict.fromkeys(("rmsprop", "rmsprop_momentum", "rmsprop_centered"), "alpha"),
-    "adadelta": "rho",
-    "adan": "beta3",
-}
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class Selectivity:
     times the steps). Every lane's first gradient arrives at step 0; pulls count from step `settled` on.
     """
 
-    rules: tuple[str, ...] = tuple(RULES)
+    rules: tuple[str, ...] = BUILT_IN
     arrivals: tuple[float, ...] = (1.0, 0.5, 0.25, 0.12)
     times: tuple[float, ...] = (10.0, 4.0, 2.0, 1.0, 0.5)
     memory: float = 0.99
@@ -68,8 +60,8 @@ class Selectivity:
 
         moved = np.empty((len(self.rules), 3, len(arrivals), self.seeds))
         for row, rule in enumerate(self.rules):
-            hyper: dict[str, Any] = {MEMORY[rule]: self.memory} if rule in MEMORY else {}
-            path = descend(
+            hyper: dict[str, Any] = {memory: self.memory} if (memory := RULES[rule].memory) else {}
+            path = simulate_together(
                 rule,
                 BOTH,
                 gradient,

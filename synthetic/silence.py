@@ -15,7 +15,7 @@ from dynamics.answers.decay_time import passage
 from dynamics.answers.setting import Setting
 from dynamics.couplings import COUPLINGS
 from dynamics.rules import RULES
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 
 
@@ -52,7 +52,7 @@ class Silence:
         for r, rule in enumerate(RULES[name] for name in self.rules):
             for c, name in enumerate(self.couplings):
                 start, strengths = np.ones(len(self.strengths)), np.array(self.strengths)
-                path = descend(rule, name, _nothing, start, record=stepped, lr=self.lr, strength=strengths)
+                path = simulate_together(rule, name, _nothing, start, record=stepped, lr=self.lr, strength=strengths)
                 w[r, c, :, : len(stepped)] = path.w.T
                 for s, strength in enumerate(self.strengths):
                     exact[r, c, s] = self._closed(rule.name, name, strength, times)
@@ -77,6 +77,8 @@ class Silence:
         return dataset
 
     def _closed(self, rule: str, coupling: str, strength: float, steps: np.ndarray) -> np.ndarray:
+        if rule not in Silence.rules:  # a rule of the user's own: nothing is claimed of it
+            return np.full(len(steps), np.nan)
         if coupling == "decoupled_lr" or rule == "sgd":
             return closed.geometric(1.0, self.lr * strength, steps)
         if rule in ("momentum", "nesterov"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 
 ARRIVALS = ("independent", "once an epoch")
@@ -64,7 +64,7 @@ class Visits:
             g: np.ndarray = noise[t]
             return g
 
-        v = descend(
+        v = simulate_together(
             "adam", "none", noisy, np.ones(count), record=range(self.settled + 1, self.steps + 1), lr=0.0, beta2=self.beta2,
             fields=("v",),
         ).fields["v"]  # fmt: skip
@@ -109,7 +109,7 @@ class Visits:
 
         half = self.steps // 2
         record = np.unique([self.settled, *np.linspace(half, self.steps, 100).astype(int)])
-        w = descend(
+        w = simulate_together(
             "adam", "l2", gradient, np.ones((3, arrives.shape[1])), record=record, beta2=self.beta2,
             lr=np.array([self.slow, self.slow, self.fast])[:, None],
             strength=np.array([0.0, self.strength, self.rest * critical])[:, None],

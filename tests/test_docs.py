@@ -1,19 +1,30 @@
-"""The documentation's transcripts are what the commands print."""
+"""The documentation says what the programs and the stored results say."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
+import tomllib
 
 import pytest
+from markdown_it import MarkdownIt
 from transcripts import PAGES, ROOT, commands, printed
 
-from dynamics.answers.table import overview
+from docs import tables, values
+from docs.__main__ import main
+from docs.fill import FINDINGS, blocks, filled
+from dynamics.errors import InputError
 
-SHOWN = [(page.name, command, shown) for page in PAGES for command, shown in commands(page.read_text())]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
+STORED = json.loads(FINDINGS.read_text(encoding="utf-8"))
+SHOWN = [(page, command, shown) for page, text in TEXTS.items() for command, shown in commands(text)]
+# The worlds of these claims take a second each.
+CHEAP = ("S8", "A1", "B1", "B3")
 
 
 def test_there_are_transcripts_of_ten_recipes_and_of_conversions() -> None:
-    said = [command for page, command, _ in SHOWN if page == "recipes.md"]
+    said = [command for page, command, _ in SHOWN if page == "docs/recipes.md"]
     assert sum(command.startswith("explain") for command in said) >= 10
     assert sum(command.startswith("convert") for command in said) >= 4
 
@@ -24,19 +35,119 @@ def test_the_transcript_is_what_is_printed(page: str, command: str, shown: str) 
     assert printed(command).rstrip() == shown.rstrip()
 
 
-def test_the_readmes_table_of_rules_is_made_from_the_rules() -> None:
-    # In the README: python -c "from dynamics.answers.table import overview; print(overview())"
-    assert overview() in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", TEXTS)
+def test_the_numbers_are_those_that_are_stored(page: str) -> None:
+    # `make docs` writes them; without new results `python -m docs` does.
+    assert filled(TEXTS[page]) == TEXTS[page]
 
 
-# The one that is left out reads networks which `undertow train` has written.
+@pytest.mark.parametrize("page", TEXTS)
+def test_no_line_begins_with_a_mark_within_a_paragraph(page: str) -> None:
+    # GitHub would end the paragraph there.
+    assert not re.findall(r"^ *<!-- value.*", TEXTS[page], re.MULTILINE)
+
+
+def test_a_changed_number_and_an_unknown_block_are_seen() -> None:
+    good = filled("<!-- value:claim S3 --><!-- end -->")
+    assert filled(good.replace("points", "apples")) == good != good.replace("points", "apples")
+    assert (
+        filled("<!-- value:count claims -->7<!-- end -->")
+        == f"<!-- value:count claims -->{len(STORED['claims'])}<!-- end -->"
+    )
+    for unknown in ("value:claim S99", "value:weather", "table:weather", "table:claims Z", "table:noted weather"):
+        with pytest.raises(InputError, match="is unknown"):
+            filled(f"<!-- {unknown} -->\n<!-- end -->")
+
+
+def test_every_claim_stands_in_the_results_once_and_every_noted_number_somewhere() -> None:
+    used = [block for text in TEXTS.values() for block in blocks(text)]
+    groups = [name.removeprefix("claims ") for kind, name in used if kind == "table" and name.startswith("claims ")]
+    assert sorted(groups) == sorted({tables.group(claim["id"]) for claim in STORED["claims"]})
+    noted = {name.removeprefix("noted ") for _, name in used if name.startswith("noted ")}
+    assert noted == {*values.noted("values"), *values.noted("tables")}
+
+
+def test_the_stored_claims_are_those_that_exist() -> None:
+    # The refusal of an unknown one names them all.
+    known = printed("claims nosuch").split("accepted are ")[1].strip().split(", ")
+    compared = json.loads((ROOT / "fullscale" / "compared.json").read_text())["findings"]
+    assert [claim["id"] for claim in STORED["claims"]] == list(
+        dict.fromkeys([*known, *(finding["id"] for finding in compared)])
+    )
+
+
+def test_cheap_worlds_still_find_what_is_stored(tmp_path) -> None:
+    stored = {claim["id"]: claim for claim in STORED["claims"]}
+    again = json.loads(printed(f"claims {' '.join(CHEAP)} --json --out {tmp_path}", errors=False))
+    assert len(again) >= 6
+    for found in again:
+        kept = stored[found["id"]]
+        assert [found[name] for name in ("verdict", "n", "unit")] == [kept[name] for name in ("verdict", "n", "unit")]
+        # Another processor rounds otherwise.
+        for name in ("value", "low", "high"):
+            assert math.isclose(found[name], kept[name], rel_tol=1e-6, abs_tol=1e-9), (found["id"], name)
+
+
+def test_the_papers_table_shows_what_bears_on_each_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tables.table("paper")
+    assert [row.split("**")[1] for row in table.splitlines()[2:]] == [row.id for row in tables.PAPER]
+    fewer = {id: claim for id, claim in values.claims().items() if not id.startswith("S10")}
+    monkeypatch.setattr(tables, "claims", lambda: fewer)
+    with pytest.raises(InputError, match="row S10"):
+        tables.table("paper")
+    more = values.claims() | {"S5a cnn": values.claims()["S5a"] | {"experiment": "pocket"}}
+    monkeypatch.setattr(tables, "claims", lambda: more)
+    with pytest.raises(InputError, match="S5a cnn"):
+        tables.table("paper")
+
+
+@pytest.mark.parametrize(
+    ("x", "width", "shown"),
+    [
+        *[(44.397, 3.2, "44.4"), (1.0009, 0.001, "1.0009"), (3903.4, 52437.0, "3,903"), (-0.2, 60.0, "0")],
+        *[(2.17e-6, 6.4e-5, "2.2e-6"), (10.0, 0.0, "10"), (-0.948, 0.47, "-0.95")],
+    ],
+)
+def test_numbers_have_the_digits_that_their_interval_bears(x: float, width: float, shown: str) -> None:
+    assert values.number(x, width) == shown
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_tables_have_as_many_cells_in_every_row(page: str) -> None:
+    tokens = MarkdownIt("commonmark").enable("table").parse(TEXTS[page])
+    lines = TEXTS[page].splitlines()
+    found = [lines[slice(*token.map)] for token in tokens if token.type == "table_open" and token.map]
+    # A table that does not parse would be text, with its bars.
+    assert not any(token.type == "inline" and "|---|" in token.content for token in tokens)
+    for table in found:
+        assert len({len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", row))) for row in table}) == 1, table[0]
+
+
+@pytest.mark.parametrize("page", [*TEXTS, "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_to_files(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
 BLOCKS = [
-    block
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    if "load_network" not in block
+    (page, block) for page, text in TEXTS.items() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 ]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[block.splitlines()[-1] for block in BLOCKS])
-def test_the_readmes_python_runs(block: str) -> None:
-    exec(compile(block, "README.md", "exec"), {})
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[f"{page}: {block.splitlines()[-1]}" for page, block in BLOCKS])
+def test_the_python_runs(page: str, block: str) -> None:
+    exec(compile(block, page, "exec"), {})
+
+
+def test_the_readme_is_short_and_the_versions_agree() -> None:
+    assert len(TEXTS["README.md"].splitlines()) <= 150
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_a_store_without_results_changes_nothing(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = FINDINGS.read_bytes()
+    assert main(["--out", str(tmp_path)]) == 2
+    assert "results.sqlite is missing" in capsys.readouterr().err
+    assert FINDINGS.read_bytes() == before

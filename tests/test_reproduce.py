@@ -6,7 +6,8 @@ import json
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -38,11 +39,13 @@ def stored_worlds(folder: Path) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def two_worlds() -> Iterator[None]:
-    """Commands find these two worlds only: enough to see what they do, in seconds."""
-    from synthetic import worlds
+    """Commands find these two worlds only, beside the CNN's experiments: enough to see what they do, in seconds."""
+    import undertow.experiments  # noqa: F401
+    from evidence import registry
 
+    kept = {n: e for n, e in registry.EXPERIMENTS.items() if e.world is None or n in ("silence", "selective")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worlds, "WORLDS", {name: worlds.WORLDS[name] for name in ("silence", "selective")})
+        patch.setattr(registry, "EXPERIMENTS", kept)
         yield
 
 
@@ -112,24 +115,29 @@ def copied(reproduced: Reproduced, folder: Path) -> Path:
 
 
 def test_fresh_simulates_again(reproduced: Reproduced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from synthetic import worlds as simulations
+    from evidence import registry
 
     asked = []
 
-    def simulated(given: dict[str, Any], notify: Any, pool: Any) -> dict[str, dict[str, Any]]:
-        asked.append(sorted(given))
-        data = {row.kind: row.curves for row in reproduced.stored[0]}
-        # A world in which L2 pulls weakly: the new numbers must be those that are judged and kept.
-        weak = xr.Dataset.from_dict(data["selective"])
-        weak["ratio"] *= 0.01
-        return {"silence": data["silence"], "selective": weak.to_dict()}
+    @dataclass(frozen=True)
+    class Weak:
+        """A world in which L2 pulls weakly: the new numbers must be those that are judged and kept."""
 
-    monkeypatch.setattr(simulations, "run", simulated)
+        def run(self, threads: int = 1) -> xr.Dataset:
+            asked.append(threads)
+            [row] = [row for row in reproduced.stored[0] if row.kind == "selective"]
+            data = xr.Dataset.from_dict(row.curves)
+            data["ratio"] *= 0.01
+            return data
+
+    weak = replace(registry.EXPERIMENTS["selective"], world=Weak())
+    monkeypatch.setattr(registry, "EXPERIMENTS", {"selective": weak})
+    monkeypatch.setattr("undertow.reproduce.processes", lambda *_, **__: ThreadPoolExecutor(1))
     arguments = ("reproduce", "--only", "synthetic", "--out", copied(reproduced, tmp_path))
-    assert run(*arguments).out.count("holds") == 5
+    assert run(*arguments).out.count("holds") == 3
     assert asked == []
     fresh = run(*arguments, "--fresh")
-    assert asked == [["selective", "silence"]]
+    assert asked == [1]
     assert "S8 selective  fails" in fresh.out
     assert run(*arguments).out == fresh.out
     assert len(asked) == 1
@@ -159,12 +167,13 @@ def test_claims_prints_the_verdicts_of_what_is_stored(reproduced: Reproduced, tm
 def test_claims_tells_why(reproduced: Reproduced, tmp_path: Path) -> None:
     said = run("claims", "B1", "--why", "--out", copied(reproduced, tmp_path))
     assert said.out.startswith("B1: holds\n")
+    # The rule in words comes from the decision and the estimate's unit.
+    assert "holds if: interval within [0.95, 1.05] simulated / predicted\n" in said.out
     for words in (
         "source:",
         "formula:",
         "measured:",
         "n = 10",
-        "holds if:",
         "samples:",
         "lr 0.001",
         "--only selective",
@@ -186,6 +195,23 @@ def test_claims_that_were_not_run_are_named(reproduced: Reproduced, tmp_path: Pa
     said = run("claims", "S1", "A1", "--out", copied(reproduced, tmp_path))
     assert said.status == 0
     assert said.out.splitlines()[-1].startswith("not run yet, see undertow reproduce: S1")
+
+
+def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_path: Path) -> None:
+    from fullscale import compared, pocket
+
+    said = run("claims", "S10", "S3 any lr", "--why", "--out", tmp_path)
+    told = {part.split(":")[0]: part for part in said.out.split("\n\n")}
+    verdicts = {f.claim.id: f.verdict for f in compared.findings(compared.kept())}
+    assert len(verdicts) == 10
+    for name in ("S10 l1", "S10 gamma"):
+        assert told[name].startswith(f"{name}: {verdicts[name]}\n")
+        assert "experiment compare: kept fullscale/compared.json, width 0.125" in told[name]
+        assert "again: undertow compare" in told[name]
+    assert "strength 0.005" in told["S3 any lr"]
+    from evidence.registry import EXPERIMENTS
+
+    assert EXPERIMENTS["pocket"].constants()["lr"] == {n: c["lr"] for n, c in pocket.tuned()["chosen"].items()}
 
 
 def test_an_unknown_claim_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import sqlite3
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from console import command, refused, run
+from console import ROOT, command, refused, run
 from PIL import Image
 
 from undertow.commands import COMMANDS
@@ -98,7 +99,7 @@ def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("train", ["DATA", "undertow train --help"]),
         ("train digits --width wide", ["--width 'wide'", "a number is accepted"]),
         ("train digits --batch 1.5", ["--batch '1.5'", "a whole number is accepted"]),
-        ("frobnicate", ["frobnicate", "'reproduce', 'train', 'measure', 'prune', 'compare', 'fetch', 'tune'"]),
+        ("frobnicate", ["frobnicate", "'reproduce', 'run', 'train', 'measure', 'prune', 'compare', 'fetch', 'tune'"]),
         ("", ["COMMAND", "undertow --help"]),
     ],
 )
@@ -174,19 +175,50 @@ def test_help_explains_and_ends_well(name: str) -> None:
             assert str(command.__doc__).split("`: ")[1].split(",")[0].split()[0] in shown
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
-def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+def loaded_by(*arguments: object) -> list[str]:
+    """The modules that a command in a process of its own has loaded when it ends."""
     code = (
         "import atexit, sys\nfrom undertow.__main__ import main\n"
-        "atexit.register(lambda: print('loaded', *sorted({m.partition('.')[0] for m in sys.modules})))\n"
+        "atexit.register(lambda: print('\\nloaded', *sorted(sys.modules)))\n"
         "sys.exit(main())"
     )
-    said = command(*arguments, code=code)
-    assert said.status == 0
-    loaded = said.out.splitlines()[-1].split()
-    assert loaded[0] == "loaded"
+    marked, *loaded = command(*arguments, code=code).out.splitlines()[-1].split()
+    assert marked == "loaded"
     assert "argparse" in loaded
+    return loaded
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_loads_nothing_heavy(name: str) -> None:
+    loaded = {module.partition(".")[0] for module in loaded_by(*name.split(), "--help")}
     assert [name for name in HEAVY if name in loaded] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "SHADES", *SMALL, "--epochs", "1", "--out", "OUT"], ["fetch", "nothing", "--out", "OUT"]]
+)
+def test_train_and_fetch_load_neither_figures_nor_toy_worlds(
+    arguments: list[str], shades: Path, tmp_path: Path
+) -> None:
+    places = {"SHADES": shades, "OUT": tmp_path}
+    loaded = loaded_by(*(places.get(word, word) for word in arguments))
+    assert ("fullscale.train" in loaded) == (arguments[0] == "train")
+    assert [m for m in loaded if m.partition(".")[0] in ("matplotlib", "figures", "synthetic")] == []
+
+
+ROOMS = ("dynamics", "evidence", "synthetic", "fullscale", "figures", "undertow")
+
+
+@pytest.mark.parametrize("room", ["evidence", "synthetic", "fullscale", "figures"])
+def test_imports_run_one_way(room: str) -> None:
+    beside = {"synthetic": "fullscale", "fullscale": "synthetic"}.get(room)
+    later = {*ROOMS[ROOMS.index(room) + 1 :], beside}
+    for file in (ROOT / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for name in names:
+                assert name.partition(".")[0] not in later, f"{file.name}, line {node.lineno}: {name}"
 
 
 # places that cannot be used
@@ -372,3 +404,42 @@ def test_every_name_of_the_face_is_there_and_is_loaded_when_asked_for() -> None:
         assert getattr(undertow, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = undertow.nothing  # type: ignore[attr-defined]
+
+
+def test_the_face_lists_and_completes_its_names() -> None:
+    import rlcompleter
+
+    import undertow
+
+    names = [name for name in dir(undertow) if not name.startswith("_")]
+    assert set(undertow.__all__) <= set(names)
+    completed = rlcompleter.Completer({"undertow": undertow}).attr_matches("undertow.")
+    assert {f"undertow.{name}" for name in names} <= {word.rstrip("()") for word in completed}
+    # Where torch is not installed, only what works without it: else completing would end at the first name that does not.
+    code = (
+        "import sys; sys.modules['torch'] = None; import rlcompleter, undertow\n"
+        "print(*rlcompleter.Completer({'undertow': undertow}).attr_matches('undertow.'))"
+    )
+    without = {word.rstrip("()") for word in command(code=code).out.split()}
+    assert "undertow.explain" in without
+    assert "undertow.Optimizer" not in without
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    from importlib.metadata import version
+
+    import undertow
+
+    assert undertow.__version__ == version("undertow")
+    said = command("--version")
+    assert (said.status, said.out) == (0, f"undertow {version('undertow')}\n")
+
+
+def test_each_public_name_is_written_once() -> None:
+    import undertow
+
+    face = (ROOT / "undertow" / "__init__.pyi").read_text(encoding="utf-8")
+    assert len(set(undertow.__all__)) == len(undertow.__all__) == face.count(" import ")
+    for name in undertow.__all__:
+        assert f" {name} as {name}\n" in face
+        assert name not in (ROOT / "undertow" / "__init__.py").read_text(encoding="utf-8").split()

@@ -19,14 +19,14 @@ _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 _COMMAND = re.compile(r"^\$ (?:\.venv/bin/)?undertow (.*(?:\\\n.*)*)\n", re.MULTILINE)
 
 
-def printed(command: str) -> str:
+def printed(command: str, errors: bool = True) -> str:
     """What the command prints, standard error behind standard output."""
     from undertow.__main__ import main
 
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         main(shlex.split(command.replace("\\\n", " ")))
-    return out.getvalue() + err.getvalue()
+    return out.getvalue() + (err.getvalue() if errors else "")
 
 
 def commands(text: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from dynamics.errors import InputError as InputError
 from dynamics.optimizer import Optimizer as Optimizer
 from dynamics.optimizer import parameter_groups as parameter_groups
 from dynamics.rules import RULES as RULES
+from dynamics.rules import load_rules as load_rules
 from dynamics.simulate.lanes import simulate as simulate
 from dynamics.theory.pull import pull_share as pull_share
 from fullscale.checkpoint import load_network as load_network

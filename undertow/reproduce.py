@@ -151,4 +151,8 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     inline = [save(picture, figures) for picture in drawn]
     live.line("CNNs: claims judged, figures drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
-    return Section(title, "fullscale", findings, inline, "", data["pocket"], data["grid"])
+    text = (
+        "The learning-rate grid, and the comparison of pruning criteria unless it is stored here, are the outcomes that come with "
+        "the suite; undertow tune and undertow compare run them again."
+    )
+    return Section(title, "fullscale", findings, inline, text, data["pocket"], data["grid"])

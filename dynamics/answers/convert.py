@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.answers.pull_rate import FORGETFUL, GLANCE, LANES, Gradients, formula_rate, pull_rates, settling
+from dynamics.answers.pull_rate import GLANCE, LANES, Gradients, formula_rate, pull_rates, settling
 from dynamics.answers.setting import Setting, unit_note
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import elsewhere
 from dynamics.theory.closed import critical_arrival
 from evidence.claim import Estimate, ratio_interval
 
@@ -133,7 +134,7 @@ def convert(
         holds=_ranges(source, found, gradients, size, age),
         why="",
         horizon=None,
-        library=found.rule.offered.get(found.coupling.name, ""),
+        library=elsewhere(found.rule).offered.get(found.coupling.name, ""),
         notes=_notes(source, found),
     )
 
@@ -155,10 +156,10 @@ def _small(setting: Setting, strength: float, gradients: Gradients) -> float:
 
 def _never(setting: Setting, gradients: Gradients) -> str:
     """Why this setting has no pull that is a constant share of the weight, if that is known beforehand."""
-    if setting.coupling.slope is not None:
+    if setting.coupling.sign is not None:
         return "L1 pulls equally at weights of all sizes: no share of the weight is the same pull"
-    memory = FORGETFUL.get(setting.rule.name)
-    if memory and setting.coupling.gradient is not None:
+    memory = setting.rule.memory
+    if setting.rule.divides_by == "mean" and setting.coupling.gradient is not None:
         critical = critical_arrival(setting.hyper[memory])
         if gradients.arrival <= critical:
             return (
@@ -215,12 +216,13 @@ def _drift(source: Setting, found: Setting, gradients: Gradients, size: float, a
 
 
 def _ages(source: Setting, found: Setting, drift: float, age: int) -> str:
-    aging = [s.rule.name for s in (source, found) if s.rule.name in ("adagrad", "amsgrad") and s.coupling.in_gradient]
     cause = {
-        "adagrad": "Adagrad's sum of squares grows for ever, so its pull falls as 1 / sqrt(t)",
-        "amsgrad": "AMSGrad's denominator never falls, so its pull falls for as long as larger gradients turn up",
+        "sum": "sum of squares grows for ever, so its pull falls as 1 / sqrt(t)",
+        "largest mean": "denominator never falls, so its pull falls for as long as larger gradients turn up",
     }
-    reason = "; ".join(cause[name] for name in aging) or "the two pulls change differently with time"
+    aging = [s.rule for s in (source, found) if s.rule.divides_by in cause and s.coupling.in_gradient]
+    reason = "; ".join(f"{rule.label}'s {cause[rule.divides_by]}" for rule in aging)
+    reason = reason or "the two pulls change differently with time"
     return f"{reason}: from step {age:,} to {_AGES * age:,} the ratio of the two changes by a factor of {drift:.3g}"
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from dynamics import rules
 from dynamics.answers.setting import Setting
 from dynamics.couplings import compose
 from dynamics.theory import closed
+from dynamics.theory.pull import carriers
 from dynamics.words import FLOATS
 
 # Up to here stepping in Python is faster than compiling; beyond it the compiled simulator takes over.
@@ -21,8 +23,6 @@ _COMPILED_STEPS = 100_000_000
 _HOPELESS = 100
 # Within so many steps without a gradient every rule has used its eps: RAdam, the last to do so, at its sixth.
 _USES_EPS = 10
-# Rules that divide by sqrt(v) + eps with a v that forgets: by eps alone where gradients are far below it.
-_ENDS_AT_EPS = ("adam", "nadam", "rmsprop")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,18 @@ def one_step(setting: Setting, start: float = 1.0) -> float:
     return float(_without_gradient(setting)(start, setting.rule.fresh(start, setting.hyper))[0])
 
 
+def late_step(setting: Setting, start: float, steps: int) -> float:
+    """The largest step in the second half of so many, of a fresh weight of size `start` that gets no gradient."""
+    advance, w, inner, largest = _without_gradient(setting), start, setting.rule.fresh(start, setting.hyper), 0.0
+    for t in range(steps):
+        before = w
+        w, *rest = advance(w, inner)
+        inner = tuple(rest)
+        if 2 * t >= steps and abs(w - before) > largest:
+            largest = abs(w - before)
+    return largest
+
+
 def passage(
     setting: Setting, start: float = 1.0, target: float = 1e-3, inner: Sequence[float] | None = None
 ) -> Passage:
@@ -64,9 +76,10 @@ def passage(
     shares = [share(strength, lr, 1.0) for share in coupling.doors.values()]
     if not any(shares) or (coupling.in_gradient and lr == 0):
         return Passage(None, "never: nothing pulls")
-    plain = coupling.gradient is None or rule.name == "sgd"
-    alone = len(shares) == 1 and coupling.slope is None and not rule.takes_pull
-    if plain and alone and (inner is None or rule.name == "sgd"):
+    # Rules by themselves, not by what they know: the closed forms are proved for these.
+    plain = coupling.gradient is None or rule is rules.sgd
+    alone = len(shares) == 1 and coupling.sign is None and not rule.takes_pull
+    if plain and alone and (inner is None or rule is rules.sgd):
         share = shares[0] * (lr if coupling.gradient else 1.0)
         if _undefined(setting, start, inner):
             return Passage(None, "never: with eps 0 a step without a gradient is 0 / 0")
@@ -76,8 +89,8 @@ def passage(
 
     advance, w, first = _without_gradient(setting), start, inner
     inner = rule.fresh(start, setting.hyper) if first is None else tuple(first)
-    heavy = rule.name in ("momentum", "nesterov") and coupling.gradient is not None and first is None
-    roots = closed.momentum_roots(lr * strength, setting.hyper["momentum"], rule.name == "nesterov") if heavy else None
+    heavy = rule in (rules.momentum, rules.nesterov) and coupling.gradient is not None and first is None
+    roots = closed.momentum_roots(lr * strength, setting.hyper["momentum"], rule is rules.nesterov) if heavy else None
     for t in range(1, _PYTHON_STEPS + 1):
         w, *rest = advance(w, inner)
         inner = tuple(rest)
@@ -102,13 +115,17 @@ def _geometric(share: float, ratio: float, how: str, before: int = 0) -> Passage
 
 
 def _at_eps(setting: Setting, w: float, inner: Sequence[float], target: float, t: int) -> Passage | None:
-    """The rest of the way once the denominator is eps: plain decay by lr strength / eps a step; None before."""
+    """The rest of the way where sqrt(v) is far below eps: plain decay by lr strength / eps a step; None before."""
     rule, eps = setting.rule, setting.hyper.get("eps", 0.0)
-    if rule.name not in _ENDS_AT_EPS or setting.coupling.gradient is None:
+    if rule.divides_by != "mean" or setting.coupling.gradient is None:
         return None
-    if max(setting.strength * abs(w), math.sqrt(inner[rule.inner.index("v")])) >= 1e-3 * eps:
+    (squares,) = (
+        x for name, x in zip(rule.inner, inner, strict=True) if name in rule.state and name not in carriers(rule)
+    )
+    if max(setting.strength * abs(w), math.sqrt(squares)) >= 1e-3 * eps:
         return None
-    return _geometric(setting.lr * setting.strength / eps, target / abs(w), "simulated, then closed form", t)
+    share = setting.lr * setting.strength / (1 - setting.hyper.get("momentum", 0.0)) / eps
+    return _geometric(share, target / abs(w), "simulated, then closed form", t)
 
 
 def _undefined(setting: Setting, start: float, inner: Sequence[float] | None) -> bool:

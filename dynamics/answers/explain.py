@@ -9,32 +9,35 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from dynamics.answers.decay_time import Passage, one_step, passage
+from dynamics.answers.decay_time import Passage, late_step, one_step, passage
 from dynamics.answers.law import Law, silent_law
 from dynamics.answers.predict import Prediction, equilibrium_rms
-from dynamics.answers.pull_rate import FORGETFUL, Gradients, formula_rate, pull_rates, settling
+from dynamics.answers.pull_rate import Gradients, formula_rate, pull_rates, settling
 from dynamics.answers.setting import Setting, unit_note
-from dynamics.couplings import COUPLINGS
+from dynamics.couplings import COUPLINGS, compose, none
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import elsewhere
 from dynamics.theory import formula
+from dynamics.words import FLOATS
 
 # The gradients of the regimes, where none are given: their size when they arrive, and how often they do.
 TYPICAL_RMS = 1e-3
 ARRIVALS = (0.01, 0.1, 1.0)
-# Rules that divide by eps alone where there has been no gradient for long.
-_AT_EPS = (*FORGETFUL, "rmsprop_centered", "adamax")
-# Without eps their steps do not shrink with the weight: simulated, they keep it at 0.04 to 0.5 lr. NAdam's do shrink.
-_RIPPLE_AT_EPS_0 = ("adam", "radam", "rmsprop", "adamax")
+# Where steps do not shrink with the weight, one of size lr still moves by more than this share of lr after so many.
+_SHRUNK, _RIPPLES = 4_000, 1e-3
 
 
 @dataclass(frozen=True)
 class Stability:
-    """The largest stable learning rate on curvature h with denominator P = sqrt(v) + eps, as formula, and without a
-    gradient (h = 0, P = eps for rules that divide by it then) as number; None: no learning rate is too large, or the
-    denominator remembers past gradients."""
+    """The largest stable learning rate on curvature h with denominator P, as formula, and without a gradient (h = 0, P as
+    it is once past gradients are forgotten) as number; None: no learning rate is too large, or P remembers them.
+
+    scale: what P is, in the rule's own state; "" where the formula has none.
+    """
 
     formula: str
     latex: str
+    scale: str
     without_gradient: float | None
     settles: bool
 
@@ -57,7 +60,8 @@ class Regime:
 @dataclass(frozen=True)
 class Explanation:
     """One setting explained. JSON by `as_dict`. one_step_from_1: None where it is no finite number. rest: where a weight
-    rests on the quadratic h (w - w_star)^2 / 2 with w_star above 0, or why nowhere."""
+    rests on the quadratic h (w - w_star)^2 / 2 with w_star above 0, or why nowhere. no_limit: why there is no stability
+    limit, or why none was derived."""
 
     setting: str
     optimizer: str
@@ -80,6 +84,7 @@ class Explanation:
     equilibrium: Prediction | None
     stability: Stability | None
     rest: str
+    no_limit: str
     eps: str
     warnings: list[str]
 
@@ -100,7 +105,7 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
         for k, v in {"lr": setting.lr, "strength": setting.strength, "multiplier": 1.0, **setting.hyper}.items()
     }
     written = formula.update(rule, coupled).written()
-    stability = _stability(setting, numbers)
+    stability, no_limit = _stability(setting, numbers)
     silent, first = silent_law(setting), one_step(setting)
     others = {name: passage(replace(setting, coupling=c)) for name, c in COUPLINGS.items() if c.doors}
     return Explanation(
@@ -112,8 +117,8 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
         hyperparameters=dict(setting.hyper),
         paper=rule.paper,
         semantics=rule.semantics,
-        library=rule.offered.get(coupled.name, ""),
-        differs=rule.differs,
+        library=elsewhere(rule).offered.get(coupled.name, ""),
+        differs=elsewhere(rule).differs,
         formula={name: formula.spoken(e) for name, e in written.items()},
         latex={name: formula.spoken(e, sp.latex) for name, e in written.items()},
         one_step_formula=formula.text(formula.silent_step(rule, coupled), order="none"),
@@ -125,6 +130,7 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
         equilibrium=equilibrium_rms(setting, size) if pulls else None,
         stability=stability,
         rest=_rest(setting),
+        no_limit=no_limit,
         eps=_eps(setting),
         warnings=_warnings(setting, stability, silent),
     )
@@ -146,11 +152,11 @@ def _regime(setting: Setting, gradients: Gradients) -> Regime:
             size = min(1.0, gradients.rms * math.sqrt(gradients.arrival) / (30 * setting.strength))
         rates = pull_rates(setting, gradients.rms, gradients.arrival, size)
         rate, how = float(rates.mean()), "simulated"
-        if setting.coupling.slope is not None or not np.isfinite(rates).all():
+        if setting.coupling.sign is not None or not np.isfinite(rates).all():
             return Regime(gradients.rms, gradients.arrival, None, None, "the pull is no share of the weight")
         if rate <= 2 * float(rates.std(ddof=1)) / math.sqrt(rates.size):
             return Regime(gradients.rms, gradients.arrival, None, None, "no pull stands out from the gradients' noise")
-        if setting.rule.name == "adagrad" and setting.coupling.in_gradient:
+        if setting.rule.divides_by == "sum" and setting.coupling.in_gradient:
             return Regime(
                 gradients.rms, gradients.arrival, rate, None,
                 f"simulated, at step {settling(setting)}: it falls as 1 / sqrt(t)",
@@ -159,20 +165,27 @@ def _regime(setting: Setting, gradients: Gradients) -> Regime:
     return Regime(gradients.rms, gradients.arrival, rate, half, how)
 
 
-def _stability(setting: Setting, numbers: dict[sp.Symbol, float]) -> Stability | None:
+def _stability(setting: Setting, numbers: dict[sp.Symbol, float]) -> tuple[Stability | None, str]:
     try:
-        limit = formula.stability_limit(setting.rule, setting.coupling)
-    except InputError:
-        return None
-    denominator = formula.symbol("P")
-    eps = numbers.get(formula.symbol("eps"), 1.0)
+        limit = formula.stability(setting.rule, setting.coupling)
+    except InputError as error:
+        why = str(error).partition(": ")[2]
+        known = why.startswith("none exists")
+        return None, (
+            "its steps do not grow with the distance from the minimum in proportion" if known else f"derived: {why}"
+        )
+    P, eps = formula.symbol("P"), formula.symbol("eps")
     # One at a time: with eps 0 numerator and denominator vanish together where P cancels.
-    alone = sp.cancel(limit.subs(formula.symbol("h"), 0)).subs(numbers | {denominator: eps})
-    known = setting.rule.name in _AT_EPS or not setting.rule.adaptive or not setting.coupling.in_gradient
-    # At eps 0 the denominator follows the weight itself, however small: there is no limit at rest.
-    largest = float(alone) if known and setting.strength > 0 and alone.is_finite and alone.is_positive else None
+    alone = sp.cancel(limit.lr.subs(formula.symbol("h"), 0))
+    if P in alone.free_symbols:
+        # At eps 0 the denominator follows the weight itself, however small: there is no limit at rest.
+        silent = sp.nan if limit.silent is None or numbers.get(eps) == 0 else limit.silent
+        numbers = numbers | {P: silent.subs(numbers)}
+    alone = alone.subs(numbers)
+    largest = float(alone) if setting.strength > 0 and alone.is_finite and alone.is_positive else None
+    scale = "" if limit.scale is None else formula.text(limit.scale)
     settles = _settles(setting, largest)
-    return Stability(formula.text(limit, order="none"), sp.latex(limit), largest, settles)
+    return Stability(formula.text(limit.lr, order="none"), sp.latex(limit.lr), scale, largest, settles), ""
 
 
 def _rest(setting: Setting) -> str:
@@ -188,8 +201,10 @@ def _rest(setting: Setting) -> str:
 
 def _settles(setting: Setting, largest: float | None) -> bool:
     if setting.coupling.in_gradient or setting.rule.takes_pull:
-        ripples = setting.rule.name in _RIPPLE_AT_EPS_0 and setting.hyper["eps"] == 0 and setting.coupling.gradient
-        return not (ripples and setting.strength > 0 and setting.lr > 0) and (largest is None or setting.lr < largest)
+        pulls = setting.strength > 0 and setting.lr > 0
+        without_eps = pulls and setting.coupling.gradient and setting.hyper.get("eps") == 0
+        ripples = without_eps and late_step(setting, setting.lr, _SHRUNK) > _RIPPLES * setting.lr
+        return not ripples and (largest is None or setting.lr < largest)
     # Decay by itself is a factor a step, whatever the rule.
     return all(share(setting.strength, setting.lr, 1.0) <= 2 for share in setting.coupling.doors.values())
 
@@ -200,13 +215,13 @@ def _eps(setting: Setting) -> str:
     if "eps" not in hyper:
         return ""
     if not setting.coupling.in_gradient or not setting.strength:
-        if rule.name == "adadelta":
+        if not _moves_at_eps_zero(setting):
             text = "it sets the size of the first steps: at eps = 0 none is ever taken"
         else:
             text = "it bounds the step of the loss where gradients are small"
         if not setting.coupling.doors or not setting.strength:
             return text
-        if rule.name == "lamb":
+        if rule.takes_pull and rule.unit == "tensor":
             return f"{text}; beside gradients, the smaller that step the larger the pull's part of a step of lr abs(w)"
         return f"{text}; the decay does not see it"
     if setting.hyper.get("initial_accumulator"):
@@ -218,7 +233,7 @@ def _eps(setting: Setting) -> str:
     first = formula.text(found.first_step, order="none")
     text = f"at eps = 0 the first step without a gradient is w <- {first}"
     text += ", and the whole path is free of the strength" if found.free_of_strength else ""
-    if rule.name in FORGETFUL and hyper["eps"] > 0 and setting.coupling.gradient:
+    if rule.divides_by == "mean" and hyper["eps"] > 0 and setting.coupling.gradient:
         size = hyper["eps"] / setting.strength
         share = setting.lr * setting.strength / hyper["eps"]
         text += (
@@ -226,6 +241,17 @@ def _eps(setting: Setting) -> str:
             f"gradient descent on L2 with lr strength / eps = {share:.3g}"
         )
     return text
+
+
+def _moves_at_eps_zero(setting: Setting) -> bool:
+    """Whether a first gradient moves a fresh weight where eps is 0."""
+    step, hyper = compose(setting.rule, none, FLOATS), {**setting.hyper, "eps": 0.0}
+    try:
+        return bool(
+            step(1.0, 1.0, setting.rule.fresh(1.0, hyper), setting.rule.lr, 1.0, 0.0, tuple(hyper.values()))[0] != 1
+        )
+    except ZeroDivisionError:
+        return True
 
 
 def _warnings(setting: Setting, stability: Stability | None, silent: Law) -> list[str]:

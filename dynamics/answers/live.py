@@ -16,16 +16,12 @@ from dynamics.answers.decay_time import Passage, passage
 from dynamics.answers.law import Law, silent_law
 from dynamics.answers.setting import Setting, make
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import FIELDS
 from dynamics.libraries.readers import betas, reader
-from dynamics.words import FLOATS, bind
+from dynamics.simulate.clock import clock_after
 
-# What libraries call the gathered sizes of gradients, by their names here; all but u are squares.
-_GATHERED = {
-    "v": ("exp_avg_sq", "square_avg"),
-    "vmax": ("max_exp_avg_sq",),
-    "s": ("sum", "exp_avg_var"),
-    "u": ("exp_inf",),
-}
+# Where rules gather the sizes of gradients; all but u are squares.
+_GATHERED = ("v", "vmax", "s", "u")
 # Corrections of the bias are over after so many steps.
 _SETTLED = 100_000
 
@@ -33,11 +29,12 @@ _SETTLED = 100_000
 @dataclass(frozen=True)
 class Now:
     """A typical weight of the group as it stands, silent from now on: its median size, and the median size that its rule
-    has gathered of gradients (the root of v, corrected for its bias, or of the sum s; u)."""
+    has gathered of gradients (the root of v, corrected for its bias, or of the sum s; u). summed: it is a sum's root."""
 
     weight: float
     gradient: float
     half_life: Passage
+    summed: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Group:
         if self.now is not None:
             half = self.now.half_life
             halves = f"has not halved: {half.how}" if half.steps is None else f"halves in {half.steps:,} steps"
-            had = "squared gradients of a root sum of" if self.setting.startswith("adagrad ") else "gradients of"
+            had = "squared gradients of a root sum of" if self.now.summed else "gradients of"
             lines += [
                 f"  now: a weight of {self.now.weight:.3g} that had {had} {self.now.gradient:.3g} and falls silent {halves}"
             ]
@@ -121,7 +118,7 @@ def _now(optimizer: Any, setting: Setting, params: list[Any]) -> Now | None:
     found: dict[str, float] = {}
     for name in names:
         held = [optimizer.state.get(p, {}) for p in params]
-        tensors = [state[key] for state in held for key in (name, *_GATHERED[name]) if key in state]
+        tensors = [state[key] for state in held for key in (name, *FIELDS[name]) if key in state]
         if not tensors:
             return None
         found[name] = _median(tensors)
@@ -133,7 +130,7 @@ def _now(optimizer: Any, setting: Setting, params: list[Any]) -> Now | None:
         return None
     inner = [found.get(name, clock.get(name, 0.0)) for name in setting.rule.inner]
     size = found[names[-1]] if names == ["u"] else math.sqrt(found[names[-1]] / (1 - clock.get("power2", 0.0)))
-    return Now(weight, size, passage(setting, weight, weight / 2, inner))
+    return Now(weight, size, passage(setting, weight, weight / 2, inner), setting.rule.divides_by == "sum")
 
 
 def _clock(setting: Setting, states: list[Mapping[str, Any]]) -> dict[str, float] | None:
@@ -142,15 +139,8 @@ def _clock(setting: Setting, states: list[Mapping[str, Any]]) -> dict[str, float
     known = [state for state in states if names and names <= state.keys()]
     if known:
         return {name: float(known[0][name]) for name in names}
-    told = [int(state["step"]) for state in states if "step" in state]
-    if told and max(told) == 0:
-        return None
-    if not told or max(told) > _SETTLED:
-        return dict.fromkeys(names, 0.0) | {"t": 1e9}
-    step, inner = bind(rule.step, FLOATS), rule.fresh(1.0, setting.hyper)
-    for _ in range(max(told) if names else 0):
-        _, *inner = step(1.0, 1.0, *inner, setting.lr, *setting.hyper.values())
-    return {name: inner[rule.inner.index(name)] for name in names}
+    taken = max((int(state["step"]) for state in states if "step" in state), default=_SETTLED)
+    return clock_after(rule, setting.hyper, taken, setting.lr) if taken else None
 
 
 def _median(tensors: list[Any]) -> float:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from dynamics import couplings, rules
 from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
 from dynamics.theory import closed
@@ -43,25 +44,25 @@ def equilibrium_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Pre
 
 
 def _mean_square(setting: Setting, sigma: float, arrival: float) -> tuple[float, str]:
-    """E[w^2] by closed form, and how near it is."""
+    """E[w^2] by closed form, and how near it is: for the rules and couplings, whatever they are called, for which it is proved."""
     lr, strength, hyper = setting.lr, setting.strength, setting.hyper
     rms = sigma * math.sqrt(arrival)
     # Dividing by sqrt(v) + eps, where the closed forms of Adam divide by sqrt(v), is a smaller lr for the gradient.
     seen = rms / (rms + hyper.get("eps", 0.0)) if rms else 1.0
-    match setting.rule.name, setting.coupling.name:
-        case "sgd", "l2" | "decoupled_lr":
+    match setting.rule, setting.coupling:
+        case rules.sgd, couplings.l2 | couplings.decoupled_lr:
             return closed.sgd_mean_square(lr, strength, rms), "exact"
-        case "momentum", "l2":
+        case rules.momentum, couplings.l2:
             return closed.momentum_mean_square(lr, strength, rms, **hyper), "exact"
-        case "adam", "decoupled_lr":
+        case rules.adam, couplings.decoupled_lr:
             square = closed.adamw_mean_square(lr, strength, hyper["beta1"], hyper["beta2"], arrival) * seen**2
             return square, "v settled: within 4%"
-        case "adam", "l2":
+        case rules.adam, couplings.l2:
             square = closed.adam_l2_mean_square(
                 lr * seen, strength, sigma, arrival, beta1=hyper["beta1"], beta2=hyper["beta2"]
             )
             return square, "v settled and set by the noise: within 3%"
-        case "lion", "decoupled_lr" if hyper["beta1"] == 0:
+        case rules.lion, couplings.decoupled_lr if hyper["beta1"] == 0:
             return closed.sign_mean_square(lr, strength, arrival), "exact"
     raise InputError(
         f"{setting.rule.name} with {setting.coupling.name}: no closed form for the size under noise is known"

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from dynamics import rules
 from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
-from dynamics.rule import as_float
+from dynamics.rule import BELOW_ONE, RANGES, as_float
 from dynamics.simulate.gradients import selective
 from dynamics.simulate.lanes import simulate
 from dynamics.theory.closed import critical_arrival
@@ -29,9 +30,6 @@ _MEMORIES, _LONGEST = 4.0, 50_000
 _SHORT, _LONG = 300, 20_000
 # The shortest look, of which buffers take the first quarter.
 GLANCE = (_SHORT // 4, _SHORT)
-_MEANS = ("momentum", "alpha", "rho", "beta1", "beta2", "beta3")
-# Rules that divide by sqrt(v) + eps with a v that forgets, and the hyperparameter by which it does.
-FORGETFUL = {"adam": "beta2", "nadam": "beta2", "radam": "beta2", "rmsprop": "alpha", "rmsprop_momentum": "alpha"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Gradients:
 
 def memory(setting: Setting) -> float:
     """Steps over which the slowest running mean of a rule forgets; 1 for a rule that has none."""
-    kept = [value for name, value in setting.hyper.items() if name in _MEANS]
+    kept = [value for name, value in setting.hyper.items() if RANGES[name] is BELOW_ONE]
     return max([1.0, *(-1 / math.log(value) for value in kept if value > 0)])
 
 
@@ -74,9 +72,10 @@ def formula_rate(setting: Setting, gradients: Gradients) -> float | None:
     if coupling.gradient is None:
         return None
     rate = setting.lr * setting.strength / (1 - hyper.get("momentum", 0.0))
-    if rule.name in ("sgd", "momentum", "nesterov"):
+    # For these three 1 / (1 - momentum) is proved; another rule may mean something else by a momentum.
+    if rule in (rules.sgd, rules.momentum, rules.nesterov):
         return rate if _slow(rate, hyper.get("momentum", 0.0)) else None
-    if rule.name not in FORGETFUL or gradients.arrival < 20 * critical_arrival(hyper[FORGETFUL[rule.name]]):
+    if rule.divides_by != "mean" or gradients.arrival < 20 * critical_arrival(hyper[rule.memory]):
         return None
     rate /= gradients.rms * math.sqrt(gradients.arrival) + hyper["eps"]
     return rate if _slow(rate, max(hyper.get("momentum", 0.0), hyper.get("beta1", 0.0))) else None

@@ -1,9 +1,9 @@
 """A setting: a rule, a coupling and their numbers, and how people write it down.
 
 "adam lr=1e-3 l2=1e-4 beta2=0.95", "adamw weight_decay=0.05", "sgd lr=0.1 momentum=0.9 nesterov=true weight_decay=5e-4":
-a name, then key=value. Names are those of `dynamics.rules` or of the libraries' classes (ALIASES). A regularizer's
-strength is given by the name of its coupling (l2=, l1=, decoupled_lr=, ...) or as weight_decay= (wd=), which then enters as
-it does in the library class of that name.
+a name, then key=value. Names are those of `dynamics.rules` or of the libraries' classes (`dynamics.libraries.catalogue`).
+A regularizer's strength is given by the name of its coupling (l2=, l1=, decoupled_lr=, ...) or as weight_decay= (wd=),
+which then enters as it does in the library class of that name.
 """
 
 from __future__ import annotations
@@ -15,30 +15,10 @@ from typing import Any
 
 from dynamics.couplings import COUPLINGS, Coupling, find_coupling
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import ALIASES, CATALOGUE, elsewhere
 from dynamics.rule import Rule, as_float, check
 from dynamics.rules import RULES, find_rule
 
-# Names that libraries use: the rule, and the coupling by which their weight_decay enters.
-ALIASES: Mapping[str, tuple[str, str]] = {
-    "sgdw": ("sgd", "decoupled_lr"),
-    "adamw": ("adam", "decoupled_lr"),
-    "adamaxw": ("adamax", "decoupled_lr"),
-    "nadamw": ("nadam", "decoupled_lr"),
-    "radamw": ("radam", "decoupled_lr"),
-    "adamc": ("adam", "corrected"),
-    "adamwschedulefree": ("schedule_free", "decoupled_lr"),
-}
-# Rules whose libraries decouple weight_decay without saying so in the name; elsewhere it is L2.
-_DECOUPLED = ("adabelief", "adan", "lion", "schedule_free", "lamb", "muon")
-# What a library spells as a flag of a class is a rule of its own here.
-_VARIANTS: Mapping[tuple[str, str], str] = {
-    ("sgd", "nesterov"): "nesterov",
-    ("momentum", "nesterov"): "nesterov",
-    ("adam", "amsgrad"): "amsgrad",
-    ("rmsprop", "centered"): "rmsprop_centered",
-    ("rmsprop_momentum", "centered"): "rmsprop_centered",
-}
-_FLAGS = ("nesterov", "amsgrad", "centered")
 # Keys that give a strength, and with it the coupling.
 _STRENGTHS = (*(name for name in COUPLINGS if name != "none"), "weight_decay", "wd")
 
@@ -128,28 +108,29 @@ def _pairs(text: str, words: list[str]) -> dict[str, Any]:
 
 def _find(name: str, given: dict[str, Any]) -> tuple[Rule, str]:
     """The rule, and the coupling of its library's weight_decay."""
-    lower = name.lower()
-    known, usual = ALIASES.get(lower, (lower, "decoupled_lr" if lower in _DECOUPLED else "l2"))
+    known, usual = ALIASES.get(name.lower(), (name.lower(), ""))
     if known not in RULES:
         raise InputError(f"optimizer {name!r} is unknown: accepted are {', '.join((*RULES, *ALIASES))}")
-    if known in ("sgd", "rmsprop") and "momentum" in given:
-        heavy = {"sgd": "momentum", "rmsprop": "rmsprop_momentum"}[known]
+    rule = RULES[known]
+    usual = usual or ("decoupled_lr" if elsewhere(rule).decouples else "l2")
+    if "momentum" in given and elsewhere(rule).heavy:
         # Nesterov's look-ahead without momentum is a rule that has it at 0, not one that has it at its default.
         if as_float("momentum", given["momentum"]) > 0 or str(given.get("nesterov")).lower() == "true":
-            known = heavy
+            rule = RULES[elsewhere(rule).heavy]
         else:
             del given["momentum"]
-    for flag in _FLAGS:
+    for flag in dict.fromkeys(flag for known in CATALOGUE.values() for flag in known.flags):
         if flag not in given:
             continue
         value = str(given.pop(flag)).lower()
         if value not in ("true", "false"):
             raise InputError(f"{flag} {value!r}: true or false is accepted")
-        if (known, flag) not in _VARIANTS:
-            raise InputError(f"{known} has no {flag}: {', '.join(sorted({r for r, f in _VARIANTS if f == flag}))} has")
+        if flag not in elsewhere(rule).flags:
+            having = ", ".join(sorted(name for name, known in CATALOGUE.items() if flag in known.flags))
+            raise InputError(f"{rule.name} has no {flag}: {having} has")
         if value == "true":
-            known = _VARIANTS[known, flag]
-    return RULES[known], usual
+            rule = RULES[elsewhere(rule).flags[flag]]
+    return rule, usual
 
 
 def _pull(text: str, given: dict[str, Any], usual: str) -> tuple[str, float]:

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dynamics.answers.decay_time import Passage, passage
 from dynamics.answers.setting import make
 from dynamics.couplings import COUPLINGS
+from dynamics.libraries.catalogue import elsewhere
 from dynamics.libraries.reference import libraries
-from dynamics.rules import RULES
+from dynamics.rules import BUILT_IN, RULES
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
-# Adagrad's steps shrink from the start: it is shown at its usual learning rate, ten times that of the others.
-LR, LRS = 1e-3, {"adagrad": 1e-2}
+LR = 1e-3
 
 
 def steps_from_1(
-    rules: Sequence[str] = tuple(RULES),
+    rules: Sequence[str] = BUILT_IN,
     couplings: Sequence[str] = ("l2",),
     strengths: Sequence[float] = STRENGTHS,
     target: float = 1e-3,
@@ -27,12 +27,16 @@ def steps_from_1(
     """
     return {
         (rule, coupling): [
-            passage(make(rule, coupling, lr=LRS.get(rule, LR), strength=strength), target=target)
-            for strength in strengths
+            passage(make(rule, coupling, lr=_lr(rule), strength=strength), target=target) for strength in strengths
         ]
         for coupling in couplings
         for rule in rules
     }
+
+
+def _lr(rule: str) -> float:
+    # Adagrad's steps shrink from the start: it is shown at its usual learning rate, ten times that of the others.
+    return RULES[rule].lr if RULES[rule].divides_by == "sum" else LR
 
 
 def markdown(found: Mapping[tuple[str, str], Sequence[Passage]], strengths: Sequence[float] = STRENGTHS) -> str:
@@ -59,7 +63,7 @@ def overview() -> str:
     for name, rule in RULES.items():
         steps = [_ends([p.steps for p in found[name, coupling]]) for coupling in ("l2", "decoupled_lr")]
         rest = "; ".join(
-            f"{c}: {libraries(rule, COUPLINGS[c])}" for c in rule.offered if c not in ("l2", "decoupled_lr")
+            f"{c}: {libraries(rule, COUPLINGS[c])}" for c in elsewhere(rule).offered if c not in ("l2", "decoupled_lr")
         )
         shared = [libraries(rule, COUPLINGS[coupling]) for coupling in ("l2", "decoupled_lr")]
         lines.append(f"| {name} | {' | '.join([*steps, *shared, rest])} |")

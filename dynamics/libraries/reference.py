@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dynamics.couplings import COUPLINGS, Coupling
+from dynamics.libraries.catalogue import elsewhere
 from dynamics.rule import Rule
 from dynamics.rules import RULES
 
@@ -25,7 +26,7 @@ _UNITS = {"weight": "", "tensor": "; looks at the norms of a whole tensor", "mat
 
 def offers(rule: Rule, coupling: Coupling) -> list[str]:
     """What libraries offer that is `rule` with `coupling`, each as it is called there."""
-    return [offer for offer in rule.offered.get(coupling.name, "").split("; ") if offer]
+    return [offer for offer in elsewhere(rule).offered.get(coupling.name, "").split("; ") if offer]
 
 
 def libraries(rule: Rule, coupling: Coupling) -> str:
@@ -51,9 +52,9 @@ def _entry(rule: Rule) -> Iterator[str]:
     yield f"- defaults: {', '.join(f'{name} {value:g}' for name, value in defaults.items())}"
     yield f"- state: {_state(rule)}{_UNITS[rule.unit]}"
     yield f"- semantics: {rule.semantics}"
-    if rule.differs:
-        yield f"- where others differ: {rule.differs}"
-    for name in rule.offered:
+    if elsewhere(rule).differs:
+        yield f"- where others differ: {elsewhere(rule).differs}"
+    for name in elsewhere(rule).offered:
         yield f"- {name}: {', '.join(f'`{offer}`' for offer in offers(rule, COUPLINGS[name]))}"
     yield ""
 

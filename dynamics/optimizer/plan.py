@@ -30,7 +30,7 @@ _SCOPE: dict[str, Any] = {
     **{f"each_{name}_": getattr(torch, f"_foreach_{name}_") for name in (*_FOREACH, "copy")},
     "each_norm": torch._foreach_norm,
     "choose": torch.where,
-    **{name: _WORDS[name] for name in ("sqrt", "sign", "maximum", "power", "where", "orthogonal", "aspect")},
+    **{name: _WORDS[name] for name in ("sqrt", "sign", "maximum", "power", "where", "orthogonal", "shape_factor")},
 }
 
 

@@ -312,5 +312,5 @@ TRACED: Words = {
     "where": _choose,
     "norm": _word("norm", None, whole=False),
     "orthogonal": _word("orthogonal", None),
-    "aspect": _word("aspect", None, whole=False),
+    "shape_factor": _word("shape_factor", None, whole=False),
 }

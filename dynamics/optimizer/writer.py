@@ -101,8 +101,8 @@ class Writer:
             place = self._each("sign({})", parts)
         elif kind == "orthogonal":
             place = self._each("orthogonal({}, {})", parts)
-        elif kind == "aspect":
-            place = self._each("{0}.new_full((), aspect({0}))", parts)
+        elif kind == "shape_factor":
+            place = self._each("{0}.new_full((), shape_factor({0}))", parts)
         elif kind == "greater":
             place = self._each("{} > {}", parts)
         elif kind == "where":

@@ -9,13 +9,16 @@ tensors     lars, lamb (norms of a tensor), muon (a matrix)
 
 Each is arithmetic plus the words of `dynamics.words`, and runs unchanged over Python floats, NumPy arrays, sympy
 symbols, torch tensors and inside the compiled kernel. None knows about regularization: that is `dynamics.couplings`.
-w weight, g gradient; every file names its state.
+w weight, g gradient; every file names its state. `load_rules` adds the rules of a user's own file.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
-from types import MappingProxyType
+from pathlib import Path
+from types import MappingProxyType, ModuleType
 
 from dynamics.errors import InputError
 from dynamics.rule import Rule
@@ -26,13 +29,21 @@ from dynamics.rules.signs import lion
 from dynamics.rules.squares import adadelta, adagrad, rmsprop, rmsprop_centered, rmsprop_momentum
 from dynamics.rules.tensors import lamb, lars, muon
 
+__all__ = ["BUILT_IN", "RULES", "find_rule", "load_rules", "own_digests", "own_files"]
+__all__ += ["adadelta", "adagrad", "momentum", "nesterov", "rmsprop", "rmsprop_centered", "rmsprop_momentum", "sgd"]
+__all__ += ["adabelief", "adam", "adamax", "adan", "amsgrad", "nadam", "radam"]
+__all__ += ["lamb", "lars", "lion", "muon", "schedule_free"]
 _ALL = (
     *(sgd, momentum, nesterov),
     *(adagrad, adadelta, rmsprop, rmsprop_momentum, rmsprop_centered),
     *(adam, amsgrad, adamax, nadam, radam, adabelief, adan),
     *(lion, schedule_free, lars, lamb, muon),
 )
-RULES: Mapping[str, Rule] = MappingProxyType({rule.name: rule for rule in _ALL})
+BUILT_IN: tuple[str, ...] = tuple(rule.name for rule in _ALL)
+_rules = {rule.name: rule for rule in _ALL}
+RULES: Mapping[str, Rule] = MappingProxyType(_rules)
+# Files whose rules have joined them: the digest of what stood in each, and the rules.
+_own: dict[Path, tuple[str, tuple[Rule, ...]]] = {}
 
 
 def find_rule(rule: str | Rule) -> Rule:
@@ -42,3 +53,74 @@ def find_rule(rule: str | Rule) -> Rule:
     if rule not in RULES:
         raise InputError(f"optimizer {rule!r} is unknown: accepted are {', '.join(RULES)}")
     return RULES[rule]
+
+
+def load_rules(path: str | Path) -> tuple[Rule, ...]:
+    """Execute a Python file and let every Rule that it defines join RULES; a file that did so already is left alone.
+
+    path: the user's own code, run as `python FILE` would run it. Returns its rules. Raises InputError, and adds none of
+    them, where the file cannot be read or run, holds no rule, or one whose name is taken or whose step cannot be taken.
+    """
+    file = Path(path).resolve()
+    if file in _own:
+        return _own[file][1]
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"rules {path} cannot be read ({error}): a Python file is accepted") from error
+    module = ModuleType(file.stem)
+    try:
+        exec(compile(text, str(file), "exec"), vars(module))
+    except SyntaxError as error:
+        raise InputError(f"rules {path}, line {error.lineno}: {error.msg}; a Python file is accepted") from error
+    except Exception as error:  # another's code: whatever it raises is told as its mistake
+        raise InputError(f"rules {path} cannot be run: {type(error).__name__}: {error}") from error
+    found = {id(x): x for x in vars(module).values() if isinstance(x, Rule) and x not in _ALL}
+    rules = tuple(found.values())
+    if not rules:
+        raise InputError(f"rules {path}: no rule stands in it; one or more, NAME = Rule(...), are accepted")
+    names = [*RULES, *(rule.name for rule in rules)]
+    for rule in rules:
+        if not re.fullmatch("[a-z][a-z0-9_]*", rule.name):
+            raise InputError(f"rules {path}: name {rule.name!r}: small letters, digits and _ are accepted")
+        if names.count(rule.name) > 1:
+            raise InputError(
+                f"rules {path}: name {rule.name!r} is taken; accepted is one that is none of {', '.join(RULES)}"
+            )
+        _try(rule, path)
+    _own[file] = hashlib.sha256(text.encode()).hexdigest(), rules
+    _rules.update({rule.name: rule for rule in rules})
+    return rules
+
+
+def _try(rule: Rule, path: str | Path) -> None:
+    """InputError where the step of a rule cannot be taken by numbers and by arrays alike."""
+    import numpy as np
+
+    from dynamics.words import NUMPY, bind
+
+    try:
+        linear = not rule.adaptive
+        w, hyper = np.array([1.0, -2.0]), rule.hyperparameters()
+        given = (w, np.array([0.5, -1.0]), *([0.1 * w] if rule.takes_pull else []), *rule.fresh(w, hyper), rule.lr)
+        with np.errstate(all="ignore"):
+            after = bind(rule.step, NUMPY)(*given, *hyper.values())
+        if [np.shape(x) for x in after[: 1 + len(rule.state)]] != [w.shape] * (1 + len(rule.state)):
+            raise TypeError("w and its state must have a number for every weight")
+        if linear and rule.memory:
+            raise TypeError("a step that is linear in the gradients forgets no squares: memory is for those that do")
+    except Exception as error:  # another's code, as above
+        raise InputError(
+            f"rules {path}: the step of {rule.name} cannot be taken ({type(error).__name__}: {error}); accepted are "
+            "arithmetic, abs and the words of dynamics.words, without if"
+        ) from error
+
+
+def own_files() -> tuple[Path, ...]:
+    """The files that `load_rules` has read, in that order: what another process must load to know the same rules."""
+    return tuple(_own)
+
+
+def own_digests() -> dict[str, str]:
+    """For each rule that `load_rules` has added, by its name, a digest of the file it came from: it changes with the rule."""
+    return {rule.name: digest for digest, rules in _own.values() for rule in rules}

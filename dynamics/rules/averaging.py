@@ -37,13 +37,8 @@ schedule_free = Rule(
     lr=2.5e-3,
     paper="Defazio et al. 2024, arXiv 2405.15682, Algorithm 1",
     semantics="schedulefree.AdamWScheduleFree without warmup_steps: a schedule of lr does the same",
-    adaptive=True,
-    differs="a decoupled pull, taken at y, joins the step of z and reaches w by as much as that step does, in all three "
-    "packages; with a schedule of lr optax.contrib.schedule_free weighs the average one step ahead of the steps; "
-    "pytorch_optimizer.ScheduleFreeAdamW adds 1e-15 under the root",
+    label="schedule-free",
+    memory="beta2",
     clock_follows_lr=True,
     average=_average,
-    offered={
-        "decoupled_lr": "schedulefree.AdamWScheduleFree; pytorch_optimizer.ScheduleFreeAdamW; optax.contrib.schedule_free_adamw"
-    },
 )

@@ -105,15 +105,9 @@ adam = Rule(
     lr=1e-3,
     paper="Kingma, Ba 2015, arXiv 1412.6980, Algorithm 1",
     semantics="torch.optim.Adam",
-    adaptive=True,
-    differs="with coupling decoupled_lr it is torch.optim.AdamW; where a scheduler changes beta1 on the way, the bias "
-    "correction is the product of the betas used, in torch it is a power of the last one; pytorch_optimizer.AdamC adds "
-    "eps before the bias correction, and its decay is corrected only in groups marked normalized=True",
-    offered={
-        "l2": "torch.optim.Adam; optax.chain(add_decayed_weights, adam)",
-        "decoupled_lr": "torch.optim.AdamW; torch.optim.Adam(decoupled_weight_decay=True); optax.adamw; timm.optim.AdamWLegacy",
-        "corrected": "optax.adamw(weight_decay=); timm.optim.AdamWLegacy(corrected_weight_decay=True)",
-    },
+    label="Adam",
+    memory="beta2",
+    divides_by="mean",
 )
 
 amsgrad = Rule(
@@ -125,14 +119,10 @@ amsgrad = Rule(
     lr=1e-3,
     paper="Reddi, Kale, Kumar 2018, arXiv 1904.09237",
     semantics="torch.optim.Adam(amsgrad=True)",
-    adaptive=True,
-    differs="the maximum is of the raw v and takes the bias correction of the moment; in optax.amsgrad it is of the "
-    "corrected v; the paper corrects neither",
-    offered={
-        "l2": "torch.optim.Adam(amsgrad=True)",
-        "decoupled_lr": "torch.optim.AdamW(amsgrad=True); timm.optim.AdamWLegacy(amsgrad=True)",
-        "corrected": "timm.optim.AdamWLegacy(amsgrad=True, corrected_weight_decay=True)",
-    },
+    label="AMSGrad",
+    memory="beta2",
+    divides_by="largest mean",
+    written={"vmax": "v_max"},
 )
 
 adamax = Rule(
@@ -144,15 +134,9 @@ adamax = Rule(
     lr=2e-3,
     paper="Kingma, Ba 2015, arXiv 1412.6980, Algorithm 2",
     semantics="torch.optim.Adamax",
-    adaptive=True,
-    differs="eps enters the state, u >= abs(g) + eps, and u is not bias-corrected, in torch, optax and pytorch_optimizer "
-    "alike; the paper has no eps",
-    offered={
-        "l2": "torch.optim.Adamax; optax.chain(add_decayed_weights, adamax); pytorch_optimizer.AdaMax",
-        "decoupled_lr": "optax.adamaxw; pytorch_optimizer.AdaMax(weight_decouple=True)",
-        "decoupled_constant": "pytorch_optimizer.AdaMax(weight_decouple=True, fixed_decay=True)",
-        "corrected": "optax.adamaxw(weight_decay=)",
-    },
+    label="Adamax",
+    memory="beta2",
+    divides_by="maximum",
 )
 
 nadam = Rule(
@@ -164,14 +148,9 @@ nadam = Rule(
     lr=2e-3,
     paper="Dozat 2016",
     semantics="torch.optim.NAdam",
-    adaptive=True,
-    differs="momentum_decay = 0 leaves the momentum at beta1 / 2, it does not switch its schedule off; optax.nadam has no "
-    "momentum schedule and corrects the look-ahead by beta1^(t + 1), timm's NAdamW has none either and corrects by beta1^t; "
-    "torch keeps the product of momenta in its default type, float32",
-    offered={
-        "l2": "torch.optim.NAdam; timm.optim.NAdamLegacy",
-        "decoupled_lr": "torch.optim.NAdam(decoupled_weight_decay=True)",
-    },
+    label="NAdam",
+    memory="beta2",
+    divides_by="mean",
 )
 
 radam = Rule(
@@ -183,17 +162,9 @@ radam = Rule(
     lr=1e-3,
     paper="Liu et al. 2020, arXiv 1908.03265, Algorithm 2",
     semantics="torch.optim.RAdam",
-    adaptive=True,
-    differs="eps is added to the raw sqrt(v), before the bias correction; in optax.radam after it, so that it is the same "
-    "only at eps = 0; the first steps (5 at the default beta2), where the variance is infinite, are momentum SGD: their "
-    "size depends on the gradient's; pytorch_optimizer.RAdam skips them by default and ignores L2; timm's RAdamLegacy "
-    "computes in float32",
-    offered={
-        "l2": "torch.optim.RAdam",
-        "decoupled_lr": "torch.optim.RAdam(decoupled_weight_decay=True); pytorch_optimizer.RAdam(degenerated_to_sgd=True); "
-        "timm.optim.RAdamLegacy",
-        "decoupled_constant": "pytorch_optimizer.RAdam(degenerated_to_sgd=True, fixed_decay=True)",
-    },
+    label="RAdam",
+    memory="beta2",
+    divides_by="mean",
 )
 
 adabelief = Rule(
@@ -206,17 +177,8 @@ adabelief = Rule(
     paper="Zhuang et al. 2020, arXiv 2010.07468, Algorithm 2",
     semantics="the authors' adabelief_pytorch with rectify=False; pytorch_optimizer.AdaBelief; optax.adabelief(eps=, eps_root=) "
     "with both the same",
-    adaptive=True,
-    differs="eps is gathered in s at every step and added to its root again; the authors' package and timm's AdaBelief "
-    "rectify as RAdam does by default: rectify=False there",
-    offered={
-        "l2": "pytorch_optimizer.AdaBelief(weight_decouple=False); optax.chain(add_decayed_weights, adabelief); "
-        "timm.optim.AdaBelief(decoupled_decay=False, rectify=False)",
-        "decoupled_lr": "pytorch_optimizer.AdaBelief; timm.optim.AdaBelief(rectify=False); "
-        "optax.chain(scale_by_belief, add_decayed_weights, scale_by_learning_rate)",
-        "decoupled_constant": "pytorch_optimizer.AdaBelief(fixed_decay=True); "
-        "timm.optim.AdaBelief(rectify=False, fixed_decay=True)",
-    },
+    label="AdaBelief",
+    memory="beta2",
 )
 
 adan = Rule(
@@ -228,9 +190,7 @@ adan = Rule(
     lr=1e-3,
     paper="Xie et al. 2022, arXiv 2208.06677, Algorithm 1, with 1 - beta for the paper's beta",
     semantics="the authors' adan.py with no_prox=True; pytorch_optimizer.Adan(weight_decouple=True)",
-    adaptive=True,
-    differs="the authors' default divides w by 1 + lr strength after the step instead of shrinking it before; optax.adan "
-    "weighs the gradient's change by 1 - b2 where the paper and the authors' code weigh it by b2 (in this notation): the "
-    "same only at b2 = 0.5 and eps_root = 0",
-    offered={"decoupled_lr": "pytorch_optimizer.Adan(weight_decouple=True); timm.optim.Adan(no_prox=True)"},
+    label="Adan",
+    memory="beta3",
+    written={"last": "g_last"},
 )

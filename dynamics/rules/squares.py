@@ -46,10 +46,8 @@ adagrad = Rule(
     lr=1e-2,
     paper="Duchi, Hazan, Singer 2011",
     semantics="torch.optim.Adagrad",
-    adaptive=True,
-    differs="optax.adagrad starts the sum at 0.1 and has eps = 1e-7 inside the root, so that it is the same only at eps = 0; "
-    "torch's lr_decay is a schedule here",
-    offered={"l2": "torch.optim.Adagrad"},
+    label="Adagrad",
+    divides_by="sum",
 )
 
 adadelta = Rule(
@@ -61,15 +59,8 @@ adadelta = Rule(
     lr=1.0,
     paper="Zeiler 2012, arXiv 1212.5701",
     semantics="torch.optim.Adadelta",
-    adaptive=True,
-    differs="eps stands inside both roots, in torch, optax and the paper alike; the paper has no lr; weight_decay of "
-    "optax.adadelta is L2",
-    offered={
-        "l2": "torch.optim.Adadelta; optax.adadelta(weight_decay=); pytorch_optimizer.AdaDelta",
-        "decoupled_lr": "pytorch_optimizer.AdaDelta(weight_decouple=True); "
-        "optax.chain(scale_by_adadelta, add_decayed_weights, scale_by_learning_rate)",
-        "decoupled_constant": "pytorch_optimizer.AdaDelta(weight_decouple=True, fixed_decay=True)",
-    },
+    label="Adadelta",
+    memory="rho",
 )
 
 rmsprop = Rule(
@@ -81,13 +72,9 @@ rmsprop = Rule(
     lr=1e-2,
     paper="Tieleman, Hinton 2012, lecture 6.5",
     semantics="torch.optim.RMSprop",
-    adaptive=True,
-    differs="optax.rmsprop has eps inside the root, unless eps_in_sqrt=False, and a decay of 0.9; timm's RMSpropTF has both "
-    "and starts v at 1",
-    offered={
-        "l2": "torch.optim.RMSprop; optax.chain(add_decayed_weights, rmsprop(eps_in_sqrt=False))",
-        "decoupled_lr": "optax.chain(scale_by_rms(eps_in_sqrt=False), add_decayed_weights, scale_by_learning_rate)",
-    },
+    label="RMSprop",
+    memory="alpha",
+    divides_by="mean",
 )
 
 rmsprop_momentum = Rule(
@@ -99,15 +86,9 @@ rmsprop_momentum = Rule(
     lr=1e-2,
     paper="Tieleman, Hinton 2012, lecture 6.5; the momentum as in Graves 2013, arXiv 1308.0850",
     semantics="torch.optim.RMSprop(momentum=)",
-    adaptive=True,
-    differs="the buffer is free of lr; optax.rmsprop, TensorFlow and timm's RMSpropTF multiply by lr before the buffer, so "
-    "that a change of lr acts on what comes after it only, and have eps inside the root; optax's parts can be chained in "
-    "torch's order",
-    offered={
-        "l2": "torch.optim.RMSprop(momentum=); "
-        "optax.chain(add_decayed_weights, scale_by_rms(eps_in_sqrt=False), trace, scale_by_learning_rate)",
-        "decoupled_lr": "optax.chain(scale_by_rms(eps_in_sqrt=False), trace, add_decayed_weights, scale_by_learning_rate)",
-    },
+    label="RMSprop, momentum",
+    memory="alpha",
+    divides_by="mean",
 )
 
 rmsprop_centered = Rule(
@@ -119,13 +100,6 @@ rmsprop_centered = Rule(
     lr=1e-2,
     paper="Graves 2013, arXiv 1308.0850, equations 38 to 41",
     semantics="torch.optim.RMSprop(centered=True, momentum=)",
-    adaptive=True,
-    differs="v - m^2 is unclamped, as in torch: where gradients hardly vary it goes to 0, the step grows up to lr g / eps, and "
-    "rounding can make it negative, and then the weight NaN; optax.rmsprop and Graves have eps inside the "
-    "root, and optax multiplies by lr before the buffer",
-    offered={
-        "l2": "torch.optim.RMSprop(centered=True, momentum=); "
-        "optax.chain(add_decayed_weights, scale_by_stddev(eps_in_sqrt=False), trace, scale_by_learning_rate)",
-        "decoupled_lr": "optax.chain(scale_by_stddev(eps_in_sqrt=False), trace, add_decayed_weights, scale_by_learning_rate)",
-    },
+    label="RMSprop, centered",
+    memory="alpha",
 )

@@ -6,7 +6,7 @@ b: momentum buffer; m, v: running means of g and g^2. Applied to a single number
 from __future__ import annotations
 
 from dynamics.rule import Rule
-from dynamics.words import aspect, norm, orthogonal, sqrt, where
+from dynamics.words import norm, orthogonal, shape_factor, sqrt, where
 
 
 def _lars(w, g, b, lr, momentum, trust, eps):
@@ -36,7 +36,7 @@ def _lamb(w, g, pull, m, v, power1, power2, lr, beta1, beta2, eps):
 def _muon(w, g, m, lr, momentum, eps):
     m = momentum * m + (1 - momentum) * g
     ahead = momentum * m + (1 - momentum) * g
-    return w - (lr * aspect(w)) * orthogonal(ahead, eps), m
+    return w - (lr * shape_factor(w)) * orthogonal(ahead, eps), m
 
 
 lars = Rule(
@@ -48,12 +48,8 @@ lars = Rule(
     lr=1.0,
     paper="You, Gitman, Ginsburg 2017, arXiv 1708.03888, Algorithm 1",
     semantics="optax.lars",
-    adaptive=True,
-    differs="with coupling l2 the ratio divides by the norm of gradient and pull together; the paper, timm's Lars and "
-    "pytorch_optimizer.LARS divide by the sum of their norms; these two apply lr after the buffer and leave tensors out: "
-    "pytorch_optimizer.LARS those with one dimension, timm's Lars all where weight_decay is 0",
+    label="LARS",
     unit="tensor",
-    offered={"l2": "optax.lars"},
 )
 
 lamb = Rule(
@@ -65,17 +61,9 @@ lamb = Rule(
     lr=1e-3,
     paper="You et al. 2020, arXiv 1904.00962, Algorithm 2",
     semantics="optax.lamb",
-    adaptive=True,
-    differs="a decoupled pull joins the step before the trust ratio, as in the paper; the paper clips the norm of w, which "
-    "optax.lamb does not; timm's Lamb clips the gradient's norm to 1, unless max_grad_norm=None, and has no ratio where "
-    "weight_decay is 0, unless always_adapt=True; pytorch_optimizer.Lamb does not correct v, clips the norm of w to 10, adds "
-    "eps to the ratio's divisor and by default shrinks w before it",
+    label="LAMB",
+    memory="beta2",
     unit="tensor",
-    offered={
-        "l2": "optax.chain(add_decayed_weights, lamb)",
-        "decoupled_lr": "optax.lamb; timm.optim.Lamb(max_grad_norm=None)",
-        "corrected": "optax.lamb(weight_decay=)",
-    },
 )
 
 muon = Rule(
@@ -87,13 +75,6 @@ muon = Rule(
     lr=1e-3,
     paper="Jordan et al. 2024, kellerjordan.github.io/posts/muon",
     semantics="torch.optim.Muon, but in the precision of the weights",
-    adaptive=True,
-    differs="torch, pytorch_optimizer and timm orthogonalize in bfloat16; torch's formula shows the buffer as a sum, its code "
-    "and this have a mean; optax.contrib.muon corrects buffer and look-ahead for their bias by different powers, which "
-    "wears off, adds eps to the norm where the others bound it, and takes its weights transposed",
+    label="Muon",
     unit="matrix",
-    offered={
-        "l2": "pytorch_optimizer.Muon(weight_decouple=False)",
-        "decoupled_lr": "torch.optim.Muon; pytorch_optimizer.Muon",
-    },
 )

@@ -8,7 +8,7 @@ arithmetic is the same to the last bit everywhere. 3.46... = sqrt(12) gives z - 
 
 from __future__ import annotations
 
-from dynamics.words import where, whole
+from dynamics.words import round_down, where
 
 
 def silent(w, t, u, z):
@@ -37,7 +37,7 @@ def visited(w, t, u, z, epoch, arrival, pull, target, sigma, floor):
     within the epoch is uniform. With epoch = 1 the gradients arrive as those of `mortal`: independently, step by step.
     """
     g = pull * (w - target) + sigma * (3.4641016151377544 * (z - 0.5))
-    within = t + 0.5 - epoch * whole((t + 0.5) / epoch)
+    within = t + 0.5 - epoch * round_down((t + 0.5) / epoch)
     due = u * epoch < arrival * (within + 0.5)
     past = u * epoch < arrival * (within - 0.5)
     return where(due, where(past, 0.0, where(abs(w) > floor, g, 0.0)), 0.0)

@@ -1,35 +1,51 @@
 """The fused kernel: rule, coupling, gradient and random numbers in one compiled loop over a block of lanes.
 
-numba compiles the very functions of `dynamics.rules`, `dynamics.couplings`, `gradients` and `random`;
-only the glue around them is generated here. Three choices decide the speed: `error_model="numpy"` (no branch before a
-division, so the loop vectorizes), time outside and a block of lanes inside (the block stays in the first-level cache),
-and one local array a field (no aliasing checks). Where all lanes share their hyperparameters, these and the clock are
-scalars, and what depends on them alone leaves the inner loop. No fastmath: results equal NumPy's to the last bit.
+numba compiles the very functions of `dynamics.rules`, `dynamics.couplings`, `gradients` and `random`; the loop around them
+is filled in from loop.template. Three choices decide the speed: `error_model="numpy"` (no branch before a division, so the
+loop vectorizes), time outside and a block of lanes inside (the block stays in the first-level cache), and one local array
+a field (no aliasing checks). Where all lanes share their hyperparameters, these and the clock are scalars, and what
+depends on them alone leaves the inner loop. No fastmath: results equal NumPy's to the last bit.
+
+`source` is the loop that is compiled; `python -m dynamics.simulate.kernel adam l2` prints that of a gradient that arrives
+at random (`dynamics.simulate.gradients.selective`).
 """
 
 from __future__ import annotations
 
+import argparse
 import dis
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import takewhile
+from operator import methodcaller
+from pathlib import Path
 from typing import Any, cast
 
 import numba
 import numpy as np
 
-from dynamics.couplings import DOORS, Coupling
+from dynamics.couplings import COUPLINGS, DOORS, Coupling, composed, find_coupling
+from dynamics.errors import InputError
 from dynamics.rule import Rule
+from dynamics.rules import find_rule
 from dynamics.simulate import random
+from dynamics.simulate.gradients import selective, silent
 from dynamics.words import bind, newton_schulz
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+_BARE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` for numba to compile at its first call, with the options of the kernel."""
     return cast(Callable[..., Any], numba.njit(**_OPTIONS)(function))
+
+
+def _part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for what compiled code alone calls, without the entries for Python, which take a fifth of the time."""
+    return cast(Callable[..., Any], numba.njit(**_OPTIONS, **_BARE)(function))
 
 
 def _choose(condition: Any, yes: Any, no: Any) -> Any:
@@ -60,67 +76,36 @@ def _size(x: float) -> float:
     return abs(x)
 
 
-def _grows(w: float, start: float) -> Any:
-    return maximum(sign((w - start) * start), 0.0)  # type: ignore[name-defined]  # noqa: F821
-
-
 @cache
-def _words(made: Callable[..., Any], whole: Any) -> dict[str, Any]:
-    flat = {"largest": made(_larger), "norm": made(_size), "times": made(_times), "flipped": made(_same)}
+def _words(compiler: Callable[..., Any], round_down: Any) -> dict[str, Any]:
+    flat = {
+        "largest": compiler(_larger),
+        "norm": compiler(_size),
+        "times": compiler(_times),
+        "transpose": compiler(_same),
+    }
     # A lane is a tensor of its own.
     return {
         "sqrt": math.sqrt,
-        "sign": made(_sign),
+        "sign": compiler(_sign),
         "maximum": flat["largest"],
         "power": math.pow,
-        "where": made(_choose),
-        "whole": whole,
+        "where": compiler(_choose),
+        "round_down": round_down,
         "norm": flat["norm"],
-        "orthogonal": made(bind(newton_schulz, {**flat, "range": range})),
-        "aspect": made(_one),
+        "orthogonal": compiler(bind(newton_schulz, {**flat, "range": range})),
+        "shape_factor": compiler(_one),
     }
 
 
 @cache
-def numbers(made: Callable[..., Any]) -> dict[str, Any]:
-    """The random numbers of `dynamics.simulate.random`, each function made by `made`."""
-    found: dict[str, Any] = {
-        name: getattr(random, name) for name in ("word", "signed", "PARITY", "STAR", "EVEN", "ODD", "LEFT")
-    }
+def _numbers(compiler: Callable[..., Any]) -> dict[str, Any]:
+    """The random numbers of `dynamics.simulate.random`, each function compiled."""
+    names = ("word", "signed", "PARITY", "STAR", "EVEN", "ODD", "LEFT", "BURST")
+    found: dict[str, Any] = {name: getattr(random, name) for name in names}
     for name in ("turned", "four_rounds", "threefry", "star", "unit"):
-        found[name] = made(bind(getattr(random, name), found))
+        found[name] = compiler(bind(getattr(random, name), found))
     return found
-
-
-@cache
-def _helpers(made: Callable[..., Any], whole: Any) -> dict[str, Any]:
-    words = _words(made, whole)
-    return {
-        "sign": words["sign"],
-        "grows": made(bind(_grows, words)),
-    }
-
-
-def scope_of(
-    rule: Rule, gradient: Callable[..., Any], couplings: tuple[Coupling, ...], made: Callable[..., Any], whole: Any
-) -> dict[str, Any]:
-    """What a generated loop calls: step, gradient, doors, random numbers, each made by `made` from its one definition.
-
-    whole: rounds down, in the world of `made`.
-    """
-    words = _words(made, whole)
-    return {
-        "uint32": np.uint32,
-        "nan": math.nan,
-        "inf": math.inf,
-        "min": min,
-        "whole": whole,
-        "step": made(bind(rule.step, words)),
-        "gradient": made(bind(gradient, words)),
-        "doors": _doors(couplings, made, whole),
-        **_helpers(made, whole),
-        **numbers(made),
-    }
 
 
 def parameters(gradient: Callable[..., Any]) -> list[str]:
@@ -128,160 +113,125 @@ def parameters(gradient: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(gradient).parameters)[4:]
 
 
-def draws(gradient: Callable[..., Any]) -> bool:
+def _draws(gradient: Callable[..., Any]) -> bool:
     """Whether a gradient reads its random numbers, u or z."""
     read = {i.argval for i in dis.get_instructions(gradient) if i.opname.startswith("LOAD_FAST")}
     return not read.isdisjoint(("u", "z"))
 
 
-def open_doors(couplings: tuple[Coupling, ...]) -> tuple[str, ...]:
+def open_doors(couplings: Sequence[Coupling]) -> tuple[str, ...]:
     """The doors that any of the couplings opens, in the order in which a step passes them."""
     return tuple(name for name in DOORS if any(name in c.doors for c in couplings))
 
 
+def served(used: Sequence[Coupling]) -> tuple[Coupling, ...]:
+    """The couplings that one kernel serves: those used and all registered ones, but not, unless they are used, the two
+    whose doors cost time at every step. Always in one order, so that kernels are made once."""
+    costly = {"sign", "cautious"}
+    registered = [c for c in COUPLINGS.values() if c in used or not costly & c.doors.keys()]
+    return tuple(dict.fromkeys((*registered, *used)))
+
+
+def _fill(lines: Sequence[str], slots: dict[str, Any]) -> list[str]:
+    """Lines of the template with its marks obeyed and its slots filled."""
+    filled: list[str] = []
+    rest = list(lines)
+    while rest:
+        code, _, mark = rest.pop(0).partition("  #: ")
+        if not mark:
+            filled.append(code.format_map(slots).rstrip())
+            continue
+        deeper = " " * (len(code) - len(code.lstrip()) + 1)
+        below = [*takewhile(methodcaller("startswith", deeper), rest)]
+        del rest[: len(below)]
+        names, _, repeated = mark.removeprefix("for ").partition(" in ")
+        for values in slots[repeated] if repeated else [()] if slots[mark.removeprefix("if ")] else []:
+            filled += _fill([code, *below], slots | dict(zip(names.split(", "), values, strict=bool(values))))
+    return filled
+
+
 @cache
-def _doors(couplings: tuple[Coupling, ...], made: Callable[..., Any], whole: Any) -> Any:
-    """doors(code, strength, lr, multiplier) -> the shares of couplings[code] for each of the open doors, 0 if closed."""
-    scope: dict[str, Any] = {}
-    lines = ["def doors(code, strength, lr, multiplier):"]
-    names = open_doors(couplings)
-    for code, coupling in enumerate(couplings):
-        shares = ""
-        for door in names:
-            if door in coupling.doors:
-                scope[f"{door}_{code}"] = made(bind(coupling.doors[door], _words(made, whole)))
-                shares += f"{door}_{code}(strength, lr, multiplier) + 0.0, "
-            else:
-                shares += "0.0, "
-        lines += [f"    if code == {code}:", f"        return ({shares})"]
-    lines.append(f"    return ({'0.0, ' * len(names)})")
-    exec("\n".join(lines), scope)  # names come from this file alone
-    return made(scope["doors"])
-
-
-def update(rule: Rule, doors: tuple[str, ...], at: Callable[[str], str]) -> list[str]:
-    """One step of w by the gradient g, couplings included, as lines of code; state after it is NAME_next.
-
-    at(name): how the code spells a door's share, `rate`, a hyperparameter, and state and clock before the step.
-    """
-    lines = [f"g = g + {at('gradient')} * w"] if "gradient" in doors else []
-    lines += [f"g = g + {at('slope')} * sign(w)"] if "slope" in doors else []
-    lines += ["from_w = w"] if "agreeing" in doors else []
-    around = [door for door in ("before", "after") if door in doors]
-    after = "".join(f"{name}_next, " for name in rule.inner)
-    given = ", ".join(at(name) for name in (*rule.inner, "rate", *rule.defaults))
-    if rule.takes_pull:
-        lines += [f"pull = ({' + '.join(at(door) for door in around) or '0.0'}) * w"]
-        if "agreeing" in doors:
-            lines += [f"moved = step(w, g, pull, {given})[0]"]
-            lines += [f"pull = pull + {at('agreeing')} * ((1.0 - grows(moved, w)) * w)"]
-        return [*lines, f"w, {after}= step(w, g, pull, {given})"]
-    lines += [f"w = w - {at('before')} * w"] if "before" in doors else []
-    lines += [f"w, {after}= step(w, g, {given})"]
-    lines += [f"w = w - {at('after')} * w"] if "after" in doors else []
-    lines += [f"w = w - {at('agreeing')} * ((1.0 - grows(w, from_w)) * from_w)"] if "agreeing" in doors else []
-    return lines
+def _template(name: str) -> list[str]:
+    pieces = Path(__file__).with_name("loop.template").read_text(encoding="utf-8").split("\n\n\n")
+    return next(piece for piece in pieces if f"def {name}(" in piece).splitlines()
 
 
 def _source(
-    rule: Rule, lane_parameters: list[str], doors: tuple[str, ...], uniform: bool, drawn: bool, watch: bool
+    name: str, rule: Rule, gradient: Callable[..., Any], couplings: tuple[Coupling, ...], uniform: bool, watch: bool
 ) -> str:
-    cells = {name: row for row, name in enumerate(("w", *rule.inner))}
-    table = {name: row for row, name in enumerate(("lr", "strength", *rule.defaults, *lane_parameters))}
+    """The text of the loop `name` of the template."""
+    cells, wanted, opened = ("w", *rule.inner), parameters(gradient), open_doors(couplings)
+    table = ("lr", "strength", *rule.defaults, *wanted)
     shared = {*rule.defaults, *rule.clock} if uniform else set()
+    at = "{}_[i]" if name == "on_cpu" else "{}_"
 
-    # A field never stands under its plain name, so that none can be mistaken for a variable of the loop.
-    def at(name: str) -> str:
-        return f"{name}_now" if name in shared else f"{name}_[i]"
+    def listed(names: Sequence[str], shared_as: str = "{}_now") -> str:
+        found = [(shared_as if name in shared else at).format(name) for name in names]
+        return ", ".join(found) + ("," if len(found) == 1 else "")
 
-    own = [name for name in (*cells, *table) if name not in shared]
-    lines = [
-        "def kernel(first, last, multipliers, cells, table, codes, streams, keys, levels, passed, start, stop, block):"
-    ]
-    lines += [f"    {name}_ = empty(block)" for name in (*own, "rate", *doors)]
-    lines += ["    watched_size = empty(block)", "    passed_step = empty(block)"] if watch else []
-    lines += ["    gradient_now = empty(block)"] if drawn else []
-    lines += [f"    {name}_word = empty(block, uint32)" for name in ("stream", "key", "a", "b", "u", "z")]
-    lines += [f"    {name}_now = table[{table[name]}, start]" for name in rule.defaults if name in shared]
-    lines += ["    for low in range(start, stop, block):", "        n = min(block, stop - low)"]
-    lines += [f"        {name}_now = cells[{cells[name]}, low]" for name in rule.clock if name in shared]
-    lines += ["        for i in range(n):"]
-    lines += [f"            {name}_[i] = cells[{cells[name]}, low + i]" for name in own if name in cells]
-    lines += [f"            {name}_[i] = table[{table[name]}, low + i]" for name in own if name in table]
-    lines += ["            stream_word[i] = streams[low + i]", "            key_word[i] = keys[low + i]"]
-    lines += (
-        [
-            "            passed_step[i] = passed[low + i]",
-            "            watched_size[i] = levels[low + i] if passed_step[i] == inf else -1.0",
-        ]
-        if watch
-        else []
-    )
-    lines += ["        previous = nan", "        for t in range(first, last):"]
-    lines += ["            multiplier = multipliers[t - first]", "            if multiplier != previous:"]
-    lines += ["                previous = multiplier", "                for i in range(n):"]
-    lines += ["                    rate_[i] = lr_[i] * multiplier"]
-    taken = "".join(f"{door}_[i], " for door in doors)
-    lines += (
-        [f"                    {taken}= doors(codes[low + i], strength_[i], rate_[i], multiplier)"] if doors else []
-    )
-    lines += _drawn("epoch" in lane_parameters) if drawn else []
-    arguments = "".join(f", {name}_[i]" for name in lane_parameters)
-    # In a loop of its own where it draws: on AVX2 the two loops took a tenth less time than one.
-    if drawn:
-        found = f"gradient(w_[i], t, unit(u_word[i]), unit(z_word[i]){arguments})"
-        lines += ["            for i in range(n):", f"                gradient_now[i] = {found}"]
-    lines += ["            for i in range(n):", "                w = w_[i]"]
-    lines += [f"                g = {'gradient_now[i]' if drawn else f'gradient(w, t, nan, nan{arguments})'}"]
-    lines += [f"                {line}" for line in update(rule, doors, at)]
-    lines += ["                w_[i] = w"]
-    lines += [f"                {name}_[i] = {name}_next" for name in rule.inner if name not in shared]
-    lines += [f"            {name}_now = {name}_next" for name in rule.clock if name in shared]
-    # Counting vectorizes, and a lane is noted once: what has passed is watched no more, since no size is below -1.
-    reached = "abs(w_[i]) <= watched_size[i]"
-    lines += (
-        [
-            "            reached = 0",
-            "            for i in range(n):",
-            f"                reached += {reached}",
-            "            if reached:",
-            "                for i in range(n):",
-            f"                    if {reached}:",
-            "                        passed_step[i] = t + 1.0",
-            "                        watched_size[i] = -1.0",
-        ]
-        if watch
-        else []
-    )
-    lines += ["        for i in range(n):"]
-    lines += [f"            cells[{row}, low + i] = {at(name)}" for name, row in cells.items()]
-    lines += ["            passed[low + i] = passed_step[i]"] if watch else []
-    return "\n".join(lines) + "\n"
+    rows = {
+        f"{owner}_{what}": [(name, row) for row, name in enumerate(names) if (name in shared) == (owner == "shared")]
+        for what, names in (("cells", cells), ("table", table))
+        for owner in ("own", "shared")
+    }
+    drawn, by_epoch = _draws(gradient), "epoch" in wanted
+    slots = {
+        **rows,
+        "arrays": [(name,) for name in (*cells, *table, "rate", *opened) if name not in shared],
+        "words": [(name,) for name in ("stream", "key", "a", "b", "u", "z")],
+        "drawn": drawn,
+        "silent": not drawn,
+        "by_epoch": drawn and by_epoch,
+        "by_step": drawn and not by_epoch,
+        "watch": watch,
+        "opened": listed(opened),
+        "parameters": listed(wanted),
+        "inner": listed(rule.inner),
+        "hyper": listed(tuple(rule.defaults)),
+        "after": listed(cells, "{}_next"),
+        "shares": ", ".join(at.format(door) if door in opened else "None" for door in DOORS),
+    }
+    return "\n".join(_fill(_template(name), slots)) + "\n"
 
 
-def _drawn(by_epoch: bool) -> list[str]:
-    """The step's random numbers, u_ and z_, in a loop of their own: it vectorizes in 32-bit words."""
-    if by_epoch:
-        return [
-            "            for i in range(n):",
-            "                u_word[i], z_word[i] = threefry(word(whole((t + 0.5) / epoch_[i])), word(1), "
-            "key_word[i], stream_word[i])",
-        ]
-    return [
-        f"            if t % {random.BURST} == 0 or t == first:",
-        "                for i in range(n):",
-        f"                    a, b = threefry(word(t // {random.BURST}), word(0), key_word[i], stream_word[i])",
-        "                    a_word[i], b_word[i] = a, b",
-        # Outside, or the loop over lanes would not vectorize.
-        f"                for skipped in range(2 * (t % {random.BURST})):",
-        "                    for i in range(n):",
-        "                        number, a_word[i], b_word[i] = star(a_word[i], b_word[i])",
-        "            for i in range(n):",
-        "                number, a, b = star(a_word[i], b_word[i])",
-        "                u_word[i] = number",
-        "                number, a_word[i], b_word[i] = star(a, b)",
-        "                z_word[i] = number",
-    ]
+def loop(
+    name: str,
+    rule: Rule,
+    gradient: Callable[..., Any],
+    couplings: tuple[Coupling, ...],
+    compiler: Callable[..., Any],
+    scope: dict[str, Any],
+    *,
+    uniform: bool,
+    watch: bool,
+) -> Callable[..., None]:
+    """The loop `name` of the template as a plain function, over compiled functions.
+
+    compiler: makes a function one that the loop may call. scope: what else it reads, of it "round_down", which rounds down.
+    """
+    words = _words(compiler, scope["round_down"])
+    opened = open_doors(couplings)
+    shares: dict[str, Any] = {}
+    slots: dict[str, Any] = {"served": [], "closed": "0.0, " * len(opened)}
+    for code, coupling in enumerate(couplings):
+        shares |= {f"{door}_{code}": compiler(bind(share, words)) for door, share in coupling.doors.items()}
+        taken = (f"{d}_{code}(strength, lr, multiplier) + 0.0, " if d in coupling.doors else "0.0, " for d in opened)
+        slots["served"].append((code, "".join(taken)))
+    # Built from the names in our own functions.
+    exec("\n".join(_fill(_template("doors"), slots)), shares)
+    found = {
+        "uint32": np.uint32,
+        "nan": math.nan,
+        "inf": math.inf,
+        "min": min,
+        "update": composed(rule, words, compiler),
+        "gradient": compiler(bind(gradient, words)),
+        "doors": compiler(shares["doors"]),
+        **_numbers(compiler),
+        **scope,
+    }
+    exec(_source(name, rule, gradient, couplings, uniform, watch), found)
+    return cast(Callable[..., None], found[name])
 
 
 @cache
@@ -300,8 +250,38 @@ def kernel(
     clock, lanes), table (lr, strength, hyperparameters, gradient parameters; lanes), codes, streams, keys, levels and passed
     (lanes,).
     """
-    scope = {"empty": np.empty, **scope_of(rule, gradient, couplings, compiled, np.floor)}
-    exec(
-        _source(rule, parameters(gradient), open_doors(couplings), uniform, draws(gradient), watch), scope
-    )  # built from the parameter names of our own functions
-    return compiled(scope["kernel"])
+    scope = {"empty": np.empty, "round_down": np.floor}
+    return compiled(loop("on_cpu", rule, gradient, couplings, _part, scope, uniform=uniform, watch=watch))
+
+
+def source(
+    rule: str | Rule,
+    coupling: str | Coupling,
+    gradient: Callable[..., Any] = silent,
+    *,
+    uniform: bool = True,
+    watch: bool = False,
+    device: bool = False,
+) -> str:
+    """The text of the loop that `dynamics.simulate.lanes.simulate` compiles, or `device.on_device` where device is true.
+
+    uniform: for lanes that share their hyperparameters. watch: with a floor that is watched. In it `update` is
+    `dynamics.couplings.composed`, and doors gives the shares of a lane's coupling.
+
+    Raises InputError for an unknown rule or coupling.
+    """
+    couplings = served([find_coupling(coupling)])
+    return _source(
+        "on_cuda" if device else "on_cpu", find_rule(rule), gradient, couplings, uniform and not device, watch
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m dynamics.simulate.kernel", description="Print the compiled loop.")
+    parser.add_argument("rule")
+    parser.add_argument("coupling")
+    asked = parser.parse_args()
+    try:
+        print(source(asked.rule, asked.coupling, selective), end="")
+    except InputError as error:
+        parser.error(str(error))

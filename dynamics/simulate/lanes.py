@@ -8,7 +8,7 @@ block size and thread count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.couplings import COUPLINGS, Coupling, find_coupling
+from dynamics.couplings import DOORS, Coupling, composed, find_coupling
 from dynamics.errors import InputError
 from dynamics.rule import RANGES, Rule, check
 from dynamics.rules import find_rule
 from dynamics.simulate import random
 from dynamics.simulate.gradients import silent
-from dynamics.simulate.kernel import kernel, open_doors, parameters
+from dynamics.simulate.kernel import kernel, open_doors, parameters, served
 from dynamics.simulate.schedules import Schedule, constant
 from dynamics.words import NUMPY, bind
 
@@ -110,43 +110,52 @@ def simulate(
     run = prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch)
     with ThreadPoolExecutor(threads) as pool:
 
-        def advance(first: int, last: int, multipliers: np.ndarray) -> None:
+        def advance(first: int, last: int, multipliers: np.ndarray) -> np.ndarray:
             if compiled:
                 _advance_compiled(run, first, last, multipliers, threads, block, pool)
             else:
                 _advance_numpy(run, first, last, multipliers)
+            return run.cells
 
-        return recorded(run, advance, record, schedule, fields)
+        return Trajectory(
+            *recorded(run.rule, advance, run.cells, record, schedule, fields), run.passed if run.watch else None
+        )
 
 
 def recorded(
-    run: Run,
-    advance: Callable[[int, int, np.ndarray], None],
+    rule: Rule,
+    advance: Callable[[int, int, np.ndarray], Any],
+    cells: Any,
     record: Sequence[int] | np.ndarray,
     schedule: Schedule | None,
     fields: Sequence[str],
-) -> Trajectory:
-    """Advance `run` to each recorded step by advance(first, last, multipliers), which leaves the result in it."""
-    names = ("w", *run.rule.inner)
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The recorded steps, and `fields` at each: (records, *shape of the weights).
+
+    cells: (w, *state, *clock) before the first step. advance(first, last, multipliers): takes the steps from `first` on
+    before `last` and returns the cells then, of which the next call goes on. Raises InputError for fields that the rule
+    has not, records out of order and a schedule that is not finite.
+    """
+    names = ("w", *rule.inner)
     for name in fields:
         if name not in names:
-            raise InputError(f"field {name!r}: {run.rule.name} has {', '.join(names)}")
+            raise InputError(f"field {name!r}: {rule.name} has {', '.join(names)}")
     steps = np.asarray(record)
     if steps.dtype.kind not in "iu":
         raise InputError(f"record {record!r}: whole step numbers are accepted")
     steps = steps.astype(np.int64)
     if steps.ndim != 1 or steps.size == 0 or steps[0] < 0 or np.any(np.diff(steps) <= 0) or steps[-1] >= 2**32:
         raise InputError(f"record {list(record)[:3]}...: rising step numbers from 0 to 2^32 - 1 are accepted")
-    kept = {name: np.empty((len(steps), run.cells.shape[1])) for name in fields}
+    kept = {name: np.empty((len(steps), *np.shape(cells[0]))) for name in fields}
     now = 0
     for row, end in enumerate(steps):
         while now < end:
             until = min(int(end), now + _STRETCH)
-            advance(now, until, _multipliers(schedule or constant(), now, until))
+            cells = advance(now, until, _multipliers(schedule or constant(), now, until))
             now = until
         for name in fields:
-            kept[name][row] = run.cells[names.index(name)]
-    return Trajectory(steps, kept, run.passed if run.watch else None)
+            kept[name][row] = cells[names.index(name)]
+    return steps, kept
 
 
 def _multipliers(schedule: Schedule, first: int, last: int) -> np.ndarray:
@@ -157,6 +166,41 @@ def _multipliers(schedule: Schedule, first: int, last: int) -> np.ndarray:
             f"schedule gives {values.shape} for {last - first} steps: one finite multiplier a step is accepted"
         )
     return values
+
+
+def settings(rule: Rule, given: Mapping[str, Any], wanted: Sequence[str] = ()) -> dict[str, Any]:
+    """lr, strength, the rule's hyperparameters and what the gradient wants, numbers or arrays, with the rule's defaults.
+
+    Raises InputError for an unknown name, one that is missing, and a value out of range or not finite.
+    """
+    names = ("lr", "strength", *rule.defaults, *wanted)
+    for name in given:
+        if name not in names:
+            raise InputError(f"parameter {name!r} is unknown: {rule.name} with this gradient takes {', '.join(names)}")
+    for name in wanted:
+        if name not in given:
+            raise InputError(f"parameter {name!r} is missing: this gradient takes {', '.join(wanted)}")
+    values = {"lr": rule.lr, "strength": 0.0, **rule.defaults, **given}
+    for name in names:
+        array = np.asarray(values[name], dtype=np.float64)
+        if not array.size:
+            raise InputError(f"{name} of shape {array.shape}: a number or a non-empty array is accepted")
+        if name in RANGES:
+            # The ranges are intervals, and NaN comes through min and max.
+            check(name, float(array.min()))
+            check(name, float(array.max()))
+        elif not np.isfinite(array).all():
+            raise InputError(f"parameter {name} holds {array[~np.isfinite(array)][0]}: finite numbers are accepted")
+    return {name: values[name] for name in names}
+
+
+def first_cells(rule: Rule, w: np.ndarray, values: Mapping[str, Any], state: Mapping[str, Any]) -> list[Any]:
+    """(w, *state, *clock) before the first step, fresh but for what `state` gives; InputError for a name it has not."""
+    for name in state:
+        if name not in rule.inner:
+            raise InputError(f"state {name!r} is unknown: {rule.name} has {', '.join(rule.inner) or 'none'}")
+    hyper = {name: values[name] for name in rule.defaults}
+    return [w, *(state.get(name, value) for name, value in zip(rule.inner, rule.fresh(w, hyper), strict=True))]
 
 
 def prepare(
@@ -171,75 +215,33 @@ def prepare(
     watch: Any,
 ) -> Run:
     """The checked arguments of `simulate` as arrays over lanes; InputError for what cannot be used."""
-    wanted = parameters(gradient)
-    names = ["lr", "strength", *rule.defaults, *wanted]
-    for name in given:
-        if name not in names:
-            raise InputError(
-                f"lane parameter {name!r} is unknown: {rule.name} with this gradient takes {', '.join(names)}"
-            )
-    for name in wanted:
-        if name not in given:
-            raise InputError(f"lane parameter {name!r} is missing: this gradient takes {', '.join(wanted)}")
-    values = {"lr": rule.lr, "strength": 0.0, **rule.defaults} | given
+    values = settings(rule, given, parameters(gradient))
     each = [find_coupling(c) for c in ([coupling] if isinstance(coupling, str | Coupling) else coupling)]
-    for name in state:
-        if name not in rule.inner:
-            raise InputError(f"state {name!r} is unknown: {rule.name} has {', '.join(rule.inner) or 'none'}")
-    for name, value in (
-        *values.items(),
-        *state.items(),
-        ("start", start),
-        ("seed", seed),
-        ("stream", stream),
-        ("watch", watch),
-        ("coupling", each),
-    ):
+    arrays = {**values, **state, "start": start, "seed": seed, "coupling": each}
+    arrays |= {name: x for name, x in (("stream", stream), ("watch", watch)) if x is not None}
+    for name, value in arrays.items():
         if np.ndim(value) > 1 or np.size(value) == 0:
             raise InputError(f"{name} of shape {np.shape(value)}: a number or a non-empty array over lanes is accepted")
-    sizes = {
-        np.size(x)
-        for x in (*values.values(), *state.values(), start, seed, each, *(x for x in (stream, watch) if x is not None))
-    } - {1}
+    sizes = {np.size(value) for value in arrays.values()} - {1}
     if len(sizes) > 1:
         raise InputError(f"arrays over {sorted(sizes)} lanes: all must have the same number")
     count = sizes.pop() if sizes else 1
-    table = np.empty((len(names), count))
-    for row, name in enumerate(names):
-        table[row] = np.asarray(values[name], dtype=np.float64)
-        if name in RANGES:
-            # The ranges are intervals, and NaN comes through min and max.
-            check(name, float(table[row].min()))
-            check(name, float(table[row].max()))
-        elif not np.isfinite(table[row]).all():
-            raise InputError(
-                f"lane parameter {name} holds {table[row][~np.isfinite(table[row])][0]}: finite numbers are accepted"
-            )
-    couplings = _served(each)
+    table = _rows(values.values(), count)
+    couplings = served(each)
     codes = np.broadcast_to([couplings.index(c) for c in each], (count,)).astype(np.int64)
-    cells = np.empty((1 + len(rule.inner), count))
-    cells[0] = np.asarray(start, dtype=np.float64)
+    cells = _rows(first_cells(rule, np.asarray(start, dtype=np.float64), values, state), count)
     if not np.isfinite(cells[0]).all():
         raise InputError(f"start {cells[0][~np.isfinite(cells[0])][0]}: finite weights are accepted")
-    hyper = {name: table[2 + row] for row, name in enumerate(rule.defaults)}
-    for row, (name, value) in enumerate(zip(rule.inner, rule.fresh(cells[0], hyper), strict=True), 1):
-        cells[row] = state.get(name, value)
     streams = random.as_key(np.arange(count) if stream is None else stream, count, "stream")
-    levels = np.full(count, -1.0)
-    if watch is not None:
-        levels[:] = np.asarray(watch, dtype=np.float64)
-        if not (levels >= 0).all():
-            raise InputError(f"watch {levels[~(levels >= 0)][0]}: sizes of at least 0 are accepted")
+    levels = _rows([-1.0 if watch is None else watch], count)[0]
+    if watch is not None and not (levels >= 0).all():
+        raise InputError(f"watch {levels[~(levels >= 0)][0]}: sizes of at least 0 are accepted")
     keys, passed = random.as_key(seed, count, "seed"), np.full(count, np.inf)
     return Run(rule, gradient, couplings, codes, cells, table, streams, keys, levels, passed, watch is not None)
 
 
-def _served(used: Sequence[Coupling]) -> tuple[Coupling, ...]:
-    """The couplings that one kernel serves: those used and all registered ones, but not, unless they are used, the two
-    whose doors cost time at every step. Always in one order, so that kernels are made once."""
-    costly = {"slope", "agreeing"}
-    registered = [c for c in COUPLINGS.values() if c in used or not costly & c.doors.keys()]
-    return tuple(dict.fromkeys((*registered, *used)))
+def _rows(values: Iterable[Any], count: int) -> np.ndarray:
+    return np.array([np.broadcast_to(np.asarray(value, dtype=np.float64), count) for value in values])
 
 
 def _advance_compiled(
@@ -256,22 +258,23 @@ def _advance_compiled(
 
 def _advance_numpy(run: Run, first: int, last: int, multipliers: np.ndarray) -> None:
     """The reference: the same steps in the same order, one NumPy operation at a time over all lanes."""
-    step, gradient = bind(run.rule.step, NUMPY), bind(run.gradient, NUMPY)
+    update, gradient = composed(run.rule, NUMPY), bind(run.gradient, NUMPY)
     lr, strength, *rest = run.table
     hyper, own = rest[: len(run.rule.defaults)], rest[len(run.rule.defaults) :]
-    doors = open_doors(run.couplings)
+    opened = open_doors(run.couplings)
     with np.errstate(all="ignore"):  # a lane may diverge; inf and nan are then its result
         for t in range(first, last):
             multiplier = multipliers[t - first]
             rate = lr * multiplier
-            shares = {door: np.zeros(len(lr)) for door in doors}
+            shares = {door: np.zeros(len(lr)) for door in opened}
             for code, coupling in enumerate(run.couplings):
                 here = run.codes == code
                 for door, share in coupling.doors.items():
                     if here.any():
                         shares[door][here] = bind(share, NUMPY)(strength[here], rate[here], multiplier)
-            numbers = _numbers(run, t, own)
-            run.cells[:] = _step_numpy(run, step, gradient, t, numbers, shares, rate, hyper, own)
+            w, *inner = run.cells
+            g = gradient(w, t, *_numbers(run, t, own), *own)
+            run.cells[:] = update(w, g, inner, rate, hyper, *map(shares.get, DOORS))
             newly = np.isinf(run.passed) & (np.abs(run.cells[0]) <= run.levels)
             run.passed[newly] = t + 1
 
@@ -284,44 +287,3 @@ def _numbers(run: Run, t: int, own: list[np.ndarray]) -> tuple[np.ndarray, np.nd
     epoch = np.floor((t + 0.5) / own[names.index("epoch")]).astype(np.uint32)
     a, b = random.threefry(epoch, np.ones_like(epoch), run.keys, run.streams)
     return random.unit(a), random.unit(b)
-
-
-def _step_numpy(
-    run: Run,
-    step: Any,
-    gradient: Any,
-    t: int,
-    numbers: tuple[np.ndarray, np.ndarray],
-    shares: dict[str, np.ndarray],
-    rate: np.ndarray,
-    hyper: Any,
-    own: Any,
-) -> tuple[Any, ...]:
-    w, *inner = run.cells
-    g = gradient(w, t, *numbers, *own)
-    if "gradient" in shares:
-        g = g + shares["gradient"] * w
-    if "slope" in shares:
-        g = g + shares["slope"] * np.sign(w)
-    from_w = w
-    around = [shares[door] for door in ("before", "after") if door in shares]
-    if run.rule.takes_pull:
-        pull = sum(around) * w
-        if "agreeing" in shares:
-            moved = step(w, g, pull, *inner, rate, *hyper)[0]
-            pull = pull + shares["agreeing"] * ((1.0 - _grows(moved, w)) * w)
-        w, *inner = step(w, g, pull, *inner, rate, *hyper)
-    else:
-        if "before" in shares:
-            w = w - shares["before"] * w
-        w, *inner = step(w, g, *inner, rate, *hyper)
-        if "after" in shares:
-            w = w - shares["after"] * w
-        if "agreeing" in shares:
-            w = w - shares["agreeing"] * ((1.0 - _grows(w, from_w)) * from_w)
-    return (w, *inner)
-
-
-def _grows(w: np.ndarray, start: np.ndarray) -> np.ndarray:
-    grown: np.ndarray = np.maximum(np.sign((w - start) * start), 0.0)
-    return grown

@@ -89,9 +89,9 @@ def uniforms(step: int, key: Any, stream: Any) -> tuple[np.ndarray, np.ndarray]:
     return unit(first), unit(star(a, b)[0])
 
 
-def as_key(values: Any, lanes: int, what: str) -> np.ndarray:
-    """Seeds or streams as a uint32 array of shape (lanes,); InputError if they do not fit in 32 bits."""
-    array = np.broadcast_to(np.asarray(values), (lanes,))
+def as_key(values: Any, shape: int | tuple[int, ...], what: str) -> np.ndarray:
+    """Seeds or streams as a uint32 array of that shape; InputError if they do not fit in 32 bits."""
+    array = np.broadcast_to(np.asarray(values), shape)
     refused = array[(array < 0) | (array > 0xFFFFFFFF)] if array.dtype.kind in "iu" else array
     if refused.size:
         raise InputError(f"{what} {refused.flat[0]}: whole numbers from 0 to 2^32 - 1 are accepted")

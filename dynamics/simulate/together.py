@@ -6,23 +6,24 @@ from every weight at once, with NumPy; the update is the same code object.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dynamics.couplings import Coupling, compose, find_coupling
-from dynamics.errors import InputError
-from dynamics.rule import Rule, check
+from dynamics.rule import Rule
 from dynamics.rules import find_rule
-from dynamics.simulate.lanes import Trajectory
-from dynamics.simulate.schedules import Schedule, constant
+from dynamics.simulate import random
+from dynamics.simulate.lanes import Trajectory, first_cells, recorded, settings
+from dynamics.simulate.schedules import Schedule
 from dynamics.words import NUMPY
 
-Gradient = Callable[[np.ndarray, int], np.ndarray]
+Gradient = Callable[..., np.ndarray]
 
 
-def descend(
+def simulate_together(
     rule: str | Rule,
     coupling: str | Coupling,
     gradient: Gradient,
@@ -33,53 +34,39 @@ def descend(
     strength: Any = 0.0,
     schedule: Schedule | None = None,
     state: Mapping[str, Any] | None = None,
+    seed: Any = 0,
+    stream: Any = None,
     fields: Sequence[str] = ("w",),
     **hyper: Any,
 ) -> Trajectory:
     """Advance the weights `start`, an array of any shape, to the last step in `record`; fields are (records, *shape).
 
-    gradient(w, t): the loss gradient at the weights w before step t (0, 1, ...), of w's shape. lr (None: the rule's),
-    strength and the rule's hyperparameters are numbers or arrays that broadcast against the weights. state: values of
-    state and clock before the first step, for those that shall not be fresh. A rule that looks at
-    a tensor or a matrix takes each number as one of its own.
+    gradient(w, t) or gradient(w, t, u, z): the loss gradient at the weights w before step t (0, 1, ...), of w's shape; u
+    and z are the random numbers that `dynamics.simulate.lanes.simulate` gives a lane of the same seed and stream (numbers
+    or arrays that broadcast to w's shape; streams are 0, 1, 2, ... in the order of the array unless given). lr (None: the
+    rule's), strength and the rule's hyperparameters are numbers or arrays that broadcast against the weights. state:
+    values of state and clock before the first step, for those that shall not be fresh. A rule that looks at a tensor or a
+    matrix takes each number as one of its own.
 
     Raises InputError for unknown names, values out of range and records out of order.
     """
     rule, coupling = find_rule(rule), find_coupling(coupling)
-    for name in hyper:
-        if name not in rule.defaults:
-            raise InputError(f"{rule.name} has no hyperparameter {name!r}: it has {', '.join(rule.defaults) or 'none'}")
-    for name, value in {"lr": rule.lr if lr is None else lr, "strength": strength, **hyper}.items():
-        check(name, float(np.min(value)))
-        check(name, float(np.max(value)))
-    steps = np.asarray(record)
-    if steps.dtype.kind not in "iu" or steps.ndim != 1 or not steps.size or steps[0] < 0 or (np.diff(steps) <= 0).any():
-        raise InputError(f"record {list(record)[:3]}...: rising step numbers from 0 on are accepted")
-    w = np.array(start, dtype=np.float64)
-    given = {**rule.defaults, **hyper}
-    for name in state or {}:
-        if name not in rule.inner:
-            raise InputError(f"state {name!r} is unknown: {rule.name} has {', '.join(rule.inner) or 'none'}")
-    fresh = zip(rule.inner, rule.fresh(w, given), strict=True)
-    inner: Sequence[Any] = [(state or {}).get(name, value) for name, value in fresh]
-    names = ("w", *rule.inner)
-    for name in fields:
-        if name not in names:
-            raise InputError(f"field {name!r}: {rule.name} has {', '.join(names)}")
-    multipliers = (schedule or constant())(np.arange(steps[-1]))
-    rate, step = rule.lr if lr is None else lr, compose(rule, coupling, NUMPY)
-    kept = {name: np.empty((len(steps), *w.shape)) for name in fields}
-    row = 0
-    with np.errstate(all="ignore"):  # a weight may diverge; inf and nan are then its result
-        for t in range(int(steps[-1]) + 1):
-            if t == steps[row]:
-                for name in fields:
-                    kept[name][row] = (w, *inner)[names.index(name)]
-                row += 1
-                if row == len(steps):
-                    break
-            multiplier = multipliers[t]
-            w, *inner = step(
-                w, gradient(w, t), tuple(inner), rate * multiplier, multiplier, strength, tuple(given.values())
-            )
-    return Trajectory(steps.astype(np.int64), kept)
+    values = settings(rule, {"strength": strength, **({} if lr is None else {"lr": lr}), **hyper})
+    cells = first_cells(rule, np.array(start, dtype=np.float64), values, state or {})
+    rate, strength, *given = values.values()
+    shape, step = cells[0].shape, compose(rule, coupling, NUMPY)
+    draws = list(inspect.signature(gradient).parameters)[2:4] == ["u", "z"]
+    key = random.as_key(seed, shape, "seed")
+    streams = np.arange(key.size).reshape(shape) if stream is None else stream
+    streams = random.as_key(streams, shape, "stream")
+
+    def advance(first: int, last: int, multipliers: np.ndarray) -> list[Any]:
+        nonlocal cells
+        with np.errstate(all="ignore"):  # a weight may diverge; inf and nan are then its result
+            for t, multiplier in enumerate(multipliers, first):
+                w, *inner = cells
+                numbers = [x.reshape(shape) for x in random.uniforms(t, key, streams)] if draws else []
+                cells = list(step(w, gradient(w, t, *numbers), inner, rate * multiplier, multiplier, strength, given))
+        return cells
+
+    return Trajectory(*recorded(rule, advance, cells, record, schedule, fields))

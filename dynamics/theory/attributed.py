@@ -119,7 +119,7 @@ def attributed(words: Words) -> Words:
 
     wide = bind(
         newton_schulz,
-        {"largest": plain("maximum"), "norm": plain("norm"), "times": _left, "flipped": _turned, "range": range},
+        {"largest": plain("maximum"), "norm": plain("norm"), "times": _left, "transpose": _turned, "range": range},
     )
 
     def orthogonal(x: Any, eps: Any) -> Any:
@@ -131,5 +131,5 @@ def attributed(words: Words) -> Words:
         factor = whole / words["where"](abs(x.total) > 0, x.total, 1.0)
         return Attributed(whole, x.loss * factor, x.pull * factor)
 
-    shared = {name: plain(name) for name in ("sqrt", "maximum", "power", "norm", "aspect")}
+    shared = {name: plain(name) for name in ("sqrt", "maximum", "power", "norm", "shape_factor")}
     return shared | {"sign": sign, "where": where, "orthogonal": orthogonal}

@@ -62,4 +62,4 @@ def carried(setting: Setting) -> Carried:
     take, too = (after(0.0, 1.0, other)[field] for other in (1.0, 3.0))
     if keep != again or take != too:
         return Carried("rest")
-    return Carried("linear", field, keep, take * setting.strength, coupling.slope is not None)
+    return Carried("linear", field, keep, take * setting.strength, coupling.sign is not None)

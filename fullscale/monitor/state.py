@@ -1,4 +1,4 @@
-"""An optimizer's state in the words of the rules: its fields, and its clock computed from the number of steps."""
+"""An optimizer's state in the words of the rules: its fields, and its clock."""
 
 from __future__ import annotations
 
@@ -11,21 +11,9 @@ from torch import Tensor
 from dynamics.answers.live import setting_of
 from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import FIELDS, IN_GROUP
 from dynamics.rule import Rule
-
-# What torch.optim, timm and schedulefree call the fields of the rules; the first that is there counts.
-_FIELDS = {
-    "m": ("exp_avg", "grad_avg"),
-    "v": ("exp_avg_sq", "square_avg"),
-    "vmax": ("max_exp_avg_sq",),
-    "s": ("sum", "exp_avg_var"),
-    "u": ("exp_inf",),
-    "b": ("momentum_buffer",),
-    "a": ("acc_delta",),
-    "d": ("exp_avg_diff",),
-    "n": ("exp_avg_sq",),
-    "z": ("z",),
-}
+from dynamics.simulate.clock import clock_after
 
 
 def understood(optimizer: Any, group: Mapping[str, Any]) -> tuple[Setting, float]:
@@ -52,7 +40,7 @@ def fields(optimizer: Any, rule: Rule, p: Tensor) -> dict[str, Tensor]:
     held = optimizer.state.get(p) or {}
     found: dict[str, Tensor] = {}
     for name in rule.state:
-        key = next((key for key in (name, *_FIELDS.get(name, ())) if torch.is_tensor(held.get(key))), None)
+        key = next((key for key in (name, *FIELDS.get(name, ())) if torch.is_tensor(held.get(key))), None)
         if key is not None:
             found[name] = held[key]
         elif not held or name == "b":  # the momentum of torch's SGD is None before its first step
@@ -70,30 +58,12 @@ def clock(
     held = optimizer.state.get(p)
     if not held or not rule.clock:
         return tuple(rule.clock.values())
-    if all(name in held for name in rule.clock):
-        return tuple(float(held[name]) for name in rule.clock)
-    return tuple(_clock(rule, hyper, group, held, steps_taken(optimizer, group, p)).values())
-
-
-def _clock(
-    rule: Rule, hyper: Mapping[str, float], group: Mapping[str, Any], held: Mapping[str, Any], t: float | None
-) -> dict[str, float]:
-    if t is None and rule.clock:
-        raise InputError(f"the optimizer does not tell how many steps it has taken, which {rule.name} needs")
-    found: dict[str, float] = {}
-    for name in rule.clock:
-        if name.startswith("power"):
-            found[name] = hyper[f"beta{name.removeprefix('power')}"] ** float(t or 0)
-        elif name == "t":
-            found[name] = float(t or 0)
-        elif name == "decay":
-            found[name] = 0.96 ** (hyper["momentum_decay"] * float(t or 0))
-        elif name == "mu_product":
-            found[name] = float(held[name])
-        elif name == "lr_max":  # schedulefree starts it at -1
-            found[name] = max(0.0, float(group["lr_max"]))
-        elif name == "weights":
-            found[name] = float(group["weight_sum"])
-        else:
-            raise InputError(f"{name} of {rule.name} cannot be read from this optimizer")
-    return found
+    found = {name: float(held[name]) for name in rule.clock if name in held}
+    if rule.clock_follows_lr:
+        found |= {name: float(group[key]) for name, key in IN_GROUP.items() if name in rule.clock and key in group}
+    if found.keys() != rule.clock.keys():
+        taken = steps_taken(optimizer, group, p)
+        if taken is None:
+            raise InputError(f"the optimizer does not tell how many steps it has taken, which {rule.name} needs")
+        found = clock_after(rule, hyper, int(taken), float(group["lr"])) | found
+    return tuple(found[name] for name in rule.clock)

@@ -55,7 +55,7 @@ def linear_rest(data: xr.Dataset) -> Estimate:
     formula="w = p h w* / (p h + lambda)",
 )
 def naive_rest(data: xr.Dataset) -> Estimate:
-    """Adam with L2 rests at p h w* / (p h + lambda) as SGD does, even at the critical arrival p_c = 1 - sqrt(beta2).
+    """Adam with L2 rests at p h w* / (p h + lambda), where SGD rests, even at the critical arrival p_c = 1 - sqrt(beta2).
 
     Adam's rest under L2 at the critical arrival over SGD's closed form there; one sample a seed.
     """

@@ -14,6 +14,7 @@ from conformance.sides import Setting, difference, make_setting, ours, theirs
 from mutants.source import exchanged
 
 from dynamics.couplings import COUPLINGS, compose
+from dynamics.libraries.catalogue import elsewhere
 from dynamics.libraries.reference import offers
 from dynamics.rules import RULES
 from dynamics.words import NUMPY
@@ -127,7 +128,7 @@ def test_every_offer_of_torch_is_held_to_its_path() -> None:
     offered = {
         (rule.name, coupling)
         for rule in RULES.values()
-        for coupling in rule.offered
+        for coupling in elsewhere(rule).offered
         if any(offer.startswith("torch.") for offer in offers(rule, COUPLINGS[coupling]))
     }
     # Muon orthogonalizes in bfloat16 there.

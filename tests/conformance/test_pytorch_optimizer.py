@@ -18,6 +18,7 @@ from mutants.source import exchanged
 from pytorch_optimizer.optimizer.muon import base as muon_base
 
 from dynamics.couplings import COUPLINGS
+from dynamics.libraries.catalogue import elsewhere
 from dynamics.rules import RULES
 
 # It adds 1e-15 to what it takes the root of, at a v of 1e-4 or more: half of 1e-11, relative, and a path may be a few
@@ -118,6 +119,6 @@ def test_every_offer_of_pytorch_optimizer_is_held_to_its_path() -> None:
         (rule.name, coupling)
         for rule in RULES.values()
         for coupling in COUPLINGS
-        if "pytorch_optimizer." in rule.offered.get(coupling, "")
+        if "pytorch_optimizer." in elsewhere(rule).offered.get(coupling, "")
     }
     assert offered == set(PYTORCH_OPTIMIZER)

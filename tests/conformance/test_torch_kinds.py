@@ -31,33 +31,33 @@ def both(rule: str, coupling: str, **settings: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
-def test_half_precision_is_torchs_to_its_rounding(rule: str, coupling: str, dtype: torch.dtype) -> None:
+def test_half_precision_is_torchs_to_its_rounding(dtype: torch.dtype) -> None:
     given = gradients(2, steps=20).to(dtype)
-    # Weights below 4, 20 steps that round each time, in another order of operations.
-    tolerance = 20 * 4 * torch.finfo(dtype).eps / 2
-    # v - m^2 cancels where rounding is 1 in 256.
-    if (rule, dtype) == ("rmsprop_centered", torch.bfloat16):
-        tolerance *= 4
-    ours, theirs = (path(make, given).double() for make in both(rule, coupling))
-    assert difference(ours, theirs) <= tolerance
-    assert difference(ours, path(both(rule, coupling)[0], given.double())) <= 2 * tolerance
+    for rule, coupling in PAIRS:
+        # Weights below 4, 20 steps that round each time, in another order of operations.
+        tolerance = 20 * 4 * torch.finfo(dtype).eps / 2
+        # v - m^2 cancels where rounding is 1 in 256.
+        if (rule, dtype) == ("rmsprop_centered", torch.bfloat16):
+            tolerance *= 4
+        ours, theirs = (path(make, given).double() for make in both(rule, coupling))
+        assert difference(ours, theirs) <= tolerance, rule
+        assert difference(ours, path(both(rule, coupling)[0], given.double())) <= 2 * tolerance, rule
 
 
-@pytest.mark.parametrize(("rule", "coupling"), PAIRS)
-def test_complex_parameters_are_torchs(rule: str, coupling: str) -> None:
-    ends = []
+def test_complex_parameters_are_torchs() -> None:
     pairs = gradients(5, steps=60, size=8).view(60, 2, 2, 2)
-    for make in both(rule, coupling):
-        start = torch.complex(torch.tensor([[1.0, -0.5], [0.3, 2.0]]), torch.tensor([[0.2, 1.0], [-1.0, 0.1]]))
-        p = torch.nn.Parameter(start.to(torch.complex128))
-        optimizer = make([p])
-        for gradient in pairs:
-            p.grad = torch.view_as_complex(gradient.contiguous()).clone()
-            optimizer.step()
-        ends.append(torch.view_as_real(p.detach()))
-    # torch counts NAdam's product of momenta in float32.
-    assert difference(*ends) <= (1e-6 if rule == "nadam" else TOLERANCE)
+    for rule, coupling in PAIRS:
+        ends = []
+        for make in both(rule, coupling):
+            start = torch.complex(torch.tensor([[1.0, -0.5], [0.3, 2.0]]), torch.tensor([[0.2, 1.0], [-1.0, 0.1]]))
+            p = torch.nn.Parameter(start.to(torch.complex128))
+            optimizer = make([p])
+            for gradient in pairs:
+                p.grad = torch.view_as_complex(gradient.contiguous()).clone()
+                optimizer.step()
+            ends.append(torch.view_as_real(p.detach()))
+        # torch counts NAdam's product of momenta in float32.
+        assert difference(*ends) <= (1e-6 if rule == "nadam" else TOLERANCE), rule
 
 
 def test_the_size_of_a_complex_tensor_is_that_of_all_its_numbers() -> None:
@@ -68,30 +68,30 @@ def test_the_size_of_a_complex_tensor_is_that_of_all_its_numbers() -> None:
     torch.testing.assert_close(p.detach(), torch.tensor([3 + 3.75j], dtype=torch.complex128), rtol=1e-15, atol=0)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_strides_do_not_matter(rule: str) -> None:
-    ends = []
-    for turned in (False, True):
-        start = torch.linspace(-1, 1, 12, dtype=torch.float64).view(3, 4)
-        p = torch.nn.Parameter(start.t().contiguous().t() if turned else start.clone())
-        optimizer = Optimizer([p], rule, "l2", lr=0.05, weight_decay=0.1)
-        for row in gradients(1, steps=5, size=12):
-            p.grad = row.view(3, 4).clone()
-            optimizer.step()
-        assert p.is_contiguous() is not turned
-        ends.append(p.detach())
-    torch.testing.assert_close(ends[1], ends[0], rtol=1e-13, atol=1e-13)
+def test_strides_do_not_matter() -> None:
+    for rule in RULES:
+        ends = []
+        for turned in (False, True):
+            start = torch.linspace(-1, 1, 12, dtype=torch.float64).view(3, 4)
+            p = torch.nn.Parameter(start.t().contiguous().t() if turned else start.clone())
+            optimizer = Optimizer([p], rule, "l2", lr=0.05, weight_decay=0.1)
+            for row in gradients(1, steps=5, size=12):
+                p.grad = row.view(3, 4).clone()
+                optimizer.step()
+            assert p.is_contiguous() is not turned
+            ends.append(p.detach())
+        torch.testing.assert_close(ends[1], ends[0], rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
-@pytest.mark.parametrize("rule", RULES)
-def test_what_is_not_a_number_does_not_hide(rule: str, coupling: str) -> None:
+def test_what_is_not_a_number_does_not_hide(coupling: str) -> None:
     # torch's own sign of NaN is 0.
-    p = torch.nn.Parameter(torch.ones(2, 2))
-    optimizer = Optimizer([p], rule, coupling, weight_decay=0.1 if coupling != "none" else 0.0)
-    p.grad = torch.full_like(p, torch.nan)
-    optimizer.step()
-    assert p.isnan().all()
+    for rule in RULES:
+        p = torch.nn.Parameter(torch.ones(2, 2))
+        optimizer = Optimizer([p], rule, coupling, weight_decay=0.1 if coupling != "none" else 0.0)
+        p.grad = torch.full_like(p, torch.nan)
+        optimizer.step()
+        assert p.isnan().all(), rule
 
 
 def exact(gradient: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> torch.Tensor:

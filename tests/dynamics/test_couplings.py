@@ -15,12 +15,12 @@ from dynamics.words import FLOATS
 SHARES = {
     "none": {},
     "l2": {"gradient": 0.3},
-    "l1": {"slope": 0.3},
+    "l1": {"sign": 0.3},
     "decoupled_lr": {"before": 0.2 * 0.3},
     "decoupled_schedule": {"after": 0.5 * 0.3},
     "decoupled_constant": {"before": 0.3},
     "corrected": {"before": 0.2 * 0.5 * 0.3},
-    "cautious": {"agreeing": 0.2 * 0.3},
+    "cautious": {"cautious": 0.2 * 0.3},
 }
 
 
@@ -54,7 +54,7 @@ def test_what_each_coupling_makes_of_sgd(w: float, g: float, lr: float, strength
 
 
 def test_the_doors_open_in_order_and_the_gradient_sees_the_weight_as_it_was() -> None:
-    def share(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+    def share(strength, lr, multiplier):
         return strength
 
     own = Coupling("own", "", "", **dict.fromkeys(DOORS, share))

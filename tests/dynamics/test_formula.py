@@ -22,7 +22,7 @@ from dynamics.theory.formula.clocks import STEP, solve_clock
 from dynamics.words import FLOATS, symbols
 
 # A number is a tensor of its own.
-NUMBERS = {name: FLOATS[name] for name in ("norm", "orthogonal", "aspect")}
+NUMBERS = {name: FLOATS[name] for name in ("norm", "orthogonal", "shape_factor")}
 
 # Away from 0, where the direction of a step is rounding.
 signed = st.builds(lambda side, x: side * x, st.sampled_from([-1.0, 1.0]), st.floats(0.01, 2))

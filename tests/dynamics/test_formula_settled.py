@@ -167,16 +167,16 @@ def test_a_cautious_decay_has_a_limit_only_with_a_rule_that_keeps_no_direction()
 
 
 def test_a_rule_whose_limit_is_not_one_number_is_refused() -> None:
-    def cubic(w, g, lr):  # type: ignore[no-untyped-def]
+    def cubic(w, g, lr):
         return (w - (lr + lr * lr * lr) * g,)
 
-    rule = Rule("cubic", cubic, (), {}, {}, 0.1, "", "", False)
+    rule = Rule("cubic", cubic, (), {}, {}, 0.1)
     with pytest.raises(InputError, match="stability limit of cubic with l2: 3 solutions, one is accepted"):
         formula.stability_limit(rule, COUPLINGS["l2"])
 
 
 def test_a_coupling_of_ones_own_has_a_limit_too() -> None:
-    def half(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+    def half(strength, lr, multiplier):
         return strength / 2
 
     own = Coupling("own", "", "", before=half)

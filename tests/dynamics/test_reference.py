@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dynamics.couplings import COUPLINGS
+from dynamics.libraries.catalogue import elsewhere
 from dynamics.libraries.reference import offers, page
 from dynamics.rules import RULES
 
@@ -23,7 +24,7 @@ NAME = re.compile(rf"\b(?:{'|'.join(LIBRARIES)})(?:\.[A-Za-z_]\w*)+")
 OFFERS = [
     pytest.param(offer, id=f"{rule.name}-{coupling}-{offer.split('(')[0]}-{k}")
     for rule in RULES.values()
-    for coupling in rule.offered
+    for coupling in elsewhere(rule).offered
     for k, offer in enumerate(offers(rule, COUPLINGS[coupling]))
 ]
 
@@ -40,7 +41,7 @@ def find(name: str) -> Any:
 @pytest.mark.parametrize("rule", RULES)
 def test_names_in_prose_exist(rule: str) -> None:
     about = RULES[rule]
-    for name in NAME.findall(f"{about.semantics} {about.differs}"):
+    for name in NAME.findall(f"{about.semantics} {elsewhere(about).differs}"):
         assert callable(find(name)), name
 
 
@@ -73,7 +74,7 @@ def test_a_name_that_does_not_exist_would_be_found() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_offers_are_under_couplings(rule: str) -> None:
-    assert set(RULES[rule].offered) <= set(COUPLINGS) - {"none"}
+    assert set(elsewhere(RULES[rule]).offered) <= set(COUPLINGS) - {"none"}
     assert RULES[rule].paper
     assert RULES[rule].semantics
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamics.couplings import COUPLINGS, none
 from dynamics.errors import InputError
-from dynamics.rule import RANGES, Rule, check
+from dynamics.rule import BELOW_ONE, RANGES, Rule, check
 from dynamics.rules import RULES, find_rule
+from dynamics.theory.formula import effective_decay, symbol, update
+from dynamics.theory.formula.update import late
+from dynamics.theory.pull import carriers
 
 SHARES = ["momentum", "alpha", "rho", "beta1", "beta2", "beta3"]
 SIZES = ["lr", "strength", "eps", "momentum_decay", "initial_accumulator", "trust"]
@@ -104,11 +110,11 @@ def test_defaults_are_in_range(rule: str) -> None:
 
 
 def test_a_rule_whose_step_takes_something_else_is_refused() -> None:
-    def swapped(w, g, momentum, b, lr):  # type: ignore[no-untyped-def]
+    def swapped(w, g, momentum, b, lr):
         return w - lr * b, momentum * b + g
 
     with pytest.raises(TypeError, match="rule swapped: its step must take w, g, b, lr, momentum"):
-        Rule("swapped", swapped, ("b",), {}, {"momentum": 0.9}, 0.1, "", "", False)
+        Rule("swapped", swapped, ("b",), {}, {"momentum": 0.9}, 0.1)
 
 
 def test_a_rule_takes_the_pull_where_its_step_names_it() -> None:
@@ -120,3 +126,52 @@ def test_rules_cannot_be_changed_in_place() -> None:
         RULES["sgd"].lr = 1.0  # type: ignore[misc]
     with pytest.raises(TypeError):
         RULES["adamw"] = RULES["adam"]  # type: ignore[index]
+
+
+def told_by_the_formula(rule: Rule) -> tuple[str, str]:
+    """(memory, divides_by), read off the rule's own rows and its pull under L2."""
+    rows = {symbol(n): late(rule, row) for n, row in update(rule, none).after.items() if n in rule.state}
+    gathered = {x: row for x, row in rows.items() if str(x) not in map(str, map(symbol, carriers(rule)))}
+    names, kinds = {symbol(name): name for name in rule.defaults}, {}
+    memory = ""
+    for x, row in gathered.items():
+        parts = row.args if isinstance(row, sp.Max) else (row,)
+        kept = next(sp.diff(part, x) for part in parts if part.has(x))
+        memory = names.get(kept, memory)
+        kinds[symbol("eps") + sp.sqrt(x)] = {
+            kept * x + (1 - kept) * symbol("g") ** 2: "mean",
+            x + symbol("g") ** 2: "sum",
+        }.get(sp.expand(row) if kept == 1 else sp.collect(row, x), "largest mean" if x in parts else "")
+        if isinstance(row, sp.Max) and kept in names:
+            kinds[x] = "maximum"
+    try:
+        pull = effective_decay(rule, COUPLINGS["l2"])
+    except InputError:
+        return memory, ""
+    heavy = 1 - symbol("momentum") if "momentum" in rule.defaults else 1
+    scale = symbol("lr") * symbol("strength") / (pull * heavy)
+    return memory, kinds.get(sp.simplify(scale), "")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_a_rule_says_of_squares_is_what_its_formula_does(rule: str) -> None:
+    assert (RULES[rule].memory, RULES[rule].divides_by) == told_by_the_formula(RULES[rule])
+
+
+def test_linear_rules_are_found() -> None:
+    assert {name for name, rule in RULES.items() if not rule.adaptive} == {"sgd", "momentum", "nesterov"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"memory": "beta"}, "memory beta is none of its hyperparameters"),
+        ({"ranges": {"eps": BELOW_ONE}}, "eps means something else already"),
+        ({"written": {"momentum": "p"}}, "momentum means something else already"),
+        ({"defaults": {"unheard": 1.0}, "step": lambda w, g, lr, unheard: (w,)}, "what unheard may be"),
+    ],
+)
+def test_facts_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        replace(RULES["sgd"], **changes)
+    assert RANGES["eps"] is not BELOW_ONE

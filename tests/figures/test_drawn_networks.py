@@ -31,7 +31,7 @@ from worlds import (
 )  # fmt: skip
 
 from figures import monitor, pruning, scaling, thresholds
-from figures.style import COLOURS, LABELS, LINES
+from figures.style import LINES, colour_of, label_of
 from fullscale.monitor.summary import die_next
 
 
@@ -43,13 +43,13 @@ def test_alive_draws_means_with_their_intervals() -> None:
     bands = dict(zip(curves, axes.collections, strict=True))
     for name in OPTIMIZERS:
         for strength, style in ((STRENGTH, LINES["l2"]), (0.0, LINES["none"])):
-            where = (COLOURS[name].lower(), style)
+            where = (colour_of(name).lower(), style)
             mean, ends = interval(kept.sel(optimizer=name, strength=strength).transpose("epoch", "seed").values)
             np.testing.assert_array_equal(curves[where].get_xdata(), EPOCHS)
             np.testing.assert_allclose(curves[where].get_ydata(), mean)
             edge = bands[where].get_paths()[0].vertices[:, 1]
             assert (edge.min(), edge.max()) == pytest.approx((ends.min(), ends.max()))
-    assert {t.get_text() for t in axes.texts} == {*(f"{LABELS[n]} + L2" for n in OPTIMIZERS), "all, no L2"}
+    assert {t.get_text() for t in axes.texts} == {*(f"{label_of(n)} + L2" for n in OPTIMIZERS), "all, no L2"}
 
 
 def test_pruning_draws_means_thin_lines_of_each_network_and_a_star_for_the_dead() -> None:

@@ -11,7 +11,8 @@ from pictures import interval, marks
 from scipy.stats import binomtest
 from worlds import FIGURES, changed, drawn, measured
 
-from figures.style import COLOURS, LABELS, LINES, OTHER_LABELS
+from figures.style import LINES, colour_of, label_of
+from synthetic.selective import Selective
 from synthetic.visits import ARRIVALS
 
 
@@ -23,7 +24,7 @@ def test_silence_draws_each_path_until_it_is_through() -> None:
     data = measured("silence")
     for axes, coupling in zip(drawn("silence").figure.axes, ("l2", "decoupled_lr"), strict=True):
         *curves, target = axes.lines
-        assert [to_hex(c.get_color()) for c in curves] == [COLOURS[n].lower() for n in data.optimizer.values]
+        assert [to_hex(c.get_color()) for c in curves] == [colour_of(n).lower() for n in data.optimizer.values]
         assert {c.get_linestyle() for c in curves} == {LINES[coupling]}
         for curve, name in zip(curves, data.optimizer.values, strict=True):
             cell = data.sel(optimizer=name, coupling=coupling, strength=1e-2).isel(step=slice(1, None))
@@ -35,15 +36,15 @@ def test_silence_draws_each_path_until_it_is_through() -> None:
             assert (path[: count - 1] >= 1e-3).all()
             assert count == len(path) or path[count - 1] < 1e-3
         assert set(target.get_ydata()) == {1e-3}
-        assert {t.get_text() for t in axes.texts} == set(LABELS.values())
+        assert {t.get_text() for t in axes.texts} == set(map(label_of, Selective().rules))
 
 
 def test_crossover_draws_geometric_means_beside_the_closed_form() -> None:
     data, [axes] = measured("crossover"), drawn("crossover").figure.axes
     found = {to_hex(container[0].get_color()): marks(container) for container in axes.containers}
-    assert set(found) == {colour.lower() for colour in COLOURS.values()}
-    for name, colour in COLOURS.items():
-        x, y, ends = found[colour.lower()]
+    assert set(found) == {colour_of(name).lower() for name in Selective().rules}
+    for name in Selective().rules:
+        x, y, ends = found[colour_of(name).lower()]
         samples = np.log(data["ratio"].sel(optimizer=name, arrival=1.0).transpose("size", "seed").values)
         mean, expected = interval(samples)
         np.testing.assert_allclose(x, data["size"], rtol=0.1)  # side by side
@@ -52,7 +53,7 @@ def test_crossover_draws_geometric_means_beside_the_closed_form() -> None:
     closed, one = axes.lines[0], [line for line in axes.lines if set(line.get_ydata()) == {1}]
     np.testing.assert_allclose(closed.get_ydata() * np.hypot(closed.get_xdata(), 1e-3), 1, rtol=1e-6)
     assert len(one) == 1
-    assert {t.get_text() for t in axes.texts} >= set(LABELS.values())
+    assert {t.get_text() for t in axes.texts} >= set(map(label_of, Selective().rules))
     [halved] = drawn("crossover", ("ratio", {"optimizer": "adam"}, lambda x: 0.5 * x)).figure.axes
     assert float(halved.get_title(loc="left").split()[-1]) == pytest.approx(0.5, abs=0.02)
 
@@ -101,7 +102,7 @@ def test_capacity_stands_on_its_formulas_and_draws_shares() -> None:
     plain = without_marks(right)
     for rule, coupling, line in (("adam", "decoupled_lr", "--"), ("sgd", "l2", "-")):
         mean = data["dead"].sel(optimizer=rule, coupling=coupling).mean(("batch", "seed"))
-        np.testing.assert_allclose(plain[(COLOURS[rule].lower(), line)], mean)
+        np.testing.assert_allclose(plain[(colour_of(rule).lower(), line)], mean)
     np.testing.assert_allclose(plain[("#cccccc", "-")], data["unused"].mean("seed"))
 
 
@@ -114,21 +115,20 @@ def test_difficulty_draws_shares_from_hard_to_easy() -> None:
         by_batch(panel, easier.sel(optimizer="adam", coupling="l2"), along)
         for rule, coupling, line in (("adam", "decoupled_lr", "--"), ("sgd", "l2", "-")):
             mean = easier.sel(optimizer=rule, coupling=coupling).mean(("batch", "seed"))
-            np.testing.assert_allclose(without_marks(panel)[(COLOURS[rule].lower(), line)], mean)
+            np.testing.assert_allclose(without_marks(panel)[(colour_of(rule).lower(), line)], mean)
     np.testing.assert_allclose(without_marks(panels[1])[("#cccccc", "-")], data["unused"].mean("seed")[::-1])
 
 
 def test_pull_holds_one_rules_pulls_a_panel() -> None:
     data, figure = measured("pull"), drawn("pull").figure
     for axes, rule in zip(figure.axes, data.optimizer.values, strict=True):
-        assert axes.get_title(loc="left") == (LABELS | OTHER_LABELS)[rule]
+        assert axes.get_title(loc="left") == label_of(rule)
         thin = {x.get_linestyle(): x for x in axes.lines if len(x.get_xdata()) == 9 and x.get_linewidth() < 2}
         for coupling in ("l2", "decoupled_lr"):
             mean = data["pull"].sel(optimizer=rule, coupling=coupling).mean("seed")
             np.testing.assert_array_equal(thin[LINES[coupling]].get_xdata(), data.arrival)
             np.testing.assert_allclose(thin[LINES[coupling]].get_ydata(), mean.where(mean > 0))
-        if rule in COLOURS:
-            assert to_hex(thin["-"].get_color()) == COLOURS[rule].lower()
+        assert to_hex(thin["-"].get_color()) == colour_of(rule).lower()
         # Beside L2's pull, from where it starts, what 1/sqrt(p) would be.
         [guide] = [x for x in axes.lines if x.get_linewidth() > 2]
         pull = thin["-"].get_ydata()
@@ -162,7 +162,7 @@ def test_critical_and_rest_draw_marks_on_predictions() -> None:
             np.testing.assert_allclose(x, 1 / data.epoch.values / data.attrs["critical"])
             np.testing.assert_allclose(y, seen.sel(arrivals=kind))
             np.testing.assert_allclose(line.get_ydata(), data[form].sel(arrivals=kind))
-            assert to_hex(line.get_color()) == COLOURS["adam" if kind == "independent" else "sgd"].lower()
+            assert to_hex(line.get_color()) == colour_of("adam" if kind == "independent" else "sgd").lower()
     data = measured("rest")
     panels = [(loss, coupling) for loss in ("restoring", "constant") for coupling in ("l2", "decoupled_lr")]
     for axes, (loss, coupling) in zip(drawn("rest").figure.axes, panels, strict=True):
@@ -172,8 +172,7 @@ def test_critical_and_rest_draw_marks_on_predictions() -> None:
             np.testing.assert_allclose(line.get_ydata(), at["predicted"])
             # Marks that coincide stand side by side, no further than from one arrival to the next.
             np.testing.assert_allclose(line.get_xdata() * data.attrs["critical"] / data.arrival, 1, atol=0.09)
-            if rule in COLOURS:
-                assert to_hex(line.get_color()) == COLOURS[rule].lower()
+            assert to_hex(line.get_color()) == colour_of(rule).lower()
     second = {"loss": "restoring", "arrival": data.arrival[1]}
     three = enumerate((("adam", "l2"), ("sgd", "l2"), ("adam", "decoupled_lr")), 1)
     redrawn = drawn("rest", *(("rest", second | {"optimizer": r, "coupling": c}, k / 10) for k, (r, c) in three))
@@ -252,7 +251,7 @@ def test_feature_draws_shares_with_their_exact_intervals(lost: tuple[tuple[str, 
         for container, name in zip(axes.containers, data["optimizer"].values, strict=True):
             count = dead.sel(optimizer=name, coupling=coupling).values
             _, y, ends = marks(container)
-            assert to_hex(container[0].get_color()) == COLOURS[name].lower()
+            assert to_hex(container[0].get_color()) == colour_of(name).lower()
             np.testing.assert_allclose(y, 20 * count)
             exact = [binomtest(int(k), 5).proportion_ci(0.95, method="exact") for k in count]
             np.testing.assert_allclose(ends, [[100 * e.low, 100 * e.high] for e in exact], atol=1e-9)
@@ -270,7 +269,7 @@ def test_compete_draws_survivors_with_their_intervals(share: float) -> None:
             samples = alive.sel(optimizer=name, coupling=coupling).transpose("selectivity", "seed").values
             mean, expected = interval(samples)
             expected = np.clip(expected, 0, 100)
-            assert to_hex(container[0].get_color()) == COLOURS[name].lower()
+            assert to_hex(container[0].get_color()) == colour_of(name).lower()
             np.testing.assert_allclose(y, mean)
             np.testing.assert_allclose(ends, expected, atol=1e-9)
             low, high = axes.get_ylim()

@@ -106,13 +106,13 @@ def test_printing_keeps_every_operation_and_every_digit() -> None:
     assert twice == "(a, b) => {\nconst x0 = a / b;\nreturn [x0, x0 - 1];\n}"
 
 
-def _steered(w, g, m, lr, beta1):  # type: ignore[no-untyped-def]
+def _steered(w, g, m, lr, beta1):
     m = beta1 * m + g
     return w - lr * m, m
 
 
 def test_prints_the_rule_that_it_is_given() -> None:
-    rule = Rule("steered", _steered, ("m",), {}, {"beta1": 0.9}, 1.0, "", "", False)
+    rule = Rule("steered", _steered, ("m",), {}, {"beta1": 0.9}, 1.0)
     assert javascript.update(rule, COUPLINGS["none"]) == (
         "([w, m], g, lr, multiplier, strength, [beta1]) => {\n"
         "const x0 = (beta1 * m) + g;\n"

@@ -16,7 +16,7 @@ from worlds import cnn
 from dynamics.errors import InputError
 from evidence.claim import Claim, Estimate, Finding, above
 from figures.report import Section, write
-from figures.style import LABELS, InlineSvg, Picture, save, styled
+from figures.style import InlineSvg, Picture, label_of, save, styled
 from fullscale.pocket import OPTIMIZERS, tuned
 
 NASTY = "<script>alert('x')</script> & \"quoted\" <b>"
@@ -151,7 +151,7 @@ def test_the_page_fetches_nothing(folder: Path) -> None:
             assert (attributes.get(name) or "#").startswith("#")
 
 
-def small():  # type: ignore[no-untyped-def]
+def small():
     return cnn(dict(zip(OPTIMIZERS, (0.0, 0.01, 0.2, 0.4), strict=True)))
 
 
@@ -162,7 +162,7 @@ def test_what_was_removed_is_told_for_each_optimizer_and_strength(folder: Path) 
     text = written(folder, part([], [], data))
     rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
     cells = {(row[0], row[1]): row[2:] for row in rows if row}
-    assert set(cells) == {(LABELS[name], strength) for name in OPTIMIZERS for strength in ("0", "0.005")}
+    assert set(cells) == {(label_of(name), strength) for name in OPTIMIZERS for strength in ("0", "0.005")}
     lr, _, removed, left, errors, differences = cells["Adam", "0.005"]
     assert (lr, removed, left, errors) == ("0.003", "37.5%", "50.0%, 50.0%", "4.00%, 5.00%")
     assert differences == "5.0e-01, 3.0e-02"  # the largest of all seeds
@@ -189,5 +189,5 @@ def test_the_grid_is_told_cell_by_cell_with_the_chosen_ones_marked(folder: Path)
     rows = [row for row in rows if row]
     assert len(rows) == len(tuned()["cells"])
     chosen = {row[0]: row[1] for row in rows if row[-1] == "chosen"}
-    assert chosen == {LABELS[name]: f"{cell['lr']:g}" for name, cell in tuned()["chosen"].items()}
+    assert chosen == {label_of(name): f"{cell['lr']:g}" for name, cell in tuned()["chosen"].items()}
     assert "chosen by looking at where sparsity emerges" in text

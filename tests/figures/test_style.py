@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +17,7 @@ from matplotlib import pyplot as plt
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from figures.style import COLOURS, LABELS, LINES, OTHER_LABELS, Picture, label_ends, save, spread_labels, styled
-from synthetic.selective import Selective
+from figures.style import LINES, Picture, colour_of, label_ends, label_of, save, spread_labels, styled
 
 heights = st.lists(st.floats(-2, 2, allow_subnormal=False), max_size=8)
 gaps = st.floats(0.01, 0.5)
@@ -70,9 +70,10 @@ def test_end_labels_never_touch_and_stay_below_the_title(where: list[float]) -> 
 
 
 def test_the_five_optimizers_have_colours_of_their_own_and_every_coupling_a_line() -> None:
-    assert set(COLOURS) == set(LABELS) == set(Selective().rules)
-    assert {*LABELS, *OTHER_LABELS} == set(RULES)
-    assert len(set(COLOURS.values())) == len(COLOURS)
+    assert len({colour_of(name) for name in RULES}) == len(RULES)
+    assert len({label_of(name) for name in RULES}) == len(RULES)
+    assert (label_of("adam"), label_of("not loaded")) == ("Adam", "not loaded")
+    assert re.fullmatch("#[0-9A-F]{6}", colour_of("not loaded"))
     assert set(LINES) == set(COUPLINGS)
     assert len(set(LINES.values())) == len(LINES)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 
 def small() -> nn.Sequential:
@@ -30,3 +33,21 @@ class Untraceable(nn.Module):
         if float(x.sum()) > 0:
             return self.norm(self.block(x)).relu()
         return self.norm(self.block(x))
+
+
+def batch(step: int, n: int = 8) -> tuple[Tensor, Tensor]:
+    """Images and labels for `small`, others at every step."""
+    generator = torch.Generator().manual_seed(step)
+    return torch.randn(n, 2, 6, 6, generator=generator), torch.randint(3, (n,), generator=generator)
+
+
+def adam(net: nn.Module) -> torch.optim.Adam:
+    return torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-2)
+
+
+def train(net: nn.Module, optimizer: Any, steps: range) -> None:
+    for step in steps:
+        x, y = batch(step)
+        optimizer.zero_grad()
+        cross_entropy(net(x), y).backward()
+        optimizer.step()

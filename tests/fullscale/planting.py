@@ -62,6 +62,20 @@ def noise(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def outputs(net: nn.Module, images: Tensor) -> Tensor:
+    """In evaluation mode and the network's precision, as float64."""
+    net.eval()
+    with torch.no_grad():
+        result: Tensor = net(images.to(next(net.parameters()).dtype))
+    return result.double()
+
+
+def difference(net: nn.Module, smaller: nn.Module, images: Tensor) -> float:
+    """The largest of the outputs, by the largest output of `net` where that is above 1."""
+    before, after = outputs(net, images), outputs(smaller, images)
+    return float((before - after).abs().max() / before.abs().max().clamp(min=1))
+
+
 class Dense(nn.Module):
     """Concatenation with BatchNorm and ReLU in front of each convolution, as DenseNet has them."""
 

@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from shades import shades
+from shades import shades, spec
 
 from dynamics.errors import InputError
 from evidence.store import Store
 from fullscale import compared, pruning_study
-from fullscale.data import Images
+from fullscale.data import Images, Split
 from fullscale.feed import Resident
 from fullscale.models import basicnet
 from fullscale.pruning_study import Base, PruningStudy
+from fullscale.train import train
 from undertow import extras
-from undertow.commands import COMMANDS
 from undertow.commands import compare as compare_command
 
 BASES = (
@@ -141,6 +141,15 @@ def test_slimming_shrinks_scales_and_networks_are_those_of_their_seeds() -> None
     np.testing.assert_allclose(scales(0.05, (2, 3))[1], weak, rtol=1e-4)
 
 
+def test_slimming_without_its_penalty_is_training() -> None:
+    base = Base("plain", "momentum", 1e-2, 5e-4)
+    asked = spec(TASK, width=1 / 32, optimizer="momentum", strength=5e-4, batch=16, epochs=5, seeds=(0, 1))
+    nets = pruning_study.slim(Resident(TASK), base, (0, 1), 1 / 32, 16, 5)
+    for net, outcome in zip(nets, train(asked, TASK), strict=True):
+        for name, tensor in outcome.net.state_dict().items():
+            assert torch.equal(net.state_dict()[name], tensor), name
+
+
 def test_share_without_loss_is_where_the_line_crosses() -> None:
     data = comparison.comparison()
     for criterion, free in comparison.FREE.items():
@@ -203,17 +212,32 @@ def test_what_is_kept_says_what_its_data_say() -> None:
     assert {"python", "torch", "torch-pruning"} <= stored["versions"].keys()
 
 
+def test_a_comparison_that_was_run_again_takes_the_place_of_the_kept_one(tmp_path: Path) -> None:
+    data, draws = compared.kept(), np.random.default_rng(0)
+    split = Split(draws.integers(0, 256, (8, 1, 4, 4)).astype(np.uint8), np.arange(8, dtype=np.int64) % 2)
+    images = Images("noise", ("a", "b"), split, split)
+    *most, last = (
+        PruningStudy()._spec(images, base, seed, data.attrs["epochs"])
+        for base in pruning_study.BASES
+        for seed in PruningStudy.seeds
+    )
+    with Store(tmp_path / "results.sqlite") as store:
+        for spec in most:
+            store.put(compared.KIND, spec, summary={"points": []}, curves={})
+        xr.testing.assert_identical(compared.stored(store, images.digest), data)
+        store.put(compared.KIND, last, summary={"points": []}, curves={})
+        again = compared.stored(store, images.digest)
+        assert again.attrs == data.attrs
+        assert again.sizes == data.sizes
+        assert again.test_error.isnull().all()
+        xr.testing.assert_identical(compared.stored(store, "of other images"), data)
+
+
 def test_nothing_is_left_where_all_diverged() -> None:
     with pytest.raises(InputError, match="every network of the comparison diverged"):
         compared.dataset([comparison.row("adam", 0, comparison.FREE, 0.5, "diverged")], "digits")
 
 
-@pytest.fixture
-def wired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(COMMANDS, "compare", compare_command)
-
-
-@pytest.mark.usefixtures("wired")
 def test_the_command_writes_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[PruningStudy] = []
 
@@ -233,7 +257,6 @@ def test_the_command_writes_what_it_found(tmp_path: Path, monkeypatch: pytest.Mo
     assert json.loads((tmp_path / "o" / "compared.json").read_text())["price"] == compared.PRICE
 
 
-@pytest.mark.usefixtures("wired")
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -248,7 +271,6 @@ def test_mistakes_are_one_line(tmp_path: Path, flags: tuple[str, ...], words: tu
     console.refused(console.run("compare", "--out", tmp_path / "o", *flags), *words)
 
 
-@pytest.mark.usefixtures("wired")
 def test_without_torch_pruning_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "torch_pruning" else True)
     console.refused(console.run("compare", "--out", tmp_path / "o"), "torch_pruning", "undertow[criteria]")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fullscale.cost import multiply_adds, parameters
-from fullscale.models import Chain, NetConfig, basicnet
+from fullscale.models import Chain, NetConfig
 
 
 def multiply_adds_seen(net: Chain, height: int, width: int) -> int:
@@ -47,13 +47,6 @@ def test_costs_are_what_the_network_does(
     weights = {name: tensor.numel() for name, tensor in net.state_dict().items()}
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     assert parameters(net) == sum(count for name, count in weights.items() if not name.endswith(statistics))
-
-
-def test_basicnet_costs() -> None:
-    net = basicnet()
-    # 3x3 windows: 3*64 on 32*32, 64*128 and 128*128 on 16*16, 128*256 and 256*256 on 8*8, 256*512 and 512*512 on 4*4.
-    products = 3 * 64 * 1024 + (64 + 128) * 128 * 256 + (128 + 256) * 256 * 64 + (256 + 512) * 512 * 16
-    assert multiply_adds(net, torch.zeros(2, 3, 32, 32)) == 9 * products + 5120
 
 
 def test_grouped_convolutions_are_counted_by_group() -> None:

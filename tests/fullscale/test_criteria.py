@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -262,12 +261,3 @@ def test_networks_from_elsewhere(criterion: Any) -> None:
 def test_what_cannot_be_is_refused(arguments: tuple[Any, ...], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         prune_by(chain(), *arguments)
-
-
-def test_a_file_of_another_network_is_not_needed(tmp_path: Path) -> None:
-    # A cut network is cut again from its file.
-    small, _ = prune_by(chain(), "gamma", 0.5, images())
-    checkpoint.save(small, tmp_path / "net")
-    again, reached = prune_by(checkpoint.load_network(tmp_path / "net"), "gamma", 0.5, images())
-    assert reached == pytest.approx(round(15 * 0.5) / 15)
-    assert again(images()).shape == (40, 3)

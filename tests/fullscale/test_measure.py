@@ -6,62 +6,16 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from planting import noise, randomize
+from torch import nn
 
 from dynamics.errors import InputError
 from fullscale.measure import Activity, Shares, measure
 from fullscale.models import Chain, NetConfig
 
 
-def random_chain(seed: int, channels: tuple[int, ...], strides: tuple[int, ...]) -> Chain:
-    generator = torch.Generator().manual_seed(seed)
-    net = Chain(NetConfig(channels, strides, in_channels=2, classes=3)).double()
-    for name, tensor in net.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.2, 2, generator=generator)
-        elif tensor.is_floating_point():
-            tensor.normal_(generator=generator)
-    return net
-
-
-def noise(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def activity_by_definition(net: Chain, images: torch.Tensor) -> tuple[list[list[float]], list[list[float]]]:
-    """Peak and selectivity of each filter of each layer, one image and one filter at a time."""
-    planes: list[list[list[float]]] = [[[] for _ in range(c)] for c in net.config.channels]
-    for image in images:
-        x = image[None]
-        for i, stride in enumerate(net.config.strides):
-            p = {k: v for k, v in net.state_dict().items() if k.startswith(f"blocks.{i}.")}
-            x = torch.nn.functional.conv2d(x, p[f"blocks.{i}.conv.weight"], stride=stride, padding=1)
-            mean, var = p[f"blocks.{i}.norm.running_mean"], p[f"blocks.{i}.norm.running_var"]
-            scale = p[f"blocks.{i}.norm.weight"] / (var + 1e-5).sqrt()
-            x = (scale[:, None, None] * (x - mean[:, None, None]) + p[f"blocks.{i}.norm.bias"][:, None, None]).relu()
-            for c in range(x.shape[1]):
-                planes[i][c].append(max(abs(v) for v in x[0, c].flatten().tolist()))
-    peaks = [[max(values) for values in layer] for layer in planes]
-    selectivities = [
-        [sum(v < 1e-3 * max(values) for v in values) / len(values) if max(values) > 0 else 1.0 for values in layer]
-        for layer in planes
-    ]
-    return peaks, selectivities
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 7), st.integers(1, 6), st.integers(1, 9))
-def test_activity_follows_the_definition_whatever_the_batch(seed: int, count: int, side: int, batch: int) -> None:
-    net = random_chain(seed, (3, 4), (1, 2))
-    images = noise(seed + 1, count, 2, side, side)
-    activity = measure(net, images, batch)
-    peaks, selectivities = activity_by_definition(net, images)
-    for i in range(2):
-        assert activity.peak[i].tolist() == pytest.approx(peaks[i], rel=1e-12, abs=1e-14)
-        assert activity.selectivity[i].tolist() == selectivities[i]
-        assert torch.equal(activity.gamma[i], net.state_dict()[f"blocks.{i}.norm.weight"])
-        assert torch.equal(activity.beta[i], net.state_dict()[f"blocks.{i}.norm.bias"])
+def random_chain(seed: int, channels: tuple[int, ...], strides: tuple[int, ...]) -> nn.Module:
+    return randomize(Chain(NetConfig(channels, strides, in_channels=2, classes=3)), seed)
 
 
 def test_activity_stays_what_it_was_while_the_network_trains_on() -> None:
@@ -94,15 +48,6 @@ def test_selectivity_compares_each_image_with_the_peak_over_all_of_them() -> Non
     # A filter that never fires is as selective as can be; one that is always on is not selective at all.
     assert measure(detector(beta=-501), images).selectivity[0].item() == 1
     assert measure(detector(beta=1e4), images).selectivity[0].item() == 0
-
-
-def test_float32_network_accepts_images_of_another_precision() -> None:
-    net, images = random_chain(3, (3, 4), (1, 2)), noise(4, 5, 2, 4, 4)
-    double = measure(net, images)
-    single = measure(net.float(), images)
-    for a, b in zip(double.peak, single.peak, strict=True):
-        assert b.dtype == torch.float64
-        assert a.tolist() == pytest.approx(b.tolist(), rel=1e-5)
 
 
 def hand_made() -> Activity:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planting import noise
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
@@ -77,10 +78,6 @@ def small(seed: int, kind: str, activation: str) -> Small:
             tensor.mul_(10.0 ** torch.randint(-15, 2, tensor.shape, generator=generator).double())
             tensor.mul_(torch.rand(tensor.shape, generator=generator) > 0.2)
     return net
-
-
-def noise(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def seen(net: Small, images: Tensor) -> dict[str, np.ndarray]:

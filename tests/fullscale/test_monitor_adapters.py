@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monitored import small
+from monitored import adam, batch, small, train
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -26,20 +26,15 @@ STEPS, BATCH = 7, 8
 
 
 def images() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(STEPS * BATCH, 2, 6, 6, generator=generator), torch.randint(
-        3, (STEPS * BATCH,), generator=generator
-    )
+    xs, ys = zip(*(batch(step, BATCH) for step in range(STEPS)), strict=True)
+    return torch.cat(xs), torch.cat(ys)
 
 
 def plain_loop() -> Monitor:
     net = small()
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-2)
+    optimizer = adam(net)
     monitor = Monitor(net, optimizer, interval=2)
-    for x, y in DataLoader(TensorDataset(*images()), BATCH):
-        optimizer.zero_grad()
-        cross_entropy(net(x), y).backward()
-        optimizer.step()
+    train(net, optimizer, range(STEPS))
     monitor.close()
     return monitor
 
@@ -72,7 +67,7 @@ def test_in_lightning(tmp_path: Path) -> None:
             return cross_entropy(self(pair[0]), pair[1])
 
         def configure_optimizers(self) -> Any:
-            return torch.optim.Adam(self.parameters(), lr=1e-2, weight_decay=1e-2)
+            return adam(self)
 
     def trainer(callback: MonitorCallback, steps: int) -> Trainer:
         return Trainer(
@@ -146,7 +141,7 @@ def test_in_the_trainer_of_transformers(tmp_path: Path, monkeypatch: pytest.Monk
             save_steps=4, logging_steps=1000, disable_tqdm=True, max_grad_norm=0.0, remove_unused_columns=False,
         )  # fmt: skip
         net = WithLoss()
-        optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-2)
+        optimizer = adam(net)
         constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
         return InOrder(net, arguments, train_dataset=Pairs(), callbacks=[callback], optimizers=(optimizer, constant))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from console import Said, refused, run
-from planting import noise, plant, randomize
+from planting import difference, noise, plant, randomize
 from torch import nn
 
 from dynamics.errors import InputError
@@ -20,13 +20,7 @@ from fullscale.feed import Resident
 from fullscale.measure import measure
 from fullscale.models import Architecture, Chain, NetConfig, build
 from fullscale.prune import certify, remove_dead
-from undertow.commands import COMMANDS
 from undertow.commands import prune as prune_command
-
-
-@pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(COMMANDS, "prune", prune_command)
 
 
 def network(dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -52,12 +46,6 @@ def pruned(*arguments: object) -> tuple[Said, dict[str, Any]]:
     assert said.problems == []
     out = Path(arguments[list(arguments).index("-o") + 1])  # type: ignore[arg-type]
     return said, json.loads(out.with_suffix(".json").read_text())
-
-
-def difference(before: nn.Module, after: nn.Module, images: torch.Tensor) -> float:
-    with torch.no_grad():
-        a, b = before(images), after(images)
-    return float((a - b).abs().max())
 
 
 def test_the_smaller_network_and_its_certificate_are_written(file: Path, tmp_path: Path) -> None:

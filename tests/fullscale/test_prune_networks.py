@@ -10,11 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planting import Branches, Dense, Inverted, Plain, noise, plant, randomize
+from planting import Branches, Dense, Inverted, Plain, difference, noise, outputs, plant, randomize
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.checkpoint import load_into, load_network, save
+from fullscale.checkpoint import load_into
 from fullscale.cost import parameters
 from fullscale.graph import trace, units
 from fullscale.measure import measure
@@ -52,18 +52,6 @@ def family(model: str, head: Literal["cifar", "imagenet"]) -> nn.Module:
     return build(Architecture(model, WIDTHS.get(model, 1 / 16), 3, 5, head))
 
 
-def outputs(net: nn.Module, images: Tensor) -> Tensor:
-    net.eval()
-    with torch.no_grad():
-        result: Tensor = net(images.to(next(net.parameters()).dtype))
-    return result.double()
-
-
-def difference(net: nn.Module, smaller: nn.Module, images: Tensor) -> float:
-    before, after = outputs(net, images), outputs(smaller, images)
-    return float((before - after).abs().max() / before.abs().max().clamp(min=1))
-
-
 @pytest.mark.parametrize(("model", "head"), FAMILIES)
 def test_every_family_computes_the_same(model: str, head: Literal["cifar", "imagenet"]) -> None:
     net = randomize(family(model, head), 1)
@@ -77,18 +65,6 @@ def test_every_family_computes_the_same(model: str, head: Literal["cifar", "imag
     certificate = certify(net, smaller, images, random_images=2)
     assert certificate.passes(TOLERANCE[torch.float32])
     assert certificate.resized is not None
-
-
-@pytest.mark.parametrize(("model", "head"), [("basicnet", "cifar"), ("vgg16", "imagenet"), ("resnet18", "imagenet")])
-def test_a_file_tells_the_smaller_network_from_its_weights_alone(
-    model: str, head: Literal["cifar", "imagenet"], tmp_path: object
-) -> None:
-    net = randomize(family(model, head), 1)
-    plant(net, 2)
-    smaller, _ = remove_dead(net)
-    save(smaller, f"{tmp_path}/net")
-    images = noise(3, 2, 3, 16, 16)
-    assert torch.equal(outputs(load_network(f"{tmp_path}/net"), images), outputs(smaller, images))
 
 
 @settings(max_examples=8, deadline=None)

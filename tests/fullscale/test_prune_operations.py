@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from planting import noise, plant, randomize
+from planting import difference, noise, plant, randomize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -148,12 +148,6 @@ NARROWER: dict[str, Between] = {
     ),
     "prelu": Between(lambda net, x: net.act(net.deep(x)), deep=ways(), act=nn.PReLU(FILTERS)),
 }
-
-
-def difference(net: nn.Module, smaller: nn.Module, images: Tensor) -> float:
-    with torch.no_grad():
-        before, after = net.eval()(images), smaller.eval()(images)
-    return float((before - after).abs().max() / before.abs().max().clamp(min=1))
 
 
 @pytest.mark.parametrize("name", [*WHOLE, *NARROWER])

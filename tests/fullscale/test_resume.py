@@ -108,24 +108,6 @@ def test_checkpoint_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
     assert path.read_bytes() == content[:-1]
 
 
-def test_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "run"
-    with pytest.raises(ZeroDivisionError):
-        train(SPEC, IMAGES, lambda *_: 1 / 0, checkpoint=path)
-    good = path.read_bytes()
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
-            train(SPEC, IMAGES, checkpoint=path)
-    assert path.read_bytes() == good
-    assert [p.name for p in tmp_path.iterdir()] == ["run"]
-    assert checkpoint.load(path).notes["epoch"] == 1
-
-
 def test_diverged_run_leaves_the_last_checkpoint_of_a_finite_one(tmp_path: Path) -> None:
     path = tmp_path / "run"
     [outcome] = train(replace(SPEC, optimizer="sgd", lr=1e30), IMAGES, checkpoint=path)

@@ -18,7 +18,7 @@ _COMPARED: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.In: (ast.NotIn,),
 }
 # Calls of which nothing but the first argument may be left.
-_DROPPED = ("sqrt", "sign", "abs", "norm", "power", "orthogonal", "flipped", "times")
+_DROPPED = ("sqrt", "sign", "abs", "norm", "power", "orthogonal", "transpose", "times")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _alternatives(node: ast.AST, alike: Sequence[Sequence[str]]) -> Iterator[ast
         name, values = node.func.id, node.args
         if name in _DROPPED:
             yield values[0]
-        elif name == "aspect":
+        elif name == "shape_factor":
             yield ast.Constant(1.0)
         elif name in ("maximum", "largest"):
             yield from values

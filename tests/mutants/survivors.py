@@ -91,31 +91,29 @@ _WHY: dict[str, dict[str, dict[str, list[str]]]] = {
         },
     },
     "muon.step": {
-        "return (w - lr * aspect(w) * orthogonal(ahead, eps), m)": {
-            _SAME_SHAPE: [f"return (w - lr * aspect({other}) * orthogonal(ahead, eps), m)" for other in ("g", "m")]
+        "return (w - lr * shape_factor(w) * orthogonal(ahead, eps), m)": {
+            _SAME_SHAPE: [
+                f"return (w - lr * shape_factor({other}) * orthogonal(ahead, eps), m)" for other in ("g", "m")
+            ]
         }
     },
-    "compose": {
-        "moved = inner_step(w, g, pull, *inner, lr, *hyper)[0]": {
-            _NOT_MOVED_YET: ["moved = inner_step(start, g, pull, *inner, lr, *hyper)[0]"]
+    "_update": {
+        "moved = step(w, g, pull, *inner, lr, *hyper)[0]": {
+            _NOT_MOVED_YET: ["moved = step(start, g, pull, *inner, lr, *hyper)[0]"]
         },
-        "pull = pull + shares.pop('agreeing') * ((1 - grows(moved, start)) * start)": {
+        "pull = pull + cautious * ((1 - grows(moved, start)) * start)": {
             _NOT_MOVED_YET: [
-                "pull = pull + shares.pop('agreeing') * ((1 - grows(moved, start)) * w)",
-                "pull = pull + shares.pop('agreeing') * ((1 - grows(moved, w)) * start)",
+                "pull = pull + cautious * ((1 - grows(moved, start)) * w)",
+                "pull = pull + cautious * ((1 - grows(moved, w)) * start)",
             ],
             "no coupling opens a second door beside this one": [
-                "pull = shares.pop('agreeing') * ((1 - grows(moved, start)) * start)"
+                "pull = cautious * ((1 - grows(moved, start)) * start)"
             ],
         },
-        "pull = sum((shares[name] * w for name in ('before', 'after') if name in shares))": {
-            _NOT_MOVED_YET: ["pull = sum((shares[name] * start for name in ('before', 'after') if name in shares))"]
-        },
-        "w = w - shares['before'] * w": {
-            _NOT_MOVED_YET: ["w = start - shares['before'] * w", "w = w - shares['before'] * start"]
-        },
-        "w, *inner_after = inner_step(w, g, pull, *inner, lr, *hyper)": {
-            _NOT_MOVED_YET: ["w, *inner_after = inner_step(start, g, pull, *inner, lr, *hyper)"]
+        "pull = 0 if share is None else share * w": {_NOT_MOVED_YET: ["pull = 0 if share is None else share * start"]},
+        "w = w - before * w": {_NOT_MOVED_YET: ["w = start - before * w", "w = w - before * start"]},
+        "return step(w, g, pull, *inner, lr, *hyper)": {
+            _NOT_MOVED_YET: ["return step(start, g, pull, *inner, lr, *hyper)"]
         },
     },
 }

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -109,15 +110,28 @@ def _share(coupling: Coupling, door: str) -> Target:
     return Target(f"{coupling.name}.{door}", coupling.doors[door], [["strength", "lr", "multiplier"]], still)
 
 
-def _compose() -> Target:
-    def still(make: Callable[..., Any]) -> bool:
-        return all(
-            stays(case, RULES[case.setting.rule], COUPLINGS[coupling], make)
-            for coupling in COUPLINGS
-            for case in coupling_cases(coupling)
-        )
+def _nothing(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+    return 0.0
 
-    return Target("compose", couplings.compose, [["w", "g", "start", "moved"], list(DOORS)], still, local=False)
+
+def _as_in_lanes(coupling: Coupling) -> Coupling:
+    """As the simulator composes lanes of several couplings: nothing goes through a door around the step that is closed."""
+    return replace(coupling, before=coupling.before or _nothing, after=coupling.after or _nothing)
+
+
+def _part_of_composition(name: str, alike: Sequence[Sequence[str]]) -> Target:
+    """A function of `dynamics.couplings` that every composed step goes through."""
+
+    def still(changed: Callable[..., Any]) -> bool:
+        with mock.patch.object(couplings, name, changed):
+            return all(
+                stays(case, RULES[case.setting.rule], opened)
+                for coupling in COUPLINGS.values()
+                for opened in (coupling, _as_in_lanes(coupling))
+                for case in coupling_cases(coupling.name)
+            )
+
+    return Target(name, getattr(couplings, name), alike, still, local=False)
 
 
 def _orthogonal() -> Target:
@@ -125,7 +139,7 @@ def _orthogonal() -> Target:
 
     def still(changed: Callable[..., Any]) -> bool:
         matrix = {"largest": lambda a, b: a.clamp(min=b), "norm": torch.linalg.vector_norm, "times": torch.matmul}
-        wide = bind(changed, {**matrix, "flipped": torch.t, "range": range})
+        wide = bind(changed, {**matrix, "transpose": torch.t, "range": range})
 
         def orthogonal(x: torch.Tensor, eps: float) -> torch.Tensor:
             found: torch.Tensor = wide(x, eps) if x.shape[0] <= x.shape[1] else wide(x.T, eps).T
@@ -175,5 +189,8 @@ def targets() -> tuple[Target, ...]:
         *(_average(rule) for rule in RULES.values() if rule.average is not None),
         *(_share(coupling, door) for coupling in COUPLINGS.values() for door in coupling.doors),
         _orthogonal(),
-        _compose(),
+        _part_of_composition(
+            "_update", [["w", "g", "start", "moved"], ["gradient", "signed", "before", "after", "cautious"]]
+        ),
+        _part_of_composition("grows", [["w", "start"]]),
     )

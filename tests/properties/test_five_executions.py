@@ -136,8 +136,8 @@ def by_plan_of_tensors(rule: str, coupling: str, setup: Setup) -> Path:
 
 
 # The words of whole tensors for one exact number.
-NUMBER = {"largest": max, "norm": abs, "times": operator.mul, "flipped": lambda x: x, "range": range}
-WHOLE = {"norm": abs, "orthogonal": bind(newton_schulz, NUMBER), "aspect": lambda x: 1}
+NUMBER = {"largest": max, "norm": abs, "times": operator.mul, "transpose": lambda x: x, "range": range}
+WHOLE = {"norm": abs, "orthogonal": bind(newton_schulz, NUMBER), "shape_factor": lambda x: 1}
 
 
 @cache
@@ -202,7 +202,11 @@ def test_all_executions_take_the_same_steps(rule: str, coupling: str, data: st.D
 @pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
 def test_exact_arithmetic_confirms_the_first_step(rule: str, coupling: str) -> None:
     """The same code over sympy's rational numbers, not its expressions: nothing is rounded but roots and powers."""
-    whole = {"orthogonal": lambda x, eps: WHOLE["orthogonal"](sp.N(x, 40), eps), "norm": abs, "aspect": lambda x: 1}
+    whole = {
+        "orthogonal": lambda x, eps: WHOLE["orthogonal"](sp.N(x, 40), eps),
+        "norm": abs,
+        "shape_factor": lambda x: 1,
+    }
     step = compose(RULES[rule], COUPLINGS[coupling], symbols() | whole)
     numbers = (sp.Rational(1, 10), sp.Rational(1, 2), sp.Rational(1, 100))
     hyper = {name: sp.nsimplify(x) for name, x in RULES[rule].defaults.items()}

@@ -155,7 +155,7 @@ def test_diverging_lanes_end_alike_and_leave_the_others_alone() -> None:
 
 
 def test_a_coupling_of_ones_own_joins_the_registered_ones() -> None:
-    def squared(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+    def squared(strength, lr, multiplier):
         return strength * strength
 
     own = Coupling("own", "squared", "", after=squared)

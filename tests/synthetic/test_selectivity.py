@@ -9,10 +9,10 @@ import pytest
 import xarray as xr
 
 from dynamics.rules import RULES
-from dynamics.simulate.together import descend
+from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.doors import BOTH, strengths
-from synthetic.selectivity import MEMORY, Selectivity
+from synthetic.selectivity import Selectivity
 
 SMALL = Selectivity(seeds=3, lanes_a_seed=4)
 
@@ -86,11 +86,9 @@ def test_a_rare_features_gradients_are_some_of_a_frequent_ones() -> None:
 
 
 def test_every_rule_that_forgets_squares_has_its_memory_named() -> None:
-    assert set(MEMORY) == {
+    assert {name for name, rule in RULES.items() if rule.memory} == {
         name for name, rule in RULES.items() if rule.adaptive and {"alpha", "rho", "beta2"} & set(rule.defaults)
     } - {"lion"}
-    for rule, name in MEMORY.items():
-        assert name in RULES[rule].defaults
 
 
 @pytest.mark.parametrize("rule", ["sgd", "adam", "schedule_free", "lamb"])
@@ -98,7 +96,11 @@ def test_every_rule_that_forgets_squares_has_its_memory_named() -> None:
 def test_a_lane_under_one_door_goes_as_it_would_alone(rule: str, coupling: str) -> None:
     target = np.array([0.5, -1.0])
     both = np.stack([strengths(name, 0.1, (2,)) for name in ("none", "l2", "decoupled_lr")], axis=1)
-    together = descend(rule, BOTH, lambda w, t: w - target, np.ones((3, 2)), record=[50], lr=1e-2, strength=both).w[0]
+    together = simulate_together(
+        rule, BOTH, lambda w, t: w - target, np.ones((3, 2)), record=[50], lr=1e-2, strength=both
+    ).w[0]
     strength = 0.0 if coupling == "none" else 0.1
-    alone = descend(rule, coupling, lambda w, t: w - target, np.ones(2), record=[50], lr=1e-2, strength=strength).w[0]
+    alone = simulate_together(
+        rule, coupling, lambda w, t: w - target, np.ones(2), record=[50], lr=1e-2, strength=strength
+    ).w[0]
     np.testing.assert_array_equal(together[("none", "l2", "decoupled_lr").index(coupling)], alone)

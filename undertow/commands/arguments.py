@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from dynamics.errors import InputError
+from dynamics.rule import SHARED
 
-# Of all rules; a rule says itself which of them it has.
-HYPER = ("momentum", "alpha", "rho", "beta1", "beta2", "beta3", "momentum_decay", "initial_accumulator", "trust", "eps")
+# Of all rules; a rule says itself which of them it has. What an own rule alone has is written behind its name.
+_HYPER = tuple(name for name in SHARED if name not in ("lr", "strength"))
 FORMATS = (".png", ".svg", ".pdf")
 Run = Callable[[argparse.Namespace], int]
 
@@ -40,6 +41,16 @@ class Version(argparse.Action):
 
         print(f"undertow {version('undertow')}")
         parser.exit()
+
+
+class LoadRules(argparse.Action):
+    """Load the rules of a file where the flag stands, so that all that is checked after it knows them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, space: argparse.Namespace, value: Any, *_: Any) -> None:
+        """Load them."""
+        from dynamics.rules import load_rules
+
+        load_rules(value)
 
 
 def number(text: str) -> float:
@@ -97,14 +108,21 @@ def add_setting(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--strength", type=number, metavar="X", help="the regularizer's strength, entering by --coupling"
     )
-    for name in HYPER:
+    for name in _HYPER:
         group.add_argument(f"--{name.replace('_', '-')}", dest=name, type=number, metavar="X", help=argparse.SUPPRESS)
     group.description = (
-        f"hyperparameters, where the optimizer has them: {', '.join('--' + n.replace('_', '-') for n in HYPER)}"
+        f"hyperparameters, where the optimizer has them: {', '.join('--' + n.replace('_', '-') for n in _HYPER)}"
     )
+    add_rules(parser)
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """The flag of rules of the user's own."""
+    text = "a Python file with rules of your own, which then go by their names like all others; may be given again"
+    parser.add_argument("--rules", action=LoadRules, type=Path, metavar="FILE", help=text)
 
 
 def given_setting(arguments: argparse.Namespace) -> dict[str, Any]:
     """The setting's flags that were given, for `dynamics.answers.setting.parse`."""
-    names = ("lr", "l2", "coupling", "strength", *HYPER)
+    names = ("lr", "l2", "coupling", "strength", *_HYPER)
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}

@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from undertow.commands.arguments import add_out, add_worlds, wrapped
+from undertow.commands.arguments import add_out, add_rules, add_worlds, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print the same as data")
     add_worlds(parser)
     add_out(parser, "results.sqlite, where results are kept")
+    add_rules(parser)
     parser.set_defaults(run=run)
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from undertow.commands.arguments import number, whole, wrapped
+from undertow.commands.arguments import add_rules, number, whole, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.convert import Conversion, Range
@@ -49,6 +49,7 @@ def add(commands: Any) -> None:
         "--steps", type=whole, default=10_000, metavar="N", help="horizon where no constant strength will do (10,000)"
     )
     parser.add_argument("--json", action="store_true", help="print the same as data")
+    add_rules(parser)
     parser.set_defaults(run=run)
 
 

@@ -83,7 +83,8 @@ def told(e: Explanation) -> str:
 
     hyper = "".join(f", {name} {value:g}" for name, value in e.hyperparameters.items())
     lines = [f"{e.optimizer} with {COUPLINGS[e.coupling].label}: lr {e.lr:g}, strength {e.strength:g}{hyper}"]
-    lines += [wrapped(f"{e.paper}; as {e.semantics}")]
+    about = [text for text in (e.paper, f"as {e.semantics}" if e.semantics else "") if text]
+    lines += [wrapped("; ".join(about))] if about else []
     lines += [wrapped(f"offered by: {e.library}")] if e.library else []
     lines += [wrapped(f"elsewhere: {e.differs}")] if e.differs else []
     lines += ["", "One step (t = 1, 2, ...):"]
@@ -99,9 +100,11 @@ def told(e: Explanation) -> str:
         lines += [f"    arriving at {r.arrival:4.0%} of the steps: {_regime(r)}" for r in e.regimes]
     if e.equilibrium is not None:
         lines += [f"  equilibrium size, arriving at every step: {_equilibrium(e)}"]
-    lines += ["", "Stability on curvature h, with P = sqrt(v) + eps for a rule that divides by it:"]
+    scale = e.stability.scale if e.stability else ""
+    of_rule = "sqrt(v) + eps for a rule that divides by it" if scale in ("", "epsilon + sqrt(v)") else scale
+    lines += ["", f"Stability on curvature h, with P = {of_rule}:"]
     if e.stability is None:
-        lines += ["  no limit: its steps do not grow with the distance from the minimum in proportion"]
+        lines += [f"  no limit: {e.no_limit}"]
     else:
         lines += [f"  eta < {e.stability.formula}"]
         if e.stability.without_gradient is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from undertow.commands.arguments import add_out, add_worlds
+from undertow.commands.arguments import add_out, add_rules, add_worlds
 
 
 def add(commands: Any) -> None:
@@ -18,6 +18,7 @@ def add(commands: Any) -> None:
     )
     add_worlds(parser)
     parser.add_argument("--fresh", action="store_true", help="run again what is stored")
+    add_rules(parser)
     parser.set_defaults(run=run)
 
 

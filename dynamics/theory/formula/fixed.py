@@ -39,7 +39,7 @@ def fixed_point(rule: Rule, coupling: Coupling) -> FixedPoint:
     InputError, saying why, where there is none.
     """
     what = f"fixed point of {rule.name} with {coupling.name}"
-    if coupling.agreeing is not None:
+    if coupling.cautious is not None:
         raise InputError(f"{what}: none exists, the decay switches on and off about w_star")
     w = sp.Symbol("w", positive=True)
     after = {
@@ -51,7 +51,7 @@ def fixed_point(rule: Rule, coupling: Coupling) -> FixedPoint:
         raise InputError(f"{what}: none exists, {WHY[word]}: it goes back and forth")
     h, target, eps = (symbol(name) for name in ("h", "target", "eps"))
     shares = {name: share(*map(symbol, ("strength", "lr", "multiplier"))) for name, share in coupling.doors.items()}
-    pull = shares.get("gradient", 0) * w + shares.get("slope", 0)
+    pull = shares.get("gradient", 0) * w + shares.get("sign", 0)
     rows = {w if n == "w" else symbol(n): row.subs(symbol("g"), -_Q - pull) for n, row in after.items()}
     moved, conditions = _at_rest(what, w, rows)
     if coupling.in_gradient or not shares:
@@ -59,7 +59,7 @@ def fixed_point(rule: Rule, coupling: Coupling) -> FixedPoint:
         if any(sp.simplify(e) != 0 for e in rest):
             raise InputError(f"{what}: none exists, it moves without a gradient")
         (weight,) = sp.solve(h * (w - target) + pull, w)
-        regime = "w_star > lambda/h; else it goes back and forth about 0" if "slope" in shares else ""
+        regime = "w_star > lambda/h; else it goes back and forth about 0" if "sign" in shares else ""
         return FixedPoint(weight, weight, regime)
     if any(w in (c / moved).simplify().free_symbols for c in conditions):
         raise InputError(f"{what}: none exists, its sum of squares never settles")

@@ -40,7 +40,7 @@ _MATRICES = {
     "maximum": np.maximum,
     "norm": _size,
     "orthogonal": bind(
-        newton_schulz, {"largest": max, "norm": _size, "times": np.matmul, "flipped": np.transpose, "range": range}
+        newton_schulz, {"largest": max, "norm": _size, "times": np.matmul, "transpose": np.transpose, "range": range}
     ),
 }
 

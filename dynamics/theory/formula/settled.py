@@ -7,18 +7,18 @@ alone, so the part that is followed (a small displacement, or the regularizer's 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.polys.matrices import DomainMatrix
 
-from dynamics.couplings import Coupling, compose
+from dynamics.couplings import Coupling, compose, none
 from dynamics.errors import InputError
 from dynamics.rule import Rule
 from dynamics.theory.attributed import Attributed, Pull, attributed, parts, total
-from dynamics.theory.formula.update import late, symbol
+from dynamics.theory.formula.update import late, symbol, update
 from dynamics.theory.pull import carriers
 from dynamics.words import Words, symbols
 
@@ -30,7 +30,24 @@ WHY = {
 }
 
 
+@dataclass(frozen=True)
+class Limit:
+    """lr: the largest that is stable, in which P stands for `scale`; scale: in the state after a step, None where no P is.
+
+    silent: the scale where there has been no gradient for long; None where it remembers those there were.
+    """
+
+    lr: sp.Expr
+    scale: sp.Expr | None
+    silent: sp.Expr | None
+
+
 def stability_limit(rule: Rule, coupling: Coupling) -> sp.Expr:
+    """`stability(rule, coupling).lr`: the largest stable lr."""
+    return stability(rule, coupling).lr
+
+
+def stability(rule: Rule, coupling: Coupling) -> Limit:
     """The largest stable lr on the quadratic h w^2 / 2, with what the gradient is divided by frozen at P = sqrt(v) + eps.
 
     After many steps (clocks settled) the step is linear in w and the fields that hold gradients; it loses stability
@@ -42,21 +59,41 @@ def stability_limit(rule: Rule, coupling: Coupling) -> sp.Expr:
     InputError, saying why, where a step does not grow with the displacement, and so has no limit.
     """
     what = f"stability limit of {rule.name} with {coupling.name}"
-    if coupling.agreeing is not None:
+    if coupling.cautious is not None:
         if carriers(rule):
             raise InputError(f"{what}: none exists, whether the decay acts depends on the direction of each step")
-        coupling = replace(coupling, before=coupling.agreeing, agreeing=None)  # without memory, steps shrink w
-    coupling = replace(coupling, slope=None)
+        coupling = replace(coupling, before=coupling.cautious, cautious=None)  # without memory, steps shrink w
+    coupling = replace(coupling, sign=None)
     w = Attributed(symbol("w"), 0, _part("w"))
     g = Attributed(symbol("g"), 0, symbol("h") * _part("w"))
     rows = _rows(rule, coupling, w, g, symbol("strength"), _refusing(what, lambda x: True), carriers(rule))
-    matrix, _ = _frozen(what, [[sp.diff(row, _part(name)) for name in rows] for row in rows.values()])
+    matrix, scale = _frozen(what, [[sp.diff(row, _part(name)) for name in rows] for row in rows.values()])
     border = DomainMatrix.from_Matrix(matrix + sp.eye(len(rows))).to_field()
     condition = sp.Poly(sp.numer(border.domain.to_sympy(border.det())), symbol("lr"))
     if condition.degree() != 1:
         raise InputError(f"{what}: {condition.degree()} solutions, one is accepted")
     slope, constant = condition.all_coeffs()
-    return all_positive(sp.factor(-constant / slope))
+    limit = all_positive(sp.factor(-constant / slope))
+    if symbol("P") not in limit.free_symbols:
+        return Limit(limit, None, None)
+    return Limit(limit, scale, _silent(rule, scale))
+
+
+def _silent(rule: Rule, scale: sp.Expr) -> sp.Expr | None:
+    """`scale` once w and all that holds gradients has gone to 0; None where it remembers gradients for ever."""
+    rest = dict.fromkeys(map(symbol, ("w", "g", *carriers(rule))), sp.Integer(0))
+    for name, after in update(rule, none).after.items():
+        x, row = symbol(name), late(rule, after).subs(rest)
+        if x in rest or name not in rule.state:
+            continue
+        if isinstance(row, sp.Max):
+            kept, others = sp.Integer(int(x in row.args)), sp.Max(*(a for a in row.args if x not in a.free_symbols))
+        else:
+            kept, others = sp.diff(row, x), row.subs(x, 0)
+        if kept == 1 or x in kept.free_symbols:
+            return None
+        rest[x] = sp.factor(others / (1 - kept))
+    return sp.powdenest(scale.subs(rest))
 
 
 def effective_decay(rule: Rule, coupling: Coupling) -> sp.Expr:
@@ -68,9 +105,9 @@ def effective_decay(rule: Rule, coupling: Coupling) -> sp.Expr:
     InputError, saying why, where the pull is no fraction of w.
     """
     what = f"effective decay of {rule.name} with {coupling.name}"
-    if coupling.slope is not None:
+    if coupling.sign is not None:
         raise InputError(f"{what}: none exists, the pull is the same for every size of w")
-    if coupling.agreeing is not None:
+    if coupling.cautious is not None:
         raise InputError(f"{what}: none exists, it depends on how often update and weight agree in sign")
     words = _refusing(what, lambda x: parts(x)[1] != 0, but="norm")
     g, pull, w = Attributed(symbol("g"), symbol("g"), 0), Pull(symbol("strength")), symbol("w")

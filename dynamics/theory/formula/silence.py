@@ -45,7 +45,7 @@ def at_eps_zero(rule: Rule, coupling: Coupling) -> EpsZero:
     size, matrix = sp.Dummy(positive=True), sp.Dummy(positive=True)
     moved = moved.replace(lambda e: _named(e, "norm") and e.args[0] == _W, lambda e: size)
     moved = moved.replace(lambda e: _named(e, "orthogonal"), lambda e: matrix)
-    moved = moved.replace(lambda e: _named(e, "aspect"), lambda e: e.func(real))
+    moved = moved.replace(lambda e: _named(e, "shape_factor"), lambda e: e.func(real))
     if matrix in moved.free_symbols:
         moved = moved.subs(matrix, symbols()["orthogonal"](real, 0))
     elif moved.subs(_W, 0) == 0:

@@ -11,29 +11,17 @@ import sympy as sp
 from sympy.printing.str import StrPrinter
 
 from dynamics.couplings import Coupling, compose, none
-from dynamics.rule import RANGES, Rule
+from dynamics.rule import RANGES, WRITTEN, Rule
 from dynamics.theory.formula.clocks import Clock, solve_clock
 from dynamics.words import symbols
 
-_POSITIVE = ("lr", "strength", "h", "P", "multiplier", "target", *RANGES)
-# How a field is written for a reader; what is absent is written as it is named.
-_WRITTEN = {
-    "strength": "lambda",
-    "lr": "eta",
-    "momentum": "mu",
-    "multiplier": "kappa",
-    "eps": "epsilon",
-    "momentum_decay": "psi",
-    "initial_accumulator": "s_0",
-    "vmax": "v_max",
-    "last": "g_last",
-    "target": "w_star",
-}
+_POSITIVE = ("h", "P", "multiplier", "target")
 
 
 def symbol(name: str) -> sp.Symbol:
     """The symbol of a field or hyperparameter (positive where only positive values make sense)."""
-    return sp.Symbol(_WRITTEN.get(name, name), **({"positive": True} if name in _POSITIVE else {"real": True}))
+    positive = name in _POSITIVE or name in RANGES
+    return sp.Symbol(WRITTEN.get(name, name), **({"positive": True} if positive else {"real": True}))
 
 
 class _Text(StrPrinter):  # type: ignore[misc]

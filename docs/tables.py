@@ -1,0 +1,212 @@
+"""The tables of the pages, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Any
+
+from docs.fill import read
+from docs.paper import PAPER, Row, Shown
+from docs.values import CNN, claims, estimate, noted, percent, powers
+from dynamics.errors import InputError
+
+
+def table(name: str) -> str:
+    """The table of that name; `claims GROUP` has all claims whose id begins with that row or letter. KeyError for others."""
+    kind, _, rest = name.partition(" ")
+    if kind == "claims":
+        return _claims(rest)
+    if kind == "noted":
+        found = noted("tables")[rest]
+        return _markdown(found["columns"], found["rows"])
+    return _TABLES[name]()
+
+
+def group(claim: str) -> str:
+    """The row or letter under which a claim stands in docs/results.md: "S6" for "S6 balance", "B" for "B5 critical"."""
+    first = claim.split(maxsplit=1)[0].rstrip("abc")
+    return first if first[0] == "S" else first[0]
+
+
+def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)])
+
+
+def _claims(which: str) -> str:
+    found = [claim for claim in claims().values() if group(claim["id"]) == which]
+    if not found:
+        raise KeyError(which)
+    columns = ("claim", "what is said", "estimate", "verdict", "holds if", "seen in")
+    return _markdown(
+        columns,
+        (
+            (
+                f"**{c['id']}**",
+                f"{c['sentence']} ({c['source']})",
+                estimate(c),
+                _verdict(c),
+                c["holds_if"],
+                c["experiment"],
+            )
+            for c in found
+        ),
+    )
+
+
+def _verdict(claim: dict[str, Any]) -> str:
+    return f"**{claim['verdict']}**" if claim["verdict"] == "fails" else str(claim["verdict"])
+
+
+def _paper() -> str:
+    return _markdown(
+        ("Claim", "What the paper says", "Toy worlds", "Real CNN"),
+        (
+            (f"**{row.id}** {row.short}", row.says, _cell(row, row.toy, False), _cell(row, row.cnn, True))
+            for row in PAPER
+        ),
+    )
+
+
+def _cell(row: Row, shown: Sequence[Shown], cnn: bool) -> str:
+    """What bears on a row of the paper; InputError where a claim does and none is shown."""
+    bearing = [
+        c for c in claims() if (c == row.id or c.startswith(f"{row.id} ")) and (claims()[c]["experiment"] in CNN) == cnn
+    ]
+    if bool(bearing) != bool(shown):
+        found = ", ".join(bearing) or "none"
+        raise InputError(f"docs/paper.py, row {row.id}: it shows {len(shown)} claims where {found} bear on it")
+    if not shown:
+        return "not tested" + (f" ({row.beside})" if cnn and row.beside else "")
+    said = (f"{one.label + ': ' if one.label else ''}{_with_verdict(one)}" for one in shown)
+    return "<br>".join(said)
+
+
+def _with_verdict(one: Shown) -> str:
+    claim = claims()[one.id]
+    return f"**{claim['verdict']}**, {estimate(claim, one.scale, one.unit)}"
+
+
+def _cnn() -> str:
+    runs = read("docs/findings.json")["cnn"]
+    pairs = [
+        (a, b) for a in runs for b in runs if a["optimizer"] == b["optimizer"] and a["strength"] > 0 == b["strength"]
+    ]
+    first = ("inactive_by_activation", "inactive_by_scale", "parameters", "error_before", "error_after")
+    columns = ("inactive by activation", "by scale", "parameters left", "test error", "test error after removal")
+    return _markdown(
+        ("optimizer, tuned lr", *columns, "without L2: inactive", "test error"),
+        (
+            (
+                f"{a['optimizer']}, {a['lr']:g}",
+                *(percent(a[name]) for name in first),
+                percent(b["inactive_by_activation"]),
+                percent(b["error_before"]),
+            )
+            for a, b in pairs
+        ),
+    )
+
+
+def _grid() -> str:
+    cells = [cell for cell in read("fullscale/tuned.json")["cells"] if cell["optimizer"] in ("adam", "rmsprop")]
+    chosen = read("fullscale/tuned.json")["chosen"]
+    return _markdown(
+        ("optimizer", "lr", "validation accuracy", "filters inactive by activation"),
+        (
+            (
+                c["optimizer"],
+                f"{c['lr']:g}" + (", chosen" if chosen[c["optimizer"]]["lr"] == c["lr"] else ""),
+                percent(c["each"]["accuracy"]),
+                percent(c["each"]["inactive_by_activation"]),
+            )
+            for c in cells
+            if c["status"] == "done"
+        ),
+    )
+
+
+def _thresholds() -> str:
+    points = read("docs/findings.json")["thresholds"]
+    by = {(p["measure"], p["threshold"]): p for p in points}
+    return _markdown(
+        ("threshold", "inactive by activation", "inactive by scale", "change of test error by activation", "by scale"),
+        (
+            (powers(t), *(percent(by[m, t][what]) for what in ("sparsity", "change") for m in ("activation", "scale")))
+            for t in dict.fromkeys(p["threshold"] for p in points)
+        ),
+    )
+
+
+def _criteria() -> str:
+    found = read("fullscale/compared.json")["table"]
+    trainings = list(dict.fromkeys(row["training"] for row in found))
+    by = {(row["criterion"], row["training"], row["tuned"]): row for row in found}
+    criteria = list(dict.fromkeys(row["criterion"] for row in found))
+
+    def cell(criterion: str, training: str, tuned: str) -> str:
+        row = by.get((criterion, training, tuned))
+        return f"{row['share']:.0%} [{round(100 * row['low'])}, {round(100 * row['high'])}]" if row else ""
+
+    return _markdown(
+        ("criterion", *(f"{training}, {when}" for training in trainings for when in ("as cut", "fine-tuned"))),
+        (
+            (f"`{criterion}`", *(cell(criterion, training, tuned) for training in trainings for tuned in ("no", "yes")))
+            for criterion in criteria
+        ),
+    )
+
+
+def _triple(values: Sequence[float]) -> str:
+    return f"{median(values):.2f}" + (f" [{min(values):.2f}, {max(values):.2f}]" if len(values) > 1 else "")
+
+
+def _kernel() -> str:
+    cases = read("bench/measured.json")["cases"]
+    names = [c["name"] for c in cases[0]["contestants"]]
+    gradients = {"silent": "no gradient", "random": "random gradients"}
+    heads = (f"{case['weights']:,} weights, {gradients[case['gradient']]}" for case in cases)
+
+    def cell(contestant: dict[str, Any]) -> str:
+        speed = f"{median(contestant['weight_steps_per_second']) / 1e6:,.0f}"
+        return f"{speed}; {_triple(contestant['ratios'])}" if contestant["ratios"] else speed
+
+    return _markdown(
+        ("", *heads),
+        (
+            (name, *(cell(next(c for c in case["contestants"] if c["name"] == name)) for case in cases))
+            for name in names
+        ),
+    )
+
+
+def _torch() -> str:
+    rows = read("bench/measured.json")["torch_face"]
+    threads = sorted({row["threads"] for row in rows})
+    by = {(row["rule"], row["threads"]): row for row in rows}
+    return _markdown(
+        ("rule", *(f"{n} thread{'s' if n > 1 else ''}" for n in threads)),
+        (
+            (rule, *(_triple(by[rule, n]["ratios"]) for n in threads))
+            for rule in dict.fromkeys(row["rule"] for row in rows)
+        ),
+    )
+
+
+def _rules() -> str:
+    from dynamics.answers.table import overview
+
+    return overview()
+
+
+_TABLES: dict[str, Callable[[], str]] = {
+    "paper": _paper,
+    "cnn": _cnn,
+    "grid": _grid,
+    "thresholds": _thresholds,
+    "criteria": _criteria,
+    "kernel": _kernel,
+    "torch": _torch,
+    "rules": _rules,
+}
