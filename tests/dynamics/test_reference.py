@@ -21,12 +21,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "optimizers.md"
 # timm is named, too, but cannot be installed beside this project: it asks for torchvision.
 LIBRARIES = ("torch", "optax", "pytorch_optimizer", "schedulefree")
 NAME = re.compile(rf"\b(?:{'|'.join(LIBRARIES)})(?:\.[A-Za-z_]\w*)+")
-OFFERS = [
-    pytest.param(offer, id=f"{rule.name}-{coupling}-{offer.split('(')[0]}-{k}")
-    for rule in RULES.values()
-    for coupling in elsewhere(rule).offered
-    for k, offer in enumerate(offers(rule, COUPLINGS[coupling]))
-]
 
 
 def find(name: str) -> Any:
@@ -39,10 +33,20 @@ def find(name: str) -> Any:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_names_in_prose_exist(rule: str) -> None:
+def test_what_is_said_of_libraries_exists(rule: str) -> None:
     about = RULES[rule]
+    assert about.paper
+    assert about.semantics
     for name in NAME.findall(f"{about.semantics} {elsewhere(about).differs}"):
         assert callable(find(name)), name
+    assert set(elsewhere(about).offered) <= set(COUPLINGS) - {"none"}
+    for coupling in elsewhere(about).offered:
+        for offer in offers(about, COUPLINGS[coupling]):
+            for name, arguments in calls(offer):
+                if name.split(".")[0] == "timm":
+                    assert name.startswith("timm.optim.")
+                else:
+                    assert set(arguments) <= set(inspect.signature(find(name)).parameters), offer
 
 
 def calls(offer: str) -> Iterator[tuple[str, list[str]]]:
@@ -55,28 +59,12 @@ def calls(offer: str) -> Iterator[tuple[str, list[str]]]:
         yield from calls(f"optax.{ast.unparse(part)}")
 
 
-@pytest.mark.parametrize("offer", OFFERS)
-def test_offers_exist_with_their_arguments(offer: str) -> None:
-    for name, arguments in calls(offer):
-        if name.split(".")[0] == "timm":
-            assert name.startswith("timm.optim.")
-            continue
-        assert set(arguments) <= set(inspect.signature(find(name)).parameters), name
-
-
 def test_a_name_that_does_not_exist_would_be_found() -> None:
     with pytest.raises(AttributeError):
         find("pytorch_optimizer.AdamWithEverything")
     assert list(calls("optax.chain(trace(nesterov=True), scale)")) == [
         ("optax.chain", []), ("optax.trace", ["nesterov"]), ("optax.scale", [])
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_offers_are_under_couplings(rule: str) -> None:
-    assert set(elsewhere(RULES[rule]).offered) <= set(COUPLINGS) - {"none"}
-    assert RULES[rule].paper
-    assert RULES[rule].semantics
 
 
 def test_the_page_is_what_the_metadata_makes() -> None:

@@ -23,27 +23,28 @@ SHARES = ["momentum", "alpha", "rho", "beta1", "beta2", "beta3"]
 SIZES = ["lr", "strength", "eps", "momentum_decay", "initial_accumulator", "trust"]
 
 
-@pytest.mark.parametrize("name", SHARES)
-@given(value=st.floats(0, 1, exclude_max=True))
+@given(name=st.sampled_from(SHARES), value=st.floats(0, 1, exclude_max=True))
 def test_a_share_is_at_least_0_and_below_1(name: str, value: float) -> None:
     assert check(name, value) == value
 
 
-@pytest.mark.parametrize("name", SIZES)
-@given(value=st.floats(0, allow_infinity=False))
+@given(name=st.sampled_from(SIZES), value=st.floats(0, allow_infinity=False))
 def test_a_size_is_finite_and_not_negative(name: str, value: float) -> None:
     assert check(name, value) == value
 
 
-@pytest.mark.parametrize("name", SHARES)
-@given(value=st.one_of(st.floats(min_value=1), st.floats(max_value=-5e-324), st.just(math.nan)))
+@given(
+    name=st.sampled_from(SHARES),
+    value=st.one_of(st.floats(min_value=1), st.floats(max_value=-5e-324), st.just(math.nan)),
+)
 def test_a_share_outside_is_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=rf"{name} .* is out of range: accepted is in \[0, 1\)"):
         check(name, value)
 
 
-@pytest.mark.parametrize("name", SIZES)
-@given(value=st.one_of(st.floats(max_value=-5e-324), st.sampled_from([math.nan, math.inf])))
+@given(
+    name=st.sampled_from(SIZES), value=st.one_of(st.floats(max_value=-5e-324), st.sampled_from([math.nan, math.inf]))
+)
 def test_a_size_outside_is_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name} .* is out of range: accepted is a finite number >= 0"):
         check(name, value)
