@@ -76,18 +76,18 @@ def _made(store: Store, kinds: list[str]) -> dict[str, list[str]]:
 
 def _cnn(store: Store) -> dict[str, Any]:
     """cnn: each optimizer with and without L2, a number a seed; thresholds: shares of inactive filters by threshold."""
-    from fullscale import pocket
+    from fullscale import digits_study
     from fullscale.data import load
     from fullscale.sweep import KIND
 
-    images = load(pocket.DATA)
-    rows = [store.get(KIND, spec.as_dict()) for spec in pocket.specs(images.digest, len(images.train.labels))]
+    images = load(digits_study.DATA)
+    rows = [store.get(KIND, spec.as_dict()) for spec in digits_study.specs(images.digest, len(images.train.labels))]
     whole = [row for row in rows if row is not None]
     if len(whole) < len(rows):
         raise InputError(
             f"store {store.path} lacks {len(rows) - len(whole)} of the CNN's runs: `undertow reproduce` makes them"
         )
-    data, swept = pocket.curves_and_ends(whole), pocket.swept(whole)
+    data, swept = digits_study.curves_and_ends(whole), digits_study.swept(whole)
     runs = [
         {"optimizer": str(name), "strength": float(strength), "lr": float(at.lr)}
         | {

@@ -74,9 +74,9 @@ class Rule:
 
     memory: the hyperparameter by which it forgets squares, if it keeps a running mean or maximum of them. divides_by: what
     its step is the gradient over, or a mean of gradients: "mean", sqrt(v) + eps with v the running mean of g^2; "largest
-    mean", the same with the largest v so far; "maximum", a fading maximum of abs(g) + eps; "sum", sqrt(s) + eps with s the
-    sum of all g^2; "" for all else. ranges: what its hyperparameters may be that no other rule has (BELOW_ONE,
-    NOT_NEGATIVE). written: how names of its own are written in a formula.
+    mean", sqrt(vmax) + eps with vmax the largest v so far; "maximum", u, a fading maximum of abs(g) + eps; "sum", sqrt(s) +
+    eps with s the sum of all g^2; "" for all else. The fields have these names. ranges: what those hyperparameters may be
+    that no other rule has (BELOW_ONE, NOT_NEGATIVE). written: how names of its own are written in a formula.
     """
 
     name: str
@@ -114,6 +114,11 @@ class Rule:
                 raise TypeError(f"rule {self.name}: what {name} may be must stand in its `ranges`")
         if self.memory and self.memory not in self.defaults:
             raise TypeError(f"rule {self.name}: its memory {self.memory} is none of its hyperparameters")
+        needs = {"mean": "v", "largest mean": "vmax", "maximum": "u", "sum": "s"}.get(self.divides_by)
+        if needs and not ({needs, "eps"} <= {*self.state, *self.defaults} and (self.memory or needs == "s")):
+            raise TypeError(
+                f"rule {self.name}: dividing by the {self.divides_by} takes a field {needs}, eps and a memory"
+            )
 
     @cached_property
     def adaptive(self) -> bool:

@@ -27,7 +27,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     try:
         for path, content in contents.items():
             if path.is_dir():
-                raise InputError(f"{path} is a folder: a file name is accepted")
+                raise InputError(f"{path} cannot be written (it is a folder): a file name is accepted")
             beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             with beside.open("xb") as file:
                 written[path] = beside

@@ -12,7 +12,7 @@ from figures.style import LINES, Picture, colour_of, label_ends, label_of, style
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """From `fullscale.pocket.curves_and_ends`: mean and interval over seeds; solid with L2, dotted without a regularizer."""
+    """From `fullscale.digits_study.curves_and_ends`: mean and interval over seeds; solid with L2, dotted without a regularizer."""
     strength = float(data.strength.max())
     alive = 100 * (1 - data["inactive_by_activation"])
     lowest = float(alive.min())

@@ -26,7 +26,7 @@ from dynamics.simulate import random
 from dynamics.simulate.gradients import selective
 from dynamics.theory import closed
 from dynamics.theory.formula import spoken, symbol
-from dynamics.theory.formula.update import at_step, of_tensors
+from dynamics.theory.formula.update import at_step, of_tensors, shown
 from dynamics.words import Words, symbols
 from evidence.files import write_whole
 from figures import javascript
@@ -145,8 +145,8 @@ def _formula(rule: Rule, coupling: Coupling) -> list[tuple[str, str]]:
     step = compose(rule, coupling, _spoken_words())
     inner, hyper = tuple(map(symbol, rule.inner)), tuple(map(symbol, rule.defaults))
     after = step(symbol("w"), symbol("g"), inner, symbol("lr"), symbol("multiplier"), symbol("strength"), hyper)
-    found = zip(("w", *rule.state), after, strict=False)  # without the clock, which is spelled out
-    return [(str(symbol(name)), _written(rule, sp.sympify(row))) for name, row in found]
+    rows = dict(zip(("w", *rule.inner), after, strict=True))  # without the clock, which is spelled out
+    return [(str(symbol(name)), _written(rule, sp.sympify(rows[name]))) for name in shown(rule)]
 
 
 @cache  # couplings that leave the gradient alone share the rows of the state

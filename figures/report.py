@@ -13,7 +13,7 @@ import xarray as xr
 from evidence.claim import Finding
 from evidence.files import write_whole
 from figures.style import InlineSvg, label_of
-from fullscale.tune import standard_error
+from fullscale.lr_grid import standard_error
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -10,11 +10,10 @@ measure     inactive filters by activation and by scale, selectivity; thresholds
 monitor     the same while a network trains, in anyone's loop, and of what a filter died
 prune       dead filters removed exactly, with a certificate; cost counts what that saves; export writes ONNX
 criteria    published pruning criteria; pruning_study sets them beside the dead filters, compared says what it found
-checkpoint  a network in one file, without pickle; files writes files whole or not at all
-store       the runs, found by the hash of what was asked for
-sweep       many runs through the store and an executor
-pocket      the CNN experiment that fits into minutes; tune is its learning-rate grid
-claims      what it says about the paper's claims
+checkpoint  a network in one file, without pickle
+sweep       training runs as a study
+digits_study  a BasicNet on digits in which filters die within minutes; lr_grid is its learning-rate grid
+claims      what these say about the paper's claims
 
-store, spec, sweep, pocket, tune, claims, thresholds, compared, files and data do not import torch.
+spec, sweep, digits_study, lr_grid, claims, thresholds, compared and data do not import torch.
 """

@@ -16,29 +16,31 @@ from evidence.claim import Estimate, above, mean_interval, never_above, spread, 
 from evidence.registry import claim, experiment
 from evidence.sources import MEHTA
 from evidence.store import Row, Store
-from fullscale import compared, pocket, thresholds
+from fullscale import compared, digits_study, thresholds
+from fullscale.lr_grid import GRID, indistinguishable
 from fullscale.sweep import KIND
-from fullscale.tune import GRID, indistinguishable
 
 _AGAIN = "undertow reproduce --only fullscale --fresh"
-experiment("pocket", pocket.constants, _AGAIN)
-experiment("grid", lambda: {"kept": "fullscale/tuned.json"} | pocket.tuned()["spec"] | {"rates": GRID}, "undertow tune")
-experiment("thresholds", lambda: pocket.constants() | {"thresholds": thresholds.decades()}, _AGAIN)
-_pocket = partial(claim, source=MEHTA, experiment="pocket")
+experiment("pocket", digits_study.constants, _AGAIN)
+experiment(
+    "grid", lambda: {"kept": "fullscale/tuned.json"} | digits_study.tuned()["spec"] | {"rates": GRID}, "undertow tune"
+)
+experiment("thresholds", lambda: digits_study.constants() | {"thresholds": thresholds.decades()}, _AGAIN)
+_on_digits = partial(claim, source=MEHTA, experiment="pocket")
 
 
 def bearing(store: Store, rows: Sequence[Row | None], digest: str) -> dict[str, Any]:
-    """What the CNN claims look at, by experiment: the runs of `fullscale.pocket` and their thresholds, if all `rows` are there;
-    the learning-rate grid as it is kept; and the comparison of pruning criteria as it is stored for these images, or kept.
+    """What the CNN claims look at, by experiment: the runs of `digits_study` and their thresholds, if all `rows` are there; the
+    learning-rate grid as it is kept; and the comparison of pruning criteria as it is stored for these images, or kept.
 
     Raises InputError for a damaged row.
     """
-    data = {"grid": pocket.tuned(), "compare": compared.stored(store, digest)}
+    data = {"grid": digits_study.tuned(), "compare": compared.stored(store, digest)}
     whole = [row for row in rows if row is not None]
     if len(whole) < len(rows):
         return data
     try:
-        return data | {"pocket": pocket.curves_and_ends(whole), "thresholds": pocket.swept(whole)}
+        return data | {"pocket": digits_study.curves_and_ends(whole), "thresholds": digits_study.swept(whole)}
     except InputError:
         raise
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -49,8 +51,8 @@ def stored(store: Store) -> dict[str, Any]:
     """`bearing` of the runs that are stored."""
     from fullscale.data import load
 
-    images = load(pocket.DATA)
-    specs = pocket.specs(images.digest, len(images.train.labels))
+    images = load(digits_study.DATA)
+    specs = digits_study.specs(images.digest, len(images.train.labels))
     return bearing(store, [store.get(KIND, spec.as_dict()) for spec in specs], images.digest)
 
 
@@ -61,7 +63,7 @@ def _inactive(data: xr.Dataset, adaptive: bool, regularized: bool) -> xr.DataArr
     return data["inactive_by_activation"].sel(optimizer=names, strength=strength).isel(epoch=-1)
 
 
-@_pocket("S1", decision=above(1))
+@_on_digits("S1", decision=above(1))
 def adaptive_sparsity(data: xr.Dataset) -> Estimate:
     """With an adaptive optimizer and L2, some filters of a CNN with BatchNorm and ReLU end up active for no image.
 
@@ -71,7 +73,7 @@ def adaptive_sparsity(data: xr.Dataset) -> Estimate:
     return mean_interval(shares.values, "% of filters", "seeds")
 
 
-@_pocket("S2", decision=never_above(0))
+@_on_digits("S2", decision=never_above(0))
 def unregularized_sparsity(data: xr.Dataset) -> Estimate:
     """Without regularization no filter of a CNN with BatchNorm and ReLU falls silent.
 
@@ -81,7 +83,7 @@ def unregularized_sparsity(data: xr.Dataset) -> Estimate:
     return spread(100 * both.values, "% of filters, over networks")
 
 
-@_pocket("S3", decision=above(0))
+@_on_digits("S3", decision=above(0))
 def adaptive_excess(data: xr.Dataset) -> Estimate:
     """Adaptive optimizers with L2 silence more filters than SGD and momentum SGD with it, each at its tuned learning rate.
 
@@ -108,7 +110,7 @@ def adaptive_excess_any_rate(found: dict[str, Any]) -> Estimate:
     return mean_interval(100 * (shares(True).min(axis=0) - shares(False).max(axis=0)), "percentage points", "seeds")
 
 
-@_pocket("S9", decision=within(-0.01, 0.01))
+@_on_digits("S9", decision=within(-0.01, 0.01))
 def error_change(data: xr.Dataset) -> Estimate:
     """Removing the filters that are inactive by activation, or constant, leaves the test error as it was.
 

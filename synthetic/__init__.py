@@ -19,6 +19,6 @@ feature          BatchNorm and ReLU with exact batch statistics, alone with its 
 plane            the (gamma, beta) plane with its dead cone
 compete          a layer of features of different selectivity
 
-worlds           all of them, on all cores
-claims           what these worlds say about the claims
+worlds           all of them under their names
+claims           what is claimed of them
 """

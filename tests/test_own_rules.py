@@ -137,7 +137,7 @@ def test_its_stability_line_is_true() -> None:
         assert (abs(path.w[0, 0]) < 1e-3) == settles
     steps = explain(make("signum", "l2", strength=0.1))
     assert (steps.stability, steps.library, steps.differs) == (None, "", "")
-    assert steps.no_limit.startswith("its steps do not grow")
+    assert steps.no_limit.startswith("no limit: its steps do not grow")
 
 
 @pytest.mark.usefixtures("loaded")

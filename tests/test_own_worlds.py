@@ -102,7 +102,7 @@ def test_reproduce_runs_and_reports_a_world_that_no_chapter_names(mine: Path, tm
     again = run("reproduce", "--only", "coin", "--worlds", mine, "--out", out)
     assert "1 of 1 runs are stored already" in again.err
     # Another text of the file is another world: what is stored does not answer for it.
-    mine.write_text(MINE.replace("0.5", "0.25"))
+    mine.write_text(MINE.replace("self.bias,", "self.bias / 2,"))
     registry_fresh()
     changed = run("reproduce", "--only", "coin", "--worlds", mine, "--out", out)
     assert changed.out.startswith("X1  fails ")

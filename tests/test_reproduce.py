@@ -198,7 +198,7 @@ def test_claims_that_were_not_run_are_named(reproduced: Reproduced, tmp_path: Pa
 
 
 def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_path: Path) -> None:
-    from fullscale import compared, pocket
+    from fullscale import compared, digits_study
 
     said = run("claims", "S10", "S3 any lr", "--why", "--out", tmp_path)
     told = {part.split(":")[0]: part for part in said.out.split("\n\n")}
@@ -211,7 +211,7 @@ def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_pa
     assert "strength 0.005" in told["S3 any lr"]
     from evidence.registry import EXPERIMENTS
 
-    assert EXPERIMENTS["pocket"].constants()["lr"] == {n: c["lr"] for n, c in pocket.tuned()["chosen"].items()}
+    assert EXPERIMENTS["pocket"].constants()["lr"] == {n: c["lr"] for n, c in digits_study.tuned()["chosen"].items()}
 
 
 def test_an_unknown_claim_is_refused(tmp_path: Path) -> None:

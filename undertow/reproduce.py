@@ -133,13 +133,13 @@ def _explorer(folder: Path) -> str:
 
 def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     from figures import alive, pruning, thresholds
-    from fullscale import pocket
+    from fullscale import digits_study
     from fullscale.claims import bearing
     from fullscale.data import load
     from fullscale.sweep import local_executor, run_all
 
-    images = load(pocket.DATA)
-    specs = pocket.specs(images.digest, len(images.train.labels))
+    images = load(digits_study.DATA)
+    specs = digits_study.specs(images.digest, len(images.train.labels))
     task = live.task("CNNs", len(specs))
     with local_executor(images) as executor:
         rows = run_all(specs, store, executor, task, fresh)

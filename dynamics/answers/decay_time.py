@@ -13,7 +13,6 @@ from dynamics import rules
 from dynamics.answers.setting import Setting
 from dynamics.couplings import compose
 from dynamics.theory import closed
-from dynamics.theory.pull import carriers
 from dynamics.words import FLOATS
 
 # Up to here stepping in Python is faster than compiling; beyond it the compiled simulator takes over.
@@ -119,10 +118,7 @@ def _at_eps(setting: Setting, w: float, inner: Sequence[float], target: float, t
     rule, eps = setting.rule, setting.hyper.get("eps", 0.0)
     if rule.divides_by != "mean" or setting.coupling.gradient is None:
         return None
-    (squares,) = (
-        x for name, x in zip(rule.inner, inner, strict=True) if name in rule.state and name not in carriers(rule)
-    )
-    if max(setting.strength * abs(w), math.sqrt(squares)) >= 1e-3 * eps:
+    if max(setting.strength * abs(w), math.sqrt(inner[rule.inner.index("v")])) >= 1e-3 * eps:
         return None
     share = setting.lr * setting.strength / (1 - setting.hyper.get("momentum", 0.0)) / eps
     return _geometric(share, target / abs(w), "simulated, then closed form", t)

@@ -170,10 +170,9 @@ def _stability(setting: Setting, numbers: dict[sp.Symbol, float]) -> tuple[Stabi
         limit = formula.stability(setting.rule, setting.coupling)
     except InputError as error:
         why = str(error).partition(": ")[2]
-        known = why.startswith("none exists")
-        return None, (
-            "its steps do not grow with the distance from the minimum in proportion" if known else f"derived: {why}"
-        )
+        if why.startswith("none exists"):
+            return None, "no limit: its steps do not grow with the distance from the minimum in proportion"
+        return None, f"not derived: {why}"
     P, eps = formula.symbol("P"), formula.symbol("eps")
     # One at a time: with eps 0 numerator and denominator vanish together where P cancels.
     alone = sp.cancel(limit.lr.subs(formula.symbol("h"), 0))
@@ -182,7 +181,8 @@ def _stability(setting: Setting, numbers: dict[sp.Symbol, float]) -> tuple[Stabi
         silent = sp.nan if limit.silent is None or numbers.get(eps) == 0 else limit.silent
         numbers = numbers | {P: silent.subs(numbers)}
     alone = alone.subs(numbers)
-    largest = float(alone) if setting.strength > 0 and alone.is_finite and alone.is_positive else None
+    known = setting.strength > 0 and not alone.free_symbols and alone.is_finite and alone.is_positive
+    largest = float(alone) if known else None
     scale = "" if limit.scale is None else formula.text(limit.scale)
     settles = _settles(setting, largest)
     return Stability(formula.text(limit.lr, order="none"), sp.latex(limit.lr), scale, largest, settles), ""

@@ -62,10 +62,10 @@ def plain_step(
 ) -> None:
     """One step over a parameter group, said plainly: tensor by tensor, the rule's own operations in their own order.
 
-    This is the reference: `Optimizer.step` computes the same, and a test holds it to that. It reorders the arithmetic,
-    because the cost of a step is its passes over memory: numbers are multiplied together before they meet a tensor, a
-    product or quotient is added in the pass that makes it, a running mean is one lerp. So the two agree to rounding, not
-    in every bit.
+    This is the reference: `Optimizer.step` computes the same, and a test holds it to that. The plan that it runs reorders
+    the arithmetic, because the cost of a step is its passes over memory: numbers are multiplied together before they meet
+    a tensor, a product or quotient is added in the pass that makes it, a running mean is one lerp. So the two agree to
+    rounding, not in every bit.
 
     group: an entry of `param_groups`. hyper: the rule's hyperparameters by their own names. states: the optimizer's
     `state`; a parameter without one gets it. Parameters and states are changed in place; a parameter without a

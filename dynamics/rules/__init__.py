@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
+from dynamics.couplings import COUPLINGS, DOORS
 from dynamics.errors import InputError
 from dynamics.rule import Rule
 from dynamics.rules.averaging import schedule_free
@@ -42,6 +43,22 @@ _ALL = (
 BUILT_IN: tuple[str, ...] = tuple(rule.name for rule in _ALL)
 _rules = {rule.name: rule for rule in _ALL}
 RULES: Mapping[str, Rule] = MappingProxyType(_rules)
+# What a field or hyperparameter cannot be called, since settings, loops or gradients have something of that name.
+_TAKEN = {
+    "w",
+    "g",
+    "pull",
+    "lr",
+    "rate",
+    "strength",
+    "multiplier",
+    "coupling",
+    "weight_decay",
+    "wd",
+    "betas",
+    *COUPLINGS,
+}
+_TAKEN |= {*DOORS, "arrival", "target", "sigma", "floor", "epoch"}
 # Files whose rules have joined them: the digest of what stood in each, and the rules.
 _own: dict[Path, tuple[str, tuple[Rule, ...]]] = {}
 
@@ -58,7 +75,7 @@ def find_rule(rule: str | Rule) -> Rule:
 def load_rules(path: str | Path) -> tuple[Rule, ...]:
     """Execute a Python file and let every Rule that it defines join RULES; a file that did so already is left alone.
 
-    path: the user's own code, run as `python FILE` would run it. Returns its rules. Raises InputError, and adds none of
+    path: the user's own code. Returns its rules. Raises InputError, and adds none of
     them, where the file cannot be read or run, holds no rule, or one whose name is taken or whose step cannot be taken.
     """
     file = Path(path).resolve()
@@ -87,6 +104,10 @@ def load_rules(path: str | Path) -> tuple[Rule, ...]:
             raise InputError(
                 f"rules {path}: name {rule.name!r} is taken; accepted is one that is none of {', '.join(RULES)}"
             )
+        if taken := _TAKEN & {*rule.inner, *rule.defaults}:
+            raise InputError(
+                f"rules {path}: {min(taken)!r} of {rule.name} means something else here; another name is accepted"
+            )
         _try(rule, path)
     _own[file] = hashlib.sha256(text.encode()).hexdigest(), rules
     _rules.update({rule.name: rule for rule in rules})
@@ -100,15 +121,13 @@ def _try(rule: Rule, path: str | Path) -> None:
     from dynamics.words import NUMPY, bind
 
     try:
-        linear = not rule.adaptive
+        _ = rule.adaptive  # takes the step over floats
         w, hyper = np.array([1.0, -2.0]), rule.hyperparameters()
         given = (w, np.array([0.5, -1.0]), *([0.1 * w] if rule.takes_pull else []), *rule.fresh(w, hyper), rule.lr)
         with np.errstate(all="ignore"):
             after = bind(rule.step, NUMPY)(*given, *hyper.values())
         if [np.shape(x) for x in after[: 1 + len(rule.state)]] != [w.shape] * (1 + len(rule.state)):
             raise TypeError("w and its state must have a number for every weight")
-        if linear and rule.memory:
-            raise TypeError("a step that is linear in the gradients forgets no squares: memory is for those that do")
     except Exception as error:  # another's code, as above
         raise InputError(
             f"rules {path}: the step of {rule.name} cannot be taken ({type(error).__name__}: {error}); accepted are "

@@ -8,7 +8,7 @@ visits       gradients that come by chance or once an epoch (B5)
 rest         where restoring gradients leave a weight (B6 to B10)
 phases       where selective features die (E8)
 batch_size   batch size (S4, S5a, S6, E3, E7, E8); capacity and difficulty (S5b, S5c, S6, E9); their trends
-feature      a feature with BatchNorm and ReLU, alone and among others (E, and S1 to S12 in toys)
+feature      a feature with BatchNorm and ReLU, alone and among others (E1, E2, and S1 to S12 in toys); plane, its gamma and beta
 noise        sizes under noise (C); quadratic, on a quadratic loss (D); scheduled, under schedules (F)
 """
 
@@ -19,6 +19,7 @@ from synthetic.claims import (  # noqa: F401
     laws,
     noise,
     phases,
+    plane,
     pulls,
     quadratic,
     rest,

@@ -13,7 +13,7 @@ from evidence.registry import claim
 from evidence.sources import DERIVED, MEHTA
 from synthetic.claims import trends
 
-_capacity = partial(claim, experiment="capacity")
+_capacity = partial(claim, experiment="capacity", figure="capacity")
 _difficulty = partial(claim, experiment="difficulty", figure="difficulty")
 _MARGIN = MEHTA + ", read as a statement about one number; the margin chosen here"
 
@@ -24,7 +24,6 @@ _MARGIN = MEHTA + ", read as a statement about one number; the margin chosen her
     "steps.",
     source=MEHTA,
     decision=above(0),
-    figure="capacity",
     optimizer="adam",
 )
 @_capacity(
@@ -33,7 +32,6 @@ _MARGIN = MEHTA + ", read as a statement about one number; the margin chosen her
     "steps (L2 alone takes a weight to 0.13, above the floor).",
     source=MEHTA + ", the margin chosen here",
     decision=within(-0.005, 0.005),
-    figure="capacity",
     optimizer="sgd",
 )
 def capacity_trend(data: xr.Dataset, optimizer: str) -> Estimate:
@@ -131,7 +129,7 @@ for _knob, _subject, _varied, _estimator in (
         )(_estimator)
 
 
-@_capacity("S6 alone capacity trend", source=_MARGIN, decision=within(-0.01, 0.01), figure="capacity")
+@_capacity("S6 alone capacity trend", source=_MARGIN, decision=within(-0.01, 0.01))
 def capacity_drift(data: xr.Dataset) -> Estimate:
     """At equal P(no gradient), Adam + L2 loses as many features in small batches as in large ones that meet larger networks,
     2048 steps.

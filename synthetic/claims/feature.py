@@ -1,7 +1,6 @@
 """What the worlds of a BatchNorm + ReLU feature say: how it dies (E) and, in small, the claims on filters of a CNN (S).
 
-`feature` is one feature that alone has to fit its teacher, `compete` many that can replace each other, `plane` the plane of
-gamma and beta.
+`feature` is one feature that alone has to fit its teacher, `compete` many that can replace each other.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from dynamics.rules import RULES
 from dynamics.theory import closed
 from evidence.claim import Estimate, above, mean_interval, never_above, spread, within
 from evidence.registry import claim
-from evidence.sources import MEHTA
+from evidence.sources import DERIVED, MEHTA
 
 _SHARE = "of features"
 
 
-_plane = partial(claim, experiment="plane")
 _alone = partial(claim, experiment="feature")
 _compete = partial(claim, experiment="compete")
 
@@ -35,7 +33,7 @@ def _at(data: xr.Dataset, coupling: str) -> xr.Dataset:
     return data.sel(coupling=coupling, strength=data.attrs["reference"])
 
 
-def _a_seed(cells: xr.DataArray) -> xr.DataArray:
+def a_seed(cells: xr.DataArray) -> xr.DataArray:
     """The mean over everything but the seed."""
     return cells.mean([d for d in cells.dims if d != "seed"])
 
@@ -51,10 +49,10 @@ def activity_law(data: xr.Dataset) -> Estimate:
     known = np.isfinite(gamma) & np.isfinite(beta) & (gamma != 0)
     law = closed.inactive_share(np.where(known, gamma, 1.0), np.where(known, beta, 0.0))
     difference = (data["silent_images"] - law).where(xr.DataArray(known, dims=data["gamma"].dims))
-    return mean_interval(_a_seed(difference).values, "of images, measured less law", "seeds")
+    return mean_interval(a_seed(difference).values, "of images, measured less law", "seeds")
 
 
-@_alone("E2", source="derived here", decision=never_above(0), formula="beta <= -abs(gamma) sqrt(N - 1)")
+@_alone("E2", source=DERIVED, decision=never_above(0), formula="beta <= -abs(gamma) sqrt(N - 1)")
 def violations(data: xr.Dataset) -> Estimate:
     """No feature with beta <= -abs(gamma) sqrt(N - 1) has a gradient on the batch at hand, under any optimizer and
     coupling.
@@ -79,7 +77,7 @@ def reborn(data: xr.Dataset) -> Estimate:
     return spread(seen if seen.size else [np.nan], "of certified features")
 
 
-@_alone("E2 bound", source="derived here", decision=never_above(1 + 1e-9), formula="abs(xhat) <= sqrt(N - 1)")
+@_alone("E2 bound", source=DERIVED, decision=never_above(1 + 1e-9), formula="abs(xhat) <= sqrt(N - 1)")
 def bound(data: xr.Dataset) -> Estimate:
     """No value of a batch of N, normalized by its own mean and biased variance, exceeds sqrt(N - 1), whatever the law
     of the inputs (normal, Cauchy, one outlier), to 1e-9 in double precision.
@@ -89,88 +87,13 @@ def bound(data: xr.Dataset) -> Estimate:
     return spread(data["bound"].values, "of sqrt(N - 1)")
 
 
-@_plane(
-    "E4 sgd",
-    source="derived here",
-    decision=never_above(1e-9),
-    formula="beta_t / gamma_t = beta_0 / gamma_0",
-    figure="plane",
-)
-def drift(data: xr.Dataset) -> Estimate:
-    """Without a gradient SGD + L2 and Adam + weight decay keep the ratio beta/gamma, to 1e-9, so the dead cone keeps
-    what is in it and takes nothing in.
-
-    Largest relative change of beta/gamma under SGD and AdamW, a sample a start.
-    """
-    return spread(data["drift"].sel(update=["sgd", "adamw"]).values, "relative change of beta/gamma")
-
-
-@_plane(
-    "E4 adam",
-    source="derived here",
-    decision=within(0.96, 1.04),
-    formula="T = (abs(gamma) x_max - abs(beta)) / (lr (x_max - 1))",
-    figure="plane",
-)
-def death(data: xr.Dataset) -> Estimate:
-    """Without a gradient Adam + L2 carries a feature with beta < -abs(gamma) to exactly zero activation, in the
-    predicted number of steps where both move at constant speed (lr tau at most 1% of gamma).
-
-    Steps to exact zero activation / the closed form, where that has one.
-    """
-    ratio = (data["death"] / data["death_predicted"]).values
-    return spread(ratio[np.isfinite(ratio)], "of the predicted steps")
-
-
-@_plane(
-    "E5",
-    source="derived here",
-    decision=above(0),
-    formula="ln(w_t / w_0) = -(2 tau lr strength / sigma) (exp(t / (2 tau)) - 1)",
-)
-def revival(data: xr.Dataset) -> Estimate:
-    """Where gradients of unequal size stop, Adam + L2 moves beta/abs(gamma) towards 0, life, if gamma's were the
-    larger, and away from it if beta's were.
-
-    ln(a_end/a) / its closed form, a sample a pair of residues: positive where the direction is the predicted one.
-    """
-    ratio = np.log(data["revival"].values) / np.log(data["revival_predicted"].values)
-    return spread(ratio, "of the predicted change of ln(-a)")
-
-
-@_plane("E6", source="algebra", decision=within(3.9, 4.1), formula="T(1e-12) = 4 T(1e-3)")
-def decades(data: xr.Dataset) -> Estimate:
-    """Under weight decay a weight of 1 without a gradient takes four times as many steps to 1e-12 as to 1e-3.
-
-    Steps to 1e-12 / steps to 1e-3 under decay, over strengths.
-    """
-    return spread((data["passage"].isel(target=1) / data["passage"].isel(target=0)).values, "times as many steps")
-
-
-@_plane(
-    "E10",
-    source="Zhou et al., arXiv 2001.11216; correction Siegmund 1979",
-    decision=within(-0.02, 0.02),
-    formula="P = erfc((gamma + 0.583 lr sigma) / (lr sigma sqrt(2 T)))",
-)
-def collapse(data: xr.Dataset) -> Estimate:
-    """Noise alone takes SGD's gamma to 0 with the closed form's probability, from 5 to 20 steps' length within 400
-    steps.
-
-    Share of walks that reached 0 less the closed form, one sample a seed.
-    """
-    return mean_interval(
-        _a_seed(data["collapsed"] - data["collapsed_predicted"]).values, "of walks, measured less formula", "seeds"
-    )
-
-
 @_compete("S1 toy", source=MEHTA, decision=above(0), figure="compete")
 def adaptive_inactive(data: xr.Dataset) -> Estimate:
     """Where features can replace each other, some end up active for no image under adaptive optimizers with L2.
 
     Share inactive by activation under adaptive optimizers + L2, one sample a seed.
     """
-    return mean_interval(_a_seed(_at(data, "l2")["inactive"].sel(optimizer=_groups(data)[0])).values, _SHARE, "seeds")
+    return mean_interval(a_seed(_at(data, "l2")["inactive"].sel(optimizer=_groups(data)[0])).values, _SHARE, "seeds")
 
 
 @_compete(
@@ -212,13 +135,13 @@ def unregularized(data: xr.Dataset) -> Estimate:
 def adaptive_excess(data: xr.Dataset) -> Estimate:
     """Share inactive under L2, adaptive optimizers less the others, each at its tuned rate; one sample a seed."""
     inactive, (adaptive, plain) = _at(data, "l2")["inactive"], _groups(data)
-    difference = _a_seed(inactive.sel(optimizer=adaptive)) - _a_seed(inactive.sel(optimizer=plain))
+    difference = a_seed(inactive.sel(optimizer=adaptive)) - a_seed(inactive.sel(optimizer=plain))
     return mean_interval(difference.values, _SHARE + ", difference", "seeds")
 
 
 def _l2_excess(data: xr.Dataset, decay: str) -> Estimate:
     adaptive = _groups(data)[0]
-    l2, other = (_a_seed(_at(data, c)["inactive"].sel(optimizer=adaptive)) for c in ("l2", decay))
+    l2, other = (a_seed(_at(data, c)["inactive"].sel(optimizer=adaptive)) for c in ("l2", decay))
     return mean_interval((l2 - other).values, _SHARE + ", difference", "seeds")
 
 
@@ -245,7 +168,7 @@ def l2_over_decay_schedule(data: xr.Dataset) -> Estimate:
 
 def _survivors(data: xr.Dataset, coupling: str) -> Estimate:
     selective = _at(data, coupling)["selective"]
-    adam, sgd = (_a_seed(selective.sel(optimizer=n)) for n in ("adam", "sgd"))
+    adam, sgd = (a_seed(selective.sel(optimizer=n)) for n in ("adam", "sgd"))
     return mean_interval((adam - sgd).values, "of images, Adam's less SGD's", "seeds")
 
 
@@ -275,7 +198,7 @@ def measures(data: xr.Dataset) -> Estimate:
     Share inactive by activation less share by scale, adaptive optimizers + L2, one sample a seed.
     """
     cells = _at(data, "l2").sel(optimizer=_groups(data)[0])
-    return mean_interval(_a_seed(cells["inactive"] - cells["small"]).values, _SHARE + ", difference", "seeds")
+    return mean_interval(a_seed(cells["inactive"] - cells["small"]).values, _SHARE + ", difference", "seeds")
 
 
 @_compete("S9 outputs", source=MEHTA, decision=never_above(1e-9))
@@ -329,7 +252,7 @@ def rate_response(data: xr.Dataset) -> Estimate:
 
 def _saved(data: xr.Dataset, order: str) -> Estimate:
     cost = _at(data, "l2")["cost"].isel(removed=0)
-    difference = _a_seed(cost.sel(order=order)) - _a_seed(cost.sel(order="most selective first"))
+    difference = a_seed(cost.sel(order=order)) - a_seed(cost.sel(order="most selective first"))
     return mean_interval(difference.values, "of loss saved", "seeds")
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 from dynamics.rules import RULES
 from evidence.claim import Estimate, above, mean_interval, ratio_interval, spread, within
 from evidence.registry import claim
-from evidence.sources import LOSHCHILOV, MEHTA
+from evidence.sources import DERIVED, LOSHCHILOV, MEHTA
 
 _silence = partial(claim, experiment="silence", figure="silence")
 _selective = partial(claim, experiment="selective", figure="crossover")
@@ -97,7 +97,7 @@ def pull_against_prediction(data: xr.Dataset) -> Estimate:
     return mean_interval(ratio.mean(("optimizer", "arrival", "size")).values, "simulated / predicted", "seeds")
 
 
-@_selective("B3", source="derived here", decision=within(0.98, 1.02), formula="R = 1/(1 - mu)")
+@_selective("B3", source=DERIVED, decision=within(0.98, 1.02), formula="R = 1/(1 - mu)")
 def momentum_amplification(data: xr.Dataset) -> Estimate:
     """Under momentum, L2 pulls 1 / (1 - momentum) times as hard as weight decay, whatever the selectivity.
 

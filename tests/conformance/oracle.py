@@ -73,13 +73,13 @@ def path(
     multipliers: Sequence[float] | None = None,
     before: Factor = unchanged,
     after: Factor = unchanged,
-    slope: float = 0.0,
-    agreeing: Factor = unchanged,
+    sign: float = 0.0,
+    cautious: Factor = unchanged,
 ) -> torch.Tensor:
     """The weights after each step on the given gradients (steps, size); lr follows the multipliers.
 
     How an oracle gets a regularizer that torch does not have: before and after multiply the weights around each step;
-    slope times the weight's sign joins the gradient; agreeing multiplies the weight of before the step, and what it
+    sign times the weight's sign joins the gradient; cautious multiplies the weight of before the step, and what it
     loses is taken off where the step did not move it away from 0.
     """
     weights = torch.nn.Parameter(torch.linspace(-1.0, 2.0, given.shape[1], dtype=given.dtype))
@@ -90,13 +90,13 @@ def path(
         multiplier = 1.0 if multipliers is None else multipliers[t]
         for group, lr in zip(optimizer.param_groups, base, strict=True):
             group["lr"] = lr * multiplier
-        weights.grad = gradient + slope * weights.detach().sign()
+        weights.grad = gradient + sign * weights.detach().sign()
         weights.data.mul_(before(multiplier))
         start = weights.detach().clone()
         optimizer.step()
         weights.data.mul_(after(multiplier))
         inward = (weights.detach() - start) * start <= 0
-        weights.data.sub_(torch.where(inward, (1 - agreeing(multiplier)) * start, 0.0))
+        weights.data.sub_(torch.where(inward, (1 - cautious(multiplier)) * start, 0.0))
         rows.append(weights.detach().clone())
     return torch.stack(rows)
 
@@ -131,12 +131,12 @@ def against_torch(
     else:
         by_hand = {
             "none": {},
-            "l1": {"slope": strength},
+            "l1": {"sign": strength},
             "decoupled_lr": {"before": lambda multiplier: 1 - lr * multiplier * strength},
             "decoupled_schedule": {"after": lambda multiplier: 1 - strength * multiplier},
             "decoupled_constant": {"before": lambda multiplier: 1 - strength},
             "corrected": {"before": lambda multiplier: 1 - lr * multiplier * multiplier * strength},
-            "cautious": {"agreeing": lambda multiplier: 1 - lr * multiplier * strength},
+            "cautious": {"cautious": lambda multiplier: 1 - lr * multiplier * strength},
         }[like[1]]
     given = gradients(seed)
     taken = strength if coupling.doors else 0.0

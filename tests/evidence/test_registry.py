@@ -69,6 +69,7 @@ def test_one_estimator_bears_on_several_claims() -> None:
         (below(-0.5), "interval below -0.5 points"),
         (within(0.95, 1.05), "interval within [0.95, 1.05] points"),
         (never_above(1 + 1e-9), "every sample at most 1.000000001 points"),
+        (Decision(low=2), "interval at least 2 points"),
         (Decision(0.8, 1.25, every=True), "every sample within [0.8, 1.25] points"),
     ],
 )

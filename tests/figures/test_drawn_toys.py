@@ -12,7 +12,6 @@ from scipy.stats import binomtest
 from worlds import FIGURES, changed, drawn, measured
 
 from figures.style import LINES, colour_of, label_of
-from synthetic.selective import Selective
 from synthetic.visits import ARRIVALS
 
 
@@ -36,14 +35,14 @@ def test_silence_draws_each_path_until_it_is_through() -> None:
             assert (path[: count - 1] >= 1e-3).all()
             assert count == len(path) or path[count - 1] < 1e-3
         assert set(target.get_ydata()) == {1e-3}
-        assert {t.get_text() for t in axes.texts} == set(map(label_of, Selective().rules))
+        assert {t.get_text() for t in axes.texts} == {label_of(n) for n in data.optimizer.values}
 
 
 def test_crossover_draws_geometric_means_beside_the_closed_form() -> None:
     data, [axes] = measured("crossover"), drawn("crossover").figure.axes
     found = {to_hex(container[0].get_color()): marks(container) for container in axes.containers}
-    assert set(found) == {colour_of(name).lower() for name in Selective().rules}
-    for name in Selective().rules:
+    assert set(found) == {colour_of(n).lower() for n in data.optimizer.values}
+    for name in data.optimizer.values:
         x, y, ends = found[colour_of(name).lower()]
         samples = np.log(data["ratio"].sel(optimizer=name, arrival=1.0).transpose("size", "seed").values)
         mean, expected = interval(samples)
@@ -53,7 +52,7 @@ def test_crossover_draws_geometric_means_beside_the_closed_form() -> None:
     closed, one = axes.lines[0], [line for line in axes.lines if set(line.get_ydata()) == {1}]
     np.testing.assert_allclose(closed.get_ydata() * np.hypot(closed.get_xdata(), 1e-3), 1, rtol=1e-6)
     assert len(one) == 1
-    assert {t.get_text() for t in axes.texts} >= set(map(label_of, Selective().rules))
+    assert {t.get_text() for t in axes.texts} >= {label_of(n) for n in data.optimizer.values}
     [halved] = drawn("crossover", ("ratio", {"optimizer": "adam"}, lambda x: 0.5 * x)).figure.axes
     assert float(halved.get_title(loc="left").split()[-1]) == pytest.approx(0.5, abs=0.02)
 

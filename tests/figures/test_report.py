@@ -17,7 +17,7 @@ from dynamics.errors import InputError
 from evidence.claim import Claim, Estimate, Finding, above
 from figures.report import Section, write
 from figures.style import InlineSvg, Picture, label_of, save, styled
-from fullscale.pocket import OPTIMIZERS, tuned
+from fullscale.digits_study import OPTIMIZERS, tuned
 
 NASTY = "<script>alert('x')</script> & \"quoted\" <b>"
 VOID = {"meta", "br", "link", "img"}

@@ -34,9 +34,9 @@ from figures import (
     thresholds,
 )  # fmt: skip
 from figures.style import Picture
+from fullscale.digits_study import OPTIMIZERS, STRENGTH
 from fullscale.monitor.record import VARIABLES, Record
 from fullscale.monitor.summary import history
-from fullscale.pocket import OPTIMIZERS, STRENGTH
 from fullscale.thresholds import by_threshold, decades
 from synthetic.capacity import Capacity
 from synthetic.compete import Compete

@@ -104,7 +104,7 @@ def told(e: Explanation) -> str:
     of_rule = "sqrt(v) + eps for a rule that divides by it" if scale in ("", "epsilon + sqrt(v)") else scale
     lines += ["", f"Stability on curvature h, with P = {of_rule}:"]
     if e.stability is None:
-        lines += [f"  no limit: {e.no_limit}"]
+        lines += [f"  {e.no_limit}"]
     else:
         lines += [f"  eta < {e.stability.formula}"]
         if e.stability.without_gradient is not None:
@@ -125,7 +125,7 @@ def compared(found: Sequence[Explanation]) -> str:
         "fraction taken off a step": lambda e: e.pull,
         "equilibrium size": lambda e: _equilibrium(e) if e.equilibrium else "none: nothing pulls",
         "fixed point on a quadratic": lambda e: e.rest,
-        "stable for eta <": lambda e: e.stability.formula if e.stability else "no limit",
+        "stable for eta <": lambda e: e.stability.formula if e.stability else e.no_limit.partition(":")[0],
     }
     for k, regime in enumerate(next((e.regimes for e in found if e.regimes), [])):
         rows[f"gradients of rms {regime.rms:g} at {regime.arrival:.0%}"] = lambda e, k=k: (  # type: ignore[misc]

@@ -25,15 +25,15 @@ def run(arguments: argparse.Namespace) -> int:
     needs_fullscale()
     from evidence.progress import Live
     from evidence.store import Store
-    from fullscale import pocket, tune
+    from fullscale import digits_study, lr_grid
     from fullscale.data import load
     from fullscale.sweep import local_executor, run_all
 
     folder = writable(arguments.out)
-    images = load(pocket.DATA)
-    specs = tune.specs(images)
+    images = load(digits_study.DATA)
+    specs = lr_grid.specs(images)
     with Store(folder / "results.sqlite") as store, Live() as live, local_executor(images) as executor:
-        found = tune.outcome(run_all(specs, store, executor, live.task("grid", len(specs))))
+        found = lr_grid.outcome(run_all(specs, store, executor, live.task("grid", len(specs))))
     write_whole(folder / "tuned.json", (json.dumps(found, indent=1) + "\n").encode())
     for name, cell in found["chosen"].items():
         print(f"{name:10} lr {cell['lr']:<8g} validation accuracy {cell['accuracy']:.2%}, {cell['seeds']} seeds")

@@ -73,6 +73,11 @@ def stability(rule: Rule, coupling: Coupling) -> Limit:
     if condition.degree() != 1:
         raise InputError(f"{what}: {condition.degree()} solutions, one is accepted")
     slope, constant = condition.all_coeffs()
+    # A root at no positive learning rate: where a pair of eigenvalues leaves the circle first, say.
+    numbers = {symbol(name): value for name, value in rule.defaults.items()}
+    known = {symbol(name): 1 for name in ("h", "P", "multiplier")} | {symbol("strength"): sp.Rational(1, 100)}
+    if not (-constant / slope).subs(numbers | known).is_positive:
+        raise InputError(f"{what}: no positive learning rate is its limit")
     limit = all_positive(sp.factor(-constant / slope))
     if symbol("P") not in limit.free_symbols:
         return Limit(limit, None, None)

@@ -11,6 +11,7 @@ import sympy as sp
 from sympy.printing.str import StrPrinter
 
 from dynamics.couplings import Coupling, compose, none
+from dynamics.errors import InputError
 from dynamics.rule import RANGES, WRITTEN, Rule
 from dynamics.theory.formula.clocks import Clock, solve_clock
 from dynamics.words import symbols
@@ -85,7 +86,7 @@ class Update:
 
         A clock that follows the learning rate is that of a constant one, and norms of whole tensors are above 0.
         """
-        return {name: of_tensors(at_step(self.rule, self.after[name])) for name in ("w", *self.rule.state)}
+        return {name: of_tensors(at_step(self.rule, self.after[name])) for name in shown(self.rule)}
 
     def latex(self) -> dict[str, str]:
         """`written`, every row in LaTeX."""
@@ -103,9 +104,17 @@ def update(rule: Rule, coupling: Coupling) -> Update:
 
 @cache
 def clock(rule: Rule) -> Clock:
-    """The rule's clock in closed form, from the rule's own rows."""
+    """The rule's clock in closed form, from the rule's own rows; empty where they have none."""
     after = update(rule, none).after
-    return solve_clock({symbol(name): (sp.nsimplify(start), after[name]) for name, start in rule.clock.items()})
+    try:
+        return solve_clock({symbol(name): (sp.nsimplify(start), after[name]) for name, start in rule.clock.items()})
+    except InputError:  # of a user's own rule: its fields then stand in the formulas by their names, with their rows
+        return Clock()
+
+
+def shown(rule: Rule) -> tuple[str, ...]:
+    """The fields whose rows a reader needs: the weight, the state, and a clock that has no closed form."""
+    return ("w", *rule.state, *(name for name in rule.clock if symbol(name) not in clock(rule).before))
 
 
 def at_step(rule: Rule, expression: sp.Expr) -> sp.Expr:

@@ -13,8 +13,8 @@ import xarray as xr
 from evidence.claim import judge
 from evidence.registry import find_claims
 from fullscale import claims  # noqa: F401
-from fullscale.pocket import OPTIMIZERS, STRENGTH, tuned
-from fullscale.tune import GRID
+from fullscale.digits_study import OPTIMIZERS, STRENGTH, tuned
+from fullscale.lr_grid import GRID
 
 CLAIM = {claim.id: claim for claim in find_claims(experiments=("pocket", "grid", "thresholds"))}
 SEEDS = 5

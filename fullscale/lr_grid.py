@@ -1,4 +1,4 @@
-"""The learning rate of each optimizer in the pocket experiment: best mean validation accuracy over a stated grid."""
+"""The learning rate of each optimizer in the study of BasicNet on digits: best mean validation accuracy over a stated grid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from evidence.store import Row, environment
 from fullscale.data import Images
-from fullscale.pocket import BATCH, STRENGTH, WIDTH, epochs
+from fullscale.digits_study import BATCH, STRENGTH, WIDTH, epochs
 from fullscale.spec import RunSpec
 
 # Factors of about 3. No optimizer's best may lie at an end of its row; a test holds the kept outcome to that.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evidence.store import Row
-from fullscale import pocket, tune
+from fullscale import digits_study, lr_grid
 from fullscale.data import Images, Split
 
 
@@ -26,11 +26,11 @@ def row(optimizer: str, lr: float, accuracies: list[float | None], loss: float =
 
 def grid(**replaced: list[Row]) -> list[Row]:
     """One dull cell for each optimizer, and for some of them others instead."""
-    return [r for name in tune.GRID for r in replaced.get(name, [row(name, 0.1, [0.5, 0.5])])]
+    return [r for name in lr_grid.GRID for r in replaced.get(name, [row(name, 0.1, [0.5, 0.5])])]
 
 
 def chosen(*adam: Row) -> dict[str, Any]:
-    found: dict[str, Any] = tune.outcome(grid(adam=list(adam)))["chosen"]["adam"]
+    found: dict[str, Any] = lr_grid.outcome(grid(adam=list(adam)))["chosen"]["adam"]
     return found
 
 
@@ -51,7 +51,7 @@ def test_of_equal_accuracy_the_lower_loss_is_chosen() -> None:
 @pytest.mark.parametrize("accuracies", [[0.99, None], [None, None]])
 def test_a_cell_of_which_a_seed_diverged_is_kept_but_never_chosen(accuracies: list[float | None]) -> None:
     rows = grid(adam=[row("adam", 1.0, accuracies), row("adam", 2.0, [0.2, 0.2])])
-    found = tune.outcome(rows)
+    found = lr_grid.outcome(rows)
     assert found["chosen"]["adam"]["lr"] == 2.0
     [cell] = [c for c in found["cells"] if c["optimizer"] == "adam" and c["lr"] == 1.0]
     assert cell["status"] == "diverged"
@@ -60,7 +60,7 @@ def test_a_cell_of_which_a_seed_diverged_is_kept_but_never_chosen(accuracies: li
 
 
 def test_each_optimizer_is_judged_by_itself() -> None:
-    found = tune.outcome(grid(sgd=[row("sgd", 0.3, [0.6]), row("sgd", 0.4, [0.4])], adam=[row("adam", 0.1, [0.9])]))
+    found = lr_grid.outcome(grid(sgd=[row("sgd", 0.3, [0.6]), row("sgd", 0.4, [0.4])], adam=[row("adam", 0.1, [0.9])]))
     assert {name: cell["lr"] for name, cell in found["chosen"].items()} == {
         "sgd": 0.3,
         "momentum": 0.1,
@@ -70,7 +70,7 @@ def test_each_optimizer_is_judged_by_itself() -> None:
 
 
 def test_the_outcome_is_plain_data_that_says_what_was_run() -> None:
-    found = tune.outcome(grid())
+    found = lr_grid.outcome(grid())
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["spec"] == {"coupling": "l2", "strength": 1e-3, "batch": 16}
     assert "torch" in found["environment"]
@@ -80,18 +80,18 @@ def test_the_grid_chooses_on_a_part_of_the_training_images_and_covers_it() -> No
     labels = np.arange(400, dtype=np.int64) % 2
     split = Split(np.random.default_rng(0).integers(0, 256, (400, 1, 4, 4)).astype(np.uint8), labels)
     images = Images("noise", ("a", "b"), split, split.take(np.arange(10)))
-    specs = tune.specs(images)
-    assert [(s.optimizer, s.lr) for s in specs] == [(name, lr) for name, rates in tune.GRID.items() for lr in rates]
+    specs = lr_grid.specs(images)
+    assert [(s.optimizer, s.lr) for s in specs] == [(name, lr) for name, rates in lr_grid.GRID.items() for lr in rates]
     assert {(s.validation, s.coupling, s.strength, s.digest) for s in specs} == {
-        (tune.VALIDATION, "l2", pocket.STRENGTH, images.digest)
+        (lr_grid.VALIDATION, "l2", digits_study.STRENGTH, images.digest)
     }
-    assert {s.epochs for s in specs} == {pocket.epochs(320)}
-    assert {s.measure_every for s in specs} == {pocket.epochs(320)}
+    assert {s.epochs for s in specs} == {digits_study.epochs(320)}
+    assert {s.measure_every for s in specs} == {digits_study.epochs(320)}
 
 
 def test_the_kept_outcome_chose_from_its_own_cells() -> None:
-    kept = pocket.tuned()
-    assert set(kept["chosen"]) == set(tune.GRID) == set(pocket.OPTIMIZERS)
+    kept = digits_study.tuned()
+    assert set(kept["chosen"]) == set(lr_grid.GRID) == set(digits_study.OPTIMIZERS)
     for name, best in kept["chosen"].items():
         cells = [c for c in kept["cells"] if c["optimizer"] == name and c["status"] == "done"]
         assert best in cells

@@ -1,4 +1,4 @@
-"""The pocket experiment: what runs, and stored rows as labelled data."""
+"""The study of BasicNet on digits: what runs, and stored rows as labelled data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from dynamics.errors import InputError
 from evidence.store import Row
-from fullscale import pocket
-from fullscale.pocket import OPTIMIZERS, SEEDS, STRENGTH
+from fullscale import digits_study
+from fullscale.digits_study import OPTIMIZERS, SEEDS, STRENGTH
 
 EPOCHS = [0.0, 2.0, 4.0]
 
@@ -52,7 +52,7 @@ def rows(diverged: tuple[int, ...] = ()) -> list[Row]:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_every_number_lands_in_its_cell(order: int) -> None:
-    data = pocket.curves_and_ends(rows()[::order])
+    data = digits_study.curves_and_ends(rows()[::order])
     assert data["inactive_by_activation"].dims == ("optimizer", "strength", "seed", "epoch")
     assert data["removed"].dims == ("optimizer", "strength", "seed")
     assert data["lr"].dims == ("optimizer", "strength")
@@ -79,12 +79,12 @@ def test_every_number_lands_in_its_cell(order: int) -> None:
 
 
 def test_a_diverged_seed_is_nan_from_where_it_ended_and_nothing_else_is() -> None:
-    data, whole = pocket.curves_and_ends(rows(diverged=(1,))), pocket.curves_and_ends(rows())
+    data, whole = digits_study.curves_and_ends(rows(diverged=(1,))), digits_study.curves_and_ends(rows())
     cell = {"optimizer": "adam", "strength": STRENGTH, "seed": SEEDS[1]}
-    for name in pocket.CURVES:
+    for name in digits_study.CURVES:
         assert data[name].sel(cell).isnull().values.tolist() == [False, False, True]
         assert int(data[name].isnull().sum()) == 1
-    for name in pocket.ENDS:
+    for name in digits_study.ENDS:
         assert math.isnan(float(data[name].sel(cell)))
         assert int(data[name].isnull().sum()) == 1
     others = data["removed"].drop_sel(seed=SEEDS[1])
@@ -93,20 +93,20 @@ def test_a_diverged_seed_is_nan_from_where_it_ended_and_nothing_else_is() -> Non
 
 def test_the_longest_curve_gives_the_epochs_even_if_the_first_run_diverged_at_once() -> None:
     given = rows(diverged=(0,))
-    assert pocket.curves_and_ends([given[2], *given[:2], *given[3:]]).epoch.values.tolist() == EPOCHS
+    assert digits_study.curves_and_ends([given[2], *given[:2], *given[3:]]).epoch.values.tolist() == EPOCHS
 
 
 def test_specs_are_every_optimizer_at_its_tuned_rate_with_and_without_l2() -> None:
-    specs = pocket.specs("d", 1000)
-    chosen = pocket.tuned()["chosen"]
+    specs = digits_study.specs("d", 1000)
+    chosen = digits_study.tuned()["chosen"]
     cells = {(s.optimizer, s.coupling, s.strength): s.lr for s in specs}
     expected = {(name, "l2", STRENGTH): chosen[name]["lr"] for name in OPTIMIZERS}
     expected |= {(name, "none", 0.0): chosen[name]["lr"] for name in OPTIMIZERS}
     assert cells == expected
     assert len(specs) == len(cells)
-    assert [(s.optimizer, s.strength) for s in specs if s.thresholds] == [(pocket.SWEPT, STRENGTH)]
+    assert [(s.optimizer, s.strength) for s in specs if s.thresholds] == [(digits_study.SWEPT, STRENGTH)]
     shared = {(s.digest, s.width, s.batch, s.epochs, s.seeds, s.schedule, s.validation) for s in specs}
-    assert shared == {("d", pocket.WIDTH, pocket.BATCH, pocket.epochs(1000), SEEDS, "step", 0.0)}
+    assert shared == {("d", digits_study.WIDTH, digits_study.BATCH, digits_study.epochs(1000), SEEDS, "step", 0.0)}
 
 
 def test_the_swept_networks_are_those_that_hold_points() -> None:
@@ -123,15 +123,15 @@ def test_the_swept_networks_are_those_that_hold_points() -> None:
     for k, seed in enumerate(found[2].summary["seeds"]):
         if k != 1:  # a diverged seed has none
             seed["thresholds"] = points
-    data = pocket.swept(found)
+    data = digits_study.swept(found)
     assert data.seed.values.tolist() == [SEEDS[0], SEEDS[2]]
     assert data["flat"].sel(measure="activation").values.tolist() == [9, 9]
     assert data["flat"].sel(measure="scale").values.tolist() == [0, 0]
     with pytest.raises(InputError, match="no networks"):
-        pocket.swept(rows())
+        digits_study.swept(rows())
 
 
 @pytest.mark.parametrize("images", [16, 100, 1437, 60_000])
 def test_a_run_is_as_long_on_any_data(images: int) -> None:
-    steps = images // pocket.BATCH
-    assert abs(pocket.epochs(images) * steps - pocket.STEPS) <= steps / 2
+    steps = images // digits_study.BATCH
+    assert abs(digits_study.epochs(images) * steps - digits_study.STEPS) <= steps / 2

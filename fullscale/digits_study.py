@@ -1,8 +1,8 @@
-"""The pocket experiment: a real CNN on real data in which filters die, or do not, within minutes on two cores.
+"""The study of BasicNet on digits: a real CNN on real data in which filters die, or do not, within minutes on two cores.
 
 BasicNet at 1/8 width (232 filters) on scikit-learn's digits, all ten classes. Strength and length were chosen by looking
 at where sparsity emerges at this size, so its level is that of a demonstration; the learning rates were not: each is the
-one of best validation accuracy over a grid (`fullscale.tune`), its outcome kept in tuned.json.
+one of best validation accuracy over a grid (`fullscale.lr_grid`), its outcome kept in tuned.json.
 """
 
 from __future__ import annotations
