@@ -6,6 +6,13 @@ from __future__ import annotations
 class InputError(ValueError):
     """A value that a user gave and that cannot be used.
 
-    The message is one line: it names the offending value and says what is accepted.
-    The command line prints it and exits with status 2.
+    The message is one line: it names the offending value and says what is accepted. The command line prints it and
+    exits with status 2.
+
+    Example:
+        >>> from undertow import parse
+        >>> parse("adam lr=fast")
+        Traceback (most recent call last):
+        ...
+        dynamics.errors.InputError: lr 'fast' is no number: a number is accepted
     """

@@ -60,23 +60,45 @@ def _add(rule: str, known: dict[str, Any], own: Mapping[str, Any]) -> None:
 class Rule:
     """One update rule with its metadata. `step` is the formula; everything else here describes it.
 
-    step(w, g, *state, *clock, lr, *hyperparameters) -> (w, *state, *clock)
-    step(w, g, pull, *state, ...) for a rule that takes weight decay itself, because it keeps the weight in more than
-    one place or rescales the whole update: pull is what a decoupled regularizer takes off w at this step.
+    Args:
+        name: small letters, digits and _.
+        step: step(w, g, *state, *clock, lr, *hyperparameters) -> (w, *state, *clock), one step of one weight in the
+            words of `dynamics.words`. A rule that takes weight decay itself, because it keeps the weight in more than
+            one place or rescales the whole update, has step(w, g, pull, *state, ...): pull is what a decoupled
+            regularizer takes off w at this step.
+        state: fields that each weight carries; they start at 0, or as `starts` says.
+        clock: fields that depend on the hyperparameters and the number of steps alone (powers of beta), with their
+            start; carried, since recomputing powers each step costs more than the step.
+        defaults: hyperparameters, in the step's order, with the values of `semantics`.
+        lr: the learning rate when none is given.
+        paper: where the rule was published.
+        semantics: the library or paper whose arithmetic and defaults it has.
+        label: its name for a reader; "": `name`.
+        starts: fields of the state that start at the first weight ("w") or at the hyperparameter of that name.
+        unit: what one application of the rule needs to see: a weight alone, its whole tensor (norms), or a matrix.
+        clock_follows_lr: the clock depends on the learning rates as well.
+        average: for a rule whose gradient point w is not the weight to evaluate with, that weight from (w, *state,
+            *hyperparameters).
+        memory: the hyperparameter by which it forgets squares, if it keeps a running mean or maximum of them.
+        divides_by: what its step is the gradient over, or a mean of gradients: "mean", sqrt(v) + eps with v the running
+            mean of g^2; "largest mean", sqrt(vmax) + eps with vmax the largest v so far; "maximum", u, a fading maximum
+            of abs(g) + eps; "sum", sqrt(s) + eps with s the sum of all g^2; "" for all else. The fields have these
+            names.
+        ranges: what those hyperparameters may be that no other rule has (BELOW_ONE, NOT_NEGATIVE).
+        written: how names of its own are written in a formula.
 
-    state: fields that each weight carries; they start at 0, or as `starts` says: at the first weight ("w") or at the
-    hyperparameter of that name. clock: fields that depend on the hyperparameters and the number of steps alone (powers
-    of beta), with their start; carried, since recomputing powers each step costs more than the step. clock_follows_lr: the
-    clock depends on the learning rates as well. defaults: hyperparameters with the values of `semantics`. lr: the learning
-    rate when none is given. label: its name for a reader. unit: what one application of the rule needs to see: a weight
-    alone, its whole tensor (norms), or a matrix. average: for a rule whose gradient point w is not the weight to evaluate
-    with, that weight from (w, *state, *hyperparameters).
+    Raises:
+        TypeError: for a step that takes other arguments than state, clock and defaults say, and for facts that
+            disagree.
 
-    memory: the hyperparameter by which it forgets squares, if it keeps a running mean or maximum of them. divides_by: what
-    its step is the gradient over, or a mean of gradients: "mean", sqrt(v) + eps with v the running mean of g^2; "largest
-    mean", sqrt(vmax) + eps with vmax the largest v so far; "maximum", u, a fading maximum of abs(g) + eps; "sum", sqrt(s) +
-    eps with s the sum of all g^2; "" for all else. The fields have these names. ranges: what those hyperparameters may be
-    that no other rule has (BELOW_ONE, NOT_NEGATIVE). written: how names of its own are written in a formula.
+    Example:
+        >>> from undertow import simulate
+        >>> def heavy(w, g, m, lr, momentum):
+        ...     m = momentum * m + g
+        ...     return w - lr * m, m
+        >>> rule = Rule("heavy", heavy, state=("m",), clock={}, defaults={"momentum": 0.9}, lr=0.1)
+        >>> simulate(rule, "l2", record=[0, 1, 2], lanes={"strength": 0.5}).w[:, 0].round(4).tolist()
+        [1.0, 0.95, 0.8575]
     """
 
     name: str

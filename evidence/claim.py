@@ -17,10 +17,20 @@ Verdict = Literal["holds", "fails", "undecided"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """An effect size: value and interval (low, high) from n samples; `unit` says what it is a number of.
+    """An effect size: a value and its interval from n samples.
 
-    interval: how low and high came about, e.g. "95% t-interval over seeds" or "smallest to largest". samples: the n
-    numbers behind it.
+    Args:
+        value: in `unit`.
+        low: lower end of the interval, in `unit`.
+        high: upper end of the interval, in `unit`.
+        n: number of samples.
+        unit: what it is a number of.
+        interval: how low and high came about, e.g. "95% t-interval over seeds" or "smallest to largest".
+        samples: the n numbers behind it.
+
+    Example:
+        >>> Estimate(2.0, 1.0, 3.0, 5, "steps", "smallest to largest").in_words()
+        '2 [1, 3] steps (n = 5, smallest to largest)'
     """
 
     value: float
@@ -38,7 +48,27 @@ class Estimate:
 
 
 def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, confidence: float = 0.95) -> Estimate:
-    """Mean with Student's t-interval; InputError for fewer than two samples."""
+    """Mean with Student's t-interval.
+
+    Args:
+        samples: (n,) numbers, two or more.
+        unit: what they are numbers of.
+        over: what one sample is, in the plural, e.g. "seeds".
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        The Estimate.
+
+    Raises:
+        InputError: for fewer than two samples.
+
+    Example:
+        >>> mean_interval([1, 2, 3], "steps", "seeds").in_words()
+        '2 [-0.4841, 4.484] steps (n = 3, 95% t-interval over seeds)'
+
+    Source:
+        Student, "The probable error of a mean", Biometrika 1908.
+    """
     values = np.asarray(samples, dtype=np.float64).ravel()
     if values.size < 2:
         raise InputError(f"{values.size} samples: an interval needs two or more")
@@ -49,7 +79,23 @@ def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, c
 
 
 def ratio_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str) -> Estimate:
-    """Geometric mean of positive ratios with the t-interval of their logarithms; InputError for others."""
+    """Geometric mean of ratios with the t-interval of their logarithms.
+
+    Args:
+        samples: (n,) positive numbers, two or more.
+        unit: what they are numbers of.
+        over: what one sample is, in the plural, e.g. "seeds".
+
+    Returns:
+        The Estimate.
+
+    Raises:
+        InputError: for fewer than two samples, and for one that is not positive.
+
+    Example:
+        >>> ratio_interval([1, 2, 4], "times the pull", "seeds").in_words()
+        '2 [0.3575, 11.19] times the pull (n = 3, 95% t-interval over seeds)'
+    """
     values = np.asarray(samples, dtype=np.float64).ravel()
     if not np.all(values > 0):
         raise InputError(f"ratio {values[~(values > 0)][0]}: positive numbers are accepted")
@@ -59,7 +105,22 @@ def ratio_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str) 
 
 
 def spread(samples: Sequence[float] | np.ndarray, unit: str) -> Estimate:
-    """Median with the smallest and the largest of settings without randomness; InputError for no samples."""
+    """Median with the smallest and the largest, for settings without randomness.
+
+    Args:
+        samples: (n,) numbers, one or more.
+        unit: what they are numbers of.
+
+    Returns:
+        The Estimate.
+
+    Raises:
+        InputError: for no samples.
+
+    Example:
+        >>> spread([1, 2, 4], "steps").in_words()
+        '2 [1, 4] steps (n = 3, smallest to largest)'
+    """
     values = np.asarray(samples, dtype=np.float64).ravel()
     if values.size == 0:
         raise InputError("0 samples: at least one is needed")
@@ -107,22 +168,67 @@ def _exact(number: float) -> str:
 
 
 def above(threshold: float) -> Decision:
-    """Holds if the whole interval is above the threshold, fails if it is all at or below it."""
+    """A decision that holds if the whole interval is above the threshold, and fails if it is all at or below it.
+
+    Args:
+        threshold: in the estimate's unit.
+
+    Returns:
+        The Decision.
+
+    Example:
+        >>> above(0)(mean_interval([1.0, 1.1, 0.9], "steps", "seeds"))
+        'holds'
+    """
     return Decision(low=threshold, open_ends=True)
 
 
 def below(threshold: float) -> Decision:
-    """Holds if the whole interval is below the threshold, fails if it is all at or above it."""
+    """A decision that holds if the whole interval is below the threshold, and fails if it is all at or above it.
+
+    Args:
+        threshold: in the estimate's unit.
+
+    Returns:
+        The Decision.
+
+    Example:
+        >>> below(0)(mean_interval([1.0, 1.1, 0.9], "steps", "seeds"))
+        'fails'
+    """
     return Decision(high=threshold, open_ends=True)
 
 
 def never_above(threshold: float) -> Decision:
-    """For a statement about every sample, whose interval is smallest to largest: one sample above refutes it."""
+    """A decision on every sample, whose interval is smallest to largest: one sample above the threshold refutes it.
+
+    Args:
+        threshold: in the estimate's unit.
+
+    Returns:
+        The Decision.
+
+    Example:
+        >>> never_above(2)(spread([1, 2, 4], "steps"))
+        'fails'
+    """
     return Decision(high=threshold, every=True)
 
 
 def within(low: float, high: float) -> Decision:
-    """Holds if the whole interval lies in [low, high], fails if none of it does."""
+    """A decision that holds if the whole interval lies in [low, high], and fails if none of it does.
+
+    Args:
+        low: in the estimate's unit.
+        high: in the estimate's unit.
+
+    Returns:
+        The Decision.
+
+    Example:
+        >>> within(0, 3)(spread([1, 2, 4], "steps"))
+        'undecided'
+    """
     return Decision(low, high)
 
 

@@ -43,10 +43,20 @@ Estimator = TypeVar("Estimator", bound=Callable[..., Estimate])
 
 
 class World(Protocol):
-    """A frozen dataclass of an experiment's constants."""
+    """A frozen dataclass of an experiment's constants, with a method `run` that gives what happened in it.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Halved:
+        ...     steps: int = 3
+        ...     def run(self, threads: int = 1) -> xr.Dataset:
+        ...         return xr.Dataset({"left": ("step", [0.5**t for t in range(self.steps)])})
+        >>> Halved(steps=2).run().left.values.tolist()
+        [1.0, 0.5]
+    """
 
     def run(self, threads: int = 1) -> xr.Dataset:
-        """What happened in it, with named dimensions."""
+        """What happened in it, with named dimensions; threads changes nothing but the time it takes."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +93,27 @@ _digest = ""  # of the file that is being loaded
 def world(name: str, *, chapter: str = "", group: str = "") -> Callable[[Declared], Declared]:
     """Declares a world under a name: decorates its class, or takes a World with other constants than the class's own.
 
-    chapter: title of the report's chapter that it belongs to, a new one or one that is there; a chapter of its own if empty.
-    group: worlds of one group run one after another in one process, for what costs more to start than to run.
-    Raises InputError for a name that is taken, and for what is not a dataclass with a method `run`.
+    Args:
+        name: by which commands find it.
+        chapter: title of the report's chapter that it belongs to, a new one or one that is there; a chapter of its own
+            if empty.
+        group: worlds of one group run one after another in one process, for what costs more to start than to run.
+
+    Returns:
+        The decorator; it hands back what it decorates.
+
+    Raises:
+        InputError: for a name that is taken, and for what is not a dataclass with a method `run`.
+
+    Example:
+        >>> @world("halved")
+        ... @dataclass(frozen=True)
+        ... class Halved:
+        ...     steps: int = 3
+        ...     def run(self, threads: int = 1) -> xr.Dataset:
+        ...         return xr.Dataset({"left": ("step", [0.5**t for t in range(self.steps)])})
+        >>> find_world("halved").constants()
+        {'steps': 3}
     """
 
     def declare(declared: Declared) -> Declared:
@@ -118,11 +146,35 @@ def claim(
 ) -> Callable[[Estimator], Estimator]:
     """Declares a claim on the data that the decorated estimator reads.
 
-    The first paragraph of the estimator's docstring is the sentence, the rest says what is measured. Where one estimator
-    bears on several claims, it is decorated once for each: `sentence` then gives each its own, the docstring is what is
-    measured, and `fixed` are arguments that the estimator is called with beside the data.
-    source, experiment, decision, formula, figure: as in `evidence.claim.Claim`.
-    Raises InputError for an id that is taken, and for an estimator without a sentence.
+    The first paragraph of the estimator's docstring is the sentence, the rest says what is measured. Where one
+    estimator bears on several claims, it is decorated once for each: `sentence` then gives each its own, the docstring
+    is what is measured, and `fixed` are arguments that the estimator is called with beside the data.
+
+    Args:
+        id: by which commands find it.
+        source: who says so.
+        experiment: name of the world whose data bear on it.
+        decision: what follows from the estimate, e.g. `above(0)`.
+        sentence: the claim, where the docstring does not begin with it.
+        formula: what is claimed, as text.
+        figure: name of the picture in which it is seen.
+        **fixed: arguments of the estimator.
+
+    Returns:
+        The decorator; it hands back what it decorates.
+
+    Raises:
+        InputError: for an id that is taken, and for an estimator without a sentence.
+
+    Example:
+        >>> from evidence.claim import mean_interval, within
+        >>> @claim("X1", source="common knowledge", experiment="coin", decision=within(0.4, 0.6))
+        ... def half(data):
+        ...     "A coin shows heads in half of its flips."
+        ...     return mean_interval(data["heads"], "of flips", "seeds")
+        >>> found = judge(CLAIMS["X1"], {"heads": [0.49, 0.5, 0.52]})
+        >>> found.claim.sentence, found.holds_if, found.verdict
+        ('A coin shows heads in half of its flips.', 'interval within [0.4, 0.6] of flips', 'holds')
     """
 
     def declare(estimator: Estimator) -> Estimator:
@@ -139,8 +191,24 @@ def claim(
 
 
 def figure(name: str, *worlds: str) -> Callable[[Declared], Declared]:
-    """Declares a picture of these worlds: decorates a function from their datasets to a `figures.style.Picture` of this
-    name. InputError for a name that is taken."""
+    """Declares a picture of worlds: decorates a function from their datasets to a `figures.style.Picture` of this name.
+
+    Args:
+        name: of the picture and its files.
+        *worlds: names of the worlds whose datasets the function takes, in that order.
+
+    Returns:
+        The decorator; it hands back what it decorates.
+
+    Raises:
+        InputError: for a name that is taken.
+
+    Example:
+        >>> @figure("heads", "coin")
+        ... def draw(data): ...
+        >>> FIGURES["heads"].worlds
+        ('coin',)
+    """
 
     def declare(draw: Declared) -> Declared:
         _enter(FIGURES, name, Figure(draw, worlds), "figure")  # type: ignore[arg-type]
@@ -199,8 +267,19 @@ def judged(claims: Iterable[Claim], data: Mapping[str, Any]) -> list[Finding]:
 def load_worlds(path: Path) -> None:
     """Runs a user's Python file, in which worlds, claims and figures are declared; once in a process.
 
-    Raises InputError where there is no such file, where it does not run, and where nothing is declared in it; the registry
-    is then as it was.
+    Args:
+        path: the user's own code.
+
+    Raises:
+        InputError: where there is no such file, where it does not run, and where nothing is declared in it; the
+            registry is then as it was.
+
+    Example:
+        >>> text = "from evidence.registry import world; from synthetic.silence import Silence; "
+        >>> _ = Path("mine.py").write_text(text + "world('brief')(Silence(steps=9))")
+        >>> load_worlds(Path("mine.py"))
+        >>> find_world("brief").constants()["steps"]
+        9
     """
     global _digest  # noqa: PLW0603
     try:

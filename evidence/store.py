@@ -80,7 +80,20 @@ def environment() -> dict[str, str]:
 
 
 class Store:
-    """The runs in one file. Use as a context manager; InputError where the file cannot be used."""
+    """The runs in one file, found by what was asked for; a context manager.
+
+    Args:
+        path: of the SQLite file, which is made if it is not there.
+
+    Raises:
+        InputError: where the file cannot be used.
+
+    Example:
+        >>> with Store(Path("runs.sqlite")) as store:
+        ...     _ = store.put("coin", {"flips": 100}, summary={"heads": 52}, curves={})
+        ...     store.get("coin", {"flips": 100}).summary, store.get("coin", {"flips": 200})
+        ({'heads': 52}, None)
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -22,10 +22,19 @@ Notify = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Run:
-    """One run that is asked for. kind, spec: under which the store keeps it; title: in a few words.
+    """One run that is asked for.
 
-    work: what a worker calls, picklable; it gives what `Store.put` takes beside kind and spec. group: runs of one group go
-    to one worker, one after another, before all others.
+    Args:
+        kind: name of the experiment, under which the store keeps it.
+        spec: plain data that say what is run, under which the store keeps it.
+        title: in a few words.
+        work: what a worker calls, picklable; it gives what `Store.put` takes beside kind and spec.
+        group: runs of one group go to one worker, one after another, before all others.
+
+    Example:
+        >>> run = Run("coin", {"flips": 100}, "a coin", lambda: {"summary": {"heads": 52}, "curves": {}})
+        >>> run.work()["summary"]
+        {'heads': 52}
     """
 
     kind: str
@@ -43,10 +52,35 @@ def run_all(
     in_words: Callable[[Row], str] = lambda row: row.status,
     fresh: bool = False,
 ) -> list[Row]:
-    """The stored rows of all runs, in their order; those not stored (or all, if fresh) are run and stored first.
+    """The stored rows of all runs; those not stored (or all, if fresh) are run and stored first.
 
-    Each run is stored when it ends, so an interrupted study goes on where it was. A run that raises is stored with status
-    failed and raised again once all others are stored. in_words: a row as `notify` is to tell of it.
+    Each run is stored when it ends, so an interrupted study goes on where it was. A run that raises is stored with
+    status failed and raised again once all others are stored.
+
+    Args:
+        runs: what is asked for.
+        store: decides what still has to run, and keeps it.
+        executor: runs the work.
+        notify: called as notify(done, count, line): runs done, runs in all, what just happened.
+        in_words: a row as `notify` is to tell of it.
+        fresh: also what is stored runs again.
+
+    Returns:
+        One Row a run, in their order.
+
+    Raises:
+        InputError: where the store cannot be used; else what the first failed run raised.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> from pathlib import Path
+        >>> run = Run("coin", {"flips": 100}, "a coin", lambda: {"summary": {"heads": 52}, "curves": {}})
+        >>> with Store(Path("runs.sqlite")) as store, ThreadPoolExecutor(1) as pool:
+        ...     rows = run_all([run], store, pool, lambda done, count, line: print(f"{done}/{count} {line}"))
+        0/1 running, in this order: a coin
+        1/1 a coin: done
+        >>> rows[0].summary
+        {'heads': 52}
     """
     found = {k: row for k, run in enumerate(runs) if not fresh and (row := store.get(run.kind, run.spec)) is not None}
     done = len(found)

@@ -66,7 +66,20 @@ def marker_of(place: int) -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn figure with what a reader needs beside it: caption (with n) and a text for those who cannot see it."""
+    """A drawn figure with what a reader needs beside it.
+
+    Args:
+        name: of its files, without ending.
+        figure: matplotlib's.
+        caption: with n, interval and constants.
+        alt: a text for those who cannot see it.
+
+    Example:
+        >>> with styled():
+        ...     figure, axes = plt.subplots()
+        >>> Picture("line", figure, "A line, n = 2.", "It rises.").alt
+        'It rises.'
+    """
 
     name: str
     figure: Figure
@@ -86,7 +99,16 @@ class InlineSvg:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Within it, figures are drawn in the project's style."""
+    """Within it, figures are drawn in the project's style.
+
+    Returns:
+        A context manager.
+
+    Example:
+        >>> with styled():
+        ...     plt.rcParams["axes.spines.top"]
+        False
+    """
     with plt.style.context(Path(__file__).with_name("undertow.mplstyle")):
         yield
 
@@ -128,9 +150,24 @@ def _thin(figure: Figure) -> None:
 
 
 def save(picture: Picture, folder: Path) -> InlineSvg:
-    """Write folder/name.svg and folder/name.png, each whole or not at all; the same figure gives the same SVG bytes.
+    """Write a picture as SVG and as PNG, each whole or not at all; the same figure gives the same SVG bytes.
 
-    Raises InputError where they cannot be written.
+    Args:
+        picture: its figure is closed afterwards.
+        folder: gets name.svg and name.png.
+
+    Returns:
+        The picture as a page holds it.
+
+    Raises:
+        InputError: where they cannot be written.
+
+    Example:
+        >>> figure, axes = plt.subplots()
+        >>> _ = axes.plot([0, 1])
+        >>> _ = save(Picture("line", figure, "A line, n = 2.", "It rises."), Path("."))
+        >>> sorted(path.name for path in Path(".").iterdir())
+        ['line.png', 'line.svg']
     """
     svg, png = io.BytesIO(), io.BytesIO()
     with styled():  # the salt of the SVG's names, and ticks that are made only when they are drawn

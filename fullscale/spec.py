@@ -53,17 +53,38 @@ def check_width(width: float) -> None:
 class RunSpec:
     """One training run, or, of BasicNet, of several side by side that differ in their seed alone.
 
-    digest: of the images (`Images.digest`), so that the key follows the data and not their path. model, width, head: of
-    the network, as in `fullscale.models.Architecture`. lr, strength, hyper: of the optimizer; hyper holds (name, value)
-    pairs and leaves the rest at the rule's defaults.
-    The regularizer acts on all parameters, BatchNorm's and biases included, as in torch. schedule: constant; step: the
-    learning rate divided by 10 for the last fifth; cosine: to 0. batch: images a step, the incomplete last batch of an
-    epoch being left out. measure_every: epochs between two measurements of the whole training set. validation: share of
-    the training images that takes the place of the test images, another part for each seed; 0: the test images stay.
-    augment: training images are shifted by up to 4 pixels and flipped at random. precision: bf16 runs convolutions and
-    linear layers in bfloat16 (autocast), weights and updates staying in float32. start: sha256 of the file whose network the
-    run starts from; "": from first weights drawn by the seed. thresholds: test the trained network once more for every
-    threshold, with the filters below it put to 0.
+    The regularizer acts on all parameters, BatchNorm's and biases included, as in torch.
+
+    Args:
+        digest: of the images (`Images.digest`), so that the key follows the data and not their path.
+        width: the network's numbers of filters are multiplied by this, in (0, 16].
+        optimizer: name of the rule.
+        coupling: name of the coupling.
+        lr: base learning rate, that of the schedule's start.
+        strength: of the regularizer.
+        batch: images a step, the incomplete last batch of an epoch being left out.
+        epochs: passes over the training images.
+        seeds: one network each; a seed sets first weights and data order.
+        schedule: constant; step: the learning rate divided by 10 for the last fifth; cosine: to 0.
+        hyper: (name, value) pairs of the rule's hyperparameters; the rest is left at its defaults.
+        measure_every: epochs between two measurements of the whole training set.
+        validation: share of the training images that takes the place of the test images, another part for each seed; 0:
+            the test images stay.
+        model: one of MODELS.
+        head: as in `fullscale.models.Architecture`.
+        augment: training images are shifted by up to 4 pixels and flipped at random.
+        precision: bf16 runs convolutions and linear layers in bfloat16 (autocast), weights and updates staying in
+            float32.
+        start: sha256 of the file whose network the run starts from; "": from first weights drawn by the seed.
+        thresholds: test the trained network once more for every threshold, with the filters below it put to 0.
+
+    Raises:
+        InputError: for unknown names and values out of range.
+
+    Example:
+        >>> spec = RunSpec("9d6b", 0.25, "adam", "l2", lr=1e-3, strength=1e-4, batch=64, epochs=10, seeds=(0,))
+        >>> spec.multiplier(100)([0, 79, 80]).round(3).tolist()
+        [1.0, 1.0, 0.1]
     """
 
     digest: str

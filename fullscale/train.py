@@ -51,15 +51,37 @@ def train(
     start: Saved | None = None,
     write: Write | None = None,
 ) -> list[Outcome]:
-    """Train each seed on the training images, measure it there, test it on the test images; one outcome a seed.
+    """Train each seed on the training images, measure it there, test it on the test images.
 
-    images: in memory, or a `Feed` (for data that are not). A seed sets the first weights and the data order (and its
-    validation part). A seed whose loss or weights are no longer finite has diverged; the others go on. execution: where and
-    how; the CPU by default. checkpoint: a file that the run is written to after every epoch and, if it is there already,
-    goes on from, with the same end to the last bit on a CPU. start: the network to start from, with its optimizer's state if
-    the file holds one of the same rule. The last two take one seed.
-    Raises InputError if the spec's digest is not that of the images, if an epoch has no whole batch, and for a checkpoint of
-    another run.
+    A seed sets the first weights and the data order (and its validation part). A seed whose loss or weights are no
+    longer finite has diverged; the others go on.
+
+    Args:
+        spec: what is run.
+        images: in memory, or a `Feed` (for data that are not).
+        progress: called after each epoch with the epochs done and the mean loss of each seed.
+        execution: where and how; None: on the CPU.
+        checkpoint: a file that the run is written to after every epoch and, if it is there already, goes on from, with
+            the same end to the last bit on a CPU; for one seed.
+        start: the network to start from, with its optimizer's state if the file holds one of the same rule; for one
+            seed.
+        write: called after each measurement of a run of one seed with the point that was added to its curves.
+
+    Returns:
+        One Outcome a seed.
+
+    Raises:
+        InputError: if the spec's digest is not that of the images, if an epoch has no whole batch, and for a checkpoint
+            of another run.
+
+    Example:
+        >>> from fullscale.data import Split
+        >>> part = Split(np.arange(1024, dtype=np.uint8).reshape(16, 1, 8, 8), np.arange(16) % 2)
+        >>> images = Images("stripes", ("even", "odd"), part, part)
+        >>> spec = RunSpec(images.digest, 0.0625, "adam", "l2", lr=1e-3, strength=1e-4, batch=8, epochs=1, seeds=(0,))
+        >>> (outcome,) = train(spec, images)
+        >>> outcome.status, outcome.summary["steps"]
+        ('done', 2)
     """
     if spec.digest != images.digest:
         raise InputError(f"digest {spec.digest[:12]} of the spec is not that of the images, {images.digest[:12]}")

@@ -73,12 +73,32 @@ class Conversion:
 def convert(
     source: Setting, target: Setting, gradients: Gradients, *, weight: float | None = None, steps: int = 10_000
 ) -> Conversion:
-    """The strength of `target` (its own is ignored) at which its pull is that of `source` under these gradients.
+    """The strength of one setting at which its pull is that of another under given gradients, where there is one.
 
-    weight: the size at which the pulls are compared; None: small, so that the pull is a small part of the gradients and a
-    share of the weight. steps: the horizon for the best constant where pulls change with time.
+    Args:
+        source: the setting whose pull is wanted.
+        target: the setting whose strength is asked for; its own strength is ignored.
+        gradients: their root mean square when they arrive, and the share of steps at which they do.
+        weight: the size of the weight at which the pulls are compared; None: small, so that the pull is a small part of
+            the gradients and a share of the weight.
+        steps: the horizon, in steps, for the best constant where pulls change with time; at least 100.
 
-    Raises InputError for settings without a regularizer, and for values out of range.
+    Returns:
+        The Conversion: the target with its strength, or why no constant strength gives the same pull.
+
+    Raises:
+        InputError: for settings without a regularizer, and for values out of range.
+
+    Example:
+        >>> from dynamics.answers.pull_rate import Gradients
+        >>> from undertow import parse
+        >>> found = convert(parse("adam lr=1e-3 l2=1e-4"), parse("adamw lr=1e-3 weight_decay=0"), Gradients(rms=1e-3))
+        >>> round(found.strength, 3)
+        0.1
+
+    Source:
+        Derived for the closed forms (`dynamics.theory.closed`); measured on the rule itself elsewhere
+        (`dynamics.answers.pull_rate`).
     """
     if not source.coupling.doors or source.strength == 0:
         raise InputError(f"setting {str(source)!r} has no regularizer: one with a strength above 0 is accepted")

@@ -94,9 +94,26 @@ class Explanation:
 
 
 def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
-    """Explain a setting; gradient_rms: root mean square of the gradients where they arrive, for regimes and equilibrium.
+    """What a setting does to a weight: formula, decay without a gradient, pull, stability limit, point of rest.
 
-    Raises InputError for a gradient_rms that is not positive.
+    Args:
+        setting: rule, coupling and their numbers, as `parse` reads them.
+        gradient_rms: root mean square of the gradients where they arrive, in units of the gradient, for regimes and
+            equilibrium.
+
+    Returns:
+        The Explanation; plain data by `as_dict`.
+
+    Raises:
+        InputError: for a gradient_rms that is not positive.
+
+    Example:
+        >>> from undertow import parse
+        >>> explain(parse("sgd lr=0.1 l2=1e-4")).silent.text
+        'geometric: it loses 1e-05 of itself a step, in proportion to the strength'
+
+    Source:
+        Derived from the rule's own step (`dynamics.theory`); docs/theory.md has the proofs.
     """
     rule, coupled = setting.rule, setting.coupling
     size, pulls = Gradients(gradient_rms).rms, bool(coupled.doors) and setting.strength > 0 and setting.lr > 0

@@ -71,9 +71,23 @@ class Group:
 
 
 def read(optimizer: Any) -> list[Group]:
-    """What `optimizer` does to a weight that gets no gradient, one answer a param group.
+    """What a live optimizer does to a weight that gets no gradient; nothing is stepped or changed.
 
-    Raises InputError for a class or an option that is none of the rules here, naming those that are.
+    Args:
+        optimizer: one of torch.optim, of the common ones of timm and schedulefree, or `dynamics.optimizer.Optimizer`.
+
+    Returns:
+        One Group a param group; str() says it in words.
+
+    Raises:
+        InputError: for a class or an option that is none of the rules here, naming those that are.
+
+    Example:
+        >>> import torch
+        >>> weights = [torch.nn.Parameter(torch.ones(3))]
+        >>> print(read(torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.1))[0])
+        group 0: 1 tensors, 3 weights; adam lr=0.001 decoupled_lr=0.1
+          grad is None: left alone; grad is 0: geometric: it loses 0.0001 of itself a step, in proportion to the strength
     """
     if not hasattr(optimizer, "param_groups"):
         raise InputError(f"{type(optimizer).__name__} has no param_groups: a torch optimizer is accepted")

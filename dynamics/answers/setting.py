@@ -60,9 +60,21 @@ def make(
 
 
 def parse(text: str, beside: Mapping[str, Any] | None = None) -> Setting:
-    """The setting that `text` writes down; `beside` holds keys and values that count where the text has none.
+    """The setting that a line of text writes down.
 
-    Blanks may stand around = and commas. InputError names what cannot be read.
+    Args:
+        text: a name, then key=value, as the module describes; blanks may stand around = and commas.
+        beside: keys and values that count where the text has none.
+
+    Returns:
+        The Setting, checked; str() writes it down again.
+
+    Raises:
+        InputError: for what cannot be read, for unknown names and for values out of range.
+
+    Example:
+        >>> str(parse("sgd lr=0.1 momentum=0.9 nesterov=true weight_decay=5e-4"))
+        'nesterov lr=0.1 l2=0.0005'
     """
     return _parse(text, beside or {}, asked=False)
 

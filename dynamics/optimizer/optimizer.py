@@ -30,24 +30,36 @@ _POINT = "gradient_point"
 class Optimizer(torch.optim.Optimizer):
     """Any rule with any coupling, used as any torch optimizer is.
 
-    Optimizer(net.parameters(), "adam", "l2", lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.999))
-
-    rule, coupling: names or objects of `dynamics.rules` and `dynamics.couplings`. lr: the rule's default if not given; a
-    number or a tensor of one element. weight_decay: the strength, entering as the coupling says. hyperparameters: those
-    of the rule; beta1, beta2 (and beta3) become `betas`, as in torch. All but rule and coupling may differ by parameter
-    group. capturable: the clock is kept in float64 tensors on the parameters' device, so that a step can be captured in a
-    CUDA graph (after one that made the state) or compiled (with one graph break, where tensors are gathered); an
-    lr that is to change between replays must be a tensor on that device.
-
     State, in each parameter's own dtype: one tensor of its shape for each field of the rule's state; and one number for
-    each field of its clock, which parameters that started together share. A complex parameter is taken as pairs of
-    real numbers, as in torch; muon takes real matrices only.
+    each field of its clock, which parameters that started together share. A complex parameter is taken as pairs of real
+    numbers, as in torch; muon takes real matrices only.
 
     A parameter whose grad is None is left alone, decay included; a gradient of zero still decays. The schedule
     multiplier of some couplings is a group's lr divided by its `base_lr`, the lr the group was made with (so under
     OneCycleLR, which sets a maximum of its own, it passes 1).
 
-    Raises InputError (a ValueError) for unknown names and values out of range.
+    Args:
+        params: parameters or groups of them, as torch takes them; all but rule and coupling may differ by group.
+        rule: a name or an object, as `dynamics.rules` has them.
+        coupling: a name or an object, as `dynamics.couplings` has them.
+        lr: the learning rate, a number or a tensor of one element; None: the rule's default.
+        weight_decay: the strength, entering as the coupling says.
+        maximize: whether the steps go up the gradient.
+        capturable: the clock is kept in float64 tensors on the parameters' device, so that a step can be captured in a
+            CUDA graph (after one that made the state) or compiled (with one graph break, where tensors are gathered);
+            an lr that is to change between replays must be a tensor on that device.
+        **hyperparameters: those of the rule; beta1, beta2 (and beta3) become `betas`, as in torch.
+
+    Raises:
+        InputError: (a ValueError) for unknown names and values out of range.
+
+    Example:
+        >>> w = torch.nn.Parameter(torch.ones(3))
+        >>> optimizer = Optimizer([w], "adam", "decoupled_lr", lr=0.1, weight_decay=0.5, betas=(0.9, 0.999))
+        >>> w.grad = torch.zeros(3)
+        >>> optimizer.step()
+        >>> w.data
+        tensor([0.9500, 0.9500, 0.9500])
     """
 
     def __init__(
@@ -226,15 +238,29 @@ class Optimizer(torch.optim.Optimizer):
 def parameter_groups(
     module: nn.Module, weight_decay: float, *, norms: bool, biases: bool, skip: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """The parameters of `module` as groups for an optimizer: with `weight_decay`, and with none; an empty one is left out.
+    """The parameters of a network as groups for an optimizer: with weight decay, and with none.
 
-    norms: whether the decay takes gamma and beta of normalization layers (Batch, Instance, Group, Layer, RMS). biases:
-    whether it takes the biases of all other modules (bias, in_proj_bias, bias_ih_l0 and their like). skip: names, as in
-    `named_parameters`, that it leaves alone whatever they are. torch decays everything by default, timm neither norms nor
-    biases. A parameter that several modules share comes once and is decayed only if all of its roles are; one that
-    needs no gradient is left out.
+    torch decays everything by default, timm neither norms nor biases. A parameter that several modules share comes once
+    and is decayed only if all of its roles are; one that needs no gradient is left out.
 
-    InputError for a name in skip that no parameter has.
+    Args:
+        module: the network.
+        weight_decay: the strength of the first group; the second has 0.
+        norms: whether the decay takes gamma and beta of normalization layers (Batch, Instance, Group, Layer, RMS).
+        biases: whether it takes the biases of all other modules (bias, in_proj_bias, bias_ih_l0 and their like).
+        skip: names, as in `named_parameters`, that it leaves alone whatever they are.
+
+    Returns:
+        Up to two groups, each {"params": list, "weight_decay": number}; an empty one is left out.
+
+    Raises:
+        InputError: for a name in skip that no parameter has.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+        >>> groups = parameter_groups(net, 1e-4, norms=False, biases=False)
+        >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
+        [(1, 0.0001), (3, 0.0)]
     """
     names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name in skip:

@@ -75,8 +75,21 @@ def find_rule(rule: str | Rule) -> Rule:
 def load_rules(path: str | Path) -> tuple[Rule, ...]:
     """Execute a Python file and let every Rule that it defines join RULES; a file that did so already is left alone.
 
-    path: the user's own code. Returns its rules. Raises InputError, and adds none of
-    them, where the file cannot be read or run, holds no rule, or one whose name is taken or whose step cannot be taken.
+    Args:
+        path: the user's own code.
+
+    Returns:
+        Its rules.
+
+    Raises:
+        InputError: where the file cannot be read or run, holds no rule, or one whose name is taken or whose step cannot
+            be taken; none of its rules is then added.
+
+    Example:
+        >>> made = "plain = Rule('plain', lambda w, g, lr: (w - lr * g,), (), {}, {}, lr=0.1)"
+        >>> _ = Path("mine.py").write_text("from dynamics.rule import Rule; " + made)
+        >>> [rule.name for rule in load_rules("mine.py")]
+        ['plain']
     """
     file = Path(path).resolve()
     if file in _own:

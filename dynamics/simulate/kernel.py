@@ -263,12 +263,28 @@ def source(
     watch: bool = False,
     device: bool = False,
 ) -> str:
-    """The text of the loop that `dynamics.simulate.lanes.simulate` compiles, or `device.on_device` where device is true.
+    """The text of the loop that `dynamics.simulate.lanes.simulate` compiles, or `device.on_device` where device is
+    true.
 
-    uniform: for lanes that share their hyperparameters. watch: with a floor that is watched. In it `update` is
-    `dynamics.couplings.composed`, and doors gives the shares of a lane's coupling.
+    In it `update` is `dynamics.couplings.composed`, and doors gives the shares of a lane's coupling.
 
-    Raises InputError for an unknown rule or coupling.
+    Args:
+        rule: a name or an object, as `dynamics.rules` has them.
+        coupling: a name or an object, as `dynamics.couplings` has them.
+        gradient: of `dynamics.simulate.gradients`, or such a function of one's own.
+        uniform: for lanes that share their hyperparameters.
+        watch: with a floor that is watched.
+        device: the loop of a CUDA device.
+
+    Returns:
+        Python source.
+
+    Raises:
+        InputError: for an unknown rule or coupling.
+
+    Example:
+        >>> print(source("sgd", "l2").splitlines()[0])
+        def on_cpu(first, last, multipliers, cells, table, codes, ...
     """
     couplings = served([find_coupling(coupling)])
     return _source(

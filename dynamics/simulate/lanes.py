@@ -92,18 +92,42 @@ def simulate(
     block: int = 128,
     compiled: bool = True,
 ) -> Trajectory:
-    """Advance every lane to the last step in `record`, keeping `fields` at the recorded steps (0 is the start).
+    """Advance every lane to the last step in `record`, keeping `fields` at the recorded steps.
 
-    coupling: one for all lanes or one a lane. lanes: lr, strength, the rule's hyperparameters and the gradient's
-    parameters, each a number or an array over lanes (what is absent takes the rule's default; strength 0).
-    start: first weights. state: values of state and clock before the first step, for those that shall not be fresh (a
-    number or an array over lanes each). seed, stream: lanes with equal seed and stream see equal randomness; streams
-    are 0, 1, 2, ... unless given. fields: of "w" and the rule's state and clock. watch: note
-    when each weight's size first comes down to this (a number or an array over lanes). compiled=False runs the NumPy
-    reference. A gradient with a parameter `epoch` (steps in one) sees the random numbers of the epoch in place of those of
-    the step. The number of lanes is that of the longest array given.
+    A lane is one weight. The number of lanes is that of the longest array given; a number stands for all lanes.
 
-    Raises InputError for unknown names, values out of range, lanes of differing number, or records out of order.
+    Args:
+        rule: a name or an object, as `dynamics.rules` has them.
+        coupling: a name or an object, as `dynamics.couplings` has them; one for all lanes or one a lane.
+        gradient: of `dynamics.simulate.gradients`, or such a function of one's own. One with a parameter `epoch` (steps
+            in one) sees the random numbers of the epoch in place of those of the step.
+        record: rising step numbers (records,); 0 is the start.
+        lanes: lr, strength, the rule's hyperparameters and the gradient's parameters, each a number or (lanes,); what
+            is absent takes the rule's default, strength 0.
+        start: first weights, a number or (lanes,).
+        state: fields of state and clock before the first step that shall not be fresh, each a number or (lanes,).
+        schedule: multipliers of lr from an array of step numbers (`dynamics.simulate.schedules`); None: 1.
+        seed: whole number or (lanes,): lanes with equal seed and stream see equal randomness.
+        stream: whole number or (lanes,); None: 0, 1, 2, ...
+        fields: of "w" and the rule's state and clock.
+        watch: note when each weight's size first comes down to this, a number or (lanes,).
+        threads: worker threads; the result is the same to the last bit.
+        block: lanes that a thread advances at a time; the result is the same to the last bit.
+        compiled: False runs the NumPy reference.
+
+    Returns:
+        The Trajectory: steps (records,), each field (records, lanes), and passed (lanes,) if something was watched.
+
+    Raises:
+        InputError: for unknown names, values out of range, lanes of differing number, or records out of order.
+
+    Example:
+        >>> path = simulate("sgd", "l2", record=[0, 100], lanes={"lr": 0.1, "strength": [0.0, 0.01]})
+        >>> path.w.round(4).tolist()
+        [[1.0, 1.0], [1.0, 0.9048]]
+
+    Source:
+        Random numbers: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Threefry).
     """
     for what, number in (("threads", threads), ("block", block)):
         if not isinstance(number, int | np.integer) or number < 1:

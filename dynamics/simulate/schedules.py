@@ -16,12 +16,35 @@ Schedule = Callable[[np.ndarray], np.ndarray]
 
 
 def constant() -> Schedule:
-    """1 at every step."""
+    """1 at every step.
+
+    Returns:
+        A schedule: steps (n,) to multipliers (n,).
+
+    Example:
+        >>> constant()(np.arange(3)).tolist()
+        [1.0, 1.0, 1.0]
+    """
     return lambda t: np.ones(len(t))
 
 
 def step_decay(milestones: Sequence[int], factor: float = 0.1) -> Schedule:
-    """Multiplied by `factor` at each milestone (a step number)."""
+    """Multiplied by `factor` at each milestone.
+
+    Args:
+        milestones: step numbers.
+        factor: in [0, 1], dimensionless.
+
+    Returns:
+        A schedule: steps (n,) to multipliers (n,).
+
+    Raises:
+        InputError: for a factor outside [0, 1].
+
+    Example:
+        >>> step_decay([2, 4])(np.arange(6)).round(3).tolist()
+        [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    """
     if not 0 <= factor <= 1:
         raise InputError(f"factor {factor}: a number in [0, 1] is accepted")
     edges = np.sort(np.asarray(milestones, dtype=np.int64))
@@ -29,7 +52,24 @@ def step_decay(milestones: Sequence[int], factor: float = 0.1) -> Schedule:
 
 
 def cosine(steps: int) -> Schedule:
-    """From 1 at step 0 along half a cosine to 0 at step `steps` and after."""
+    """From 1 at step 0 along half a cosine to 0 at step `steps` and after.
+
+    Args:
+        steps: at least 1.
+
+    Returns:
+        A schedule: steps (n,) to multipliers (n,).
+
+    Raises:
+        InputError: for fewer steps than 1.
+
+    Example:
+        >>> cosine(4)(np.arange(6)).round(3).tolist()
+        [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+
+    Source:
+        Loshchilov, Hutter, arXiv 1608.03983, equation 5, without restarts.
+    """
     if steps < 1:
         raise InputError(f"cosine over {steps} steps: at least 1 is accepted")
     return lambda t: 0.5 * (1 + np.cos(math.pi * np.minimum(t, steps) / steps))

@@ -39,16 +39,38 @@ def simulate_together(
     fields: Sequence[str] = ("w",),
     **hyper: Any,
 ) -> Trajectory:
-    """Advance the weights `start`, an array of any shape, to the last step in `record`; fields are (records, *shape).
+    """Advance weights that share a loss to the last step in `record`, keeping `fields` at the recorded steps.
 
-    gradient(w, t) or gradient(w, t, u, z): the loss gradient at the weights w before step t (0, 1, ...), of w's shape; u
-    and z are the random numbers that `dynamics.simulate.lanes.simulate` gives a lane of the same seed and stream (numbers
-    or arrays that broadcast to w's shape; streams are 0, 1, 2, ... in the order of the array unless given). lr (None: the
-    rule's), strength and the rule's hyperparameters are numbers or arrays that broadcast against the weights. state:
-    values of state and clock before the first step, for those that shall not be fresh. A rule that looks at a tensor or a
-    matrix takes each number as one of its own.
+    A rule that looks at a tensor or a matrix takes each number as one of its own.
 
-    Raises InputError for unknown names, values out of range and records out of order.
+    Args:
+        rule: a name or an object, as `dynamics.rules` has them.
+        coupling: a name or an object, as `dynamics.couplings` has them.
+        gradient: gradient(w, t) or gradient(w, t, u, z), the loss gradient at the weights w before step t (0, 1, ...),
+            of w's shape; u and z are the random numbers that `dynamics.simulate.lanes.simulate` gives a lane of the
+            same seed and stream.
+        start: the first weights, an array of any shape.
+        record: rising step numbers (records,); 0 is the start.
+        lr: the learning rate, a number or an array that broadcasts against the weights; None: the rule's default.
+        strength: of the regularizer, a number or an array that broadcasts against the weights.
+        schedule: multipliers of lr from an array of step numbers (`dynamics.simulate.schedules`); None: 1.
+        state: values of state and clock before the first step, for those that shall not be fresh.
+        seed: a whole number or an array that broadcasts to w's shape.
+        stream: whole numbers that broadcast to w's shape; None: 0, 1, 2, ... in the order of the array.
+        fields: of "w" and the rule's state and clock.
+        **hyper: the rule's hyperparameters, numbers or arrays that broadcast against the weights.
+
+    Returns:
+        The Trajectory: steps (records,) and each field (records, *shape of the weights).
+
+    Raises:
+        InputError: for unknown names, values out of range and records out of order.
+
+    Example:
+        >>> def apart(w, t):
+        ...     return w - w.mean()
+        >>> simulate_together("sgd", "none", apart, [0.0, 1.0], record=[0, 1, 50], lr=0.1).w.round(3).tolist()
+        [[0.0, 1.0], [0.05, 0.95], [0.497, 0.503]]
     """
     rule, coupling = find_rule(rule), find_coupling(coupling)
     values = settings(rule, {"strength": strength, **({} if lr is None else {"lr": lr}), **hyper})

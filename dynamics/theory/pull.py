@@ -58,15 +58,34 @@ def pull_share(
 ) -> PullShare:
     """Split one update of weight w under gradient g into what the loss does to it and what the regularizer does.
 
-    w, g: floats, NumPy arrays, sympy expressions or torch tensors, both of one shape. A torch tensor is one parameter;
-    numbers of an array are weights of their own, as everywhere (a norm or a matrix is then that of one number).
-    state: every field of the rule's state and clock before the step, as an optimizer holds it (what its buffers hold
-    then counts as the loss's) or as the last call returned it; None: fresh. lr: the learning rate of this step (None:
-    the rule's default); strength and multiplier as in `dynamics.couplings`; hyper: the rule's other hyperparameters.
+    Args:
+        rule: a name or an object, as `dynamics.rules` has them.
+        coupling: a name or an object, as `dynamics.couplings` has them.
+        w: the weight before the step: a float, a NumPy array, a sympy expression or a torch tensor. A torch tensor is
+            one parameter; numbers of an array are weights of their own, as everywhere (a norm or a matrix is then that
+            of one number).
+        g: the loss gradient, of w's kind and shape.
+        state: every field of the rule's state and clock before the step, as an optimizer holds it (what its buffers
+            hold then counts as the loss's) or as the last call returned it; None: fresh.
+        lr: the learning rate of this step; None: the rule's default.
+        strength: of the regularizer, as in `dynamics.couplings`.
+        multiplier: the schedule's part of lr, dimensionless.
+        **hyper: the rule's other hyperparameters.
 
-    Raises InputError for unknown names, fields missing or unknown, values out of range and shapes that differ.
-    Source: derived. What is linear splits. Roots, products and norms see the whole gradient, pull included, and are a
-    scale by which both parts are divided alike; so is the size of what a sign is taken of (`dynamics.theory.attributed`).
+    Returns:
+        The PullShare: displacements, share, the weight after and the state after.
+
+    Raises:
+        InputError: for unknown names, fields missing or unknown, values out of range and shapes that differ.
+
+    Example:
+        >>> split = pull_share("sgd", "l2", 1.0, 0.5, lr=0.1, strength=0.5)
+        >>> split.loss, split.pull, split.share
+        (-0.05, -0.05, 0.5)
+
+    Source:
+        Derived. What is linear splits. Roots, products and norms see the whole gradient, pull included, and are a scale
+        by which both parts are divided alike; so is the size of what a sign is taken of (`dynamics.theory.attributed`).
     """
     rule, coupling = find_rule(rule), find_coupling(coupling)
     world = _world(w)

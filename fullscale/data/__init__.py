@@ -33,23 +33,33 @@ __all__ = ["Files", "Images", "Pictures", "Split", "load", "open_source"]
 
 
 def load(source: str | Path) -> Images:
-    """The labelled images that `source` names, in memory.
+    """The labelled images that a name, a folder or an archive holds, in memory.
 
-    source: one of
-      "digits"      scikit-learn's 8 x 8 digits (a folder of that name is reached as "./digits");
-      a directory   with MNIST's four IDX files (Debian's dataset-fashion-mnist puts such a one under
-                    /usr/share/datasets/fashion-mnist), with the files of CIFAR-10's or CIFAR-100's python archive, with
-                    TinyImageNet, or with pictures as train/<class>/* and test/<class>/* (val, valid or validation serve
-                    where there is no test), or as <class>/* alone;
-      an archive    .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz or .zip of such a directory.
+    Pixels keep the values that the files hold (uint8). Classes and images are in the order of the set's own lists where
+    it has such lists (`cifar.read`, `tiny.read`), otherwise classes in alphabetical order, images in the order of their
+    paths, so a folder and its archive give the same digest. Where the source has no test part, a fifth of each class
+    becomes one, the same at every call.
 
-    Pixels keep the values that the files hold (uint8). Classes and images are in the order of the set's own lists where it
-    has such lists (`cifar.read`, `tiny.read`), otherwise classes in alphabetical order, images in the order of their
-    paths, so a folder and its archive give the same digest. Where the source has no test part, a fifth of each
-    class becomes one, the same at every call.
+    Args:
+        source: one of
+          "digits"      scikit-learn's 8 x 8 digits (a folder of that name is reached as "./digits");
+          a directory   with MNIST's four IDX files (Debian's dataset-fashion-mnist puts such a one under
+                        /usr/share/datasets/fashion-mnist), with the files of CIFAR-10's or CIFAR-100's python archive,
+                        with TinyImageNet, or with pictures as train/<class>/* and test/<class>/* (val, valid or
+                        validation serve where there is no test), or as <class>/* alone;
+          an archive    .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz or .zip of such a directory.
 
-    Raises InputError for anything else, for what is incomplete, ambiguous or unsafe, for pickles that are neither official
-    nor vouched for, and for pictures of several sizes or of more than 4 GiB of pixels, which `open_source` takes.
+    Returns:
+        The Images: training and test part, each images (N, C, H, W) and labels (N,).
+
+    Raises:
+        InputError: for anything else, for what is incomplete, ambiguous or unsafe, for pickles that are neither
+            official nor vouched for, and for pictures of several sizes or of more than 4 GiB of pixels, which
+            `open_source` takes.
+
+    Example:
+        >>> load("digits").test.images.shape
+        (359, 1, 8, 8)
     """
     if source == "digits":
         return digits.read()

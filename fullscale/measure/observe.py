@@ -18,14 +18,32 @@ Source = Tensor | Iterable[Any]
 
 
 def measure(net: nn.Module, images: Source, batch: int = 1024) -> Activity:
-    """The activity of every filter over `images`, normalized, in evaluation mode.
+    """What every filter of a network puts out over a set of images, in evaluation mode.
 
-    net: any network that torch.fx can trace and that has a BatchNorm. images: (N, C, H, W), of which `batch` are taken at
-    a time; or an iterable of batches, (n, C, H, W) or pairs of these and labels, for what does not fit into memory.
-    Takes one pass, on the network's device and in its precision. Keeps each image's largest activation of each filter on
-    the CPU until the end, since only then a filter's peak is known and the selectivity exact: N x filters numbers of the
-    network's precision. The network comes back in the mode it was in.
-    Raises InputError for images that do not fit the network and for a network that has diverged.
+    Takes one pass, on the network's device and in its precision. Keeps each image's largest activation of each filter
+    on the CPU until the end, since only then a filter's peak is known and the selectivity exact: N x filters numbers of
+    the network's precision. The network comes back in the mode it was in.
+
+    Args:
+        net: any network that torch.fx can trace and that has a BatchNorm.
+        images: (N, C, H, W), normalized; or an iterable of batches, (n, C, H, W) or pairs of these and labels, for what
+            does not fit into memory.
+        batch: images taken at a time where they are in memory.
+
+    Returns:
+        The Activity: for each BatchNorm, tensors (filters,) of peak, spread, gamma, beta and selectivity.
+
+    Raises:
+        InputError: for images that do not fit the network and for a network that has diverged.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        >>> _ = nn.init.ones_(net[0].weight), nn.init.zeros_(net[1].weight[:3])
+        >>> (measure(net, torch.rand(8, 1, 9, 9)).peak[0] > 0).tolist()
+        [False, False, False, True]
+
+    Source:
+        Mehta, Kim, Theobalt, arXiv 1905.04967: a filter's activity and selectivity.
     """
     graph = trace(net)
     parts = split(net, graph, images, batch) if torch.is_tensor(images) else of_batches(net, graph, images)

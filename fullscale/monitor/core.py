@@ -34,28 +34,33 @@ TOLERANCE = 1e-2
 class Monitor:
     """Which filters of a network in training live, which die, and whether it is the regularizer that kills them.
 
-    >>> import torch
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU())
-    >>> optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-3)
-    >>> monitor = Monitor(net, optimizer, interval=2)
-    >>> for _ in range(5):
-    ...     optimizer.zero_grad()
-    ...     net(torch.ones(8, 1, 5, 5)).square().mean().backward()
-    ...     _ = optimizer.step()
-    >>> monitor.history.step.values.tolist()
-    [0, 2, 4]
-    >>> monitor.close()
+    Training is not altered, and no random number is drawn. Between observations there are no forward hooks, and the
+    optimizer's hooks only take over what its buffers hold of the regularizer (`fullscale.monitor.carried`).
 
-    net: any network with BatchNorms that torch.fx can trace, whole or in parts; wrapped by torch.compile or
-    DistributedDataParallel too, but a network that has run compiled before is no longer seen. optimizer: one of
-    torch.optim, timm or schedulefree that is one of the rules here, or `dynamics.optimizer.Optimizer`; of others
-    everything but the regularizer's share is told. interval: steps from one observation to the next, the first at step 0;
-    with gradients accumulated over several passes the last one is observed. units: what is behind each BatchNorm, where
-    the network cannot be traced. live: one line in the terminal that is kept up to date, if it is a terminal.
+    Args:
+        net: any network with BatchNorms that torch.fx can trace, whole or in parts; wrapped by torch.compile or
+            DistributedDataParallel too, but a network that has run compiled before is no longer seen.
+        optimizer: one of torch.optim, timm or schedulefree that is one of the rules here, or
+            `dynamics.optimizer.Optimizer`; of others everything but the regularizer's share is told.
+        interval: steps from one observation to the next, the first at step 0; with gradients accumulated over several
+            passes the last one is observed.
+        units: what is behind each BatchNorm, where the network cannot be traced.
+        live: one line in the terminal that is kept up to date, if it is a terminal.
 
-    Training is not altered, and no random number is drawn. Between observations there are no forward hooks, and the optimizer's
-    hooks only take over what its buffers hold of the regularizer (`fullscale.monitor.carried`).
-    Raises InputError for a network whose filters cannot be found, and for an interval below 1.
+    Raises:
+        InputError: for a network whose filters cannot be found, and for an interval below 1.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        >>> optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-3)
+        >>> monitor = Monitor(net, optimizer, interval=2)
+        >>> for _ in range(5):
+        ...     optimizer.zero_grad()
+        ...     net(torch.ones(8, 1, 5, 5)).square().mean().backward()
+        ...     _ = optimizer.step()
+        >>> monitor.history.step.values.tolist()
+        [0, 2, 4]
+        >>> monitor.close()
     """
 
     def __init__(

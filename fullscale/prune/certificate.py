@@ -95,12 +95,33 @@ def certify(
     random_images: int = 256,
     timed: tuple[int, ...] = (),
 ) -> Certificate:
-    """Compare two networks on held-out images (N, C, H, W) with labels (N,), and on standard normal noise of that size.
+    """Compare two networks on held-out images and on standard normal noise of that size, and count what the second one
+    saves.
 
-    Without held-out images `shape`, (C, H, W), says how large the noise is. timed: numbers of images; for each, one forward
-    pass of both networks is timed, in turn, 9 times. Both are evaluated in evaluation mode and come back in the mode they
-    were in. The noise is drawn from `seed` alone. Raises InputError for images or labels that do not fit the networks, for
-    networks that do not fit each other, and for outputs that are not finite.
+    Both are evaluated in evaluation mode and come back in the mode they were in.
+
+    Args:
+        before: the network as it was.
+        after: the smaller one.
+        held_out: images (N, C, H, W).
+        labels: of these images, (N,) whole numbers.
+        shape: (C, H, W) of the noise, where there are no held-out images.
+        seed: from which alone the noise is drawn.
+        random_images: of noise, one or more.
+        timed: numbers of images; for each, one forward pass of both networks is timed, in turn, 9 times.
+
+    Returns:
+        The Certificate.
+
+    Raises:
+        InputError: for images or labels that do not fit the networks, for networks that do not fit each other, and for
+            outputs that are not finite.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 7 * 7, 2))
+        >>> proof = certify(net, net, shape=(1, 9, 9), random_images=8)
+        >>> proof.largest, proof.parameters_before, proof.passes(1e-6)
+        (0.0, 434, True)
     """
     if held_out is None and shape is None:
         raise InputError("neither held-out images nor the shape of random ones: one of them is accepted")

@@ -74,18 +74,32 @@ class Removal:
 def remove_dead(
     net: nn.Module, activity: Activity | None = None, *, multiple: int = 1, example: Tensor | None = None
 ) -> tuple[nn.Module, Removal]:
-    """A smaller network that computes the same as `net`, and what was removed.
+    """A smaller network that computes the same as the one given, and what was removed.
 
-    net: any network that torch.fx can trace; what its graph does with operations unknown here stays whole.
-    activity: `measure(net, images)`; filters that put out less than 1e-12 on all of these images are then removed too, which
-    is exact on them and on no others. multiple: filters are left in place until each layer's number is a multiple of
-    this (hardware likes 8), or the layer is whole. example: images (N, C, H, W) of the size that the network takes; needed
-    only for networks without a `config`.
     The scale of a BatchNorm is 0 if abs(gamma) <= 1e-12, so that scales that underflowed count; `certify` measures what
-    that costs. A layer that would lose every filter keeps one.
+    that costs. A layer that would lose every filter keeps one. The smaller network shares no memory with `net` and
+    takes over its device, precision, modes and requires_grad flags; `net` is left as it was.
 
-    The smaller network shares no memory with `net` and takes over its device, precision, modes and requires_grad flags;
-    `net` is left as it was. Raises InputError for an activity that is not this network's, and as `fullscale.graph.trace`.
+    Args:
+        net: any network that torch.fx can trace; what its graph does with operations unknown here stays whole.
+        activity: `measure(net, images)`; filters that put out less than 1e-12 on all of these images are then removed
+            too, which is exact on them and on no others.
+        multiple: filters are left in place until each layer's number is a multiple of this (hardware likes 8), or the
+            layer is whole.
+        example: images (N, C, H, W) of the size that the network takes; needed only for networks without a `config`.
+
+    Returns:
+        The network and the Removal.
+
+    Raises:
+        InputError: for an activity that is not this network's, a multiple below 1, and as `fullscale.graph.trace`.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7 * 7, 2))
+        >>> _ = nn.init.zeros_(net[1].weight[:3])
+        >>> smaller, removal = remove_dead(net, example=torch.rand(2, 1, 9, 9))
+        >>> smaller[0].out_channels, removal.share
+        (1, 0.75)
     """
     if multiple < 1:
         raise InputError(f"multiple {multiple}: a positive whole number is accepted")
