@@ -31,5 +31,5 @@ def step_decay(milestones: Sequence[int], factor: float = 0.1) -> Schedule:
 def cosine(steps: int) -> Schedule:
     """From 1 at step 0 along half a cosine to 0 at step `steps` and after."""
     if steps < 1:
-        raise InputError(f"cosine over {steps} steps: at least 1 is accepted")
+        raise InputError(f"cosine over {steps} steps: must be at least 1")
     return lambda t: 0.5 * (1 + np.cos(math.pi * np.minimum(t, steps) / steps))

@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     from evidence.store import Store
     from figures import pruning
     from figures.style import save
-    from fullscale.compared import PRICE, as_text, findings, table
     from fullscale.data import load
+    from fullscale.pruning_claims import PRICE, as_text, findings, table
     from fullscale.pruning_study import PruningStudy
 
     asked = PruningStudy(steps=arguments.steps)

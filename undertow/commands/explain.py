@@ -12,7 +12,7 @@ from dynamics.errors import InputError
 from undertow.commands.arguments import add_setting, drawable, given_setting, number, wrapped
 
 if TYPE_CHECKING:
-    from dynamics.answers.decay_time import Passage
+    from dynamics.answers.decay_time import DecayTime
     from dynamics.answers.explain import Explanation, Regime
     from dynamics.answers.setting import Setting
 
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = [e.as_dict() for e in found]
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
     else:
-        print(told(found[0]) if len(found) == 1 else compared(found))
+        print(as_text(found[0]) if len(found) == 1 else side_by_side(found))
     return 0
 
 
@@ -77,7 +77,7 @@ def _plot(settings: Sequence[Setting], rms: float, file: Path) -> None:
     save_as(draw(silent_paths(settings), pull_curves(settings, grid)), file)
 
 
-def told(e: Explanation) -> str:
+def as_text(e: Explanation) -> str:
     """One explanation for people."""
     from dynamics.couplings import COUPLINGS
 
@@ -114,7 +114,7 @@ def told(e: Explanation) -> str:
     return "\n".join([*lines, "", *(f"warning: {text}" for text in e.warnings)]).rstrip()
 
 
-def compared(found: Sequence[Explanation]) -> str:
+def side_by_side(found: Sequence[Explanation]) -> str:
     """Several explanations, one below the other in a line for each question."""
     rows: dict[str, Callable[[Explanation], str]] = {
         "without a gradient": lambda e: e.silent.text,
@@ -139,8 +139,8 @@ def compared(found: Sequence[Explanation]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _steps(passage: Passage) -> str:
-    return passage.how if passage.steps is None else f"{passage.steps:,} ({passage.how})"
+def _steps(time: DecayTime) -> str:
+    return time.how if time.steps is None else f"{time.steps:,} ({time.how})"
 
 
 def _regime(regime: Regime) -> str:

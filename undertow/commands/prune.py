@@ -32,8 +32,8 @@ def add(commands: Any) -> None:
         "prune",
         help=text,
         description=f"{text[0].upper()}{text[1:]}. Filters that are 0 or a constant for every input go, and those that "
-        "nothing reads; constants are given to what reads them, exactly. Where the outputs differ by more than the tolerance, "
-        "nothing is written.",
+        "nothing reads; the value of a constant one is added to the layers that read it, exactly. Where the "
+        "outputs differ by more than the tolerance, nothing is written.",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a network's .safetensors file")
     parser.add_argument(

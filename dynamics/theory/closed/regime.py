@@ -28,7 +28,7 @@ def not_negative(**given: ArrayLike) -> None:
     """Each a finite number >= 0, or an array of them."""
     for name, value in given.items():
         v = np.asarray(value, dtype=np.float64)
-        require(name, v, (v >= 0) & np.isfinite(v), "a finite number of at least 0 is accepted")
+        require(name, v, (v >= 0) & np.isfinite(v), "must be a finite number of at least 0")
 
 
 def finite(**given: ArrayLike) -> None:
