@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from dynamics.answers.decay_time import DecayTime, decay_time
 from dynamics.answers.setting import make
@@ -37,18 +37,6 @@ def steps_from_1(
 def _lr(rule: str) -> float:
     # Adagrad's steps shrink from the start: it is shown at its usual learning rate, ten times that of the others.
     return RULES[rule].lr if RULES[rule].divides_by == "sum" else LR
-
-
-def markdown(found: Mapping[tuple[str, str], Sequence[DecayTime]], strengths: Sequence[float] = STRENGTHS) -> str:
-    """The table as Markdown: a row for each rule and coupling, a column for each strength; in words where there is no number."""
-    lines = [
-        "| rule | coupling | " + " | ".join(f"{s:g}" for s in strengths) + " |",
-        "|---" * (2 + len(strengths)) + "|",
-    ]
-    for (rule, coupling), passages in found.items():
-        cells = (p.how.split(":")[0] if p.steps is None else f"{p.steps:,}" for p in passages)
-        lines.append(f"| {rule} | {COUPLINGS[coupling].label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def overview() -> str:

@@ -1,4 +1,9 @@
-"""`undertow explain`: what settings do to a weight."""
+"""`undertow explain`: what settings do to a weight: formula, decay, half-life, equilibrium, stability, eps.
+
+Explain what a setting does to a weight, or several side by side. A setting is a name, alone or with key=value behind
+it in quotes: adam, 'adamw lr=1e-3 weight_decay=0.05', 'sgd lr=0.1 momentum=0.9 l2=5e-4'. Flags count for every setting
+that does not say the same itself.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,10 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import add_setting, drawable, given_setting, number, wrapped
+from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.decay_time import DecayTime
@@ -17,15 +22,8 @@ if TYPE_CHECKING:
     from dynamics.answers.setting import Setting
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "explain",
-        help="what settings do to a weight: formula, decay, half-life, equilibrium, stability, eps",
-        description="Explain what a setting does to a weight, or several side by side. A setting is a name, alone or with "
-        "key=value behind it in quotes: adam, 'adamw lr=1e-3 weight_decay=0.05', 'sgd lr=0.1 momentum=0.9 l2=5e-4'. Flags "
-        "count for every setting that does not say the same itself.",
-    )
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument("settings", nargs="+", metavar="SETTING", help="an optimizer with its numbers")
     add_setting(parser)
     parser.add_argument(
@@ -39,7 +37,6 @@ def add(commands: Any) -> None:
         "--json", action="store_true", help="print the same as data: an object, or a list of them for several settings"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the settings into a .png, .svg or .pdf file")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from dynamics.theory.closed.regime import below_one, finite, not_negative, positive, probability, require
+from dynamics.theory.closed.regime import below_one, counted, finite, not_negative, positive, probability, require
 
 # The running mean of squares is settled where this many critical arrivals come.
 SETTLED = 20.0
@@ -38,28 +38,23 @@ def batch_critical_selectivity(beta2: float, images: int) -> float:
     not independent, and do not count. Source: derived (E3).
     """
     below_one(beta2=beta2)
-    require("images", images, images >= 1 and images == int(images), "must be a whole number of at least 1")
+    counted(images=images)
     return float(math.sqrt(beta2) ** (1 / images))
+
+
+def _above_critical(arrival: float, beta2: float, times: float) -> float:
+    """The critical arrival; InputError unless `arrival` is that many times as large, or 1."""
+    probability(arrival=arrival)
+    critical = critical_arrival(beta2)
+    least = min(1.0, times * critical)
+    fine = arrival >= least * (1 - 1e-12)
+    require("arrival", arrival, fine, f"must be at least {least:.4g}, {times:g} (1 - sqrt(beta2))")
+    return critical
 
 
 def settled(arrival: float, beta2: float) -> None:
     """InputError unless arrivals are frequent enough for the running mean of squares to stand for its mean."""
-    probability(arrival=arrival)
-    least = min(1.0, SETTLED * critical_arrival(beta2))
-    require("arrival", arrival, arrival >= least * (1 - 1e-12), f"must be at least {least:.4g}, 20 (1 - sqrt(beta2))")
-
-
-def _above_critical(arrival: float, beta2: float, times: float) -> float:
-    probability(arrival=arrival)
-    critical = critical_arrival(beta2)
-    least = min(1.0, times * critical)
-    require(
-        "arrival",
-        arrival,
-        arrival >= least * (1 - 1e-12),
-        f"must be at least {least:.4g}, {times:g} (1 - sqrt(beta2))",
-    )
-    return critical
+    _above_critical(arrival, beta2, SETTLED)
 
 
 def inverse_root_ratio(arrival: float, beta2: float) -> float:

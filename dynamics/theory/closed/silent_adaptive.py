@@ -94,6 +94,11 @@ def _lag(start: float, target: float, lr: float, beta1: float, beta2: float) -> 
     return lag
 
 
+def _little_eps(eps: float, strength: float, target: float) -> None:
+    most = strength * target / 100
+    require("eps", eps, eps <= most, f"must be at most {most:.3g}, a hundredth of strength x target")
+
+
 def adam_steps(
     start: float,
     target: float,
@@ -114,8 +119,7 @@ def adam_steps(
     positive(strength=strength)
     theta = -lr / (start * math.log(beta2)) if beta2 else 0.0
     require("theta", theta, 0.02 <= theta <= 20, "a number in [0.02, 20] is accepted (lr tau / start)")
-    most = strength * target / 100
-    require("eps", eps, eps <= most, f"must be at most {most:.3g}, a hundredth of strength x target")
+    _little_eps(eps, strength, target)
     return float(silent_time(theta, np.array(target / start))) * start / lr - lag * math.log(start / target)
 
 
@@ -131,8 +135,7 @@ def adamax_steps(
     """
     lag = _lag(start, target, lr, beta1, beta2)
     positive(strength=strength)
-    most = strength * target / 100
-    require("eps", eps, eps <= most, f"must be at most {most:.3g}, a hundredth of strength x target")
+    _little_eps(eps, strength, target)
     tau = -1 / math.log(beta2) if beta2 else 0.0
     knee = min(start, lr * tau)
     gained = lag * math.log(start / target)
@@ -164,8 +167,7 @@ def adagrad_steps(
     not_negative(root=root, eps=eps)
     require("target", target, target < start, f"must be a number below start = {start:g}")
     require("lr", lr, lr <= start / 10 * (1 + 1e-12), f"must be at most {start / 10:.3g}, a tenth of start")
-    most = strength * target / 100
-    require("eps", eps, eps <= most, f"must be at most {most:.3g}, a hundredth of strength x target")
+    _little_eps(eps, strength, target)
     pull = strength * start
     q = _gathered((root / pull) ** 2) * pull / 2
     return (q / (lr * strength) + (start / lr) ** 2 / 4) * math.log(start / target) - (start**2 - target**2) / (
