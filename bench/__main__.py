@@ -117,7 +117,7 @@ def _draw(content: Mapping[str, Any], folder: Path) -> None:
     from figures.style import save
 
     machine = content["machine"]
-    save(figure.draw(scaling.dataset(content["scaling"], machine["processor"], machine["cores"])), folder)
+    save(figure.draw(scaling.speeds_by_axis(content["scaling"], machine["processor"], machine["cores"])), folder)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def measure(quick: bool, repetitions: int, progress: Callable[[str], None]) -> d
     }
 
 
-def dataset(measured: Mapping[str, Any], processor: str, cores: int) -> xr.Dataset:
+def speeds_by_axis(measured: Mapping[str, Any], processor: str, cores: int) -> xr.Dataset:
     """What `measure` gave: `by_AXIS` (axis, repetition), weight-steps a second, for each axis; the fixed values as attrs."""
     found = {}
     for axis in AXES:

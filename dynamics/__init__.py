@@ -7,23 +7,6 @@ simulate/    many weights at once (lanes x steps), compiled; weights that share 
 theory/      the rules as sympy expressions, closed forms with their regimes, numbers that know what is the regularizer's
 optimizer/   the rules as a torch.optim.Optimizer
 libraries/   what other libraries call them and where theirs differ
+estimate     a number with its interval, from samples
 answers/     settings, what they do to a weight, conversion, reading a live optimizer
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dynamics.theory.pull import PullShare, pull_share
-
-__all__ = ["PullShare", "pull_share"]
-
-
-def __getattr__(name: str) -> Any:
-    # Looked up when asked for, so that `import dynamics` costs nothing.
-    if name in __all__:
-        from dynamics.theory import pull
-
-        return getattr(pull, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

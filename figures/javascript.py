@@ -197,7 +197,7 @@ def gradient(python: Callable[..., Any]) -> str:
 
 def closed(python: Callable[..., Any], **fixed: Any) -> str:
     """A closed form of `dynamics.theory.closed`, for numbers that it accepts: the checks of its regime are not printed."""
-    unchecked = {name: lambda *_, **__: None for name in ("require", "below_one", "probability", "positive")}
+    unchecked = {name: lambda *_, **__: None for name in ("require", "below_one", "counted", "probability", "positive")}
     scope = {"math": SimpleNamespace(sqrt=_ROOT), "float": _same, "int": _same, **unchecked}
     return function(python, scope, **fixed)
 

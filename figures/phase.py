@@ -51,8 +51,8 @@ def draw(data: xr.Dataset) -> Picture:
         figure,
         f"Adam + L2 for {a['steps']:,} steps: {shown}, {'gradient' if a['x'] == 'epoch' else 'gradient on arrival'} {a['pull']:g} "
         f"(w - 1) + noise of standard deviation {a['sigma']:g}; dead at {a['floor']:g} for good. {data.sizes['x']} x "
-        f"{data.sizes['y']} settings, n = {a['seeds']} seeds each ({a['lanes']:,} lanes). Line: where a silence as long as death "
-        "takes is as likely as not, computed. Grey: fewer than half died.",
+        f"{data.sizes['y']} settings, n = {a['seeds']} seeds each ({a['lanes']:,} lanes). Line: where a gap "
+        "between gradients long enough to kill has probability 1/2, computed. Grey: fewer than half died.",
         f"Maps of {_NAMES[a['diagram']]}: {_finding(data)}. {float(data.dead.mean()):.0%} of all lanes died.",
     )
 

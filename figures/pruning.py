@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from figures.style import Picture, colour_of, label_ends, styled
-from fullscale.compared import PRICE, affordable
+from fullscale.pruning_claims import PRICE, affordable
 
 # Okabe and Ito's, as the optimizers' colours are.
 CRITERIA = {
@@ -30,7 +30,7 @@ LINEAR = 1.0  # percent of test error below which the axis is linear, so that 0 
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """From `fullscale.compared.dataset`: each seed thin, their mean bold; a star for the removal of dead filters."""
+    """From `fullscale.pruning_claims.by_criterion`: each seed thin, their mean bold; a star for the removal of dead filters."""
     trainings = [str(name) for name in data.training.values]
     with styled():
         size = (1 + 4.4 * len(trainings), 7)

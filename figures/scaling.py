@@ -15,7 +15,7 @@ _COLOUR = colour_of("sgd")
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """From `bench.scaling.dataset`: `by_lanes`, `by_steps`, `by_threads` (axis, repetition), weight-steps a second."""
+    """From `bench.scaling.speeds_by_axis`: `by_lanes`, `by_steps`, `by_threads` (axis, repetition), weight-steps a second."""
     speeds = {axis: data[f"by_{axis}"].transpose(axis, "repetition") / 1e6 for axis in _NOUNS}
     middles = {axis: found.median("repetition") for axis, found in speeds.items()}
     cores = data.attrs["cores"]

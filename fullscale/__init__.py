@@ -9,11 +9,11 @@ graph       a network as a graph, its BatchNorms and what is behind them; shapes
 measure     inactive filters by activation and by scale, selectivity; thresholds, how much hangs on them
 monitor     the same while a network trains, in anyone's loop, and of what a filter died
 prune       dead filters removed exactly, with a certificate; cost counts what that saves; export writes ONNX
-criteria    published pruning criteria; pruning_study sets them beside the dead filters, compared says what it found
+criteria    published pruning criteria; pruning_study sets them beside the dead filters, pruning_claims says what it found
 checkpoint  a network in one file, without pickle
 sweep       training runs as a study
 digits_study  a BasicNet on digits in which filters die within minutes; lr_grid is its learning-rate grid
 claims      what these say about the paper's claims
 
-spec, sweep, digits_study, lr_grid, claims, thresholds, compared and data do not import torch.
+spec, sweep, digits_study, lr_grid, claims, thresholds, pruning_claims and data do not import torch.
 """

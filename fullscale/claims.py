@@ -16,7 +16,7 @@ from evidence.claim import Estimate, above, mean_interval, never_above, spread, 
 from evidence.registry import claim, experiment
 from evidence.sources import MEHTA
 from evidence.store import Row, Store
-from fullscale import compared, digits_study, thresholds
+from fullscale import digits_study, pruning_claims, thresholds
 from fullscale.lr_grid import GRID, indistinguishable
 from fullscale.sweep import KIND
 
@@ -35,7 +35,7 @@ def bearing(store: Store, rows: Sequence[Row | None], digest: str) -> dict[str, 
 
     Raises InputError for a damaged row.
     """
-    data = {"grid": digits_study.tuned(), "compare": compared.stored(store, digest)}
+    data = {"grid": digits_study.tuned(), "compare": pruning_claims.stored(store, digest)}
     whole = [row for row in rows if row is not None]
     if len(whole) < len(rows):
         return data

@@ -1,7 +1,7 @@
 """Published pruning criteria beside the dead filters, on networks trained here: how much each can remove, at what price.
 
 Each network is trained, then cut by every criterion to every share, tested, fine-tuned for a fixed number of steps and tested
-again; beside that, its dead filters are removed, which needs no share. What came out is read by `fullscale.compared`.
+again; beside that, its dead filters are removed, which needs no share. What came out is read by `fullscale.pruning_claims`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from evidence.store import Row, Store
-from fullscale.compared import KIND, dataset
 from fullscale.cost import multiply_adds, parameters
 from fullscale.criteria import CRITERIA, Criterion, prune_by
 from fullscale.data import Images
@@ -28,6 +27,7 @@ from fullscale.measure import measure
 from fullscale.models import Architecture
 from fullscale.outcome import loss_and_error
 from fullscale.prune import remove_dead
+from fullscale.pruning_claims import KIND, by_criterion
 from fullscale.replicas import Replicas
 from fullscale.spec import RunSpec
 from fullscale.train import drawn, epoch_by_epoch, one_thread, train
@@ -82,7 +82,7 @@ class PruningStudy:
                 raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")
 
     def run(self, images: Images, store: Store, notify: Notify) -> xr.Dataset:
-        """What `fullscale.compared.dataset` makes of the rows, those that are stored and those that have to be run.
+        """What `fullscale.pruning_claims.by_criterion` makes of the rows, those that are stored and those that have to be run.
 
         Row a training and seed, stored when it is done. Raises InputError for fewer training images than a batch,
         and if every network diverged.
@@ -109,7 +109,7 @@ class PruningStudy:
                 notify(
                     len(found), len(specs), f"{base.name}, seed {seed}: {said}, cut by {len(base.criteria)} criteria"
                 )
-        return dataset([found[key] for key in specs], images.name)
+        return by_criterion([found[key] for key in specs], images.name)
 
     def _spec(self, images: Images, base: Base, seed: int, epochs: int) -> dict[str, Any]:
         named = ("width", "batch", "shares", "tuning_steps")

@@ -56,6 +56,8 @@ class Quadratic:
 
 def _rest(rule: str, coupling: str, target: float, strength: float, root: float) -> float:
     """root: that of AMSGrad's largest square."""
+    if rule not in Quadratic.optimizers:  # a rule of the user's own: nothing is claimed of it
+        return float("nan")
     if coupling == "l2":
         return closed.l2_minimum(1.0, target, strength)
     if rule in CLIPPED:

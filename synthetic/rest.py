@@ -129,7 +129,8 @@ class Rest:
     def _predicted(self, rule: str, loss: str, coupling: str, arrival: float) -> float:
         strength, momentum = self._strength(rule, loss, coupling, arrival), RULES[rule].defaults.get("momentum", 0.0)
         beta2 = self.beta2 if memory_of(rule) else 0.0
-        if loss == "noisy" or (rule == "lion" and (loss == "restoring" or coupling == "l2")):
+        known = rule in Rest.optimizers  # of a rule of the user's own nothing is claimed
+        if not known or loss == "noisy" or (rule == "lion" and (loss == "restoring" or coupling == "l2")):
             return math.nan
         try:
             if loss == "restoring" and coupling == "l2" and beta2:

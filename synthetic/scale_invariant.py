@@ -84,6 +84,8 @@ class ScaleInvariant:
         """Norm and rotation."""
         lr, strength, d = self.lr, self.strength, self.dimensions
         nothing = float("nan")
+        if rule not in ScaleInvariant.optimizers:  # a rule of the user's own: nothing is claimed of it
+            return nothing, nothing
         if rule == "sgd":
             return closed.scale_invariant_sgd_norm(lr, strength, slope), closed.sgd_rotation(lr, strength)
         if rule == "momentum":

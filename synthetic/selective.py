@@ -62,6 +62,8 @@ class Selective:
 
     def _predicted(self, rule: str, arrival: float, size: float) -> float:
         """The closed form of the ratio; the weight stays near its start, 1."""
+        if rule not in Selective.optimizers:  # a rule of the user's own: nothing is claimed of it
+            return float("nan")
         defaults = RULES[rule].defaults
         if not memory_of(rule):
             return 1 / (1 - defaults.get("momentum", 0.0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dynamics.answers.decay_time import passage
+from dynamics.answers.decay_time import decay_time
 from dynamics.answers.setting import Setting
 from dynamics.couplings import COUPLINGS
 from dynamics.rules import RULES
@@ -52,7 +52,7 @@ class Silence:
                 for s, strength in enumerate(self.strengths):
                     exact[r, c, s] = self._closed(rule.name, coupling, strength, times)
                     setting = Setting(rule, COUPLINGS[coupling], self.lr, strength, rule.defaults)
-                    taken = passage(setting, 1.0, self.target).steps
+                    taken = decay_time(setting, 1.0, self.target).steps
                     passages[r, c, s] = np.nan if taken is None else taken
         cell = ("optimizer", "coupling", "strength")
         return labelled(

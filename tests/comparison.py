@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 
 from evidence.store import Row
-from fullscale.compared import dataset
+from fullscale.pruning_claims import by_criterion
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 CRITERIA = ("l1", "gamma", "random", "selective", "selective_layer")
@@ -43,4 +43,4 @@ def comparison(
 ) -> xr.Dataset:
     """The dataset of these rows."""
     known, silent = FREE | (free or {}), DEAD | (dead or {})
-    return dataset([row(t, seed, known, silent[t]) for t in silent for seed in range(seeds)], "digits")
+    return by_criterion([row(t, seed, known, silent[t]) for t in silent for seed in range(seeds)], "digits")

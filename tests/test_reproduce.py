@@ -198,11 +198,11 @@ def test_claims_that_were_not_run_are_named(reproduced: Reproduced, tmp_path: Pa
 
 
 def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_path: Path) -> None:
-    from fullscale import compared, digits_study
+    from fullscale import digits_study, pruning_claims
 
     said = run("claims", "S10", "S3 any lr", "--why", "--out", tmp_path)
     told = {part.split(":")[0]: part for part in said.out.split("\n\n")}
-    verdicts = {f.claim.id: f.verdict for f in compared.findings(compared.kept())}
+    verdicts = {f.claim.id: f.verdict for f in pruning_claims.findings(pruning_claims.kept())}
     assert len(verdicts) == 10
     for name in ("S10 l1", "S10 gamma"):
         assert told[name].startswith(f"{name}: {verdicts[name]}\n")

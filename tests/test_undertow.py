@@ -209,16 +209,36 @@ def test_train_and_fetch_load_neither_figures_nor_toy_worlds(
 ROOMS = ("dynamics", "evidence", "synthetic", "fullscale", "figures", "undertow")
 
 
-@pytest.mark.parametrize("room", ["evidence", "synthetic", "fullscale", "figures"])
+LAYERS = [{"libraries", "optimizer"}, {"theory"}, {"simulate"}, {"couplings", "estimate", "rule", "rules", "words"}]
+
+
+def imported(file: Path) -> Iterator[tuple[str, str]]:
+    """(where, module) of each import, those within functions too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"dynamics.{a.name}" for a in node.names] if node.module == "dynamics" else [node.module]
+        yield from ((f"{file.name}, line {node.lineno}", name) for name in names)
+
+
+@pytest.mark.parametrize("room", ROOMS[:-1])
 def test_imports_run_one_way(room: str) -> None:
     beside = {"synthetic": "fullscale", "fullscale": "synthetic"}.get(room)
     later = {*ROOMS[ROOMS.index(room) + 1 :], beside}
     for file in (ROOT / room).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            for name in names:
-                assert name.partition(".")[0] not in later, f"{file.name}, line {node.lineno}: {name}"
+        for where, name in imported(file):
+            assert name.partition(".")[0] not in later, f"{where}: {name}"
+
+
+@pytest.mark.parametrize("level", range(len(LAYERS)))
+def test_imports_within_dynamics_run_one_way(level: int) -> None:
+    above = {"answers"}.union(*LAYERS[:level])
+    for part in LAYERS[level]:
+        beside = LAYERS[level] - {part} if level == 0 else set()
+        files = [*(ROOT / "dynamics" / part).rglob("*.py"), *(ROOT / "dynamics").glob(f"{part}.py")]
+        assert files
+        for where, name in (found for file in files for found in imported(file)):
+            assert name.split(".")[1:2] not in [[other] for other in above | beside], f"{where}: {name}"
 
 
 # places that cannot be used
@@ -403,7 +423,7 @@ def test_every_name_of_the_face_is_there_and_is_loaded_when_asked_for() -> None:
     for name in undertow.__all__:
         assert getattr(undertow, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = undertow.nothing  # type: ignore[attr-defined]
+        _ = undertow.nothing
 
 
 def test_the_face_lists_and_completes_its_names() -> None:

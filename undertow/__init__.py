@@ -11,7 +11,7 @@ from importlib.util import find_spec
 _FACE = ast.parse(resources.files(__name__).joinpath("__init__.pyi").read_text(encoding="utf-8"))
 _HOMES = {name.name: node.module for node in _FACE.body if isinstance(node, ast.ImportFrom) for name in node.names}
 __all__ = list(_HOMES)
-_NEED_TORCH = ("dynamics.optimizer.", "fullscale.")
+_NEED_TORCH = ("dynamics.optimizer", "fullscale.")
 
 
 def __getattr__(name):

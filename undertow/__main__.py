@@ -23,8 +23,11 @@ def parser() -> Parser:
     top = Parser(prog="undertow", description="What an optimizer and its regularizer do to a weight.")
     top.add_argument("--version", action=Version, help="print the version")
     below = top.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS.values():
-        command.add(below)
+    for name, command in COMMANDS.items():
+        said, *more = " ".join(str(command.__doc__).split("`: ", 1)[1].split()).split(". ", 1)
+        one = below.add_parser(name, help=said.rstrip("."), description=". ".join([said[0].upper() + said[1:], *more]))
+        one.set_defaults(run=command.run)
+        command.add(one)
     return top
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from dynamics.answers.pull_rate import GLANCE, LANES, Gradients, formula_rate, pull_rates, settling
 from dynamics.answers.setting import Setting, unit_note
 from dynamics.errors import InputError
+from dynamics.estimate import Estimate, ratio_interval
 from dynamics.libraries.catalogue import elsewhere
 from dynamics.theory.closed import critical_arrival
-from evidence.claim import Estimate, ratio_interval
 
 _CLOSE = 0.1  # a range holds to this
 _FACTORS = (1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
@@ -110,7 +110,7 @@ def convert(
     if weight is not None and not 0 < weight < math.inf:
         raise InputError(f"weight {weight!r}: a positive finite number is accepted")
     if steps < 100:
-        raise InputError(f"steps {steps}: at least 100 are accepted")
+        raise InputError(f"steps {steps}: must be at least 100")
     size = weight or min(_small(source, source.strength, gradients), 1.0)
     for setting in (source, target):
         reason = _never(setting, gradients)
@@ -210,17 +210,17 @@ def _search(
         tried = replace(target, strength=strength)
         at = size if fixed else min(size, _small(target, strength, gradients))
         got = float(pull_rates(tried, gradients.rms, gradients.arrival, at, after=age)[0, 0].mean())
-        told = f"at strength {strength:.3g} its pull is {got:.3g} of a weight a step, {rate:.3g} is to be matched"
+        last = f"at strength {strength:.3g} its pull is {got:.3g} of a weight a step, {rate:.3g} is to be matched"
         if abs(got / rate - 1) < 2e-3:
-            return tried, told
+            return tried, last
         if math.isnan(got):  # so strong that weights change sign
-            told = f"at strength {strength:.3g} its pull is no share of the weight"
+            last = f"at strength {strength:.3g} its pull is no share of the weight"
             strength /= 10
         else:
             strength *= rate / got if got > 0 else 10
         if not 0 < strength < 1e9:
-            return None, told
-    return (tried if abs(got / rate - 1) < 0.02 else None), told
+            return None, last
+    return (tried if abs(got / rate - 1) < 0.02 else None), last
 
 
 def _drift(source: Setting, found: Setting, gradients: Gradients, size: float, age: int) -> Estimate | None:

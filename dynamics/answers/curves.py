@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynamics.answers.decay_time import passage
+from dynamics.answers.decay_time import decay_time
 from dynamics.answers.pull_rate import pull_rates
 from dynamics.answers.setting import Setting
 from dynamics.simulate.lanes import simulate
@@ -32,7 +32,7 @@ def silent_paths(settings: Sequence[Setting]) -> list[Curve]:
 
 
 def _path(setting: Setting) -> Curve:
-    end = passage(setting, 1.0, _END).steps
+    end = decay_time(setting, 1.0, _END).steps
     last = min(_LONGEST, 100_000 if end is None else max(end, 2))
     steps = np.unique(
         np.concatenate([np.geomspace(1, last, _RECORDS), np.linspace(0, last, _RECORDS)]).astype(np.int64)

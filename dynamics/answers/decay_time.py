@@ -25,7 +25,7 @@ _USES_EPS = 10
 
 
 @dataclass(frozen=True)
-class Passage:
+class DecayTime:
     """Steps a weight needs from one size to another without a gradient.
 
     steps: None if it never gets there or was not seen to; how: "closed form", "simulated", or why there is no number.
@@ -64,9 +64,9 @@ def late_step(setting: Setting, start: float, steps: int) -> float:
     return largest
 
 
-def passage(
+def decay_time(
     setting: Setting, start: float = 1.0, target: float = 1e-3, inner: Sequence[float] | None = None
-) -> Passage:
+) -> DecayTime:
     """Steps from `start` until |w| <= target without a gradient: closed form if any, else stepped.
 
     inner: state and clock at the start; None: fresh.
@@ -74,17 +74,17 @@ def passage(
     rule, coupling, lr, strength = setting.rule, setting.coupling, setting.lr, setting.strength
     shares = [share(strength, lr, 1.0) for share in coupling.doors.values()]
     if not any(shares) or (coupling.in_gradient and lr == 0):
-        return Passage(None, "never: nothing pulls")
+        return DecayTime(None, "never: nothing pulls")
     # Rules by themselves, not by what they know: the closed forms are proved for these.
     plain = coupling.gradient is None or rule is rules.sgd
     alone = len(shares) == 1 and coupling.sign is None and not rule.takes_pull
     if plain and alone and (inner is None or rule is rules.sgd):
         share = shares[0] * (lr if coupling.gradient else 1.0)
         if _undefined(setting, start, inner):
-            return Passage(None, "never: with eps 0 a step without a gradient is 0 / 0")
+            return DecayTime(None, "never: with eps 0 a step without a gradient is 0 / 0")
         if 0 < share < 2:
             return _geometric(share, target / start, "closed form")
-        return Passage(None, f"never: each step multiplies it by {1 - share:g}")
+        return DecayTime(None, f"never: each step multiplies it by {1 - share:g}")
 
     advance, w, first = _without_gradient(setting), start, inner
     inner = rule.fresh(start, setting.hyper) if first is None else tuple(first)
@@ -94,26 +94,26 @@ def passage(
         w, *rest = advance(w, inner)
         inner = tuple(rest)
         if abs(w) <= target:
-            return Passage(t, "simulated")
+            return DecayTime(t, "simulated")
         if math.isnan(w) and setting.hyper.get("eps") == 0 and _undefined(setting, start, first):
-            return Passage(None, "never: with eps 0 a step without a gradient is 0 / 0")
+            return DecayTime(None, "never: with eps 0 a step without a gradient is 0 / 0")
         if not abs(w) < math.inf:
-            return Passage(None, f"never: it diverges within {t:,} steps")
+            return DecayTime(None, f"never: it diverges within {t:,} steps")
         if roots and t % 1_000 == 0 and abs(roots[1] / roots[0]) ** t < 1e-16 and abs(roots[0]) < 1:
             # The faster of the two rates is gone: what is left is one power. Both rates are real then, and
             # (1 - slow) (1 - fast) = lr strength keeps the digits that 1 - slow would lose.
             rate = math.log1p(-(lr * strength / (1 - roots[1])).real)
-            return Passage(t + math.ceil(math.log(target / abs(w)) / rate), "simulated, then closed form")
+            return DecayTime(t + math.ceil(math.log(target / abs(w)) / rate), "simulated, then closed form")
     return _at_eps(setting, w, inner, target, _PYTHON_STEPS) or _compiled(setting, w, inner, target)
 
 
-def _geometric(share: float, ratio: float, how: str, before: int = 0) -> Passage:
+def _geometric(share: float, ratio: float, how: str, before: int = 0) -> DecayTime:
     if share == 0 or math.log(ratio) / -share == math.inf:
-        return Passage(None, f"never within what a float holds: a step takes off {share:g} of it")
-    return Passage(before + closed.geometric_steps(share, ratio), how)
+        return DecayTime(None, f"never within what a float holds: a step takes off {share:g} of it")
+    return DecayTime(before + closed.geometric_steps(share, ratio), how)
 
 
-def _at_eps(setting: Setting, w: float, inner: Sequence[float], target: float, t: int) -> Passage | None:
+def _at_eps(setting: Setting, w: float, inner: Sequence[float], target: float, t: int) -> DecayTime | None:
     """The rest of the way where sqrt(v) is far below eps: plain decay by lr strength / eps a step; None before."""
     rule, eps = setting.rule, setting.hyper.get("eps", 0.0)
     if rule.divides_by != "mean" or setting.coupling.gradient is None:
@@ -136,7 +136,7 @@ def _undefined(setting: Setting, start: float, inner: Sequence[float] | None) ->
     return math.isnan(w)
 
 
-def _compiled(setting: Setting, w: float, inner: Sequence[float], target: float) -> Passage:
+def _compiled(setting: Setting, w: float, inner: Sequence[float], target: float) -> DecayTime:
     """From step _PYTHON_STEPS on: ever longer stretches, and within the one that passes `target`, ever finer looks."""
     from dynamics.simulate.lanes import simulate
 
@@ -151,20 +151,20 @@ def _compiled(setting: Setting, w: float, inner: Sequence[float], target: float)
         below = np.abs(path.w[:, 0]) <= target
         at = int(below.argmax()) if below.any() else len(steps)
         if at < len(steps) and steps[at] - (steps[at - 1] if at else 0) == 1:
-            return Passage(now + int(steps[at]), "simulated")
+            return DecayTime(now + int(steps[at]), "simulated")
         before = abs(w)
         if at:
             w, *inner = (float(path.fields[name][at - 1, 0]) for name in ("w", *names))
             now += int(steps[at - 1])
         if not abs(w) < math.inf:
-            return Passage(None, f"never: it diverges within {now:,} steps")
+            return DecayTime(None, f"never: it diverges within {now:,} steps")
         if at == len(steps) and (rest := _at_eps(setting, w, inner, target, now)):
             return rest
         lost = before - abs(w)
         if at == len(steps) and 0 <= lost * _HOPELESS * _COMPILED_STEPS < (abs(w) - target) * span:
-            return Passage(
+            return DecayTime(
                 None, f"not within {now:,} steps, nor within {_HOPELESS * _COMPILED_STEPS:.0e} at that speed"
             )
         # The next stretch is as long as all before; once the target is passed within one, the step between two looks.
         span = now if at == len(steps) else int(steps[at] - (steps[at - 1] if at else 0))
-    return Passage(None, f"not within {now:,} steps")
+    return DecayTime(None, f"not within {now:,} steps")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from dynamics.answers.decay_time import Passage, late_step, one_step, passage
+from dynamics.answers.decay_time import DecayTime, decay_time, late_step, one_step
 from dynamics.answers.law import Law, silent_law
 from dynamics.answers.predict import Prediction, equilibrium_rms
 from dynamics.answers.pull_rate import Gradients, formula_rate, pull_rates, settling
@@ -78,7 +78,7 @@ class Explanation:
     one_step_formula: str
     one_step_from_1: float | None
     silent: Law
-    steps_from_1_to_1e_3: dict[str, Passage]
+    steps_from_1_to_1e_3: dict[str, DecayTime]
     pull: str
     regimes: list[Regime]
     equilibrium: Prediction | None
@@ -124,7 +124,7 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
     written = formula.update(rule, coupled).written()
     stability, no_limit = _stability(setting, numbers)
     silent, first = silent_law(setting), one_step(setting)
-    others = {name: passage(replace(setting, coupling=c)) for name, c in COUPLINGS.items() if c.doors}
+    others = {name: decay_time(replace(setting, coupling=c)) for name, c in COUPLINGS.items() if c.doors}
     return Explanation(
         setting=str(setting),
         optimizer=rule.name,

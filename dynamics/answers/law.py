@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from dynamics.answers.decay_time import Passage, passage
+from dynamics.answers.decay_time import DecayTime, decay_time
 from dynamics.answers.setting import Setting
 
 # Times twice as long or half as long mean an exponent; this far from it they still count as that law.
@@ -20,7 +20,7 @@ class Law:
     by_strength: how the half-life follows the strength, -1 for inversely, 0 for not at all. None where it never halves.
     """
 
-    half_life: Passage
+    half_life: DecayTime
     shape: float | None
     by_strength: float | None
     text: str
@@ -33,10 +33,13 @@ class Law:
 
 def silent_law(setting: Setting) -> Law:
     """The law of decay of a weight of size 1 that gets no gradient, from fresh state."""
-    half = passage(setting, 1.0, 0.5)
+    half = decay_time(setting, 1.0, 0.5)
     if half.steps is None:
         return Law(half, None, None, half.how)
-    quarter, stronger = passage(setting, 1.0, 0.25), passage(replace(setting, strength=2 * setting.strength), 1.0, 0.5)
+    quarter, stronger = (
+        decay_time(setting, 1.0, 0.25),
+        decay_time(replace(setting, strength=2 * setting.strength), 1.0, 0.5),
+    )
     if quarter.steps is None or stronger.steps is None:
         return Law(half, None, None, f"halves in {half.steps:,} steps")
     shape = (quarter.steps - half.steps) / half.steps
@@ -51,13 +54,8 @@ def _shape(shape: float, half: int) -> str:
         return f"geometric: it loses {-math.expm1(-math.log(2) / half):.3g} of itself a step"
     if abs(shape - 0.5) <= _NEAR:
         return f"at constant speed: it loses {0.5 / half:.3g} a step"
-    kind = (
-        "slower than geometric"
-        if shape > 1
-        else "between constant speed and geometric"
-        if shape > 0.5
-        else "ever faster"
-    )
+    slows = f"it slows down {'more' if shape > 1 else 'less'} than in proportion to its size"
+    kind = slows if shape > 0.5 else "it speeds up"
     return f"{kind}: {half:,} steps for the first half, {shape:.2g} times that for the next"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dynamics.answers.decay_time import Passage, passage
+from dynamics.answers.decay_time import DecayTime, decay_time
 from dynamics.answers.law import Law, silent_law
 from dynamics.answers.setting import Setting, make
 from dynamics.errors import InputError
@@ -33,7 +33,7 @@ class Now:
 
     weight: float
     gradient: float
-    half_life: Passage
+    half_life: DecayTime
     summed: bool = False
 
 
@@ -144,11 +144,11 @@ def _now(optimizer: Any, setting: Setting, params: list[Any]) -> Now | None:
         return None
     inner = [found.get(name, clock.get(name, 0.0)) for name in setting.rule.inner]
     size = found[names[-1]] if names == ["u"] else math.sqrt(found[names[-1]] / (1 - clock.get("power2", 0.0)))
-    return Now(weight, size, passage(setting, weight, weight / 2, inner), setting.rule.divides_by == "sum")
+    return Now(weight, size, decay_time(setting, weight, weight / 2, inner), setting.rule.divides_by == "sum")
 
 
 def _clock(setting: Setting, states: list[Mapping[str, Any]]) -> dict[str, float] | None:
-    """The rule's clock of the parameter that has taken most steps; settled if none is told, None before the first."""
+    """The rule's clock of the parameter that has taken most steps; settled if no state counts steps, None before the first."""
     rule, names = setting.rule, setting.rule.clock.keys()
     known = [state for state in states if names and names <= state.keys()]
     if known:

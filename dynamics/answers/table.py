@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from dynamics.answers.decay_time import Passage, passage
+from dynamics.answers.decay_time import DecayTime, decay_time
 from dynamics.answers.setting import make
 from dynamics.couplings import COUPLINGS
 from dynamics.libraries.catalogue import elsewhere
@@ -20,14 +20,14 @@ def steps_from_1(
     couplings: Sequence[str] = ("l2",),
     strengths: Sequence[float] = STRENGTHS,
     target: float = 1e-3,
-) -> dict[tuple[str, str], list[Passage]]:
+) -> dict[tuple[str, str], list[DecayTime]]:
     """(rule, coupling) -> for each strength the steps from 1 to target at lr 1e-3 (Adagrad 1e-2), other numbers default.
 
     Without a gradient, from fresh state. Raises InputError for unknown names and values out of range.
     """
     return {
         (rule, coupling): [
-            passage(make(rule, coupling, lr=_lr(rule), strength=strength), target=target) for strength in strengths
+            decay_time(make(rule, coupling, lr=_lr(rule), strength=strength), target=target) for strength in strengths
         ]
         for coupling in couplings
         for rule in rules
@@ -37,18 +37,6 @@ def steps_from_1(
 def _lr(rule: str) -> float:
     # Adagrad's steps shrink from the start: it is shown at its usual learning rate, ten times that of the others.
     return RULES[rule].lr if RULES[rule].divides_by == "sum" else LR
-
-
-def markdown(found: Mapping[tuple[str, str], Sequence[Passage]], strengths: Sequence[float] = STRENGTHS) -> str:
-    """The table as Markdown: a row for each rule and coupling, a column for each strength; in words where there is no number."""
-    lines = [
-        "| rule | coupling | " + " | ".join(f"{s:g}" for s in strengths) + " |",
-        "|---" * (2 + len(strengths)) + "|",
-    ]
-    for (rule, coupling), passages in found.items():
-        cells = (p.how.split(":")[0] if p.steps is None else f"{p.steps:,}" for p in passages)
-        lines.append(f"| {rule} | {COUPLINGS[coupling].label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def overview() -> str:

@@ -7,5 +7,3 @@ writer     the graph as calls of torch._foreach, in place
 """
 
 from dynamics.optimizer.optimizer import Optimizer, parameter_groups
-
-__all__ = ["Optimizer", "parameter_groups"]

@@ -30,10 +30,6 @@ from dynamics.rules.signs import lion
 from dynamics.rules.squares import adadelta, adagrad, rmsprop, rmsprop_centered, rmsprop_momentum
 from dynamics.rules.tensors import lamb, lars, muon
 
-__all__ = ["BUILT_IN", "RULES", "find_rule", "load_rules", "own_digests", "own_files"]
-__all__ += ["adadelta", "adagrad", "momentum", "nesterov", "rmsprop", "rmsprop_centered", "rmsprop_momentum", "sgd"]
-__all__ += ["adabelief", "adam", "adamax", "adan", "amsgrad", "nadam", "radam"]
-__all__ += ["lamb", "lars", "lion", "muon", "schedule_free"]
 _ALL = (
     *(sgd, momentum, nesterov),
     *(adagrad, adadelta, rmsprop, rmsprop_momentum, rmsprop_centered),

@@ -269,7 +269,7 @@ def prepare(
     streams = random.as_key(np.arange(count) if stream is None else stream, count, "stream")
     levels = _rows([-1.0 if watch is None else watch], count)[0]
     if watch is not None and not (levels >= 0).all():
-        raise InputError(f"watch {levels[~(levels >= 0)][0]}: sizes of at least 0 are accepted")
+        raise InputError(f"watch {levels[~(levels >= 0)][0]}: must be at least 0")
     keys, passed = random.as_key(seed, count, "seed"), np.full(count, np.inf)
     return Run(rule, gradient, couplings, codes, cells, table, streams, keys, levels, passed, watch is not None)
 

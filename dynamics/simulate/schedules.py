@@ -71,5 +71,5 @@ def cosine(steps: int) -> Schedule:
         Loshchilov, Hutter, arXiv 1608.03983, equation 5, without restarts.
     """
     if steps < 1:
-        raise InputError(f"cosine over {steps} steps: at least 1 is accepted")
+        raise InputError(f"cosine over {steps} steps: must be at least 1")
     return lambda t: 0.5 * (1 + np.cos(math.pi * np.minimum(t, steps) / steps))

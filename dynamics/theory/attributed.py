@@ -83,7 +83,7 @@ def parts(x: Any) -> tuple[Any, Any]:
     return (x.loss, x.pull) if isinstance(x, Attributed) else (0, 0)
 
 
-def _left(factor: Any, x: Any) -> Any:
+def _times(factor: Any, x: Any) -> Any:
     # The matrix product; of x with itself turned over it is a scale, and plain.
     if isinstance(factor, Attributed):
         return factor.total @ total(x)
@@ -119,7 +119,7 @@ def attributed(words: Words) -> Words:
 
     wide = bind(
         newton_schulz,
-        {"largest": plain("maximum"), "norm": plain("norm"), "times": _left, "transpose": _turned, "range": range},
+        {"largest": plain("maximum"), "norm": plain("norm"), "times": _times, "transpose": _turned, "range": range},
     )
 
     def orthogonal(x: Any, eps: Any) -> Any:

@@ -8,7 +8,7 @@ filter is silent on the batch when the margin is not above 0. Between two observ
     loss     (d beta - d_pull beta) + reach (d abs(gamma) - sign(gamma) d_pull gamma)
     input    the rest: abs(gamma) d reach, which other layers and the choice of images cause
 
-d beta and d gamma are exact; d_pull is the part of `dynamics.pull_share` at both observations, taken as a straight line
+d beta and d gamma are exact; d_pull is the part of `undertow.pull_share` at both observations, taken as a straight line
 between them; reach is the mean of both. For death by scale the margin is abs(gamma), of which the input moves nothing.
 
 Source: derived; E1 and E4 of docs/theory.md for the margin (there as the ratio beta / abs(gamma)).

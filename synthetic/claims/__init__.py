@@ -12,7 +12,7 @@ feature      a feature with BatchNorm and ReLU, alone and among others (E1, E2, 
 noise        sizes under noise (C); quadratic, on a quadratic loss (D); scheduled, under schedules (F)
 """
 
-from synthetic.claims import (  # noqa: F401
+from synthetic.claims import (
     batch_size,
     capacity,
     feature,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamics.answers.decay_time import one_step, passage
+from dynamics.answers.decay_time import decay_time, one_step
 from dynamics.answers.explain import Explanation, explain
 from dynamics.answers.setting import Setting, make
 from dynamics.couplings import COUPLINGS, Coupling, compose
@@ -67,7 +67,7 @@ class TestPassage:
         self, rule: str, coupling: str, lr: float, strength: float, target: float
     ) -> None:
         asked = setting(rule, coupling, lr, strength)
-        found = passage(asked, target=target)
+        found = decay_time(asked, target=target)
         assert found.steps is not None
         # A closed form may round the last step the other way.
         assert abs(found.steps - stepped(asked, target)) <= 1
@@ -76,7 +76,7 @@ class TestPassage:
     @pytest.mark.parametrize("lr", [1e-3, 1e-4, 0.5])
     def test_long_passages_of_momentum_agree_with_its_closed_path(self, rule: str, lr: float) -> None:
         strength = 1e-3
-        found = passage(setting(rule, "l2", lr, strength))
+        found = decay_time(setting(rule, "l2", lr, strength))
         assert found.how == "simulated, then closed form"
         assert found.steps is not None
         around = closed.momentum_path(1.0, lr * strength, 0.9, found.steps + np.array([-1, 1]), rule == "nesterov")
@@ -86,20 +86,20 @@ class TestPassage:
 
     def test_two_rates_close_together_are_not_taken_for_one(self) -> None:
         mu, lr, strength = 0.9999, 1.6e-6, 1e-3
-        found = passage(setting("momentum", "l2", lr, strength, momentum=mu))
+        found = decay_time(setting("momentum", "l2", lr, strength, momentum=mu))
         assert found.steps is not None
         around = closed.momentum_path(1.0, lr * strength, mu, found.steps + np.array([-2, 2]))
         assert around[0] > 1e-3 > around[1]
 
     def test_where_eps_is_the_denominator_decay_is_geometric(self) -> None:
         # lr strength / eps a step, for a weight that never comes near eps / strength.
-        found = passage(setting("adam", "l2", 1e-6, 1e-6, eps=1e-2))
+        found = decay_time(setting("adam", "l2", 1e-6, 1e-6, eps=1e-2))
         assert found.how == "simulated, then closed form"
         assert found.steps == pytest.approx(np.log(1e3) / (1e-6 * 1e-6 / 1e-2), rel=1e-3)
 
     def test_very_long_passages_are_simulated(self) -> None:
         # A step of lr at most: 1e6 and more, too many for Python and few for the compiled simulator.
-        found = passage(setting("adam", "l2", 5e-7, 1e-2, beta2=0.9, beta1=0.0))
+        found = decay_time(setting("adam", "l2", 5e-7, 1e-2, beta2=0.9, beta1=0.0))
         assert found.how == "simulated"
         assert found.steps == pytest.approx(0.999 / 5e-7, rel=1e-2)
 
@@ -114,23 +114,23 @@ class TestPassage:
         ],
     )
     def test_where_nothing_pulls_there_is_no_number(self, rule: str, coupling: str, lr: float, strength: float) -> None:
-        found = passage(setting(rule, coupling, lr, strength))
+        found = decay_time(setting(rule, coupling, lr, strength))
         assert found.steps is None
         assert found.how == "never: nothing pulls"
 
     def test_decay_by_schedule_pulls_without_a_learning_rate(self) -> None:
-        assert passage(setting("adam", "decoupled_schedule", 0.0, 0.1)).steps == closed.geometric_steps(0.1, 1e-3)
+        assert decay_time(setting("adam", "decoupled_schedule", 0.0, 0.1)).steps == closed.geometric_steps(0.1, 1e-3)
 
     @pytest.mark.parametrize("rule", ["momentum", "nesterov"])
     def test_divergence_is_never(self, rule: str) -> None:
-        found = passage(setting(rule, "l2", 5.0, 1.0))
+        found = decay_time(setting(rule, "l2", 5.0, 1.0))
         assert found.steps is None
         assert "diverges" in found.how
 
     @pytest.mark.parametrize("lr", [2.0, 3.0])
     @pytest.mark.parametrize(("rule", "coupling"), [("sgd", "l2"), ("sgd", "decoupled_lr"), ("adam", "decoupled_lr")])
     def test_a_share_of_2_or_more_never_shrinks_a_weight(self, rule: str, coupling: str, lr: float) -> None:
-        found = passage(setting(rule, coupling, lr, 1.0))
+        found = decay_time(setting(rule, coupling, lr, 1.0))
         assert found.steps is None
         assert found.how.startswith("never: each step multiplies it by -")
 
@@ -139,9 +139,9 @@ class TestPassage:
         own = Coupling("own", "", "", before=share, after=share)
         asked = Setting(RULES["adam"], own, 1e-3, 0.1, RULES["adam"].hyperparameters())
         assert (
-            passage(asked).steps
+            decay_time(asked).steps
             == stepped(asked, 1e-3)
-            < passage(setting("adam", "decoupled_constant", 1e-3, 0.1)).steps
+            < decay_time(setting("adam", "decoupled_constant", 1e-3, 0.1)).steps
         )
 
     def test_one_step(self) -> None:

@@ -50,12 +50,12 @@ def numbers_for(expression: sp.Expr, numbers: dict[str, float]) -> float:
 
 @pytest.mark.parametrize(("rule", "coupling"), sorted(LIMITS))
 def test_known_stability_limits(rule: str, coupling: str) -> None:
-    found = formula.stability_limit(RULES[rule], COUPLINGS[coupling])
+    found = formula.stability(RULES[rule], COUPLINGS[coupling]).lr
     assert sp.simplify(found - read(LIMITS[rule, coupling])) == 0
 
 
 def test_at_the_default_beta1_adams_limit_is_38_p_over_the_curvature() -> None:
-    limit = formula.stability_limit(RULES["adam"], COUPLINGS["l2"])
+    limit = formula.stability(RULES["adam"], COUPLINGS["l2"]).lr
     assert numbers_for(limit, {"P": 1.0, "h": 1.0, "strength": 0.0, "beta1": 0.9}) == pytest.approx(38)
 
 
@@ -115,7 +115,7 @@ def test_just_below_the_stability_limit_steps_decay_and_just_above_they_grow(
     rule: str, coupling: str, data: st.DataObject
 ) -> None:
     numbers = data.draw(settings_of(rule))
-    lr = numbers_for(formula.stability_limit(RULES[rule], COUPLINGS[coupling]), numbers)
+    lr = numbers_for(formula.stability(RULES[rule], COUPLINGS[coupling]).lr, numbers)
     assert lr > 0
 
     def largest(share: float) -> float:
@@ -134,7 +134,7 @@ def test_just_below_the_stability_limit_steps_decay_and_just_above_they_grow(
 def test_the_rule_itself_does_so_on_the_quadratic(rule: str, coupling: str, share: float, grows: bool) -> None:
     hyper = RULES[rule].hyperparameters()
     numbers = {"h": 2.0, "strength": 0.0 if coupling == "l1" else 0.1, "multiplier": 1.0} | hyper
-    lr = share * numbers_for(formula.stability_limit(RULES[rule], COUPLINGS[coupling]), numbers)
+    lr = share * numbers_for(formula.stability(RULES[rule], COUPLINGS[coupling]).lr, numbers)
     for w in itertools.islice(stepped(rule, coupling, lambda w, t: 2.0 * w, lr, numbers["strength"]), 20_000):
         if not 1e-100 < abs(w) < 1e100:
             break
@@ -146,7 +146,7 @@ def test_the_rule_itself_does_so_on_the_quadratic(rule: str, coupling: str, shar
 def test_without_gradient_a_weight_settles_just_below_the_limit_at_eps_and_not_just_above(rule: str) -> None:
     hyper = RULES[rule].hyperparameters() | {"eps": 1e-4}
     numbers = {"h": 0.0, "strength": 1e-3, "multiplier": 1.0, "P": 1e-4} | hyper
-    limit = numbers_for(formula.stability_limit(RULES[rule], COUPLINGS["l2"]), numbers)
+    limit = numbers_for(formula.stability(RULES[rule], COUPLINGS["l2"]).lr, numbers)
 
     def last(lr: float) -> float:
         return float(np.abs(take(silent_path(rule, "l2", lr, 1e-3, hyper, 0.5), 60_000)[50_000:]).max())
@@ -159,14 +159,14 @@ def test_without_gradient_a_weight_settles_just_below_the_limit_at_eps_and_not_j
 @pytest.mark.parametrize("coupling", ["none", "l2", "decoupled_lr"])
 def test_rules_whose_steps_do_not_follow_the_displacement_have_no_limit(rule: str, why: str, coupling: str) -> None:
     with pytest.raises(InputError, match=f"stability limit of {rule} with {coupling}: none exists, {why}"):
-        formula.stability_limit(RULES[rule], COUPLINGS[coupling])
+        formula.stability(RULES[rule], COUPLINGS[coupling])
 
 
 def test_a_cautious_decay_has_a_limit_only_with_a_rule_that_keeps_no_direction() -> None:
-    found = formula.stability_limit(RULES["sgd"], COUPLINGS["cautious"])
+    found = formula.stability(RULES["sgd"], COUPLINGS["cautious"]).lr
     assert sp.simplify(found - read("2/(h+lambda)")) == 0
     with pytest.raises(InputError, match="direction of each step"):
-        formula.stability_limit(RULES["momentum"], COUPLINGS["cautious"])
+        formula.stability(RULES["momentum"], COUPLINGS["cautious"])
 
 
 def test_a_rule_whose_limit_is_not_one_number_is_refused() -> None:
@@ -175,7 +175,7 @@ def test_a_rule_whose_limit_is_not_one_number_is_refused() -> None:
 
     rule = Rule("cubic", cubic, (), {}, {}, 0.1)
     with pytest.raises(InputError, match="stability limit of cubic with l2: 3 solutions, one is accepted"):
-        formula.stability_limit(rule, COUPLINGS["l2"])
+        formula.stability(rule, COUPLINGS["l2"])
 
 
 def test_a_coupling_of_ones_own_has_a_limit_too() -> None:
@@ -183,5 +183,5 @@ def test_a_coupling_of_ones_own_has_a_limit_too() -> None:
         return strength / 2
 
     own = Coupling("own", "", "", before=half)
-    limit = formula.stability_limit(RULES["sgd"], own)
+    limit = formula.stability(RULES["sgd"], own).lr
     assert sp.simplify(limit - read("(2 - lambda/2)/h")) == 0

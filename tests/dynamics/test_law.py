@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from dynamics.answers.decay_time import passage
+from dynamics.answers.decay_time import decay_time
 from dynamics.answers.law import silent_law
 from dynamics.answers.setting import make
 from dynamics.couplings import COUPLINGS, compose
@@ -19,8 +19,8 @@ LAWS = {
     ("lion", "l2", 1e-3): ("at constant speed", 0.5, 0.0),
     ("lion", "l2", 1e-1): ("at constant speed", 0.5, 0.0),
     ("adan", "l2", 1e-2): ("at constant speed", 0.5, 0.0),
-    ("adam", "l2", 1e-2): ("between constant speed and geometric", 0.74, 0.0),
-    ("adagrad", "l2", 1e-2): ("slower than geometric", 1.8, 0.0),
+    ("adam", "l2", 1e-2): ("it slows down less than in proportion to its size", 0.74, 0.0),
+    ("adagrad", "l2", 1e-2): ("it slows down more than in proportion to its size", 1.8, 0.0),
     ("lamb", "decoupled_lr", 1e-2): ("geometric", 1.0, 0.0),
     ("adam", "decoupled_lr", 1e-2): ("geometric", 1.0, -1.0),
     ("adam", "l1", 1e-2): ("at constant speed", 0.5, 0.0),
@@ -61,8 +61,8 @@ def test_the_half_life_is_what_stepping_counts(rule: str) -> None:
 def test_a_passage_goes_on_from_the_state_that_it_is_given() -> None:
     # sqrt(v) = 1 from past gradients: L2 begins as weak as decay, and A9's bound holds.
     setting = make("adam", "l2", strength=1e-2)
-    fresh = passage(setting, 1.0, 0.5).steps
-    later = passage(setting, 1.0, 0.5, (0.0, 1.0, 0.0, 0.0)).steps
+    fresh = decay_time(setting, 1.0, 0.5).steps
+    later = decay_time(setting, 1.0, 0.5, (0.0, 1.0, 0.0, 0.0)).steps
     assert fresh is not None
     assert later is not None
     assert later > 10 * fresh

@@ -45,5 +45,5 @@ def test_factors_outside_0_to_1_are_refused(factor: float) -> None:
 
 
 def test_a_cosine_over_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="cosine over 0 steps: at least 1 is accepted"):
+    with pytest.raises(InputError, match="cosine over 0 steps: must be at least 1"):
         schedules.cosine(0)

@@ -150,7 +150,7 @@ def timed(by_lanes: list[float], by_threads: list[float], cores: int = 2) -> xr.
         "steps": points("steps", LENGTHS, SPEEDS),
         "threads": points("threads", [1, 2, 4][: len(by_threads)], by_threads),
     }
-    return bench_scaling.dataset(content, "some processor", cores)
+    return bench_scaling.speeds_by_axis(content, "some processor", cores)
 
 
 PHASE = {"seeds": 4, "cells": 9, "steps": 4_000}

@@ -19,7 +19,7 @@ from shades import shades, spec
 
 from dynamics.errors import InputError
 from evidence.store import Store
-from fullscale import compared, pruning_study
+from fullscale import pruning_claims, pruning_study
 from fullscale.data import Images, Split
 from fullscale.feed import Resident
 from fullscale.models import basicnet
@@ -155,22 +155,22 @@ def test_share_without_loss_is_where_the_line_crosses() -> None:
     for criterion, free in comparison.FREE.items():
         # Between two shares the error is a straight line, but for the piece in which it begins to rise.
         for tuned, moved in (("no", 0.0), ("yes", 0.1)):
-            found = compared.affordable(data, "adam", criterion, tuned)
-            np.testing.assert_allclose(found[0], free + moved + compared.PRICE / comparison.SLOPE)
+            found = pruning_claims.affordable(data, "adam", criterion, tuned)
+            np.testing.assert_allclose(found[0], free + moved + pruning_claims.PRICE / comparison.SLOPE)
             assert np.all(np.diff(found) >= 0)
             np.testing.assert_allclose(found, found[0], atol=0.1)
 
 
 def test_share_without_loss_at_its_ends() -> None:
     data = comparison.comparison({"l1": 1.0})
-    assert compared.affordable(data, "adam", "l1", "no").tolist() == [0.9] * 3
+    assert pruning_claims.affordable(data, "adam", "l1", "no").tolist() == [0.9] * 3
     low = xr.full_like(data.dead_error.sel(training="adam", tuned="no"), comparison.OWN / 2)
-    assert compared.affordable(data, "adam", "l1", "no", low).tolist() == [0.0] * 3
-    assert np.isnan(compared.affordable(data, "slimming", "l1", "no")).all()
+    assert pruning_claims.affordable(data, "adam", "l1", "no", low).tolist() == [0.0] * 3
+    assert np.isnan(pruning_claims.affordable(data, "slimming", "l1", "no")).all()
 
 
 def verdicts(data: xr.Dataset) -> dict[str, str]:
-    return {finding.claim.id: finding.verdict for finding in compared.findings(data)}
+    return {finding.claim.id: finding.verdict for finding in pruning_claims.findings(data)}
 
 
 def test_statements_follow_the_data() -> None:
@@ -191,11 +191,11 @@ def test_statements_follow_the_data() -> None:
 
 def test_the_outcome_is_plain_json_and_comes_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = comparison.comparison()
-    text = compared.as_text(data)
+    text = pruning_claims.as_text(data)
     (tmp_path / "compared.json").write_text(text)
-    monkeypatch.setattr(compared.resources, "files", lambda _: tmp_path)
-    xr.testing.assert_equal(compared.kept(), data)
-    assert compared.kept().attrs["bases"]["slimming"]["slimming"] == 1e-3
+    monkeypatch.setattr(pruning_claims.resources, "files", lambda _: tmp_path)
+    xr.testing.assert_equal(pruning_claims.kept(), data)
+    assert pruning_claims.kept().attrs["bases"]["slimming"]["slimming"] == 1e-3
     [row] = [r for r in json.loads(text)["table"] if (r["training"], r["criterion"]) == ("adam", "dead")]
     assert row["share"] == comparison.DEAD["adam"]
     assert row["error"] == 0
@@ -203,7 +203,7 @@ def test_the_outcome_is_plain_json_and_comes_back(monkeypatch: pytest.MonkeyPatc
 
 def test_what_is_kept_says_what_its_data_say() -> None:
     stored = json.loads(resources.files("fullscale").joinpath("compared.json").read_text())
-    data = compared.kept()
+    data = pruning_claims.kept()
     assert {f["id"]: f["verdict"] for f in stored["findings"]} == verdicts(data)
     made = {base.name: json.loads(json.dumps(asdict(base))) for base in pruning_study.BASES}
     assert data.attrs["bases"] == made
@@ -213,7 +213,7 @@ def test_what_is_kept_says_what_its_data_say() -> None:
 
 
 def test_a_comparison_that_was_run_again_takes_the_place_of_the_kept_one(tmp_path: Path) -> None:
-    data, draws = compared.kept(), np.random.default_rng(0)
+    data, draws = pruning_claims.kept(), np.random.default_rng(0)
     split = Split(draws.integers(0, 256, (8, 1, 4, 4)).astype(np.uint8), np.arange(8, dtype=np.int64) % 2)
     images = Images("noise", ("a", "b"), split, split)
     *most, last = (
@@ -223,19 +223,19 @@ def test_a_comparison_that_was_run_again_takes_the_place_of_the_kept_one(tmp_pat
     )
     with Store(tmp_path / "results.sqlite") as store:
         for spec in most:
-            store.put(compared.KIND, spec, summary={"points": []}, curves={})
-        xr.testing.assert_identical(compared.stored(store, images.digest), data)
-        store.put(compared.KIND, last, summary={"points": []}, curves={})
-        again = compared.stored(store, images.digest)
+            store.put(pruning_claims.KIND, spec, summary={"points": []}, curves={})
+        xr.testing.assert_identical(pruning_claims.stored(store, images.digest), data)
+        store.put(pruning_claims.KIND, last, summary={"points": []}, curves={})
+        again = pruning_claims.stored(store, images.digest)
         assert again.attrs == data.attrs
         assert again.sizes == data.sizes
         assert again.test_error.isnull().all()
-        xr.testing.assert_identical(compared.stored(store, "of other images"), data)
+        xr.testing.assert_identical(pruning_claims.stored(store, "of other images"), data)
 
 
 def test_nothing_is_left_where_all_diverged() -> None:
     with pytest.raises(InputError, match="every network of the comparison diverged"):
-        compared.dataset([comparison.row("adam", 0, comparison.FREE, 0.5, "diverged")], "digits")
+        pruning_claims.by_criterion([comparison.row("adam", 0, comparison.FREE, 0.5, "diverged")], "digits")
 
 
 def test_the_command_writes_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_the_command_writes_what_it_found(tmp_path: Path, monkeypatch: pytest.Mo
     assert "adam      dead             dead, removed exactly   50.0%" in said.out
     assert "fails      S10 l1: " in said.out
     assert (tmp_path / "o" / "figures" / "pruning.png").stat().st_size > 10_000
-    assert json.loads((tmp_path / "o" / "compared.json").read_text())["price"] == compared.PRICE
+    assert json.loads((tmp_path / "o" / "compared.json").read_text())["price"] == pruning_claims.PRICE
 
 
 @pytest.mark.parametrize(

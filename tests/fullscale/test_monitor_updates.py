@@ -10,9 +10,9 @@ import schedulefree
 import torch
 from torch import Tensor
 
-from dynamics import pull_share
 from dynamics.answers.live import setting_of
 from dynamics.optimizer import Optimizer
+from dynamics.theory.pull import pull_share
 from fullscale.monitor.carried import carried
 from fullscale.monitor.updates import Updates
 

@@ -101,7 +101,7 @@ class TestDeathAndRevival:
     def test_e4_at_the_defaults_it_takes_twice_as_long(self) -> None:
         g, b = (take(silent_path("adam", "l2", 1e-3, 0.01, start=w), 3_000) for w in (1.0, -1.5))
         assert int((b <= -8 * g).argmax()) == 1_939  # linear: 929
-        with pytest.raises(InputError, match=r"^lr tau / gamma 0.999.*: at most 0.01 is accepted"):
+        with pytest.raises(InputError, match=r"^lr tau / gamma 0.999.*: must be at most 0.01"):
             closed.death_steps(1.0, -1.5, 1e-3, 8.0)
 
     def test_e4_a_universal_feature_goes_to_0_first_and_then_nowhere_certain(self) -> None:
@@ -160,7 +160,7 @@ class TestStarvation:
         assert -1e-10 <= short <= q / 3
 
     def test_e8_outside_its_regime_it_would_be_wrong(self) -> None:
-        with pytest.raises(InputError, match=r"^\(1 \+ L p\)\(1-p\)\^L 0.75.*: at most 0.1 is accepted"):
+        with pytest.raises(InputError, match=r"^\(1 \+ L p\)\(1-p\)\^L 0.75.*: must be at most 0.1"):
             closed.starvation(0.5, 1, 2)
         assert closed.starvation_exact(0.5, 1, 2) == 0.75
         assert 1 - math.exp(-(1 * 0.5 + 1) * 0.5) < 0.53

@@ -80,7 +80,7 @@ class TestL2OverDecay:
         assert by_decay > 0.05  # the weights have moved by more than the two can differ
 
     def test_b10_no_share_of_the_weight_where_the_pull_is_no_small_part_of_the_gradient(self) -> None:
-        with pytest.raises(InputError, match=r"^l2 x w 0.1: at most 0.05 is accepted"):
+        with pytest.raises(InputError, match=r"^l2 x w 0.1: must be at most 0.05"):
             closed.decay_of_l2(0.1, 1.0, 0.5)
 
 

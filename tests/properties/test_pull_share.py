@@ -13,12 +13,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from properties.draws import PAIRS, hyperparameters, multipliers, rates
 
-import dynamics
-from dynamics import pull_share
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from dynamics.theory.pull import carriers
+from dynamics.theory.pull import carriers, pull_share
 from dynamics.words import FLOATS, tensors
 
 weights = st.builds(lambda side, x: side * x, st.sampled_from([-1.0, 1.0]), st.floats(0.01, 2))
@@ -220,9 +218,3 @@ def test_what_cannot_be_split_is_refused_in_one_line(given: dict[str, Any], mess
     with pytest.raises(InputError, match=message) as refused:
         pull_share(**arguments)
     assert "\n" not in str(refused.value)
-
-
-def test_the_package_offers_it_and_nothing_unknown() -> None:
-    assert dynamics.pull_share is pull_share
-    with pytest.raises(AttributeError, match="has no attribute 'pull_shares'"):
-        _ = dynamics.pull_shares  # type: ignore[attr-defined]

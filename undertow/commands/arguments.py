@@ -6,10 +6,14 @@ import argparse
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dynamics.errors import InputError
 from dynamics.rule import SHARED
+
+if TYPE_CHECKING:
+    from evidence.progress import Live
+    from fullscale.data import Images
 
 # Of all rules; a rule says itself which of them it has. What an own rule alone has is written behind its name.
 _HYPER = tuple(name for name in SHARED if name not in ("lr", "strength"))
@@ -78,6 +82,25 @@ def add_out(parser: argparse.ArgumentParser, holds: str) -> None:
     """The flag of the folder that a command writes into; holds: what will be in it."""
     text = f"folder for {holds}; made if need be (out)"
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help=text)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The flag of an answer for programs."""
+    parser.add_argument("--json", action="store_true", help="print the same as data")
+
+
+def add_classes(parser: Any, text: str = "only these classes") -> None:
+    """The flag of a choice among the classes of the images."""
+    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help=text)
+
+
+def given_images(arguments: argparse.Namespace, live: Live) -> Images:
+    """The images of --data, of all classes or of those in --classes."""
+    from fullscale.data import load
+
+    live.line(f"reading {arguments.data}")
+    images = load(arguments.data)
+    return images.select(tuple(arguments.classes)) if arguments.classes else images
 
 
 def add_worlds(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`undertow claims`: what is claimed, and what the data say."""
+"""`undertow claims`: print the claims with estimates and verdicts; toy worlds that are not stored yet are run for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from undertow.commands.arguments import add_out, add_rules, add_worlds, wrapped
+from undertow.commands.arguments import Parser, add_json, add_out, add_rules, add_worlds, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,19 +16,16 @@ if TYPE_CHECKING:
     from evidence.claim import Claim, Finding
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    text = "print the claims with estimates and verdicts; toy worlds that are not stored yet are run for it"
-    parser = commands.add_parser("claims", help=text, description=f"{text[0].upper()}{text[1:]}.")
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument(
         "ids", nargs="*", metavar="ID", help="a claim, e.g. S6, with all claims of that row; all if none"
     )
     parser.add_argument("--why", action="store_true", help="tell the evidence: experiment, constants, rule, samples")
-    parser.add_argument("--json", action="store_true", help="print the same as data")
+    add_json(parser)
     add_worlds(parser)
     add_out(parser, "results.sqlite, where results are kept")
     add_rules(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -129,22 +126,12 @@ def as_dict(f: Finding, constants: Mapping[str, Any] | None = None) -> dict[str,
     def number(x: float) -> float | None:
         return x if math.isfinite(x) else None
 
-    return {
-        "id": claim.id,
-        "verdict": f.verdict,
-        "sentence": claim.sentence,
-        "source": claim.source,
-        "measured": claim.measured,
-        "formula": claim.formula,
-        "value": number(e.value),
-        "low": number(e.low),
-        "high": number(e.high),
-        "n": e.n,
-        "unit": e.unit,
-        "interval": e.interval,
-        "samples": [number(x) for x in e.samples],
-        "holds_if": f.holds_if,
-        "experiment": claim.experiment,
-        "constants": EXPERIMENTS[claim.experiment].constants() if constants is None else constants,
-        "again": EXPERIMENTS[claim.experiment].again,
-    }
+    own = EXPERIMENTS[claim.experiment]
+    return (
+        {"id": claim.id, "verdict": f.verdict}
+        | {name: getattr(claim, name) for name in ("sentence", "source", "measured", "formula")}
+        | {name: number(getattr(e, name)) for name in ("value", "low", "high")}
+        | {"n": e.n, "unit": e.unit, "interval": e.interval, "samples": [number(x) for x in e.samples]}
+        | {"holds_if": f.holds_if, "experiment": claim.experiment}
+        | {"constants": own.constants() if constants is None else constants, "again": own.again}
+    )

@@ -1,26 +1,23 @@
-"""`undertow compare`: published pruning criteria beside the dead filters."""
+"""`undertow compare`: train networks, cut them by published pruning criteria and by selectivity, and set that beside
+their dead filters."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from undertow.commands.arguments import add_out, whole
+from undertow.commands.arguments import Parser, add_classes, add_out, given_images, whole
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    text = "train networks, cut them by published pruning criteria and by selectivity, and set that beside their dead filters"
-    parser = commands.add_parser("compare", help=text, description=f"{text[0].upper()}{text[1:]}.")
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument(
         "--data", default="digits", metavar="DATA", help="digits, or images as undertow train takes them (digits)"
     )
-    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes: an easier task")
+    add_classes(parser, "only these classes: an easier task")
     parser.add_argument(
         "--steps", type=whole, default=5_000, metavar="N", help="training steps, to whole epochs (5000)"
     )
     add_out(parser, "compared.json, figures and results.sqlite")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,16 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
     from evidence.store import Store
     from figures import pruning
     from figures.style import save
-    from fullscale.compared import PRICE, as_text, findings, table
-    from fullscale.data import load
+    from fullscale.pruning_claims import PRICE, as_text, findings, table
     from fullscale.pruning_study import PruningStudy
 
     asked = PruningStudy(steps=arguments.steps)
     with Live() as live:
-        live.line(f"reading {arguments.data}")
-        images = load(arguments.data)
-        if arguments.classes:
-            images = images.select(tuple(arguments.classes))
+        images = given_images(arguments, live)
         folder, figures = writable(arguments.out), writable(arguments.out / "figures")
         with Store(folder / "results.sqlite") as store:
             data = asked.run(images, store, live.task("networks", len(asked.bases) * len(asked.seeds)))

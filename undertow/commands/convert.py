@@ -1,4 +1,9 @@
-"""`undertow convert`: the strength that gives one setting the pull of another."""
+"""`undertow convert`: the strength that gives one setting the pull of another.
+
+Find the strength at which one setting pulls on a weight as hard as another does, check it by simulation, and say how
+far it holds; or why there is none. A setting is a name and key=value, as in 'adam lr=1e-3 l2=1e-4' or 'sgd lr=0.1
+momentum=0.9 weight_decay=5e-4'.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,14 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from undertow.commands.arguments import add_rules, number, whole, wrapped
+from undertow.commands.arguments import Parser, add_json, add_rules, number, whole, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.convert import Conversion, Range
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "convert",
-        help="the strength that gives one setting the pull of another",
-        description="Find the strength at which one setting pulls on a weight as hard as another does, check it by "
-        "simulation, and say how far it holds; or why there is none. A setting is a name and key=value, as in "
-        "'adam lr=1e-3 l2=1e-4' or 'sgd lr=0.1 momentum=0.9 weight_decay=5e-4'.",
-    )
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument("--from", dest="source", required=True, metavar="SETTING", help="the setting that is known")
     parser.add_argument(
         "--to",
@@ -48,9 +46,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--steps", type=whole, default=10_000, metavar="N", help="horizon where no constant strength will do (10,000)"
     )
-    parser.add_argument("--json", action="store_true", help="print the same as data")
+    add_json(parser)
     add_rules(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,11 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     found = convert(
         parse(arguments.source), parse_target(arguments.to), gradients, weight=arguments.weight, steps=arguments.steps
     )
-    print(json.dumps(found.as_dict(), indent=2) if arguments.json else told(found, gradients))
+    print(json.dumps(found.as_dict(), indent=2) if arguments.json else as_text(found, gradients))
     return 0
 
 
-def told(c: Conversion, gradients: Any) -> str:
+def as_text(c: Conversion, gradients: Any) -> str:
     """A conversion for people."""
     seen = f"gradients of rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
     if c.strength is None:

@@ -1,4 +1,9 @@
-"""`undertow explain`: what settings do to a weight."""
+"""`undertow explain`: what settings do to a weight: formula, decay, half-life, equilibrium, stability, eps.
+
+Explain what a setting does to a weight, or several side by side. A setting is a name, alone or with key=value behind
+it in quotes: adam, 'adamw lr=1e-3 weight_decay=0.05', 'sgd lr=0.1 momentum=0.9 l2=5e-4'. Flags count for every setting
+that does not say the same itself.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +11,19 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import add_setting, drawable, given_setting, number, wrapped
+from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, wrapped
 
 if TYPE_CHECKING:
-    from dynamics.answers.decay_time import Passage
+    from dynamics.answers.decay_time import DecayTime
     from dynamics.answers.explain import Explanation, Regime
     from dynamics.answers.setting import Setting
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "explain",
-        help="what settings do to a weight: formula, decay, half-life, equilibrium, stability, eps",
-        description="Explain what a setting does to a weight, or several side by side. A setting is a name, alone or with "
-        "key=value behind it in quotes: adam, 'adamw lr=1e-3 weight_decay=0.05', 'sgd lr=0.1 momentum=0.9 l2=5e-4'. Flags "
-        "count for every setting that does not say the same itself.",
-    )
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument("settings", nargs="+", metavar="SETTING", help="an optimizer with its numbers")
     add_setting(parser)
     parser.add_argument(
@@ -39,7 +37,6 @@ def add(commands: Any) -> None:
         "--json", action="store_true", help="print the same as data: an object, or a list of them for several settings"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the settings into a .png, .svg or .pdf file")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = [e.as_dict() for e in found]
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
     else:
-        print(told(found[0]) if len(found) == 1 else compared(found))
+        print(as_text(found[0]) if len(found) == 1 else side_by_side(found))
     return 0
 
 
@@ -77,7 +74,7 @@ def _plot(settings: Sequence[Setting], rms: float, file: Path) -> None:
     save_as(draw(silent_paths(settings), pull_curves(settings, grid)), file)
 
 
-def told(e: Explanation) -> str:
+def as_text(e: Explanation) -> str:
     """One explanation for people."""
     from dynamics.couplings import COUPLINGS
 
@@ -114,7 +111,7 @@ def told(e: Explanation) -> str:
     return "\n".join([*lines, "", *(f"warning: {text}" for text in e.warnings)]).rstrip()
 
 
-def compared(found: Sequence[Explanation]) -> str:
+def side_by_side(found: Sequence[Explanation]) -> str:
     """Several explanations, one below the other in a line for each question."""
     rows: dict[str, Callable[[Explanation], str]] = {
         "without a gradient": lambda e: e.silent.text,
@@ -139,8 +136,8 @@ def compared(found: Sequence[Explanation]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _steps(passage: Passage) -> str:
-    return passage.how if passage.steps is None else f"{passage.steps:,} ({passage.how})"
+def _steps(time: DecayTime) -> str:
+    return time.how if time.steps is None else f"{time.steps:,} ({time.how})"
 
 
 def _regime(regime: Regime) -> str:

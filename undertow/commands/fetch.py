@@ -1,22 +1,20 @@
-"""`undertow fetch`: the official archive of a data set, checked."""
+"""`undertow fetch`: fetch the official archive of a data set and check its sha256."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+
+from undertow.commands.arguments import Parser
 
 MEGABYTE = 1_000_000
 PARTS = 10  # reports of progress
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    text = "fetch the official archive of a data set and check its sha256"
-    parser = commands.add_parser("fetch", help=text, description=f"{text[0].upper()}{text[1:]}.")
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument("name", metavar="NAME", help="cifar10, cifar100 or tiny-imagenet")
     parser.add_argument("-o", "--out", type=Path, default=Path("data"), metavar="FOLDER", help="made if need be (data)")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,11 @@
-"""`undertow measure`: measure a trained network's filters on a data set: which are inactive, and how selective the others are."""
+"""`undertow measure`: measure a trained network's filters on images: inactive by activation and by scale, constant,
+selectivity.
+
+By activation: the largest absolute activation over all training images and the plane is below 1e-12. By scale:
+BatchNorm's abs(gamma) is below 1e-3. Constant: largest and smallest activation are less than 1e-12 apart. Selectivity:
+the share of images whose largest activation is below 1e-3 of the filter's largest; told is the median over the filters
+that are active.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import number, whole
+from undertow.commands.arguments import Parser, add_classes, add_json, drawable, given_images, number, whole
 
 if TYPE_CHECKING:
     from fullscale.data import Images
     from fullscale.measure import Activity
 
-_FORMATS = (".png", ".svg", ".pdf")
 _OF_MODEL = ("head", "width", "outputs")
 BATCH = 1024
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    text = "measure a trained network's filters on images: inactive by activation and by scale, constant, selectivity"
-    parser = commands.add_parser(
-        "measure",
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}. By activation: the largest absolute activation over all training images and "
-        "the plane is below 1e-12. By scale: BatchNorm's abs(gamma) is below 1e-3. Constant: largest and smallest activation "
-        "are less than 1e-12 apart. Selectivity: the share of images whose largest activation is below 1e-3 of the filter's "
-        "largest; told is the median over the filters that are active.",
-    )
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a network's .safetensors file")
     parser.add_argument(
         "--data",
@@ -39,7 +36,7 @@ def add(commands: Any) -> None:
         metavar="DATA",
         help="what the network was trained on: digits, a folder or an archive of images, or a folder of IDX files",
     )
-    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes")
+    add_classes(parser)
     parser.add_argument(
         "--thresholds",
         nargs=2,
@@ -47,7 +44,7 @@ def add(commands: Any) -> None:
         metavar=("LOW", "HIGH"),
         help="also both measures, and the test error with these filters put to 0, at each power of ten between",
     )
-    parser.add_argument("--json", action="store_true", help="print the same as data")
+    add_json(parser)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table of all filters")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the thresholds (1e-14 to 1) into a .png, .svg or .pdf file"
@@ -57,7 +54,6 @@ def add(commands: Any) -> None:
     other.add_argument("--head", metavar="NAME", help="cifar or imagenet (cifar)")
     other.add_argument("--width", type=number, metavar="X", help="the network's filters times this (1)")
     other.add_argument("--outputs", type=whole, metavar="N", help="of the network; the number of classes if not given")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,14 +62,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     needs_fullscale()
     from evidence.progress import Live
-    from fullscale.data import load
     from fullscale.feed import Resident
     from fullscale.measure import measure, zeroed
     from fullscale.thresholds import by_threshold, decades
     from undertow.commands.filter_report import FilterReport
 
-    if arguments.plot is not None and arguments.plot.suffix not in _FORMATS:
-        raise InputError(f"--plot {arguments.plot}: a file name that ends in {', '.join(_FORMATS)} is accepted")
+    if arguments.plot is not None:
+        drawable("--plot", arguments.plot)
     for name in ("csv", "plot"):
         _check_place(name, getattr(arguments, name))
     for name in _OF_MODEL:
@@ -82,10 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     values = decades(*arguments.thresholds) if arguments.thresholds else decades()
     swept = bool(arguments.thresholds) or arguments.plot is not None
     with Live() as live:
-        live.line(f"reading {arguments.data}")
-        images = load(arguments.data)
-        if arguments.classes:
-            images = images.select(tuple(arguments.classes))
+        images = given_images(arguments, live)
         net, trained_on = _network(arguments, images)
         if swept and net.config.classes != len(images.classes):
             raise InputError(

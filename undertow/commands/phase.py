@@ -1,14 +1,15 @@
-"""`undertow phase`: one phase diagram at full resolution."""
+"""`undertow phase`: simulate and draw where selective features die under Adam + L2: a million lanes unless told
+otherwise."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import add_out, whole
+from undertow.commands.arguments import Parser, add_out, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
     from dynamics.simulate.lanes import Trajectory
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    text = "simulate and draw where selective features die under Adam + L2: a million lanes unless told otherwise"
-    parser = commands.add_parser("phase", help=text, description=f"{text[0].upper()}{text[1:]}.")
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument(
         "diagram",
         metavar="DIAGRAM",
@@ -31,7 +30,6 @@ def add(commands: Any) -> None:
     parser.add_argument("--threads", type=whole, metavar="N", help="threads; all cores if not given")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
     add_out(parser, "figures")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,22 +1,27 @@
-"""`undertow prune`: a network's dead filters removed, with the proof that it computes the same beside it."""
+"""`undertow prune`: remove a network's dead filters without changing what it computes, and certify that.
+
+Filters that are 0 or a constant for every input go, and those that nothing reads; the value of a constant one is added
+to the layers that read it, exactly. Where the outputs differ by more than the tolerance, nothing is written.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import number, whole
+from undertow.commands.arguments import Parser, add_classes, given_images, number, whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from evidence.progress import Live
     from fullscale.feed import Resident
-    from fullscale.prune import Certificate, Removal
+    from fullscale.prune import Certificate
 
 # Pixels of random images where there are no others, by the network's head, and how many numbers they may hold in all.
 SIDE = {"imagenet": 224}
@@ -25,16 +30,8 @@ BATCH, TIMED = 1024, 16
 CLASSES = ("provably_dead", "constant", "empirically_dead", "unread")
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    text = "remove a network's dead filters without changing what it computes, and certify that"
-    parser = commands.add_parser(
-        "prune",
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}. Filters that are 0 or a constant for every input go, and those that "
-        "nothing reads; constants are given to what reads them, exactly. Where the outputs differ by more than the tolerance, "
-        "nothing is written.",
-    )
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a network's .safetensors file")
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="FILE",
@@ -43,7 +40,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--data", metavar="DATA", help="images to certify on: digits, a folder or an archive of images, or IDX files"
     )
-    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes of the data")
+    add_classes(parser, "only these classes of the data")
     parser.add_argument(
         "--empirical",
         action="store_true",
@@ -62,7 +59,6 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--onnx", action="store_true", help="also write the smaller network beside it as .onnx")
     parser.add_argument("--json", action="store_true", help="print the certificate as data")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,8 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         saved = load(arguments.checkpoint)
         feed = None
         if arguments.data is not None:
-            live.line(f"reading {arguments.data}")
-            feed = _feed(arguments, saved.net)
+            feed = _feed(arguments, saved.net, live)
         activity = None
         if arguments.empirical and feed is not None:
             live.line("measuring on the training images")
@@ -106,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 1
     data = None if feed is None else {"name": arguments.data, "classes": arguments.classes, "digest": feed.digest}
-    report = {
+    report: dict[str, Any] = {
         "network": str(arguments.checkpoint),
         "data": data,
         "empirical": arguments.empirical,
@@ -123,7 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
     if exported is not None:
         files[exported], _ = as_onnx(smaller, _images(saved.net, 2, feed))
     write_together(files)
-    print(text if arguments.json else _as_text(removal, certificate, list(files)))
+    said = [*in_words(report["removal"], report["certificate"]), f"files: {', '.join(map(str, files))}"]
+    print(text if arguments.json else "\n".join(said))
     return 0
 
 
@@ -144,13 +140,10 @@ def _checked(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
     return files[1], files[2] if arguments.onnx else None
 
 
-def _feed(arguments: argparse.Namespace, net: nn.Module) -> Resident:
-    from fullscale.data import load
+def _feed(arguments: argparse.Namespace, net: nn.Module, live: Live) -> Resident:
     from fullscale.feed import Resident
 
-    images = load(arguments.data)
-    if arguments.classes:
-        images = images.select(tuple(arguments.classes))
+    images = given_images(arguments, live)
     config: Any = net.config
     if images.train.images.shape[1] != config.in_channels:
         raise InputError(
@@ -188,25 +181,25 @@ def _certificate(net: nn.Module, smaller: nn.Module, feed: Resident | None) -> C
     return certify(net, smaller, x, y if fits else None, **numbers)
 
 
-def _as_text(removal: Removal, certificate: Certificate, files: Iterable[Path]) -> str:
-    """Lines for a terminal."""
-    c = certificate
+def in_words(removal: Mapping[str, Any], c: Mapping[str, Any]) -> list[str]:
+    """A removal and its certificate, as plain data, for a terminal."""
     counts = ", ".join(
-        f"{name.replace('_', ' ')} {sum(getattr(layer, name) for layer in removal.layers)}" for name in CLASSES
+        f"{name.replace('_', ' ')} {sum(layer[name] for layer in removal['layers'])}" for name in CLASSES
     )
-    seen = f"{c.random_difference:.2e} on {c.random_images} random images"
-    if c.held_out_difference is not None:
-        seen = f"{c.held_out_difference:.2e} on {c.held_out_images} test images, {seen}"
-    if c.resized_difference is not None and c.resized is not None:
-        seen += f", {c.resized_difference:.2e} at {c.resized[0]} x {c.resized[1]} pixels"
-    lines = [f"removed: {removal.share:.1%} of the filters; {counts}", f"largest output difference: {seen}"]
-    if c.error_before is not None:
-        lines.append(f"test error: {c.error_before:.2%} before, {c.error_after:.2%} after")
+    seen = f"{c['random_difference']:.2e} on {c['random_images']} random images"
+    if c["held_out_difference"] is not None:
+        seen = f"{c['held_out_difference']:.2e} on {c['held_out_images']} test images, {seen}"
+    if c["resized_difference"] is not None:
+        height, width = c["resized"]
+        seen += f", {c['resized_difference']:.2e} at {height} x {width} pixels"
+    lines = [f"removed: {removal['share']:.1%} of the filters; {counts}", f"largest output difference: {seen}"]
+    if c["error_before"] is not None:
+        lines.append(f"test error: {c['error_before']:.2%} before, {c['error_after']:.2%} after")
     lines.append(
-        f"parameters: {c.parameters_before:,} -> {c.parameters_after:,}; "
-        f"multiply-adds: {c.multiply_adds_before:,} -> {c.multiply_adds_after:,}"
+        f"parameters: {c['parameters_before']:,} -> {c['parameters_after']:,}; "
+        f"multiply-adds: {c['multiply_adds_before']:,} -> {c['multiply_adds_after']:,}"
     )
-    for t in c.latency:
-        before, after = (f"{median:.3g} ms [{low:.3g}, {high:.3g}]" for median, low, high in (t.before, t.after))
-        lines.append(f"time for {t.images} image{'s' if t.images > 1 else ''}: {before} -> {after}")
-    return "\n".join([*lines, f"files: {', '.join(map(str, files))}"])
+    for t in c["latency"]:
+        before, after = (f"{median:.3g} ms [{low:.3g}, {high:.3g}]" for median, low, high in (t["before"], t["after"]))
+        lines.append(f"time for {t['images']} image{'s' if t['images'] > 1 else ''}: {before} -> {after}")
+    return lines

@@ -1,4 +1,4 @@
-"""`undertow run`: one toy world with other constants."""
+"""`undertow run`: run one toy world with other constants, judge its claims and draw it; nothing is stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import add_worlds, drawable
+from undertow.commands.arguments import Parser, add_worlds, drawable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from evidence.registry import World
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    text = "run one toy world with other constants, judge its claims and draw it; nothing is stored"
-    parser = commands.add_parser("run", help=text, description=f"{text[0].upper()}{text[1:]}.")
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument("world", metavar="WORLD", help="a toy world by its name, as in reproduce --only")
     parser.add_argument(
         "--set",
@@ -38,7 +36,6 @@ def add(commands: Any) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the world into a .png, .svg or .pdf file")
     parser.add_argument("--json", action="store_true", help="print constants and claims as data")
     add_worlds(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

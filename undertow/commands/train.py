@@ -1,4 +1,8 @@
-"""`undertow train`: a CNN on images, its inactive filters, and the smaller network that computes the same."""
+"""`undertow train`: train a CNN on images, measure its inactive filters, remove the dead ones and certify the smaller
+network.
+
+The run is written to OUT after every epoch: the same command again goes on where it was.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import add_out, add_setting, given_setting, number, whole
+from undertow.commands.arguments import Parser, add_classes, add_out, add_setting, given_setting, number, whole
 
 if TYPE_CHECKING:
     from fullscale.checkpoint import Saved
@@ -23,11 +27,8 @@ if TYPE_CHECKING:
 RUN = "training.safetensors"
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    text = "train a CNN on images, measure its inactive filters, remove the dead ones and certify the smaller network"
-    more = "The run is written to OUT after every epoch: the same command again goes on where it was."
-    parser = commands.add_parser("train", help=text, description=f"{text[0].upper()}{text[1:]}. {more}")
+def add(parser: Parser) -> None:
+    """Add its flags."""
     parser.add_argument(
         "data",
         metavar="DATA",
@@ -46,7 +47,7 @@ def add(commands: Any) -> None:
     task.add_argument(
         "--from", dest="start", type=Path, metavar="FILE", help="start from the network of this file, pruned or not"
     )
-    task.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes: an easier task")
+    add_classes(task, "only these classes: an easier task")
     task.add_argument(
         "--augment",
         action="store_true",
@@ -69,7 +70,6 @@ def add(commands: Any) -> None:
     how.add_argument("--deterministic", action="store_true", help="the same numbers at every run on one device")
     how.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard, too")
     add_out(parser, f"network.safetensors, smaller.safetensors, {RUN} and results.sqlite")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -219,27 +219,17 @@ def _writer(arguments: argparse.Namespace, folder: Path) -> Iterator[Callable[[d
 def _certified(outcome: Outcome, folder: Path) -> str:
     """Save the trained and the smaller network; the measures and the certificate for people."""
     from fullscale.checkpoint import save
+    from undertow.commands.prune import in_words
 
     s, net, smaller = outcome.summary, outcome.net, outcome.smaller
     assert net is not None
     assert smaller is not None
     save(net, folder / "network.safetensors")
     save(smaller, folder / "smaller.safetensors")
-    c, removed = s["certificate"], s["removal"]
-    counts = {
-        k: sum(layer[k] for layer in removed["layers"])
-        for k in ("provably_dead", "constant", "empirically_dead", "unread")
-    }
     return "\n".join(
         [
             f"inactive filters: {s['inactive_by_activation']:.1%} by activation, {s['inactive_by_scale']:.1%} by scale",
-            f"removed: {removed['share']:.1%} of the filters; provably dead {counts['provably_dead']}, "
-            f"constant {counts['constant']}, empirically dead {counts['empirically_dead']}, unread {counts['unread']}",
-            f"largest output difference: {c['held_out_difference']:.2e} on {c['held_out_images']} test images, "
-            f"{c['random_difference']:.2e} on {c['random_images']} random ones",
-            f"test error: {c['error_before']:.2%} before, {c['error_after']:.2%} after",
-            f"parameters: {c['parameters_before']:,} -> {c['parameters_after']:,}; "
-            f"multiply-adds: {c['multiply_adds_before']:,} -> {c['multiply_adds_after']:,}",
+            *in_words(s["removal"], s["certificate"]),
             f"networks: {folder / 'network.safetensors'}, {folder / 'smaller.safetensors'}",
         ]
     )

@@ -1,20 +1,17 @@
-"""`undertow tune`: the learning-rate grid of the CNN experiment."""
+"""`undertow tune`: redo the learning-rate grid of the CNN experiment and write its outcome (it took about 10 minutes
+on two cores)."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
-from undertow.commands.arguments import add_out
+from undertow.commands.arguments import Parser, add_out
 
 
-def add(commands: Any) -> None:
-    """Add the command."""
-    text = "redo the learning-rate grid of the CNN experiment and write its outcome (it took about 10 minutes on two cores)"
-    parser = commands.add_parser("tune", help=text, description=f"{text[0].upper()}{text[1:]}.")
+def add(parser: Parser) -> None:
+    """Add its flags."""
     add_out(parser, "tuned.json and results.sqlite")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

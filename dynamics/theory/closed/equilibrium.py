@@ -71,7 +71,7 @@ def adam_l2_mean_square(
     found = lr * rms * (1 + beta1) / (strength * (2 * (1 + beta1) - (1 - beta1) * share))
     pull = strength * math.sqrt(found)
     require(
-        "strength x rms weight", pull, pull <= rms / 10, f"at most {rms / 10:.3g} is accepted, a tenth of sigma sqrt(p)"
+        "strength x rms weight", pull, pull <= rms / 10, f"must be at most {rms / 10:.3g}, a tenth of sigma sqrt(p)"
     )
     return found
 
@@ -110,7 +110,7 @@ def scale_invariant_adamw_norm(lr: float, strength: float, size: int) -> float:
     Approximate: within 3% for lr strength at most (1-beta1)/20 and d >= 50. Source: Kosson et al., arXiv 2305.17212 (C).
     """
     _share(lr, strength, 0.1)
-    require("size", size, size >= 1, "at least 1 is accepted")
+    require("size", size, size >= 1, "must be at least 1")
     return math.sqrt(lr * size / (2 * strength))
 
 
@@ -131,5 +131,5 @@ def scale_invariant_adam_l2_norm(lr: float, strength: float, slope: float, size:
     within 1% for lr strength/sqrt(v) at most (1-beta1)/20, and a pull far below the gradients. Source: derived (C).
     """
     positive(lr=lr, strength=strength, slope=slope)
-    require("size", size, size >= 1, "at least 1 is accepted")
+    require("size", size, size >= 1, "must be at least 1")
     return float((lr * slope * math.sqrt(size) / (2 * strength)) ** (1 / 3))

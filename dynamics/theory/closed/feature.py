@@ -11,7 +11,16 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynamics.theory.closed.regime import array, below_one, finite, not_negative, positive, probability, require
+from dynamics.theory.closed.regime import (
+    array,
+    below_one,
+    counted,
+    finite,
+    not_negative,
+    positive,
+    probability,
+    require,
+)
 
 # What a walk of unit steps oversteps a line by, on average: -zeta(1/2)/sqrt(2 pi) for normal steps; by Spitzer's formula
 # for uniform ones; a walk of +-1 lands on it.
@@ -46,7 +55,7 @@ def activation_slopes(gamma: ArrayLike, beta: ArrayLike) -> tuple[np.ndarray, np
 def normalized_bound(count: int) -> float:
     """sqrt(count - 1): no value of a batch of `count` (images x height x width), normalized by its own mean and biased
     variance, is larger in size. Attained by one outlier among equals; exact. Source: derived (E2)."""
-    require("count", count, count >= 1 and count == int(count), "a whole number of at least 1 is accepted")
+    counted(count=count)
     return math.sqrt(count - 1)
 
 
@@ -65,7 +74,7 @@ def certified_dead(gamma: ArrayLike, beta: ArrayLike, count: int, rounding: floa
 def silent_batch(selectivity: float, images: int) -> float:
     """s^images: the probability that no image of a batch brings a gradient. Exact for independent images (E3)."""
     require("selectivity", selectivity, 0 <= selectivity <= 1, "a number in [0, 1] is accepted")
-    require("images", images, images >= 1 and images == int(images), "a whole number of at least 1 is accepted")
+    counted(images=images)
     return selectivity**images
 
 
@@ -81,14 +90,12 @@ def death_steps(
     positive(lr=lr)
     finite(gamma=gamma, beta=beta)
     below_one(beta1=beta1, beta2=beta2)
-    require("beta1", beta1, beta1 <= beta2, f"at most beta2 = {beta2:g} is accepted")
+    require("beta1", beta1, beta1 <= beta2, f"must be at most beta2 = {beta2:g}")
     size = abs(gamma)
-    require(
-        "beta", beta, beta < -size, f"less than -abs(gamma) = {-size:g} is accepted: else gamma does not vanish first"
-    )
-    require("largest", largest, largest * size > -beta, f"more than beta/gamma = {-beta / size:g} is accepted")
+    require("beta", beta, beta < -size, f"must be less than -abs(gamma) = {-size:g}: else gamma does not vanish first")
+    require("largest", largest, largest * size > -beta, f"must be more than beta/gamma = {-beta / size:g}")
     theta = -lr / (size * math.log(beta2)) if beta2 else 0.0
-    require("lr tau / gamma", theta, theta <= 0.01, "at most 0.01 is accepted")
+    require("lr tau / gamma", theta, theta <= 0.01, "must be at most 0.01")
     return (size * largest + beta) / (lr * (largest - 1))
 
 
@@ -103,17 +110,22 @@ def revives(sigma_gamma: float, sigma_beta: float) -> bool:
     return sigma_beta < sigma_gamma
 
 
+def _run(arrival: float, length: int, steps: int) -> None:
+    """InputError unless a run of `length` steps fits in `steps`."""
+    probability(arrival=arrival)
+    require("length", length, length >= 1, "must be at least 1")
+    require("steps", steps, steps >= length, f"must be at least length = {length}")
+
+
 def starvation(arrival: float, length: int, steps: int) -> float:
     """1 - exp(-((n-L) p + 1)(1-p)^L): probability of a run of at least L = `length` steps without a gradient in n = `steps`.
 
     arrival = p: probability that the batch of a step brings one. Approximate: too small by at most a third of
     q = (1 + L p)(1-p)^L, for q <= 0.1. To kill, L must reach `dynamics.theory.closed.residual_steps`. Source: derived (E8).
     """
-    probability(arrival=arrival)
-    require("length", length, length >= 1, "at least 1 is accepted")
-    require("steps", steps, steps >= length, f"at least length = {length} is accepted")
+    _run(arrival, length, steps)
     q = (1 + length * arrival) * (1 - arrival) ** length
-    require("(1 + L p)(1-p)^L", q, q <= 0.1, "at most 0.1 is accepted, see starvation_exact")
+    require("(1 + L p)(1-p)^L", q, q <= 0.1, "must be at most 0.1, see starvation_exact")
     return -math.expm1(-((steps - length) * arrival + 1) * (1 - arrival) ** length)
 
 
@@ -122,9 +134,7 @@ def starvation_exact(arrival: float, length: int, steps: int) -> float:
 
     P(no run by k) = P(no run by k-1) - p (1-p)^L P(no run by k-L-1). Source: Feller 1968, volume 1, XIII.7 (E8).
     """
-    probability(arrival=arrival)
-    require("length", length, length >= 1, "at least 1 is accepted")
-    require("steps", steps, steps >= length, f"at least length = {length} is accepted")
+    _run(arrival, length, steps)
     starved = (1 - arrival) ** length
     none = [1.0] * length + [1 - starved]
     for k in range(length + 1, steps + 1):
@@ -165,10 +175,8 @@ def collapse(gamma: float, lr: float, sigma: float, steps: int, noise: str = "no
     correction Siegmund 1979, its value for other noise by Spitzer's formula (E10).
     """
     positive(gamma=gamma, lr=lr, sigma=sigma)
-    require("steps", steps, steps >= 100, "at least 100 is accepted")
-    require(
-        "gamma", gamma, gamma >= 3 * lr * sigma * (1 - 1e-9), f"at least {3 * lr * sigma:.3g} is accepted, 3 lr sigma"
-    )
+    require("steps", steps, steps >= 100, "must be at least 100")
+    require("gamma", gamma, gamma >= 3 * lr * sigma * (1 - 1e-9), f"must be at least {3 * lr * sigma:.3g}, 3 lr sigma")
     if noise not in OVERSHOOT:
         require(f"noise {noise!r}", math.nan, False, f"{', '.join(OVERSHOOT)} are accepted")
     step = lr * sigma

@@ -59,7 +59,7 @@ def noisy_adamw_fixed_point(curvature: float, target: float, strength: float, rm
     positive(rms=rms)
     found = l2_minimum(curvature, target, strength * rms)
     slope = abs(curvature * (found - target))
-    require("gradient at rest", slope, slope <= rms / 10, f"at most {rms / 10:.3g} is accepted, a tenth of rms")
+    require("gradient at rest", slope, slope <= rms / 10, f"must be at most {rms / 10:.3g}, a tenth of rms")
     return found
 
 
@@ -107,9 +107,9 @@ def adam_step_bound(beta1: float = 0.9, beta2: float = 0.999, step: int | None =
     positive(beta2=beta2)
     share = beta1 * beta1 / beta2
     if step is None:
-        require("beta1", beta1, share < 1, f"less than sqrt(beta2) = {math.sqrt(beta2):.4g} is accepted")
+        require("beta1", beta1, share < 1, f"must be less than sqrt(beta2) = {math.sqrt(beta2):.4g}")
         return (1 - beta1) / math.sqrt((1 - beta2) * (1 - share))
-    require("step", step, step >= 1, "at least 1 is accepted")
+    require("step", step, step >= 1, "must be at least 1")
     terms = float(np.sum(share ** np.arange(step)))
     correction = math.sqrt(1 - beta2**step) / (1 - beta1**step)
     return correction * (1 - beta1) / math.sqrt(1 - beta2) * math.sqrt(terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,39 +18,22 @@ def require(name: str, value: ArrayLike, ok: ArrayLike, accepted: str) -> None:
         raise InputError(f"{name} {values[~fine].flat[0]}: {accepted}")
 
 
-def positive(**given: ArrayLike) -> None:
-    """Each a positive finite number, or an array of them."""
-    for name, value in given.items():
-        v = np.asarray(value, dtype=np.float64)
-        require(name, v, (v > 0) & np.isfinite(v), "a positive finite number is accepted")
+def _checked(fine: Callable[[Any], ArrayLike], accepted: str) -> Callable[..., None]:
+    """A check of any number of values, given by their names: each a number, or an array, that is `fine` all over."""
+
+    def check(**given: ArrayLike) -> None:
+        for name, value in given.items():
+            require(name, value, fine(array(value)), accepted)
+
+    return check
 
 
-def not_negative(**given: ArrayLike) -> None:
-    """Each a finite number >= 0, or an array of them."""
-    for name, value in given.items():
-        v = np.asarray(value, dtype=np.float64)
-        require(name, v, (v >= 0) & np.isfinite(v), "a finite number of at least 0 is accepted")
-
-
-def finite(**given: ArrayLike) -> None:
-    """Each a finite number, or an array of them."""
-    for name, value in given.items():
-        v = np.asarray(value, dtype=np.float64)
-        require(name, v, np.isfinite(v), "a finite number is accepted")
-
-
-def below_one(**given: ArrayLike) -> None:
-    """Each a number in [0, 1), or an array of them."""
-    for name, value in given.items():
-        v = np.asarray(value, dtype=np.float64)
-        require(name, v, (v >= 0) & (v < 1), "a number in [0, 1) is accepted")
-
-
-def probability(**given: ArrayLike) -> None:
-    """Each a number in (0, 1], or an array of them."""
-    for name, value in given.items():
-        v = np.asarray(value, dtype=np.float64)
-        require(name, v, (v > 0) & (v <= 1), "a number in (0, 1] is accepted")
+positive = _checked(lambda v: (v > 0) & np.isfinite(v), "a positive finite number is accepted")
+not_negative = _checked(lambda v: (v >= 0) & np.isfinite(v), "must be a finite number of at least 0")
+finite = _checked(np.isfinite, "a finite number is accepted")
+below_one = _checked(lambda v: (v >= 0) & (v < 1), "a number in [0, 1) is accepted")
+probability = _checked(lambda v: (v > 0) & (v <= 1), "a number in (0, 1] is accepted")
+counted = _checked(lambda v: (v >= 1) & (v == np.floor(v)), "must be a whole number of at least 1")
 
 
 def array(value: ArrayLike) -> Any:

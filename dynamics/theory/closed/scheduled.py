@@ -57,7 +57,7 @@ def scheduled_floor(start: float, rates: ArrayLike, beta1: float = 0.9, beta2: f
     positive(start=start)
     not_negative(rates=rates)
     below_one(beta1=beta1, beta2=beta2)
-    require("beta1", beta1, beta1 <= beta2, f"at most beta2 = {beta2:g} is accepted")
+    require("beta1", beta1, beta1 <= beta2, f"must be at most beta2 = {beta2:g}")
     return np.asarray(start - np.concatenate([[0.0], np.cumsum(array(rates))]))
 
 
@@ -72,7 +72,7 @@ def lagging_mean_square(first: float, rates: ArrayLike, strength: float, correct
     steps = array(rates)
     not_negative(first=first, rates=steps)
     positive(strength=strength, largest=steps.max())
-    require("lr strength", steps * strength, steps * strength <= 1, "at most 1 is accepted")
+    require("lr strength", steps * strength, steps * strength <= 1, "must be at most 1")
     shares = steps * strength * (steps / steps.max() if corrected else 1.0)
     found = np.empty(len(steps) + 1)
     found[0] = first

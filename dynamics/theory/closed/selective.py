@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from dynamics.theory.closed.regime import below_one, finite, not_negative, positive, probability, require
+from dynamics.theory.closed.regime import below_one, counted, finite, not_negative, positive, probability, require
 
 # The running mean of squares is settled where this many critical arrivals come.
 SETTLED = 20.0
@@ -38,30 +38,23 @@ def batch_critical_selectivity(beta2: float, images: int) -> float:
     not independent, and do not count. Source: derived (E3).
     """
     below_one(beta2=beta2)
-    require("images", images, images >= 1 and images == int(images), "a whole number of at least 1 is accepted")
+    counted(images=images)
     return float(math.sqrt(beta2) ** (1 / images))
+
+
+def _above_critical(arrival: float, beta2: float, times: float) -> float:
+    """The critical arrival; InputError unless `arrival` is that many times as large, or 1."""
+    probability(arrival=arrival)
+    critical = critical_arrival(beta2)
+    least = min(1.0, times * critical)
+    fine = arrival >= least * (1 - 1e-12)
+    require("arrival", arrival, fine, f"must be at least {least:.4g}, {times:g} (1 - sqrt(beta2))")
+    return critical
 
 
 def settled(arrival: float, beta2: float) -> None:
     """InputError unless arrivals are frequent enough for the running mean of squares to stand for its mean."""
-    probability(arrival=arrival)
-    least = min(1.0, SETTLED * critical_arrival(beta2))
-    require(
-        "arrival", arrival, arrival >= least * (1 - 1e-12), f"at least {least:.4g} is accepted, 20 (1 - sqrt(beta2))"
-    )
-
-
-def _above_critical(arrival: float, beta2: float, times: float) -> float:
-    probability(arrival=arrival)
-    critical = critical_arrival(beta2)
-    least = min(1.0, times * critical)
-    require(
-        "arrival",
-        arrival,
-        arrival >= least * (1 - 1e-12),
-        f"at least {least:.4g} is accepted, {times:g} (1 - sqrt(beta2))",
-    )
-    return critical
+    _above_critical(arrival, beta2, SETTLED)
 
 
 def inverse_root_ratio(arrival: float, beta2: float) -> float:
@@ -72,7 +65,7 @@ def inverse_root_ratio(arrival: float, beta2: float) -> float:
     """
     probability(arrival=arrival)
     critical = critical_arrival(beta2)
-    require("arrival", arrival, arrival > critical, f"more than {critical:.3g} is accepted, 1 - sqrt(beta2)")
+    require("arrival", arrival, arrival > critical, f"must be more than {critical:.3g}, 1 - sqrt(beta2)")
     return arrival * math.sqrt(beta2) / (arrival - critical)
 
 
@@ -114,7 +107,7 @@ def adagrad_l2_over_decay(arrival: float, sigma: float, step: float) -> float:
     """
     probability(arrival=arrival)
     positive(sigma=sigma)
-    require("arrival x step", arrival * step, arrival * step >= 50, "at least 50 arrivals are accepted")
+    require("arrival x step", arrival * step, arrival * step >= 50, "must be at least 50 arrivals")
     return 1 / (sigma * math.sqrt(arrival * step))
 
 
@@ -129,9 +122,7 @@ def decay_of_l2(
     """
     rms = sigma * math.sqrt(arrival) if arrival > 0 else 0.0
     most = rms / 10
-    require(
-        "l2 x w", l2 * abs(w), l2 * abs(w) <= most, f"at most {most:.3g} is accepted, a tenth of sigma sqrt(arrival)"
-    )
+    require("l2 x w", l2 * abs(w), l2 * abs(w) <= most, f"must be at most {most:.3g}, a tenth of sigma sqrt(arrival)")
     return l2 * l2_over_decay(arrival, sigma, 0.0, w, eps, beta2)
 
 

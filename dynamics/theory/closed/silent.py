@@ -22,7 +22,7 @@ def geometric(start: float, share: float, t: np.ndarray) -> np.ndarray:
     """
     finite(start=start, share=share)
     steps = array(t)
-    require("t", steps, (steps >= 0) & (steps == np.floor(steps)), "whole numbers of at least 0 are accepted")
+    require("t", steps, (steps >= 0) & (steps == np.floor(steps)), "must be whole numbers of at least 0")
     return np.asarray(start * np.power(1 - share, steps))
 
 
@@ -77,7 +77,7 @@ def momentum_slow_rate(x: float, momentum: float) -> float:
     not_negative(x=x)
     below_one(momentum=momentum)
     away = 1 - momentum
-    require("x", x, x <= away**2 / 10, f"at most {away**2 / 10:.3g} is accepted, a tenth of (1 - momentum)^2")
+    require("x", x, x <= away**2 / 10, f"must be at most {away**2 / 10:.3g}, a tenth of (1 - momentum)^2")
     return float(1 - x / away - momentum * x * x / away**3)
 
 

@@ -28,7 +28,7 @@ def adam_floor(start: float, lr: float, t: np.ndarray, beta1: float = 0.9, beta2
     positive(start=start)
     not_negative(lr=lr, t=t)
     below_one(beta1=beta1, beta2=beta2)
-    require("beta1", beta1, beta1 <= beta2, f"at most beta2 = {beta2:g} is accepted")
+    require("beta1", beta1, beta1 <= beta2, f"must be at most beta2 = {beta2:g}")
     return np.asarray(start - lr * array(t))
 
 
@@ -84,16 +84,19 @@ def _lag(start: float, target: float, lr: float, beta1: float, beta2: float) -> 
     """Steps by which a momentum sees the weight larger than it is, beta1 / (1 - beta1), where that is a correction."""
     positive(start=start, target=target, lr=lr)
     below_one(beta1=beta1, beta2=beta2)
-    require("target", target, target < start, f"a number below start = {start:g} is accepted")
-    require("target / start", target / start, target >= 0.999e-3 * start, "at least 0.001 is accepted")
+    require("target", target, target < start, f"must be a number below start = {start:g}")
+    require("target / start", target / start, target >= 0.999e-3 * start, "must be at least 0.001")
     lag = beta1 / (1 - beta1)
     most = _LAG_OF_START * start
-    require("lr beta1 / (1 - beta1)", lr * lag, lr * lag <= most, f"at most {most:.3g} is accepted, 6% of start")
+    require("lr beta1 / (1 - beta1)", lr * lag, lr * lag <= most, f"must be at most {most:.3g}, 6% of start")
     most = _LAG_OF_MEMORY / -math.log(beta2) if beta2 else 0.0
-    require(
-        "beta1 / (1 - beta1)", lag, lag <= most, f"at most {most:.3g} is accepted, a fifth of the memory of squares"
-    )
+    require("beta1 / (1 - beta1)", lag, lag <= most, f"must be at most {most:.3g}, a fifth of the memory of squares")
     return lag
+
+
+def _little_eps(eps: float, strength: float, target: float) -> None:
+    most = strength * target / 100
+    require("eps", eps, eps <= most, f"must be at most {most:.3g}, a hundredth of strength x target")
 
 
 def adam_steps(
@@ -116,8 +119,7 @@ def adam_steps(
     positive(strength=strength)
     theta = -lr / (start * math.log(beta2)) if beta2 else 0.0
     require("theta", theta, 0.02 <= theta <= 20, "a number in [0.02, 20] is accepted (lr tau / start)")
-    most = strength * target / 100
-    require("eps", eps, eps <= most, f"at most {most:.3g} is accepted, a hundredth of strength x target")
+    _little_eps(eps, strength, target)
     return float(silent_time(theta, np.array(target / start))) * start / lr - lag * math.log(start / target)
 
 
@@ -133,8 +135,7 @@ def adamax_steps(
     """
     lag = _lag(start, target, lr, beta1, beta2)
     positive(strength=strength)
-    most = strength * target / 100
-    require("eps", eps, eps <= most, f"at most {most:.3g} is accepted, a hundredth of strength x target")
+    _little_eps(eps, strength, target)
     tau = -1 / math.log(beta2) if beta2 else 0.0
     knee = min(start, lr * tau)
     gained = lag * math.log(start / target)
@@ -164,10 +165,9 @@ def adagrad_steps(
     """
     positive(start=start, target=target, lr=lr, strength=strength)
     not_negative(root=root, eps=eps)
-    require("target", target, target < start, f"a number below start = {start:g} is accepted")
-    require("lr", lr, lr <= start / 10 * (1 + 1e-12), f"at most {start / 10:.3g} is accepted, a tenth of start")
-    most = strength * target / 100
-    require("eps", eps, eps <= most, f"at most {most:.3g} is accepted, a hundredth of strength x target")
+    require("target", target, target < start, f"must be a number below start = {start:g}")
+    require("lr", lr, lr <= start / 10 * (1 + 1e-12), f"must be at most {start / 10:.3g}, a tenth of start")
+    _little_eps(eps, strength, target)
     pull = strength * start
     q = _gathered((root / pull) ** 2) * pull / 2
     return (q / (lr * strength) + (start / lr) ** 2 / 4) * math.log(start / target) - (start**2 - target**2) / (

@@ -12,24 +12,6 @@ Nothing here restates a rule: every result is derived from the functions of `dyn
 
 from dynamics.theory.formula.fixed import FixedPoint, fixed_point
 from dynamics.theory.formula.scaling import unchanged
-from dynamics.theory.formula.settled import Limit, effective_decay, stability, stability_limit
+from dynamics.theory.formula.settled import Limit, effective_decay, stability
 from dynamics.theory.formula.silence import EpsZero, at_eps_zero, silent_step
 from dynamics.theory.formula.update import Update, spoken, symbol, text, update
-
-__all__ = [
-    "EpsZero",
-    "FixedPoint",
-    "Limit",
-    "Update",
-    "at_eps_zero",
-    "effective_decay",
-    "fixed_point",
-    "silent_step",
-    "spoken",
-    "stability",
-    "stability_limit",
-    "symbol",
-    "text",
-    "unchanged",
-    "update",
-]

@@ -33,7 +33,7 @@ def fixed_point(rule: Rule, coupling: Coupling) -> FixedPoint:
     """The weight at which the composed update rests on h (w - w_star)^2 / 2, state and clock settled.
 
     Solved from the rule's own rows. Whether it is reached is another question: near it the scale is what is left of it,
-    and lr must be below `stability_limit` with P = that (eps for Adam). AMSGrad keeps the largest v there was, v_max.
+    and lr must be below `stability` with P = that (eps for Adam). AMSGrad keeps the largest v there was, v_max.
     Source: derived; the limit clip(w_star, +-1 / strength) of AdamW is Xie, Li, arXiv 2404.04454.
 
     InputError, saying why, where there is none.

@@ -42,11 +42,6 @@ class Limit:
     silent: sp.Expr | None
 
 
-def stability_limit(rule: Rule, coupling: Coupling) -> sp.Expr:
-    """`stability(rule, coupling).lr`: the largest stable lr."""
-    return stability(rule, coupling).lr
-
-
 def stability(rule: Rule, coupling: Coupling) -> Limit:
     """The largest stable lr on the quadratic h w^2 / 2, with what the gradient is divided by frozen at P = sqrt(v) + eps.
 

@@ -88,10 +88,6 @@ class Update:
         """
         return {name: of_tensors(at_step(self.rule, self.after[name])) for name in shown(self.rule)}
 
-    def latex(self) -> dict[str, str]:
-        """`written`, every row in LaTeX."""
-        return {name: spoken(row, sp.latex) for name, row in self.written().items()}
-
 
 def update(rule: Rule, coupling: Coupling) -> Update:
     """The composed step of `rule` and `coupling` over symbols (lr is the learning rate of the moment)."""

@@ -22,7 +22,7 @@ PRICE = 0.01
 COSTS = ("reached", "parameters", "multiply_adds")
 
 
-def dataset(rows: list[Row], name: str) -> xr.Dataset:
+def by_criterion(rows: list[Row], name: str) -> xr.Dataset:
     """The rows of one comparison as labelled data; NaN where a network diverged or a criterion was not tried.
 
     test_error (training, criterion, share, tuned, seed), tuned "no" or "yes"; reached, the share of filters removed, and
@@ -215,4 +215,4 @@ def stored(store: Store, digest: str) -> xr.Dataset:
     shared |= {"digest": digest, "shares": data.share.values[1:].tolist()}
     specs = [shared | {"base": b, "seed": int(k)} for b in data.attrs["bases"].values() for k in data.seed.values]
     rows = [row for spec in specs if (row := store.get(KIND, spec)) is not None]
-    return dataset(rows, data.attrs["data"]) if len(rows) == len(specs) else data
+    return by_criterion(rows, data.attrs["data"]) if len(rows) == len(specs) else data
