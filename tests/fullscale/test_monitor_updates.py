@@ -66,34 +66,23 @@ def test_a_look_now_and_then_sees_what_a_split_of_every_step_sees(name: str) -> 
     if hasattr(optimizer, "train"):
         optimizer.train()
     updates = Updates(optimizer, params, [])
-    states: list[Any] = [None] * len(params)
+    oracle: list[Any] = [None] * len(params)
     for step in range(13):
         gradients(params, step)
-        if step == 6:  # a schedule, on the way
+        multiplier = 1.0 if step < 6 else 0.5  # a schedule, on the way
+        if step == 6:
             optimizer.param_groups[0]["lr"] *= 0.5
         before = [p.detach().clone() for p in params]
         setting, _ = setting_of(optimizer, optimizer.param_groups[0])
-        multiplier = 0.5 if step >= 6 else 1.0
-        oracle = []
         for i, p in enumerate(params):
-            assert p.grad is not None
-            g = -p.grad if name == "maximize" else p.grad
-            oracle.append(
-                pull_share(
-                    setting.rule, setting.coupling, before[i], g, states[i], lr=setting.lr, strength=setting.strength,
-                    multiplier=multiplier, **setting.hyper,
-                )
+            g, state = -p.grad if name == "maximize" else p.grad, oracle[i] and oracle[i].state
+            oracle[i] = pull_share(
+                setting.rule, setting.coupling, before[i], g, state, lr=setting.lr, strength=setting.strength,
+                multiplier=multiplier, **setting.hyper,
             )  # fmt: skip
-            states[i] = oracle[i].state
-        looked = step % 4 == 0
-        if looked:
-            found = updates.split().light
-        else:
-            updates.follow()
+        found = updates.split().light if step % 4 == 0 else updates.follow()
         optimizer.step()
-        if not looked:
-            continue
-        for p, was, wanted in zip(params, before, oracle, strict=True):
+        for p, was, wanted in zip(params, before, oracle, strict=True) if found else ():
             part = found[id(p)]
             torch.testing.assert_close(part.after, p.detach(), rtol=1e-6, atol=1e-9)
             torch.testing.assert_close(part.pull, wanted.pull, rtol=1e-9, atol=1e-12)
@@ -112,13 +101,12 @@ def test_convolutions_cut_into_pieces_have_the_mean_share_of_each_filter(monkeyp
     params[0].data = params[0].data.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(params, lr=0.02, weight_decay=0.3)
     updates = Updates(optimizer, [], params)
-    states: list[Any] = [None] * len(params)
+    oracle: list[Any] = [None] * len(params)
     for step in range(5):
         gradients(params, step)
-        oracle = []
         for i, p in enumerate(params):
-            oracle.append(pull_share("adam", "l2", p.detach(), p.grad, states[i], lr=0.02, strength=0.3))
-            states[i] = oracle[i].state
+            state = oracle[i] and oracle[i].state
+            oracle[i] = pull_share("adam", "l2", p.detach(), p.grad, state, lr=0.02, strength=0.3)
         found = updates.split().heavy
         for p, wanted in zip(params, oracle, strict=True):
             torch.testing.assert_close(found[id(p)], wanted.share.reshape(len(p), -1).nanmean(1))
@@ -149,21 +137,6 @@ def test_without_strength_there_is_nothing_to_follow_and_no_share() -> None:
         assert (part.share[1:] == 0).all()
         assert part.share[0].isnan()
     assert updates.held == {}
-
-
-def test_an_optimizer_that_is_none_of_the_rules_is_told_once() -> None:
-    class Own(torch.optim.SGD):
-        def step(self, closure: Any = None) -> None:  # type: ignore[override]
-            return
-
-    params = parameters()
-    updates = Updates(Own(params, lr=0.1), params, [])
-    gradients(params, 0)
-    assert updates.split() == ({}, {})
-    updates.follow()
-    assert updates.split() == ({}, {})
-    assert len(updates.notes) == 1
-    assert "Own is none of the rules here" in updates.notes[0]
 
 
 def test_a_parameter_without_a_gradient_or_of_another_optimizer_is_left_out() -> None:
