@@ -38,16 +38,16 @@ SMALL = PruningStudy(width=1 / 32, steps=12, bases=BASES, seeds=(0, 1), shares=(
 TASK = shades(32, side=4)
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset, list[str]]:
-    path, said = tmp_path_factory.mktemp("compare") / "results.sqlite", []
-    with Store(path) as store:
-        data = SMALL.run(TASK, store, lambda done, total, text: said.append(f"{done} of {total}: {text}"))
-    return path, data, said
-
-
-def test_a_run_fills_every_cell_that_was_asked_for(stored: tuple[Path, xr.Dataset, list[str]]) -> None:
-    _, data, said = stored
+def test_a_run_fills_every_cell_that_was_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Any] = []
+    with Store(tmp_path / "results.sqlite") as store:
+        data = SMALL.run(TASK, store, lambda *line: said.append(line))
+        assert said[-1][:2] == (4, 4)
+        assert said[-1][2].startswith("slimming, seed 1: ")
+        for training in ("train", "slim"):
+            monkeypatch.setattr(pruning_study, training, None)
+        xr.testing.assert_identical(SMALL.run(TASK, store, lambda *line: said.append(line)), data)
+    assert said[-1] == (4, 4, "4 of 4 networks are stored already")
     assert dict(data.sizes) == {"training": 2, "criterion": 2, "share": 3, "seed": 2, "tuned": 2}
     assert (data.attrs["data"], data.attrs["epochs"]) == ("shades", 6)
     tried = data.test_error.notnull().all(("share", "seed", "tuned"))
@@ -61,24 +61,6 @@ def test_a_run_fills_every_cell_that_was_asked_for(stored: tuple[Path, xr.Datase
     # The removal of dead filters changes no prediction.
     whole = data.test_error.sel(criterion="l1", share=0, tuned="no", drop=True)
     np.testing.assert_array_equal(data.dead_error.sel(tuned="no"), whole)
-    assert said[-1].startswith("4 of 4: slimming, seed 1: ")
-
-
-def test_what_is_stored_is_not_run_again(
-    stored: tuple[Path, xr.Dataset, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, data, _ = stored
-    said: list[tuple[int, int, str]] = []
-
-    def never(*_: Any) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr(pruning_study, "train", never)
-    monkeypatch.setattr(pruning_study, "slim", never)
-    with Store(path) as store:
-        again = SMALL.run(TASK, store, lambda *line: said.append(line))
-    xr.testing.assert_identical(again, data)
-    assert said == [(4, 4, "4 of 4 networks are stored already")]
 
 
 def test_other_constants_are_other_rows() -> None:
@@ -104,6 +86,8 @@ def test_a_network_that_diverges_is_a_row_without_numbers(tmp_path: Path, monkey
         assert [row.status for row in store.rows("compare")] == ["done", "diverged"]
     assert data.test_error.isnull().all(("training", "criterion", "share", "tuned")).values.tolist() == [False, True]
     assert data.test_error.sel(seed=0).notnull().all()
+    with pytest.raises(InputError, match="every network of the comparison diverged"):
+        compared.dataset([comparison.row("adam", 0, comparison.FREE, 0.5, "diverged")], "digits")
 
 
 def test_fine_tuning_is_seeded_and_takes_the_steps_asked_for() -> None:
@@ -139,7 +123,7 @@ def test_slimming_without_its_penalty_is_training() -> None:
             assert torch.equal(net.state_dict()[name], tensor), name
 
 
-def test_share_without_loss_is_where_the_line_crosses() -> None:
+def test_share_without_loss_is_where_the_line_crosses_or_at_an_end() -> None:
     data = comparison.comparison()
     for criterion, free in comparison.FREE.items():
         # Between two shares the error is a straight line, but for the piece in which it begins to rise.
@@ -148,14 +132,11 @@ def test_share_without_loss_is_where_the_line_crosses() -> None:
             np.testing.assert_allclose(found[0], free + moved + compared.PRICE / comparison.SLOPE)
             assert np.all(np.diff(found) >= 0)
             np.testing.assert_allclose(found, found[0], atol=0.1)
-
-
-def test_share_without_loss_at_its_ends() -> None:
-    data = comparison.comparison({"l1": 1.0})
-    assert compared.affordable(data, "adam", "l1", "no").tolist() == [0.9] * 3
+    free = comparison.comparison({"l1": 1.0})
     low = xr.full_like(data.dead_error.sel(training="adam", tuned="no"), comparison.OWN / 2)
-    assert compared.affordable(data, "adam", "l1", "no", low).tolist() == [0.0] * 3
-    assert np.isnan(compared.affordable(data, "slimming", "l1", "no")).all()
+    assert compared.affordable(free, "adam", "l1", "no").tolist() == [0.9] * 3
+    assert compared.affordable(free, "adam", "l1", "no", low).tolist() == [0.0] * 3
+    assert np.isnan(compared.affordable(free, "slimming", "l1", "no")).all()
 
 
 def verdicts(data: xr.Dataset) -> dict[str, str]:
@@ -207,23 +188,15 @@ def test_a_comparison_that_was_run_again_takes_the_place_of_the_kept_one(tmp_pat
         xr.testing.assert_identical(compared.stored(store, "of other images"), data)
 
 
-def test_nothing_is_left_where_all_diverged() -> None:
-    with pytest.raises(InputError, match="every network of the comparison diverged"):
-        compared.dataset([comparison.row("adam", 0, comparison.FREE, 0.5, "diverged")], "digits")
-
-
 def test_the_command_writes_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[PruningStudy] = []
-
     def quick(self: PruningStudy, images: Images, store: Store, notify: pruning_study.Notify) -> xr.Dataset:
-        asked.append(self)
+        assert self == PruningStudy(steps=7)
         notify(1, 1, f"{images.name}, {len(images.classes)} classes")
         return comparison.comparison()
 
     monkeypatch.setattr(PruningStudy, "run", quick)
     said = console.run("compare", "--out", tmp_path / "o", "--steps", 7, "--classes", 3, 8)
     assert said.status == 0, said.err
-    assert asked == [PruningStudy(steps=7)]
     assert "digits, 2 classes" in said.err
     assert "adam      dead             dead, removed exactly   50.0%" in said.out
     assert "fails      S10 l1: " in said.out
@@ -231,21 +204,15 @@ def test_the_command_writes_what_it_found(tmp_path: Path, monkeypatch: pytest.Mo
     assert json.loads((tmp_path / "o" / "compared.json").read_text())["price"] == compared.PRICE
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (("--data", "nowhere"), ("nowhere",)),
-        (("--steps", "many"), ("--steps", "whole number")),
-        (("--steps", "0"), ("steps 0", "positive whole number")),
-        (("--classes", "3", "eleven"), ("eleven",)),
-        (("--share", "1"), ("--share",)),
-    ],
-)
-def test_mistakes_are_one_line(tmp_path: Path, flags: tuple[str, ...], words: tuple[str, ...]) -> None:
-    console.refused(console.run("compare", "--out", tmp_path / "o", *flags), *words)
+def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(flags: str, *words: str) -> None:
+        console.refused(console.run("compare", "--out", tmp_path / "o", *flags.split()), *words)
 
-
-def test_without_torch_pruning_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused("--data nowhere", "nowhere")
+    refused("--steps many", "--steps", "whole number")
+    refused("--steps 0", "steps 0", "positive whole number")
+    refused("--classes 3 eleven", "eleven")
+    refused("--share 1", "--share")
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "torch_pruning" else True)
-    console.refused(console.run("compare", "--out", tmp_path / "o"), "torch_pruning", "undertow[criteria]")
+    refused("", "torch_pruning", "undertow[criteria]")
     assert not (tmp_path / "o").exists()

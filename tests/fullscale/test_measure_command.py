@@ -100,13 +100,10 @@ def test_thresholds_and_data(network: Path) -> None:
     for line, (share, error, other, cost) in zip(lines, zip(*columns, strict=True), strict=True):
         assert line == [f"{share:.1%}", f"{error:.2%}", f"{other:.1%}", f"{cost:.2%}"]
     assert columns[1] != columns[3]
-
-
-def test_thresholds_apart_from_the_papers_give_no_range(network: Path) -> None:
-    said = on_digits(network, "--thresholds", "1e-6", "1e-5").out
-    assert "the paper's threshold 1e-12 is not among these" in said
-    found = json.loads(on_digits(network, "--thresholds", "1e-6", "1e-5", "--json").out)
-    assert found["by"]["scale"]["flat_decades"] is None
+    # Apart from the paper's there is no range.
+    apart = (network, "--thresholds", "1e-6", "1e-5")
+    assert "the paper's threshold 1e-12 is not among these" in on_digits(*apart).out
+    assert json.loads(on_digits(*apart, "--json").out)["by"]["scale"]["flat_decades"] is None
 
 
 def test_weights_alone_are_read_into_a_named_network(tmp_path: Path) -> None:
@@ -133,35 +130,30 @@ def test_a_training_run_tells_if_its_images_were_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("asked", "words"),
     [
-        (["--plot", "drawn.gif"], ["--plot", "drawn.gif", ".svg"]),
-        (["--thresholds", "1", "0.1"], ["thresholds 1 0.1", "the smaller one first"]),
-        (["--thresholds", "a", "1"], ["'a'", "a number"]),
-        (["--width", "0.5"], ["--width", "only with --model"]),
-        (["--model", "resnet19"], ["resnet19", "resnet18"]),
-        (["--model", "resnet18"], ["network.safetensors", "not in both"]),
-        (["--model", "basicnet", "--head", "imagenet"], ["imagenet", "basicnet"]),
-        (["--csv", "missing/filters.csv"], ["--csv missing/filters.csv", "cannot be written"]),
-        (["--plot", "missing/drawn.svg"], ["--plot missing/drawn.svg", "cannot be written"]),
-        (["--csv", "."], ["--csv .", "cannot be written"]),
-        (["--classes", "0", "nine"], ["'nine'"]),
+        ("network --data digits --plot drawn.gif", ["--plot", "drawn.gif", ".svg"]),
+        ("network --data digits --thresholds 1 0.1", ["thresholds 1 0.1", "the smaller one first"]),
+        ("network --data digits --thresholds a 1", ["'a'", "a number"]),
+        ("network --data digits --width 0.5", ["--width", "only with --model"]),
+        ("network --data digits --model resnet19", ["resnet19", "resnet18"]),
+        ("network --data digits --model resnet18", ["network.safetensors", "not in both"]),
+        ("network --data digits --model basicnet --head imagenet", ["imagenet", "basicnet"]),
+        ("network --data digits --csv missing/filters.csv", ["--csv missing/filters.csv", "cannot be written"]),
+        ("network --data digits --plot missing/drawn.svg", ["--plot missing/drawn.svg", "cannot be written"]),
+        ("network --data digits --csv .", ["--csv .", "cannot be written"]),
+        ("network --data digits --classes 0 nine", ["'nine'"]),
+        ("none --data digits", ["none.safetensors"]),
+        ("colour --data digits", [", 1, 8, 8)", "(N, 3, H, W)"]),
+        ("colour --data nowhere", ["nowhere"]),
+        ("colour", ["--data"]),
+        ("broken --data digits", ["head.weight is not finite"]),
     ],
 )
-def test_what_cannot_be_used_is_said_in_one_line(network: Path, arguments: list[str], words: list[str]) -> None:
-    refused(run("measure", network, "--data", "digits", *arguments), *words)
-
-
-def test_networks_and_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    save(basicnet(0.03, 3, 10), tmp_path / "colour.safetensors")
+def test_what_cannot_be_used_is_said_in_one_line(network: Path, asked: str, words: list[str]) -> None:
+    save(basicnet(0.03, 3, 10), network.parent / "colour.safetensors")
     broken = basicnet(0.03, 1, 10)
     broken.head.weight.data[0] = torch.inf
-    save(broken, tmp_path / "broken.safetensors")
-    for file, data, *words in (
-        ("colour", ("--data", "digits"), ", 1, 8, 8)", "(N, 3, H, W)"),
-        ("none", ("--data", "digits"), "none.safetensors"),
-        ("colour", ("--data", "nowhere"), "nowhere"),
-        ("colour", (), "--data"),
-        ("broken", ("--data", "digits"), "head.weight is not finite"),
-    ):
-        refused(run("measure", tmp_path / f"{file}.safetensors", *data), *words)
+    save(broken, network.parent / "broken.safetensors")
+    name, *flags = asked.split()
+    refused(run("measure", network.parent / f"{name}.safetensors", *flags), *words)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from planting import noise
 from torch import Tensor, nn
 
-from fullscale.measure import MEANINGS, Shares, batches, measure
+from fullscale.measure import MEANINGS, Activity, Shares, batches, measure
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -201,22 +201,18 @@ def test_half_precision_gives_double_numbers() -> None:
     assert half.peak[0].tolist() == pytest.approx(full.peak[0].tolist(), rel=0.05)
 
 
-class Shifted(nn.Module):
-    """One filter whose activation's input is a constant on every image, give or take a tenth."""
+OTHERS: dict[str, Callable[[], nn.Module]] = {
+    **ACTIVATIONS, "hardswish": nn.Hardswish, "mish": nn.Mish, "softplus": nn.Softplus, "sigmoid": nn.Sigmoid,
+    "selu": nn.SELU, "celu": nn.CELU, "tanh": nn.Tanh, "hardtanh": nn.Hardtanh, "identity": nn.Identity,
+}  # fmt: skip
 
-    def __init__(self, name: str, input_at: float, scale: float = 0.1) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(1)
-        nn.init.constant_(self.norm.weight, scale)
-        nn.init.constant_(self.norm.bias, input_at)
-        self.act = {
-            **ACTIVATIONS, "hardswish": nn.Hardswish, "mish": nn.Mish, "softplus": nn.Softplus, "sigmoid": nn.Sigmoid,
-            "selu": nn.SELU, "celu": nn.CELU, "tanh": nn.Tanh, "hardtanh": nn.Hardtanh, "identity": nn.Identity,
-        }[name]()  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.act(self.norm(x))
-        return result
+def shifted(name: str, to: float, scale: float = 0.1) -> Activity:
+    """Of one filter whose activation's input is a constant on every image, give or take a tenth."""
+    net = nn.Sequential(nn.BatchNorm2d(1), OTHERS[name]()).double().eval()
+    nn.init.constant_(net[0].weight, scale)
+    nn.init.constant_(net[0].bias, to)
+    return measure(net, torch.linspace(-1, 1, 10, dtype=torch.float64).view(10, 1, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -238,10 +234,7 @@ class Shifted(nn.Module):
 def test_what_a_low_input_means_for_an_activation(
     name: str, low: float, high: float, inactive: int, constant: int, words: str
 ) -> None:
-    images = torch.linspace(-1, 1, 10, dtype=torch.float64).view(10, 1, 1, 1)
-    at_low, at_high, flat = (
-        measure(Shifted(name, *at).double().eval(), images) for at in ((low,), (high,), (high, 0.0))
-    )
+    at_low, at_high, flat = shifted(name, low), shifted(name, high), shifted(name, high, 0.0)
     assert (at_low.inactive_by_activation(), at_low.constant()) == (inactive, constant)
     assert at_high.inactive_by_activation() == 0
     assert (flat.constant(), flat.inactive_by_scale()) == (1, 1)
