@@ -103,24 +103,19 @@ def test_fine_tuning_is_seeded_and_takes_the_steps_asked_for() -> None:
     assert torch.equal(ends[3], torch.nn.utils.parameters_to_vector(first.parameters()))
 
 
-def test_slimming_shrinks_scales_and_networks_are_those_of_their_seeds() -> None:
-    def scales(strength: float, seeds: tuple[int, ...]) -> list[float]:
-        base = Base("slimming", "momentum", 1e-2, 0.0, slimming=strength)
-        nets = pruning_study.slim(Resident(TASK), base, seeds, 1 / 32, 16, 12)
-        return [float(sum(b.norm.weight.detach().abs().sum() for b in net.blocks)) for net in nets]
+def test_slimming_is_training_with_a_penalty_that_shrinks_scales() -> None:
+    def slimmed(strength: float, *seeds: int) -> list[Any]:
+        base = Base("slimming", "momentum", 1e-2, 5e-4, slimming=strength)
+        return pruning_study.slim(Resident(TASK), base, seeds, 1 / 32, 16, 5)
 
-    without, weak, strong = (scales(strength, (3,))[0] for strength in (0.0, 0.05, 0.2))
-    assert without > weak > strong
-    np.testing.assert_allclose(scales(0.05, (2, 3))[1], weak, rtol=1e-4)
-
-
-def test_slimming_without_its_penalty_is_training() -> None:
-    base = Base("plain", "momentum", 1e-2, 5e-4)
     asked = spec(TASK, width=1 / 32, optimizer="momentum", strength=5e-4, batch=16, epochs=5, seeds=(0, 1))
-    nets = pruning_study.slim(Resident(TASK), base, (0, 1), 1 / 32, 16, 5)
-    for net, outcome in zip(nets, train(asked, TASK), strict=True):
-        for name, tensor in outcome.net.state_dict().items():
-            assert torch.equal(net.state_dict()[name], tensor), name
+    without, weak, strong = (slimmed(strength, 0, 1) for strength in (0.0, 0.1, 0.5))
+    for net, outcome in zip(without, train(asked, TASK), strict=True):
+        assert all(torch.equal(net.state_dict()[name], x) for name, x in outcome.net.state_dict().items())
+    for nets in zip(without, weak, strong, strict=True):
+        sizes = [sum(float(b.norm.weight.detach().abs().sum()) for b in net.blocks) for net in nets]
+        assert sizes == sorted(sizes, reverse=True)
+    torch.testing.assert_close(slimmed(0.1, 1)[0].state_dict(), weak[1].state_dict(), rtol=1e-4, atol=1e-5)
 
 
 def test_share_without_loss_is_where_the_line_crosses_or_at_an_end() -> None:

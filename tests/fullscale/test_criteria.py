@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch_pruning as tp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -90,25 +89,6 @@ def test_the_lowest_go_of_the_network_or_of_each_layer_but_never_the_last(criter
         wanted = [key for key in order if key not in best][: round(share * len(scores))]
         assert gone(net, small) == sorted(wanted)
         assert reached == pytest.approx(len(wanted) / len(scores))
-
-
-@pytest.mark.parametrize("criterion", ["gamma", "l1"])
-def test_torch_prunings_own_pruner_agrees_where_it_can(criterion: Any) -> None:
-    # Without ties, and where no layer loses all: there its threshold and its rounding are those asked for here.
-    net, own = chain((8, 16, 16)), chain((8, 16, 16))
-    importance = tp.importance.BNScaleImportance(normalizer=None)
-    if criterion == "l1":
-        importance = tp.importance.MagnitudeImportance(p=1, group_reduction="first", normalizer=None)
-    settled: dict[str, Any] = {"in_channel_groups": {}, "out_channel_groups": {}, "num_heads": {}}
-    pruner = tp.pruner.BasePruner(
-        own, images(2), importance, criterion == "gamma", 0.5, ignored_layers=[own.head], **settled
-    )
-    pruner.step()
-    small, reached = prune_by(net, criterion, 0.5, images())
-    assert reached == 0.5
-    assert kept(net, small) == kept(net, own)
-    with torch.no_grad():
-        torch.testing.assert_close(small(images()), own(images()))
 
 
 def test_what_is_left_is_what_it_was() -> None:
