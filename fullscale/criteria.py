@@ -81,10 +81,9 @@ def prune_by(
     traced = trace(small, example)
     norms = {small.get_submodule(unit.norm): unit.norm for unit in units(traced)}
     flags = {name: parameter.requires_grad for name, parameter in small.named_parameters()}
-    modes = [(module, module.training) for module in small.modules()]
     # torch-pruning follows gradients: without them it finds nothing, and says nothing.
     small.requires_grad_()
-    with torch.enable_grad():
+    with evaluation(small), torch.enable_grad():
         cutter = tp.DependencyGraph().build_dependency(small, example_inputs=[example])
     groups = [g for g in cutter.get_all_groups(_last(traced), [tp.ops.TORCH_CONV]) if _can_go(g, norms)]
     scores = _scores(criterion, groups, norms, net, images, seed)
@@ -94,8 +93,6 @@ def prune_by(
             cutter.get_pruning_group(group[0].dep.target.module, group[0].dep.handler, gone).prune()
     for name, parameter in small.named_parameters():
         parameter.requires_grad_(flags[name])
-    for module, mode in modes:
-        module.training = mode
     _run(small, example)
     return small, 1 - _filters(small, norms) / filters
 

@@ -114,12 +114,8 @@ def shell(net: nn.Module) -> nn.Module:
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
         if isinstance(module, _BatchNorm):
-            module.forward = _same  # type: ignore[method-assign, assignment]
+            module.forward = lambda x: x  # type: ignore[method-assign, assignment]
     return bare_net
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
 
 
 def units(graph: fx.GraphModule) -> tuple[Unit, ...]:
@@ -151,8 +147,8 @@ def _unit(node: fx.Node, module: nn.Module, modules: dict[str, nn.Module]) -> Un
     # Dropout passes everything on in evaluation mode, as Identity does.
     while (
         len(readers) == 1
-        and isinstance(modules.get(str(readers[0].target)), PASSING)
         and readers[0].op == "call_module"
+        and isinstance(modules.get(str(readers[0].target)), PASSING)
     ):
         readers = list(readers[0].users)
     if len(readers) == 1 and (name := activation(readers[0], modules)):

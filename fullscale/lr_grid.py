@@ -58,12 +58,14 @@ def outcome(rows: list[Row]) -> dict[str, Any]:
             "inactive_by_activation": [s["inactive_by_activation"] for s in seeds],
         }
         cell = {"optimizer": row.spec["optimizer"], "lr": row.spec["lr"], "status": row.status, "seeds": len(seeds)}
-        cells.append(cell | {name: _mean(values) for name, values in each.items()} | {"each": each})
+        means = {name: sum(values) / len(values) if values else None for name, values in each.items()}
+        cells.append(cell | means | {"each": each})
     chosen = {}
     for name in GRID:
         whole = [c for c in cells if c["optimizer"] == name and c["status"] == "done"]
         chosen[name] = max(whole, key=lambda c: (round(c["accuracy"], 9), -c["loss"]))
-    return {"chosen": chosen, "cells": cells, "spec": _shared(rows[0]), "environment": environment()}
+    shared = {name: value for name, value in rows[0].spec.items() if name not in ("optimizer", "lr")}
+    return {"chosen": chosen, "cells": cells, "spec": shared, "environment": environment()}
 
 
 def standard_error(cell: dict[str, Any]) -> float:
@@ -79,11 +81,3 @@ def indistinguishable(found: dict[str, Any], optimizer: str) -> list[dict[str, A
     return [
         c for c in found["cells"] if c["optimizer"] == optimizer and c["status"] == "done" and c["accuracy"] >= least
     ]
-
-
-def _shared(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.spec.items() if name not in ("optimizer", "lr")}
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

@@ -36,31 +36,26 @@ def by_criterion(rows: list[Row], name: str) -> xr.Dataset:
     shares = [0.0, *rows[0].spec["shares"]]
     if all(row.status != "done" for row in rows):
         raise InputError("every network of the comparison diverged: nothing is left to look at")
-    axes = ("training", "criterion", "share", "seed")
-    shape = (len(trainings), len(criteria), len(shares), len(seeds))
-    costs = {key: np.full(shape, np.nan) for key in COSTS}
-    dead = {key: np.full((len(trainings), len(seeds)), np.nan) for key in COSTS}
-    errors, dead_errors = np.full((*shape, 2), np.nan), np.full((len(trainings), len(seeds), 2), np.nan)
+    axes, ends = ("training", "criterion", "share", "seed"), ("training", "seed")
+    coords = {"training": trainings, "criterion": criteria, "share": shares, "seed": seeds, "tuned": ["no", "yes"]}
+    named: dict[str, tuple[str, ...]] = dict.fromkeys(COSTS, axes) | {f"dead_{key}": ends for key in COSTS}
+    named |= {"test_error": (*axes, "tuned"), "dead_error": (*ends, "tuned")}
+    cells = {name: np.full([len(coords[axis]) for axis in along], np.nan) for name, along in named.items()}
     for row in rows:
         t, k = trainings.index(row.spec["base"]["name"]), seeds.index(row.spec["seed"])
         for point in row.summary.get("points", ()):
             if point["criterion"] == "dead":
-                dead_errors[t, k] = point["error"]
-                for key in COSTS:
-                    dead[key][t, k] = point[key]
+                for key in (*COSTS, "error"):
+                    cells[f"dead_{key}"][t, k] = point[key]
                 continue
             # The network itself is where every criterion that was tried begins.
             whole = point["criterion"] == "whole"
             for criterion in row.spec["base"]["criteria"] if whole else [point["criterion"]]:
                 cell = t, criteria.index(criterion), shares.index(point["share"]), k
-                errors[cell] = point["error"]
+                cells["test_error"][cell] = point["error"]
                 for key in COSTS:
-                    costs[key][cell] = point[key]
-    coords = {"training": trainings, "criterion": criteria, "share": shares, "seed": seeds, "tuned": ["no", "yes"]}
-    variables: dict[str, Any] = {key: (axes, value) for key, value in costs.items()}
-    variables |= {f"dead_{key}": (("training", "seed"), value) for key, value in dead.items()}
-    variables |= {"test_error": ((*axes, "tuned"), errors), "dead_error": (("training", "seed", "tuned"), dead_errors)}
-    data = xr.Dataset(variables, coords)
+                    cells[key][cell] = point[key]
+    data = xr.Dataset({name: (along, cells[name]) for name, along in named.items()}, coords)
     spec = rows[0].spec
     data.attrs = {key: spec[key] for key in ("width", "batch", "epochs", "tuning_steps")} | {"data": name}
     data.attrs["bases"] = {row.spec["base"]["name"]: row.spec["base"] for row in rows}

@@ -7,7 +7,7 @@ again; beside that, its dead filters are removed, which needs no share. What cam
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from evidence.store import Row, Store
+from evidence.study import Notify
 from fullscale.cost import multiply_adds, parameters
 from fullscale.criteria import CRITERIA, Criterion, prune_by
 from fullscale.data import Images
@@ -31,9 +32,6 @@ from fullscale.pruning_claims import KIND, by_criterion
 from fullscale.replicas import Replicas
 from fullscale.spec import RunSpec
 from fullscale.train import drawn, epoch_by_epoch, one_thread, train
-
-# Called as the networks are done: how many are, of how many, and a line on the last one.
-Notify = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from math import inf
 from statistics import median
 from typing import Any, NamedTuple
@@ -137,36 +138,25 @@ class Activity:
     def layers(self) -> list[dict[str, Any]]:
         """One plain dictionary a layer: its filters, how many are inactive by either measure, how many are constant, and the
         median selectivity of those that are active by activation (None if there are none)."""
-        return [
-            {
-                "layer": norm,
-                "activation": activation,
-                "filters": len(peak),
-                "inactive_by_activation": int((peak < INACTIVE_ACTIVATION).sum()),
-                "inactive_by_scale": int((gamma.abs() < INACTIVE_SCALE).sum()),
-                "constant": int((spread < INACTIVE_ACTIVATION).sum()),
-                "median_selectivity": _median(selectivity[peak >= INACTIVE_ACTIVATION]),
-            }
-            for norm, activation, peak, spread, gamma, selectivity in zip(
-                self.norms, self.activations, self.peak, self.spread, self.gamma, self.selectivity, strict=True
-            )
-        ]
+        by_layer = groupby(self.table(), key=lambda row: {name: row[name] for name in ("layer", "activation")})
+        return [layer | _counted(list(rows)) for layer, rows in by_layer]
 
     def totals(self) -> dict[str, Any]:
         """`layers` over all filters."""
-        layers = self.layers()
-        counts = ("filters", "inactive_by_activation", "inactive_by_scale", "constant")
-        active = torch.cat([s[p >= INACTIVE_ACTIVATION] for s, p in zip(self.selectivity, self.peak, strict=True)])
-        totals: dict[str, Any] = {name: sum(layer[name] for layer in layers) for name in counts}
-        return totals | {"median_selectivity": _median(active)}
+        return _counted(self.table())
 
     def meaning(self) -> dict[str, str]:
         """What "inactive by activation" says for each activation of this network, in the order of their first use."""
         return {name: MEANINGS.get(name, _UNKNOWN) for name in self.activations}
 
 
-def _median(values: Tensor) -> float | None:
-    return median(values.tolist()) if len(values) else None
+def _counted(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Filters of a table, counted."""
+    active = [row["selectivity"] for row in rows if not row["inactive_by_activation"]]
+    counts = {
+        name: sum(row[name] for row in rows) for name in ("inactive_by_activation", "inactive_by_scale", "constant")
+    }
+    return {"filters": len(rows)} | counts | {"median_selectivity": median(active) if active else None}
 
 
 def _check(threshold: float) -> None:

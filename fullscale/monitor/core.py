@@ -82,7 +82,7 @@ class Monitor:
         self._rectified = np.array(self.watched.rectified)
         vectors = [number(x) for norm in self.watched.norms for x in (norm.weight, norm.bias)]
         self.updates = Updates(optimizer, vectors, [w for w in self.watched.weights if w is not None])
-        self._notes = list(self.watched.notes)
+        self.updates.notes += self.watched.notes
         self._record = Record(filters)
         self._by_activation, self._by_scale = Deaths("activation", filters), Deaths("scale", filters)
         self._before: dict[str, NDArray[Any]] | None = None
@@ -107,7 +107,7 @@ class Monitor:
     @property
     def note(self) -> list[str]:
         """What could not be had, and why: one line each, said once."""
-        return [*self._notes, *self.updates.notes]
+        return list(self.updates.notes)
 
     @property
     def deaths(self) -> list[dict[str, Any]]:
@@ -127,10 +127,9 @@ class Monitor:
     @property
     def history(self) -> xr.Dataset:
         """All observations, see `fullscale.monitor.summary.history`."""
-        activations = [unit.activation for unit, size in zip(self.watched.units, self.sizes, strict=True)]
-        of_units = dict(zip((unit.norm for unit in self.watched.units), activations, strict=True))
+        activations = {unit.norm: unit.activation for unit in self.watched.units}
         return history(
-            self._record, self.watched.layers, self.watched.channels, of_units, self.deaths,
+            self._record, self.watched.layers, self.watched.channels, activations, self.deaths,
             interval=self.interval, last=self.step, note="; ".join(self.note),
         )  # fmt: skip
 
@@ -186,7 +185,7 @@ class Monitor:
     def _observe(self, seen: Observation) -> None:
         at, images, missing = seen.values(self.watched, TOLERANCE)
         for name in missing:
-            self._say(
+            self.updates.note(
                 f"{name} was not run in training mode before an observed step: it is frozen, or the network ran compiled "
                 "before the monitor came"
             )
@@ -194,39 +193,27 @@ class Monitor:
             self.updates.note(
                 "the optimizer's steps are not those of its rule as they are known here: no regularizer's share"
             )
-        # What was not run stands where it stood.
+        of_margin = of_scale = None
         if self._before is not None:
+            # What was not run stands where it stood.
             at["margin"] = np.where(images > 0, at["margin"], self._before["margin"])
-        steps = self.step - self._before_step
-        intervals = None
-        if self._before is not None:
-            intervals = (
-                displacement_of_margin(self._before, at, steps),
-                displacement_of_scale(self._before, at, steps),
-            )
-            self._sums += np.nan_to_num(np.stack([intervals[0].pull, intervals[0].loss]))
+            steps = self.step - self._before_step
+            of_margin = displacement_of_margin(self._before, at, steps)
+            of_scale = displacement_of_scale(self._before, at, steps)
+            self._sums += np.nan_to_num(np.stack([of_margin.pull, of_margin.loss]))
         self._before, self._before_step = at, self.step
 
         known = np.isfinite(at["pull_gamma"] + at["pull_beta"])
         pull, loss = (np.where(known, sums, np.nan) for sums in self._sums)
         self._record.add(self.step, {**at, "pull": pull, "loss": loss})
-        self._by_activation.observe(
-            self.step,
-            images,
-            self._rectified & (at["peak"] < INACTIVE_ACTIVATION),
-            at["margin"],
-            intervals and intervals[0],
-        )
+        quiet = self._rectified & (at["peak"] < INACTIVE_ACTIVATION)
+        self._by_activation.observe(self.step, images, quiet, at["margin"], of_margin)
         size = np.abs(at["gamma"])
-        self._by_scale.observe(self.step, images, size < INACTIVE_SCALE, size, intervals and intervals[1])
+        self._by_scale.observe(self.step, images, size < INACTIVE_SCALE, size, of_scale)
         shares = at["share_gamma"][np.isfinite(at["share_gamma"])]
         self._share = float(np.median(shares)) if len(shares) else float("nan")
         if self._line is not None:
             self._line.show(self.text)
-
-    def _say(self, text: str) -> None:
-        if text not in self._notes:
-            self._notes.append(text)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything seen, as tensors and plain data: what `torch.load(weights_only=True)` accepts."""
@@ -235,8 +222,7 @@ class Monitor:
             "layers": self.watched.layers,
             "interval": self.interval,
             "step": self.step,
-            "notes": list(self._notes),
-            "said": list(self.updates.notes),
+            "notes": self.note,
             "record": self._record.state(),
             "activation": self._by_activation.state(),
             "scale": self._by_scale.state(),
@@ -260,20 +246,19 @@ class Monitor:
                 f"state of a monitor of {len(state['layers'])} filters: that of the same network is accepted, which has "
                 f"{self.filters}"
             )
-        kept = {name: state[name] for name in ("peaks", "held")}
-        plain_state = _mapped(
-            {k: v for k, v in state.items() if k not in kept}, Tensor, lambda x: x.cpu().numpy().copy()
-        )
+        tensors = ("peaks", "held")
+        arrays = {k: v for k, v in state.items() if k not in tensors}
+        plain_state = _mapped(arrays, Tensor, lambda x: x.cpu().numpy().copy())
         self.interval, self.step = plain_state["interval"], plain_state["step"]
-        self._notes, self.updates.notes = list(plain_state["notes"]), list(plain_state["said"])
+        self.updates.notes = [*plain_state["notes"], *plain_state.get("said", ())]  # said: as states had it once
         self._record.take(plain_state["record"])
         self._by_activation.take(plain_state["activation"])
         self._by_scale.take(plain_state["scale"])
         self._before, self._before_step = plain_state["before"], plain_state["before_step"]
         self._sums, self._share = plain_state["sums"], plain_state["share"]
         devices = [number(norm.weight).device for norm in self.watched.norms]
-        self._peaks = [None if x is None else x.to(device) for x, device in zip(kept["peaks"], devices, strict=True)]
-        self.updates.resume(kept["held"])
+        self._peaks = [None if x is None else x.to(device) for x, device in zip(state["peaks"], devices, strict=True)]
+        self.updates.resume(state["held"])
         self._look.switch(self.step % self.interval == 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,20 +18,15 @@ EXCITED_FROM = 1e-3
 # What the running maximum keeps from one observation to the next, so that it follows a filter that shrinks.
 KEPT = 0.9
 
-_COLUMNS = (
-    "margin", "peak", "selectivity", "gamma", "beta", "gradient", "pull_gamma", "pull_beta", "share_gamma", "share_beta",
-    "share_weights", "next_gamma", "next_beta",
-)  # fmt: skip
-
 
 @dataclass(eq=False)
 class Observation:
-    """What was seen before a step: a tensor (columns, filters), and of each unit the number of images, 0 if it was not run.
+    """What was seen before a step: by name a tensor (filters,), and of each unit the number of images, 0 if it was not run.
 
     differs: after `values`, whether the step was another than the split of it says.
     """
 
-    columns: Tensor
+    columns: dict[str, Tensor]
     images: list[int]
     differs: bool = False
 
@@ -42,9 +38,10 @@ class Observation:
         To be called after the step: the regularizer's part is taken back where the optimizer did another step.
         """
         gammas, betas = _vectors(watched)
-        now = torch.stack([_flat(gammas, self.columns), _flat(betas, self.columns)])
-        table = torch.cat([self.columns, now]).cpu().double().numpy()
-        at: dict[str, NDArray[np.float64]] = dict(zip((*_COLUMNS, "after_gamma", "after_beta"), table, strict=True))
+        like = self.columns["margin"]
+        seen = self.columns | {"after_gamma": _flat(gammas, like), "after_beta": _flat(betas, like)}
+        table = torch.stack(list(seen.values())).cpu().double().numpy()
+        at: dict[str, NDArray[np.float64]] = dict(zip(seen, table, strict=True))
         eps = torch.finfo(gammas[0].dtype).eps
         wrong = np.zeros(table.shape[1], dtype=bool)
         for name in ("gamma", "beta"):
@@ -69,30 +66,29 @@ def observe(watched: Watched, look: Look, updates: Updates, peaks: list[Tensor |
     found = updates.split(heavy)
     gammas, betas = _vectors(watched)
     like = gammas[0].new_empty(0, dtype=torch.promote_types(gammas[0].dtype, torch.float32))
-    seen = [_activity(look, i, gamma, peaks) for i, gamma in enumerate(gammas)]
-    columns = [_flat([unit[column] for unit in seen], like) for column in range(3)]
-    arrived = [
-        _flat([torch.zeros_like(p) if p.grad is None else p.grad for p in ps], like) != 0 for ps in (gammas, betas)
-    ]
-    columns += [_flat(gammas, like), _flat(betas, like), (arrived[0] | arrived[1]).to(like.dtype)]
-    of_gamma, of_beta = ([_part(found.light, p) for p in ps] for ps in (gammas, betas))
+    seen = zip(*(_activity(look, i, gamma, peaks) for i, gamma in enumerate(gammas)), strict=True)
+    columns = {name: _flat(of, like) for name, of in zip(("margin", "peak", "selectivity"), seen, strict=True)}
+    arrived = []
+    for name, ps in (("gamma", gammas), ("beta", betas)):
+        arrived.append(_flat([torch.zeros_like(p) if p.grad is None else p.grad for p in ps], like) != 0)
+        parts = [_part(found.light, p) for p in ps]
+        columns |= {name: _flat(ps, like), f"next_{name}": _flat([part.after for part in parts], like)}
+        columns |= {f"{of}_{name}": _flat([getattr(part, of) for part in parts], like) for of in ("pull", "share")}
+    columns["gradient"] = (arrived[0] | arrived[1]).to(like.dtype)
     shares = [
         torch.full_like(p, torch.nan) if w is None or id(w) not in found.heavy else found.heavy[id(w)]
         for w, p in zip(watched.weights, gammas, strict=True)
     ]
-    columns += [_flat([part.pull for part in of], like) for of in (of_gamma, of_beta)]
-    columns += [_flat([part.share for part in of], like) for of in (of_gamma, of_beta)]
-    columns += [_flat(shares, like)]
-    columns += [_flat([part.after for part in of], like) for of in (of_gamma, of_beta)]
+    columns["share_weights"] = _flat(shares, like)
     images = [0 if highest is None else len(highest) for highest in look.highest]
-    return Observation(torch.stack(columns), images)
+    return Observation(columns, images)
 
 
 def _vectors(watched: Watched) -> tuple[list[Tensor], list[Tensor]]:
     return [number(norm.weight) for norm in watched.norms], [number(norm.bias) for norm in watched.norms]
 
 
-def _flat(tensors: list[Tensor], like: Tensor) -> Tensor:
+def _flat(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     """Joined, on the device and in the precision of `like`: a network may lie on several."""
     return torch.cat([x.detach().to(like.device, like.dtype) for x in tensors])
 

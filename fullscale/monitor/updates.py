@@ -114,21 +114,19 @@ class Updates:
     def split(self, heavy: bool = True) -> Split:
         """The parts of the coming step, those of the convolutions only if `heavy`; and the buffers' parts taken over it."""
         found = Split({}, {})
-        for index, group, members in self.groups():
-            way, params = self._way(index, group), members
+        for index, group, params in self.groups():
+            way = self._way(index, group)
             if way is None:
                 continue
-            if way.kind == "rest":
-                light = [p for p in params if id(p) in self.light]
-                if len(light) < len(params):
-                    self.note(
-                        "what the optimizer's buffers hold of the regularizer is followed for gamma and beta only: no share of "
-                        "the convolutions"
-                    )
-                params = light
+            light = [p for p in params if id(p) in self.light]
+            if way.kind == "rest" and len(light) < len(params):
+                self.note(
+                    "what the optimizer's buffers hold of the regularizer is followed for gamma and beta only: no share of "
+                    "the convolutions"
+                )
             if way.kind == "linear":
                 self._begin(way, group, params)
-            self._split(way, group, params if heavy else [p for p in params if id(p) in self.light], found)
+            self._split(way, group, params if heavy and way.kind != "rest" else light, found)
             if way.kind == "linear":
                 self._advance(way, group, params)
         if sum(map(len, self._members)) < sum(p.requires_grad for p in self.tensors):
@@ -169,11 +167,8 @@ class Updates:
             self.held[id(p)] = {way.field: start}
 
     def _advance(self, way: Carried, group: Mapping[str, Any], params: list[Tensor]) -> None:
-        try:
-            held = [self.held[id(p)][way.field] for p in params]
-        except KeyError:
-            self._begin(way, group, params)
-            held = [self.held[id(p)][way.field] for p in params]
+        self._begin(way, group, params)
+        held = [self.held[id(p)][way.field] for p in params]
         given = list(torch._foreach_sign(params)) if way.of_sign else params
         torch._foreach_lerp_(held, given, 1 - way.keep)
 

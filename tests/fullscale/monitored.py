@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+from fullscale.monitor import Monitor
 
 
 def small() -> nn.Sequential:
@@ -30,9 +33,8 @@ class Untraceable(nn.Module):
         self.norm = nn.BatchNorm2d(3)
 
     def forward(self, x: Tensor) -> Tensor:
-        if float(x.sum()) > 0:
-            return self.norm(self.block(x)).relu()
-        return self.norm(self.block(x))
+        y = self.norm(self.block(x))
+        return y.relu() if float(x.sum()) > 0 else y
 
 
 def batch(step: int, n: int = 8) -> tuple[Tensor, Tensor]:
@@ -51,3 +53,13 @@ def train(net: nn.Module, optimizer: Any, steps: range) -> None:
         optimizer.zero_grad()
         cross_entropy(net(x), y).backward()
         optimizer.step()
+
+
+def seen(steps: int, interval: int, make: Callable[[nn.Module], Any] = adam) -> Monitor:
+    """What a monitor sees of so many steps of `small`."""
+    net = small()
+    optimizer = make(net)
+    monitor = Monitor(net, optimizer, interval=interval)
+    train(net, optimizer, range(steps))
+    monitor.close()
+    return monitor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -15,15 +16,9 @@ from fullscale.models import Architecture, build
 from fullscale.prune import remove_dead
 
 IMAGES = noise(1, 3, 3, 16, 16)
-NETWORKS = {
-    "basicnet": lambda: build(Architecture("basicnet", 1 / 16, 3, 5)),
-    "vgg16": lambda: build(Architecture("vgg16", 1 / 16, 3, 5)),
-    "vgg16, imagenet": lambda: build(Architecture("vgg16", 1 / 32, 3, 5, "imagenet")),
-    "resnet20": lambda: build(Architecture("resnet20", 1 / 2, 3, 5)),
-    "resnet18": lambda: build(Architecture("resnet18", 1 / 16, 3, 5)),
-    "resnet50": lambda: build(Architecture("resnet50", 1 / 16, 3, 5)),
-    "inverted": Inverted,
-}
+WIDTHS = {"basicnet": 1 / 16, "vgg16": 1 / 16, "resnet20": 1 / 2, "resnet18": 1 / 16, "resnet50": 1 / 16}
+NETWORKS = {name: partial(build, Architecture(name, width, 3, 5)) for name, width in WIDTHS.items()}
+NETWORKS |= {"vgg16, imagenet": partial(build, Architecture("vgg16", 1 / 32, 3, 5, "imagenet")), "inverted": Inverted}
 
 
 def norms_of(net: nn.Module) -> dict[str, _BatchNorm]:
@@ -62,13 +57,11 @@ def test_the_same_filters_leave_the_same_network(name: str) -> None:
     for norm, gone in chosen.items():
         module = net.get_submodule(norm)
         module.weight.data[gone], module.bias.data[gone] = 0, 0 if name == "inverted" else -0.1
-    by_torch = {key: tensor.shape for key, tensor in theirs.state_dict().items()}
     ours, removal = remove_dead(net, example=IMAGES)
-    assert {key: tensor.shape for key, tensor in ours.state_dict().items()} == by_torch
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
     assert removal.share > 0.2
     with torch.no_grad():
         expected = net(IMAGES)
-        for smaller in (ours, theirs):
-            assert (smaller.eval()(IMAGES) - expected).abs().max() <= 1e-12 * max(1.0, float(expected.abs().max()))
+        assert (ours.eval()(IMAGES) - expected).abs().max() <= 1e-12 * max(1.0, float(expected.abs().max()))
     for key, tensor in ours.state_dict().items():
         assert torch.equal(tensor, theirs.state_dict()[key]), key

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch_pruning as tp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -46,133 +46,74 @@ def images(count: int = 40, channels: int = 2, side: int = 6) -> Tensor:
 
 def kept(net: nn.Module, small: nn.Module) -> dict[str, list[int]]:
     """By BatchNorm, the filters of `net` that `small` still has, told by their running means."""
-    result = {}
-    for unit in units(trace(net)):
-        old, new = (model.get_submodule(unit.norm).running_mean for model in (net, small))
-        result[unit.norm] = [int((old == value).nonzero()) for value in new]
-    return result
+    both = ((unit.norm, net.get_submodule(unit.norm), small.get_submodule(unit.norm)) for unit in units(trace(net)))
+    return {name: [int((old.running_mean == value).nonzero()) for value in new.running_mean] for name, old, new in both}
 
 
 def gone(net: nn.Module, small: nn.Module) -> list[tuple[str, int]]:
-    return [
-        (name, i)
-        for name, left in kept(net, small).items()
-        for i in range(net.get_submodule(name).num_features)
-        if i not in left
-    ]
+    left = kept(net, small)
+    return [(name, i) for name in left for i in range(net.get_submodule(name).num_features) if i not in left[name]]
 
 
 def score(net: Chain, criterion: str, x: Tensor) -> dict[tuple[str, int], Any]:
     """What the criterion says of each filter, by hand."""
-    activity = measure(net, x)
-    found: dict[tuple[str, int], Any] = {}
-    for i, block in enumerate(net.blocks):
-        for c in range(block.norm.num_features):
-            if criterion == "l1":
-                found[f"blocks.{i}.norm", c] = float(block.conv.weight[c].detach().double().abs().sum())
-            elif criterion == "gamma":
-                found[f"blocks.{i}.norm", c] = abs(float(block.norm.weight[c].detach()))
-            else:
-                found[f"blocks.{i}.norm", c] = (-float(activity.selectivity[i][c]), float(activity.peak[i][c]))
-    return found
+    of: dict[str, Callable[[nn.Module, int, Any], Any]] = {
+        "l1": lambda block, c, row: float(block.conv.weight.detach()[c].double().abs().sum()),
+        "gamma": lambda block, c, row: abs(row["gamma"]),
+        "selective": lambda block, c, row: (-row["selectivity"], row["peak"]),
+    }
+    rows = measure(net, x).table()
+    say = of[criterion.removesuffix("_layer")]
+    return {
+        (row["layer"], row["filter"]): say(net.get_submodule(row["layer"][:-5]), row["filter"], row) for row in rows
+    }
 
 
-@pytest.mark.parametrize("criterion", ["gamma", "selective"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
-def test_the_lowest_of_the_whole_network_go(criterion: Any, share: float) -> None:
+@pytest.mark.parametrize("criterion", ["gamma", "selective", "l1", "selective_layer"])
+def test_the_lowest_go_of_the_network_or_of_each_layer_but_never_the_last(criterion: Any, share: float) -> None:
     net, x = chain(), images()
+    with torch.no_grad():  # dead ones, which go first by selectivity and by scale
+        for i, c in ((0, 3), (1, 0), (2, 9)):
+            net.blocks[i].norm.weight[c], net.blocks[i].norm.bias[c] = 0, -1
     small, reached = prune_by(net, criterion, share, x)
     scores = score(net, criterion, x)
-    best = {max((key for key in scores if key[0] == name), key=lambda key: scores[key]) for name in kept(net, small)}
-    order = sorted((key for key in scores if key not in best), key=lambda key: scores[key])
-    wanted = sorted(order[: round(share * len(scores))])
-    assert gone(net, small) == wanted
-    assert reached == pytest.approx(len(wanted) / len(scores))
-
-
-@pytest.mark.parametrize("criterion", ["l1", "selective_layer"])
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-def test_equal_shares_of_every_layer_go(criterion: Any, share: float) -> None:
-    net, x = chain(), images()
-    small, _ = prune_by(net, criterion, share, x)
-    scores = score(net, criterion, x)
-    for name, left in kept(net, small).items():
-        every = net.get_submodule(name).num_features
-        assert abs(every - len(left) - share * every) <= 1
-        order = sorted(range(every), key=lambda c, name=name: scores[name, c])
-        assert left == sorted(order[every - len(left) :])
-
-
-@pytest.mark.parametrize("criterion", ["gamma", "l1"])
-def test_torch_prunings_own_pruner_agrees_where_it_can(criterion: Any) -> None:
-    # Without ties, and where no layer loses all: there its threshold and its rounding are those asked for here.
-    net = chain((8, 16, 16))
-    own = chain((8, 16, 16))
-    first = {"group_reduction": "first"} if criterion == "l1" else {}
-    kinds = {"gamma": tp.importance.BNScaleImportance, "l1": tp.importance.MagnitudeImportance}
-    importance = kinds[criterion](normalizer=None, **first | ({"p": 1} if criterion == "l1" else {}))
-    settled: dict[str, Any] = {"in_channel_groups": {}, "out_channel_groups": {}, "num_heads": {}}
-    pruner = tp.pruner.BasePruner(
-        own, images(2), importance, criterion == "gamma", 0.5, ignored_layers=[own.head], **settled
-    )
-    pruner.step()
-    small, reached = prune_by(net, criterion, 0.5, images())
-    assert reached == 0.5
-    assert kept(net, small) == kept(chain((8, 16, 16)), own)
-    with torch.no_grad():
-        torch.testing.assert_close(small(images()), own(images()))
+    order = sorted(scores, key=lambda key: scores[key])
+    if criterion in ("l1", "selective_layer"):
+        for name, left in kept(net, small).items():
+            of = [key for key in order if key[0] == name]
+            assert abs(len(of) - len(left) - share * len(of)) <= 1
+            assert {(name, c) for c in left} == set(of[len(of) - len(left) :])
+    else:
+        best = {[key for key in order if key[0] == name][-1] for name in kept(net, small)}
+        wanted = [key for key in order if key not in best][: round(share * len(scores))]
+        assert gone(net, small) == sorted(wanted)
+        assert reached == pytest.approx(len(wanted) / len(scores))
 
 
 def test_what_is_left_is_what_it_was() -> None:
     net, x = chain(), images()
+    before, reads = {name: tensor.clone() for name, tensor in net.state_dict().items()}, [0, 1]
     small, _ = prune_by(net, "gamma", 0.5, x)
     left = kept(net, small)
-    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    reads = [0, 1]
-    for i, block in enumerate(small.blocks):
-        filters = left[f"blocks.{i}.norm"]
-        torch.testing.assert_close(block.conv.weight, net.blocks[i].conv.weight[filters][:, reads], rtol=0, atol=0)
-        torch.testing.assert_close(block.norm.bias, net.blocks[i].norm.bias[filters], rtol=0, atol=0)
+    for old, block, filters in zip(net.blocks, small.blocks, left.values(), strict=True):
+        assert torch.equal(block.conv.weight, old.conv.weight[filters][:, reads])
+        assert torch.equal(block.norm.bias, old.norm.bias[filters])
         reads = filters
-    torch.testing.assert_close(small.head.weight, net.head.weight[:, reads], rtol=0, atol=0)
-    assert small.head.out_features == 3
+    assert torch.equal(small.head.weight, net.head.weight[:, reads])
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
-def test_random_is_seeded_and_leaves_the_global_generator_alone() -> None:
-    net, x = chain(), images()
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    one, again, other = (gone(net, prune_by(net, "random", 0.5, x, seed)[0]) for seed in (1, 1, 2))
-    assert torch.equal(torch.rand(3), expected)
-    assert one == again
-    assert one != other
-
-
-def test_random_is_uniform() -> None:
-    net, x = chain((6, 6)), images(2)
-    draws = 30
-    counts = np.zeros(12)
-    for seed in range(draws):
-        for name, i in gone(net, prune_by(net, "random", 0.5, x, seed)[0]):
-            counts[6 * int(name.split(".")[1]) + i] += 1
-    # Each count is binomial with p = 1/2; five standard deviations.
-    assert np.abs(counts - draws / 2).max() < 5 * np.sqrt(draws / 4)
-
-
-def test_dead_filters_go_first_by_selectivity() -> None:
-    net, x = chain(), images()
-    with torch.no_grad():
-        for i, c in ((0, 3), (1, 0), (2, 9)):
-            net.blocks[i].norm.weight[c] = 0
-            net.blocks[i].norm.bias[c] = -1
-    activity = measure(net, x)
-    dead = [(name, c) for name, peak in zip(activity.norms, activity.peak, strict=True) for c in (peak == 0).nonzero()]
-    dead = [(name, int(c)) for name, c in dead]
-    assert {("blocks.0.norm", 3), ("blocks.1.norm", 0), ("blocks.2.norm", 9)} <= set(dead)
-    small, _ = prune_by(net, "selective", len(dead) / 30, x)
-    assert gone(net, small) == dead
+def test_random_is_seeded_uniform_and_leaves_the_global_generator_alone() -> None:
+    net, x, draws = chain((6, 6)), images(2), 30
+    state = torch.random.get_rng_state()
+    drawn = [gone(net, prune_by(net, "random", 0.5, x, seed)[0]) for seed in range(draws)]
+    assert drawn[1] == gone(net, prune_by(net, "random", 0.5, x, 1)[0])
+    assert torch.equal(torch.random.get_rng_state(), state)
+    counts = [sum(key in each for each in drawn) for key in score(net, "gamma", x)]
+    assert len(counts) == 12
+    # Each is binomial with p = 1/2; five standard deviations.
+    assert np.abs(np.array(counts) - draws / 2).max() < 5 * np.sqrt(draws / 4)
 
 
 def test_no_layer_is_emptied_and_ties_take_no_more_than_asked() -> None:
@@ -192,8 +133,7 @@ def test_no_layer_is_emptied_and_ties_take_no_more_than_asked() -> None:
 def test_every_family_is_cut_saved_and_loaded(tmp_path_factory: Any, model: str, criterion: Any, share: float) -> None:
     net, x = randomized(build(Architecture(model, 1 / 8, 2, 3))), images(4, side=32)
     small, reached = prune_by(net, criterion, share, x)
-    every = sum(m.num_features for m in net.modules() if isinstance(m, nn.BatchNorm2d))
-    left = sum(m.num_features for m in small.modules() if isinstance(m, nn.BatchNorm2d))
+    every, left = (sum(m.num_features for m in n.modules() if isinstance(m, nn.BatchNorm2d)) for n in (net, small))
     assert reached == pytest.approx(1 - left / every)
     # Rounding for chains; in ResNet-20 a sum's channel is that of up to four filters, and layers have two to eight.
     assert reached <= share + 0.5 / every
@@ -240,13 +180,10 @@ def test_networks_from_elsewhere(criterion: Any) -> None:
     small, reached = prune_by(net, criterion, 0.5, images())
     assert small(images()).shape == (40, 3)
     assert small.wide[0].out_channels == small.depth[0].groups == small.bare.in_channels == 2
-    assert small.bare.out_channels == 8
-    assert small.grouped[0].out_channels == 6
+    assert (small.bare.out_channels, small.grouped[0].out_channels) == (8, 6)
     assert reached == pytest.approx(12 / 25)
-    assert small.training
-    assert not small.depth.training
-    assert not small.wide[0].weight.requires_grad
-    assert small.bare.weight.requires_grad
+    assert (small.training, small.depth.training) == (True, False)
+    assert (small.wide[0].weight.requires_grad, small.bare.weight.requires_grad) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,52 +14,45 @@ from fullscale.execution import Execution
 from fullscale.models import Architecture, build
 
 
-def test_a_cpu_runs_steps_as_they_are() -> None:
-    best = Execution.best("cpu")
-    assert best == Execution("cpu", channels_last=True, compile=False, graphs=False, deterministic=False)
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes as if so many CUDA devices were here."""
+
+    def pretend(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return pretend
 
 
-def test_without_cuda_the_cpu_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert Execution.best() == Execution.best("cpu")
-
-
-def test_with_cuda_compiler_and_graphs_are_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert Execution.best() == Execution("cuda", compile=True, graphs=True)
-
-
-@pytest.mark.parametrize(
-    ("asked", "reason"),
-    [
-        ({"device": "tpu9"}, "device 'tpu9' is unknown: cpu, cuda, cuda:1, ... are accepted"),
-        ({"device": "meta"}, "device 'meta': cpu or cuda is accepted"),
-        ({"device": "cuda"}, "device 'cuda': no CUDA device is here, cpu is accepted"),
-        ({"graphs": True}, "graphs on device 'cpu': CUDA graphs need a cuda device"),
-    ],
-)
-def test_what_is_not_there_is_refused(asked: dict[str, object], reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError) as caught:
-        Execution(**asked)  # type: ignore[arg-type]
-    assert str(caught.value) == reason
+def test_what_is_best_is_plain_steps_on_a_cpu_and_compiled_graphs_on_cuda(devices: Callable[[int], None]) -> None:
+    for count, asked, device in ((0, None, "cpu"), (1, "cpu", "cpu"), (1, None, "cuda"), (2, "cuda:1", "cuda:1")):
+        devices(count)
+        cuda = device != "cpu"
+        assert Execution.best(asked) == Execution(device, channels_last=True, compile=cuda, graphs=cuda)
 
 
 @pytest.mark.parametrize(
-    ("model", "width", "expected"),
+    ("count", "asked", "reason"),
     [
-        ("basicnet", 0.1, torch.channels_last),
-        ("resnet18", 1 / 16, torch.contiguous_format),
-        ("resnet18", 1, torch.channels_last),
+        (0, {"device": "tpu9"}, "device 'tpu9' is unknown: cpu, cuda, cuda:1, ... are accepted"),
+        (0, {"device": "meta"}, "device 'meta': cpu or cuda is accepted"),
+        (0, {"device": "cuda"}, "device 'cuda': no CUDA device is here, cpu is accepted"),
+        (0, {"graphs": True}, "graphs on device 'cpu': CUDA graphs need a cuda device"),
+        (2, {"device": "cuda:2"}, "device 'cuda:2': 2 CUDA devices are here"),
     ],
 )
-def test_narrow_strided_shortcuts_stay_out_of_channels_last_on_a_cpu(
-    model: str, width: float, expected: torch.memory_format
-) -> None:
-    net = build(Architecture(model, width))
-    assert Execution().layout(net) is expected
-    assert Execution(channels_last=False).layout(net) is torch.contiguous_format
+def test_what_is_not_there_is_refused(devices: Callable[[int], None], count: int, asked: Any, reason: str) -> None:
+    devices(count)
+    with pytest.raises(InputError, match=f"^{re.escape(reason)}$"):
+        Execution(**asked)
+
+
+def test_narrow_strided_shortcuts_stay_out_of_channels_last_on_a_cpu() -> None:
+    for model, width, last in (("basicnet", 0.1, True), ("resnet18", 1 / 16, False), ("resnet18", 1, True)):
+        net = build(Architecture(model, width))
+        assert Execution().layout(net) is (torch.channels_last if last else torch.contiguous_format)
+        assert Execution(channels_last=False).layout(net) is torch.contiguous_format
 
 
 def test_settings_hold_within_a_run_and_come_back() -> None:
@@ -67,11 +64,3 @@ def test_settings_hold_within_a_run_and_come_back() -> None:
             assert not torch.backends.cudnn.allow_tf32
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.allow_tf32 == before
-
-
-def test_a_device_beyond_those_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    Execution("cuda:1")
-    with pytest.raises(InputError, match="device 'cuda:2': 2 CUDA devices are here"):
-        Execution("cuda:2")

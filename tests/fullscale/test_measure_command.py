@@ -17,12 +17,15 @@ from fullscale.checkpoint import load_network, save
 from fullscale.data import load
 from fullscale.feed import Resident
 from fullscale.measure import Activity, measure, zeroed
-from fullscale.models import Architecture, Chain, basicnet, build
+from fullscale.models import Architecture, basicnet, build
 from fullscale.thresholds import decades
 
 
-def damaged(net: Chain) -> Chain:
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every fifth filter of each norm silent, every sixth of small scale; its head is fitted to what the others put out."""
+    torch.manual_seed(0)
+    net = basicnet(0.06, 1, 10)
     for name, tensor in net.state_dict().items():
         if "norm" in name and name.endswith("weight"):
             tensor.uniform_(0.05, 1)
@@ -38,14 +41,8 @@ def damaged(net: Chain) -> Chain:
         fitted = torch.linalg.lstsq(features, torch.nn.functional.one_hot(y).float(), driver="gelsd").solution
         net.head.weight.copy_(fitted.T)
         net.head.bias.zero_()
-    return net
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("network") / "network.safetensors"
-    torch.manual_seed(0)
-    save(damaged(basicnet(0.06, 1, 10)), file)
+    save(net, file)
     return file
 
 
@@ -61,25 +58,28 @@ def expected(file: Path) -> tuple[Activity, Any, Resident]:
     return measure(net, feed.training(1024)), net, feed
 
 
-def test_the_table_is_what_was_measured(network: Path) -> None:
+def test_the_table_and_the_files_are_what_was_measured(network: Path, tmp_path: Path) -> None:
     activity, _, _ = expected(network)
-    said = on_digits(network)
-    lines = said.out.splitlines()
+    said = on_digits(network, "--csv", tmp_path / "filters.csv", "--plot", tmp_path / "thresholds.png")
+    first, _, header, *rows, total = said.out.splitlines()[: 4 + len(activity.norms)]
     digest = load("digits").digest[:12]
-    assert (
-        lines[0] == f"network.safetensors on digits, digest {digest}: {activity.filters} filters, 1,438 training images"
-    )
-    header, *rows, total = lines[2:]
+    assert first == f"network.safetensors on digits, digest {digest}: {activity.filters} filters, 1,438 training images"
     assert header.split("  ")[0] == "layer"
     for row, layer in zip(rows, activity.layers(), strict=True):
-        name, filters, by, _, scale, _, constant, _, _ = row.split()
-        assert name == layer["layer"]
-        assert [int(filters), int(by), int(scale), int(constant)] == [
-            layer[k] for k in ("filters", "inactive_by_activation", "inactive_by_scale", "constant")
-        ]
+        _, filters, by, _, scale, _, constant, _, _ = row.split()
+        assert [int(n) for n in (filters, by, scale, constant)] == [layer[name] for name in COUNTS]
     assert f"{activity.inactive_by_scale():.0%}" in total
     # Columns stand under each other.
     assert len({len(line) for line in (header, *rows, total)}) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["filters.csv", "thresholds.png"]
+    with (tmp_path / "filters.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert written == [{name: str(value) for name, value in row.items()} for row in activity.table()]
+    with Image.open(tmp_path / "thresholds.png") as drawn:
+        assert min(drawn.size) > 300
+
+
+COUNTS = ("filters", "inactive_by_activation", "inactive_by_scale", "constant")
 
 
 def test_thresholds_and_data(network: Path) -> None:
@@ -87,57 +87,36 @@ def test_thresholds_and_data(network: Path) -> None:
     values = decades(1e-13, 0.5)
     points = zeroed(net, activity, feed.test(1024), values)
     found = json.loads(on_digits(network, "--thresholds", "1e-13", "0.5", "--json").out)
-    assert (found["data"], found["images"], found["test_images"]) == ("digits", 1438, 359)
-    assert found["digest"] == load("digits").digest
-    assert found["thresholds"] == list(values)
-    assert found["error_before"] == points["error_before"]
-    for name in ("activation", "scale"):
-        assert found["by"][name]["sparsity"] == points["sparsity"][name]
-        assert found["by"][name]["error"] == points["error"][name]
-    assert found["layers"] == activity.layers()
-    assert found["total"] == activity.totals()
+    wanted = {"data": "digits", "digest": load("digits").digest, "images": 1438, "test_images": 359}
+    wanted |= {"thresholds": list(values), "error_before": points["error_before"]}
+    wanted |= {"layers": activity.layers(), "total": activity.totals()}
+    assert {name: found[name] for name in wanted} == wanted
+    for name, by in found["by"].items():
+        assert (by["sparsity"], by["error"]) == (points["sparsity"][name], points["error"][name])
     text = on_digits(network, "--thresholds", "1e-13", "0.5").out
     assert f"test error with all filters: {points['error_before']:.2%} of 359 images" in text
-    lines = [line.split() for line in text.splitlines() if line[:2] in ("1e", "5e")]
-    by, scale = ([*zip(points["sparsity"][m], points["error"][m], strict=True)] for m in ("activation", "scale"))
-    for line, (share, error), (other, cost) in zip(lines, by, scale, strict=True):
-        assert line[1:] == [f"{share:.1%}", f"{error:.2%}", f"{other:.1%}", f"{cost:.2%}"]
-    assert any(error != cost for (_, error), (_, cost) in zip(by, scale, strict=True))
-
-
-def test_thresholds_apart_from_the_papers_give_no_range(network: Path) -> None:
-    said = on_digits(network, "--thresholds", "1e-6", "1e-5").out
-    assert "the paper's threshold 1e-12 is not among these" in said
-    found = json.loads(on_digits(network, "--thresholds", "1e-6", "1e-5", "--json").out)
-    assert found["by"]["scale"]["flat_decades"] is None
-
-
-def test_files(network: Path, tmp_path: Path) -> None:
-    activity, _, _ = expected(network)
-    on_digits(network, "--csv", tmp_path / "filters.csv", "--plot", tmp_path / "thresholds.png")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["filters.csv", "thresholds.png"]
-    with (tmp_path / "filters.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row, given in zip(rows, activity.table(), strict=True):
-        assert row == {name: str(value) for name, value in given.items()}
-    with Image.open(tmp_path / "thresholds.png") as drawn:
-        assert min(drawn.size) > 300
+    lines = [line.split()[1:] for line in text.splitlines() if line[:2] in ("1e", "5e")]
+    columns = [points[of][by] for by in ("activation", "scale") for of in ("sparsity", "error")]
+    for line, (share, error, other, cost) in zip(lines, zip(*columns, strict=True), strict=True):
+        assert line == [f"{share:.1%}", f"{error:.2%}", f"{other:.1%}", f"{cost:.2%}"]
+    assert columns[1] != columns[3]
+    # Apart from the paper's there is no range.
+    apart = (network, "--thresholds", "1e-6", "1e-5")
+    assert "the paper's threshold 1e-12 is not among these" in on_digits(*apart).out
+    assert json.loads(on_digits(*apart, "--json").out)["by"]["scale"]["flat_decades"] is None
 
 
 def test_weights_alone_are_read_into_a_named_network(tmp_path: Path) -> None:
     torch.manual_seed(1)
     net = build(Architecture("resnet20", 0.25, 1, 10))
     save_file(net.state_dict(), tmp_path / "weights.safetensors")
-    said = on_digits(tmp_path / "weights.safetensors", "--model", "resnet20", "--width", "0.25", "--classes", "0", "1",
-                     "--outputs", "10").out  # fmt: skip
+    asked = (tmp_path / "weights.safetensors", "--model", "resnet20", "--width", "0.25", "--classes", "0", "1",
+             "--outputs", "10")  # fmt: skip
+    said = on_digits(*asked).out
     assert "identity: the BatchNorm's own output" in said
     assert said.splitlines()[2].split()[:2] == ["layer", "activation"]
     # No test error of ten outputs on two classes.
-    refused(
-        run("measure", tmp_path / "weights.safetensors", "--data", "digits", "--model", "resnet20", "--width", "0.25",
-            "--classes", "0", "1", "--outputs", "10", "--thresholds", "1e-3", "1"),
-        "10 outputs", "2 classes",
-    )  # fmt: skip
+    refused(run("measure", *asked, "--data", "digits", "--thresholds", "1e-3", "1"), "10 outputs", "2 classes")
 
 
 def test_a_training_run_tells_if_its_images_were_others(tmp_path: Path) -> None:
@@ -151,32 +130,30 @@ def test_a_training_run_tells_if_its_images_were_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("asked", "words"),
     [
-        (["--plot", "drawn.gif"], ["--plot", "drawn.gif", ".svg"]),
-        (["--thresholds", "1", "0.1"], ["thresholds 1 0.1", "the smaller one first"]),
-        (["--thresholds", "a", "1"], ["'a'", "a number"]),
-        (["--width", "0.5"], ["--width", "only with --model"]),
-        (["--model", "resnet19"], ["resnet19", "resnet18"]),
-        (["--model", "resnet18"], ["network.safetensors", "not in both"]),
-        (["--model", "basicnet", "--head", "imagenet"], ["imagenet", "basicnet"]),
-        (["--csv", "missing/filters.csv"], ["--csv missing/filters.csv", "cannot be written"]),
-        (["--plot", "missing/drawn.svg"], ["--plot missing/drawn.svg", "cannot be written"]),
-        (["--csv", "."], ["--csv .", "cannot be written"]),
-        (["--classes", "0", "nine"], ["'nine'"]),
+        ("network --data digits --plot drawn.gif", ["--plot", "drawn.gif", ".svg"]),
+        ("network --data digits --thresholds 1 0.1", ["thresholds 1 0.1", "the smaller one first"]),
+        ("network --data digits --thresholds a 1", ["'a'", "a number"]),
+        ("network --data digits --width 0.5", ["--width", "only with --model"]),
+        ("network --data digits --model resnet19", ["resnet19", "resnet18"]),
+        ("network --data digits --model resnet18", ["network.safetensors", "not in both"]),
+        ("network --data digits --model basicnet --head imagenet", ["imagenet", "basicnet"]),
+        ("network --data digits --csv missing/filters.csv", ["--csv missing/filters.csv", "cannot be written"]),
+        ("network --data digits --plot missing/drawn.svg", ["--plot missing/drawn.svg", "cannot be written"]),
+        ("network --data digits --csv .", ["--csv .", "cannot be written"]),
+        ("network --data digits --classes 0 nine", ["'nine'"]),
+        ("none --data digits", ["none.safetensors"]),
+        ("colour --data digits", [", 1, 8, 8)", "(N, 3, H, W)"]),
+        ("colour --data nowhere", ["nowhere"]),
+        ("colour", ["--data"]),
+        ("broken --data digits", ["head.weight is not finite"]),
     ],
 )
-def test_what_cannot_be_used_is_said_in_one_line(network: Path, arguments: list[str], words: list[str]) -> None:
-    refused(run("measure", network, "--data", "digits", *arguments), *words)
-
-
-def test_networks_and_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    save(basicnet(0.03, 3, 10), tmp_path / "colour.safetensors")
-    refused(run("measure", tmp_path / "colour.safetensors", "--data", "digits"), ", 1, 8, 8)", "(N, 3, H, W)")
-    refused(run("measure", tmp_path / "none.safetensors", "--data", "digits"), "none.safetensors")
-    refused(run("measure", tmp_path / "colour.safetensors", "--data", tmp_path / "nowhere"), "nowhere")
-    refused(run("measure", tmp_path / "colour.safetensors"), "--data")
+def test_what_cannot_be_used_is_said_in_one_line(network: Path, asked: str, words: list[str]) -> None:
+    save(basicnet(0.03, 3, 10), network.parent / "colour.safetensors")
     broken = basicnet(0.03, 1, 10)
     broken.head.weight.data[0] = torch.inf
-    save(broken, tmp_path / "broken.safetensors")
-    refused(run("measure", tmp_path / "broken.safetensors", "--data", "digits"), "head.weight is not finite")
+    save(broken, network.parent / "broken.safetensors")
+    name, *flags = asked.split()
+    refused(run("measure", network.parent / f"{name}.safetensors", *flags), *words)

@@ -14,35 +14,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monitored import Untraceable, adam, batch, small, train
+from monitored import Untraceable, adam, batch, seen, small, train
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
-from fullscale.graph import trace, units
 from fullscale.monitor import Monitor, core
 from fullscale.monitor.core import WEIGHTS_EVERY
-from fullscale.monitor.line import Line, line
+from fullscale.monitor.line import Line
 from fullscale.monitor.record import MOST, Record
 from fullscale.monitor.record import VARIABLES as NAMES
 
 
 @pytest.mark.parametrize("make", [adam, lambda net: torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)])
 def test_training_is_the_same_to_the_last_bit(make: Callable[[nn.Module], Any]) -> None:
-    bare, seen = small(), small()
-    one, other = make(bare), make(seen)
-    train(bare, one, range(12))
-    state = torch.random.get_rng_state()
-    monitor = Monitor(seen, other, interval=3)
-    train(seen, other, range(12))
-    monitor.close()
-    assert torch.equal(torch.random.get_rng_state(), state)
-    for a, b in zip(bare.state_dict().values(), seen.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
-    for p, q in zip(bare.parameters(), seen.parameters(), strict=True):
-        for name, value in one.state[p].items():
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(other.state[q][name]))
+    ends = []
+    for watch in (False, True):
+        net, state = small(), torch.random.get_rng_state()
+        optimizer = make(net)
+        monitor = Monitor(net, optimizer, interval=3) if watch else None
+        train(net, optimizer, range(12))
+        if monitor:
+            monitor.close()
+        assert torch.equal(torch.random.get_rng_state(), state)
+        ends.append([*net.state_dict().values(), *(x for p in net.parameters() for x in optimizer.state[p].values())])
+    assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(*ends, strict=True))
 
 
 def test_what_is_seen_is_what_the_network_does() -> None:
@@ -50,34 +47,29 @@ def test_what_is_seen_is_what_the_network_does() -> None:
     net = small()
     optimizer = adam(net)
     monitor = Monitor(net, optimizer, interval=2)
-    wanted: list[dict[str, Tensor]] = []
+    running, rows = torch.zeros(9), []
     for step in range(5):
-        twin = copy.deepcopy(net)
-        x, y = batch(step)
-        seen: list[Tensor] = []
-        for norm in (twin[1], twin[4]):
+        twin, outputs = copy.deepcopy(net), []
+        norms = [twin[1], twin[4]]
+        for norm in norms:
             norm._forward_hooks.clear()
-            norm.register_forward_hook(lambda *given, seen=seen: seen.append(given[2].detach().clone()))
-        cross_entropy(twin(x), y).backward()
-        wanted.append(
-            {
-                "margin": torch.cat([z.amax((0, 2, 3)) for z in seen]),
-                "peak": torch.cat([z.relu().amax((0, 2, 3)) for z in seen]),
-                "gamma": torch.cat([norm.weight.detach() for norm in (twin[1], twin[4])]),
-                "beta": torch.cat([norm.bias.detach() for norm in (twin[1], twin[4])]),
-                "images": torch.cat([z.relu().amax((2, 3)).T for z in seen]),
-            }
-        )
+            norm.register_forward_hook(lambda *given, outputs=outputs: outputs.append(given[2].detach().clone()))
+        twin(batch(step)[0])
+        highest = torch.cat([z.amax((2, 3)) for z in outputs], dim=1)
+        row = {"margin": highest.amax(0), "peak": highest.relu().amax(0)}
+        row |= {
+            name: torch.cat([getattr(norm, of) for norm in norms])
+            for name, of in (("gamma", "weight"), ("beta", "bias"))
+        }
+        if step % 2 == 0:
+            running = torch.maximum(0.9 * running, row["peak"])
+            rows.append(row | {"selectivity": (highest.relu() < 1e-3 * running).float().mean(0)})
         train(net, optimizer, range(step, step + 1))
     history = monitor.history
     assert history.step.values.tolist() == [0, 2, 4]
-    running = torch.zeros(9)
-    for row, step in enumerate((0, 2, 4)):
-        for name in ("margin", "peak", "gamma", "beta"):
-            np.testing.assert_allclose(history[name][row], wanted[step][name], rtol=1e-6)
-        running = torch.maximum(0.9 * running, wanted[step]["peak"])
-        below = (wanted[step]["images"] < 1e-3 * running[:, None]).float().mean(1)
-        np.testing.assert_allclose(history["selectivity"][row], below)
+    for i, row in enumerate(rows):
+        for name, wanted in row.items():
+            np.testing.assert_allclose(history[name][i], wanted.detach(), rtol=1e-6)
     assert history.layer.values.tolist() == ["1"] * 4 + ["4"] * 5
     assert history.channel.values.tolist() == [*range(4), *range(5)]
     assert (history["gradient"] == 1).all()
@@ -88,8 +80,9 @@ def test_what_is_seen_is_what_the_network_does() -> None:
 
 
 def test_pull_and_loss_make_up_the_way_of_the_margin_as_far_as_gamma_and_beta_go() -> None:
-    """With an interval of one step and a fixed batch the input's part is what other layers do: none in the first layer."""
-    net = nn.Sequential(nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2))
+    """At every step, on one batch, nothing is left for the input; one filter is silent, which writing in place would hide."""
+    net = nn.Sequential(nn.BatchNorm1d(3), nn.ReLU(inplace=True), nn.Linear(3, 2))
+    net[0].bias.data[0] = -10
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, weight_decay=0.1)
     monitor = Monitor(net, optimizer, interval=1)
     x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
@@ -98,138 +91,113 @@ def test_pull_and_loss_make_up_the_way_of_the_margin_as_far_as_gamma_and_beta_go
         net(x).square().sum().backward()
         optimizer.step()
     history = monitor.history
-    way = history["margin"].values - history["margin"].values[0]
-    np.testing.assert_allclose(history["pull"] + history["loss"], way, atol=1e-5)
-    assert (history["pull"].values[-1] < 0).all()
+    margin = history["margin"].values
+    assert (margin[:, 0] < -5).all()
+    np.testing.assert_allclose(history["pull"] + history["loss"], margin - margin[0], atol=1e-5)
+    assert (history["pull"].values[-1, 1:] < 0).all()
 
 
-def test_between_observations_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_between_observations_nothing_is_done_and_closing_takes_off_every_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     net = small()
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.1)
     monitor = Monitor(net, optimizer, interval=4)
     taken, hooks, real = [], [], core.observe
+    monkeypatch.setattr(core, "observe", lambda *given: (taken.append(monitor.step), real(*given))[1])
 
-    def observe(*given: Any) -> Any:
-        taken.append(monitor.step)
-        return real(*given)
+    def hooked() -> int:
+        return sum(len(module._forward_hooks) for module in net.modules())
 
-    monkeypatch.setattr(core, "observe", observe)
     for step in range(9):
-        hooks.append(sum(len(module._forward_hooks) for module in net.modules()))
+        hooks.append(hooked())
         train(net, optimizer, range(step, step + 1))
-    assert hooks == [2, 0, 0, 0, 2, 0, 0, 0, 2]
-    assert taken == [0, 4, 8]
+    assert (hooks, taken) == ([2, 0, 0, 0] * 2 + [2], [0, 4, 8])
     assert monitor.updates.held == {}
+    train(net, optimizer, range(3))
+    assert hooked() == 2
+    monitor.close()
+    assert not any((hooked(), optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks))
+    train(net, optimizer, range(2))
+    assert (monitor.step, monitor.history.sizes["step"]) == (12, 3)
 
 
-def test_closing_takes_off_every_hook() -> None:
+def test_a_resumed_monitor_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    straight = seen(20, 3)
     net = small()
     optimizer = adam(net)
-    monitor = Monitor(net, optimizer, interval=2)
-    train(net, optimizer, range(2))
-    monitor.close()
-    assert not any(module._forward_hooks for module in net.modules())
-    assert not optimizer._optimizer_step_pre_hooks
-    assert not optimizer._optimizer_step_post_hooks
-    steps = monitor.step
-    train(net, optimizer, range(2))
-    assert monitor.step == steps
-    assert monitor.history.sizes["step"] == 1
-
-
-def test_a_resumed_monitor_goes_on_as_if_it_had_not_stopped(tmp_path: Any) -> None:
-    whole = small()
-    optimizer = adam(whole)
-    straight = Monitor(whole, optimizer, interval=3)
-    train(whole, optimizer, range(20))
-
-    first = small()
-    optimizer = adam(first)
-    monitor = Monitor(first, optimizer, interval=3)
-    train(first, optimizer, range(10))
-    torch.save({"m": monitor.state_dict(), "o": optimizer.state_dict(), "n": first.state_dict()}, tmp_path / "saved")
+    monitor = Monitor(net, optimizer, interval=3)
+    train(net, optimizer, range(10))
+    torch.save([x.state_dict() for x in (net, optimizer, monitor)], tmp_path / "saved")
     saved = torch.load(tmp_path / "saved", weights_only=True)
-    second = small()
-    second.load_state_dict(saved["n"])
-    optimizer = adam(second)
-    optimizer.load_state_dict(saved["o"])
-    monitor = Monitor(second, optimizer, interval=7)
-    monitor.load_state_dict(saved["m"])
-    train(second, optimizer, range(10, 20))
+    net = small()
+    optimizer = adam(net)
+    monitor = Monitor(net, optimizer, interval=7)
+    for part, state in zip((net, optimizer, monitor), saved, strict=True):
+        part.load_state_dict(state)
+    train(net, optimizer, range(10, 20))
     assert monitor.history.identical(straight.history)
-    assert monitor.deaths == straight.deaths
-    assert monitor.note == straight.note
+    assert (monitor.deaths, monitor.note) == (straight.deaths, straight.note)
     with pytest.raises(InputError, match="9 filters"):
-        Monitor(nn.Sequential(nn.BatchNorm1d(3)), optimizer).load_state_dict(saved["m"])
+        Monitor(nn.Sequential(nn.BatchNorm1d(3)), optimizer).load_state_dict(saved[2])
 
 
 def test_a_closure_is_waited_for() -> None:
     """LBFGS-like use, and Lightning's: forward and backward happen inside step."""
-    one, other = small(), small()
-    plain, within = adam(one), adam(other)
-    a, b = Monitor(one, plain, interval=2), Monitor(other, within, interval=2)
-    train(one, plain, range(5))
+    net = small()
+    optimizer = adam(net)
+    monitor = Monitor(net, optimizer, interval=2)
     for step in range(5):
 
         def closure(step: int = step) -> Tensor:
             x, y = batch(step)
-            within.zero_grad()
-            loss = cross_entropy(other(x), y)
+            optimizer.zero_grad()
+            loss = cross_entropy(net(x), y)
             loss.backward()
             return loss
 
-        assert within.step(closure) is not None
-    assert a.history.identical(b.history)
+        assert optimizer.step(closure) is not None
+    assert monitor.history.identical(seen(5, 2).history)
 
 
-def test_a_compiled_network_is_seen_as_well() -> None:
-    one, other = small(), small()
-    plain, compiled = adam(one), adam(other)
-    a = Monitor(one, plain, interval=3)
-    wrapped = torch.compile(other, backend="aot_eager")
-    b = Monitor(wrapped, compiled, interval=3)
-    train(one, plain, range(8))
-    train(wrapped, compiled, range(8))
-    assert b.note == []
-    for name in ("margin", "selectivity", "share_gamma", "gamma"):
-        np.testing.assert_allclose(a.history[name], b.history[name], rtol=1e-4, atol=1e-6)
-    torch._dynamo.reset()
+def test_a_compiled_network_is_seen_as_well_unless_it_had_run_before() -> None:
+    for before in (0, 1):
+        net = small()
+        optimizer = adam(net)
+        wrapped = torch.compile(net, backend="aot_eager")
+        train(wrapped, optimizer, range(before))
+        monitor = Monitor(wrapped, optimizer, interval=3)
+        train(wrapped, optimizer, range(before, 8))
+        torch._dynamo.reset()
+        history = monitor.history
+        if before:
+            assert any("1 was not run in training mode" in note for note in monitor.note)
+            assert history["margin"].isnull().all()
+            assert np.isfinite(history["gamma"]).all()
+            assert monitor.deaths == []
+        else:
+            assert monitor.note == []
+            for name in ("margin", "selectivity", "share_gamma", "gamma"):
+                np.testing.assert_allclose(seen(8, 3).history[name], history[name], rtol=1e-4, atol=1e-6)
 
 
-def test_a_network_that_had_run_compiled_before_is_told_of() -> None:
-    net = small()
-    optimizer = adam(net)
-    wrapped = torch.compile(net, backend="eager")
-    train(wrapped, optimizer, range(1))
-    monitor = Monitor(wrapped, optimizer, interval=2)
-    train(wrapped, optimizer, range(3))
-    assert any("1 was not run in training mode" in note for note in monitor.note)
-    assert monitor.history["margin"].isnull().all()
-    assert np.isfinite(monitor.history["gamma"]).all()
-    assert monitor.deaths == []
-    torch._dynamo.reset()
-
-
-def test_an_unknown_optimizer_leaves_only_the_share_unknown() -> None:
-    net = small()
-    optimizer = torch.optim.ASGD(net.parameters(), lr=1e-2, weight_decay=1e-2)
-    monitor = Monitor(net, optimizer, interval=2)
-    train(net, optimizer, range(5))
-    assert sum("ASGD is none of the rules here" in note for note in monitor.note) == 1
-    assert monitor.history["share_gamma"].isnull().all()
-    assert monitor.history["pull"].isnull().all()
-    assert np.isfinite(monitor.history["selectivity"]).all()
-    assert "pull share unknown" in monitor.text
-
-
-def test_an_optimizer_whose_steps_are_others_than_its_rule_says_is_found_out() -> None:
-    net = small()
-    optimizer = torch.optim.Adagrad(net.parameters(), lr=1e-2, lr_decay=0.5, weight_decay=1e-2)
-    monitor = Monitor(net, optimizer, interval=2)
-    train(net, optimizer, range(5))
-    assert sum("the optimizer's steps are not those of its rule" in note for note in monitor.note) == 1
-    assert np.isfinite(monitor.history["share_gamma"][0]).all()  # lr_decay has not set in at the first step
-    assert monitor.history["share_gamma"][1:].isnull().all()
+@pytest.mark.parametrize(
+    ("make", "note", "known"),
+    [
+        (lambda p: torch.optim.ASGD(p, lr=1e-2, weight_decay=1e-2), "ASGD is none of the rules here", 0),
+        # At the first step its lr_decay, which no rule here has, has not set in.
+        (lambda p: torch.optim.Adagrad(p, lr_decay=0.5, weight_decay=1e-2), "steps are not those of its rule", 1),
+    ],
+)
+def test_an_optimizer_that_is_or_does_none_of_the_rules_leaves_only_the_share_unknown(
+    make: Callable[[Any], Any], note: str, known: int
+) -> None:
+    monitor = seen(5, 2, lambda net: make(net.parameters()))
+    history = monitor.history
+    assert sum(note in said for said in monitor.note) == 1
+    for name in ("share_gamma", "pull"):
+        assert np.isfinite(history[name][:known]).all()
+        assert history[name][known:].isnull().all()
+    assert np.isfinite(history["selectivity"]).all()
+    assert monitor.text == "step 5: 9 of 9 filters alive; none died in the last 4 steps; pull share unknown"
 
 
 def test_frozen_layers_are_told_of_and_have_no_share() -> None:
@@ -246,26 +214,25 @@ def test_frozen_layers_are_told_of_and_have_no_share() -> None:
 
 def test_parts_of_a_network_that_cannot_be_traced_are_found() -> None:
     net = Untraceable()
-    with pytest.raises(InputError):
-        trace(net)
-    optimizer = adam(net)
-    monitor = Monitor(net, optimizer, interval=1)
+    monitor = Monitor(net, adam(net), interval=1)
     assert [unit.activation for unit in monitor.watched.units] == ["relu", "identity"]
     assert monitor.watched.weights[0] is net.block[0].weight
     assert [note.partition(":")[0] for note in monitor.note] == ["norm"]
-    monitor.close()
-    with pytest.raises(InputError, match="pass units="):
-        Monitor(Untraceable(block=False), optimizer)
-    given = Monitor(Untraceable(block=False), optimizer, units=units(trace(nn.Sequential(net.block)))[:0])
-    assert given.filters == 0
+    assert Monitor(Untraceable(block=False), adam(net), units=()).filters == 0
 
 
-@pytest.mark.parametrize("net", [nn.Sequential(nn.Conv2d(2, 2, 1)), nn.Linear(2, 2)])
-def test_a_network_without_batchnorm_is_refused(net: nn.Module) -> None:
-    with pytest.raises(InputError, match="no BatchNorm"):
-        Monitor(net, adam(net))
-    with pytest.raises(InputError, match="interval 0"):
-        Monitor(small(), adam(net), interval=0)
+@pytest.mark.parametrize(
+    ("net", "interval", "words"),
+    [
+        (nn.Sequential(nn.Conv2d(2, 2, 1)), 1, "no BatchNorm"),
+        (nn.Linear(2, 2), 1, "no BatchNorm"),
+        (Untraceable(block=False), 1, "pass units="),
+        (small(), 0, "interval 0"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused(net: nn.Module, interval: int, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Monitor(net, adam(net), interval=interval)
 
 
 def test_the_record_keeps_its_size_and_an_even_distance() -> None:
@@ -276,12 +243,6 @@ def test_the_record_keeps_its_size_and_an_even_distance() -> None:
     assert set(np.diff(record.steps)) == {10 * record.every}
     np.testing.assert_array_equal(record.rows("gamma")[:, 0] * 10, record.steps)
     assert record.steps[-1] > 10 * (5 * MOST - 1 - record.every)
-
-
-def test_the_line_says_what_there_is() -> None:
-    assert line(0, 3, 3, {}, 100, float("nan")) == (
-        "step 0: 3 of 3 filters alive; none died in the last 100 steps; pull share unknown"
-    )
 
 
 def test_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monitored import adam, batch, small, train
+from monitored import adam, batch, seen, small
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from dynamics.errors import InputError
 from fullscale.monitor import Monitor
@@ -30,20 +30,11 @@ def images() -> tuple[Tensor, Tensor]:
     return torch.cat(xs), torch.cat(ys)
 
 
-def plain_loop() -> Monitor:
-    net = small()
-    optimizer = adam(net)
-    monitor = Monitor(net, optimizer, interval=2)
-    train(net, optimizer, range(STEPS))
-    monitor.close()
-    return monitor
-
-
-def assert_alike(found: Monitor | None, wanted: Monitor) -> None:
+def assert_alike(found: Monitor | None) -> None:
+    """To what is seen in a plain loop."""
     assert found is not None
-    assert found.step == wanted.step == STEPS
-    assert found.note == []
-    history, expected = found.history, wanted.history
+    assert (found.step, found.note) == (STEPS, [])
+    history, expected = found.history, seen(STEPS, 2).history
     assert history.step.values.tolist() == [0, 2, 4, 6]
     for name in ("gamma", "beta", "margin", "selectivity", "share_gamma", "share_weights", "pull"):
         np.testing.assert_allclose(history[name], expected[name], rtol=1e-4, atol=1e-6)
@@ -76,38 +67,23 @@ def test_in_lightning(tmp_path: Path) -> None:
         )  # fmt: skip
 
     loader = DataLoader(TensorDataset(*images()), BATCH)
-    wanted = plain_loop()
     callback = MonitorCallback(interval=2)
     module = Module()
     trainer(callback, STEPS).fit(module, loader)
-    assert_alike(callback.monitor, wanted)
-    assert callback.monitor is not None
+    assert_alike(callback.monitor)
+    assert callback.monitor
     assert callback.monitor.watched.units[0].norm == "net.1"
     assert not any(m._forward_hooks for m in module.modules())
 
-    half = MonitorCallback(interval=2)
-    first = trainer(half, 3)
+    first = trainer(MonitorCallback(interval=2), 3)
     first.fit(Module(), loader)
     first.save_checkpoint(tmp_path / "half.ckpt")
     rest = MonitorCallback(interval=5)
-    with_rest = trainer(rest, 4)
-    with_rest.fit(Module(), loader, ckpt_path=tmp_path / "half.ckpt")
-    assert rest.monitor is not None
-    assert rest.monitor.history.step.values.tolist() == [0, 2]
-    assert rest.monitor.step == 4
+    trainer(rest, 4).fit(Module(), loader, ckpt_path=tmp_path / "half.ckpt")
+    assert rest.monitor
+    assert (rest.monitor.history.step.values.tolist(), rest.monitor.step) == ([0, 2], 4)
     with pytest.raises(InputError, match="which 1"):
         trainer(MonitorCallback(which=1), 1).fit(Module(), loader)
-
-
-class Pairs(Dataset[dict[str, Tensor]]):
-    def __init__(self) -> None:
-        self.x, self.y = images()
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitem__(self, i: int) -> dict[str, Tensor]:
-        return {"x": self.x[i], "labels": self.y[i]}
 
 
 class WithLoss(nn.Module):
@@ -117,9 +93,9 @@ class WithLoss(nn.Module):
         super().__init__()
         self.net = small()
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         logits = self.net(x)
-        return {"logits": logits} if labels is None else {"loss": cross_entropy(logits, labels), "logits": logits}
+        return {"loss": cross_entropy(logits, labels), "logits": logits}
 
 
 def test_in_the_trainer_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,9 +107,11 @@ def test_in_the_trainer_of_transformers(tmp_path: Path, monkeypatch: pytest.Monk
 
     from fullscale.monitor.huggingface import FILE, MonitorCallback
 
+    pairs = [{"x": x, "labels": y} for x, y in zip(*images(), strict=True)]
+
     class InOrder(Trainer):
         def _get_train_sampler(self, *_: Any) -> Any:
-            return torch.utils.data.SequentialSampler(Pairs())
+            return torch.utils.data.SequentialSampler(pairs)
 
     def trainer(callback: MonitorCallback, steps: int) -> Trainer:
         arguments = TrainingArguments(
@@ -143,15 +121,13 @@ def test_in_the_trainer_of_transformers(tmp_path: Path, monkeypatch: pytest.Monk
         net = WithLoss()
         optimizer = adam(net)
         constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-        return InOrder(net, arguments, train_dataset=Pairs(), callbacks=[callback], optimizers=(optimizer, constant))
+        return InOrder(net, arguments, train_dataset=pairs, callbacks=[callback], optimizers=(optimizer, constant))
 
     callback = MonitorCallback(interval=2)
     trainer(callback, STEPS).train()
-    assert_alike(callback.monitor, plain_loop())
+    assert_alike(callback.monitor)
     assert (tmp_path / "checkpoint-4" / FILE).is_file()
 
     resumed = MonitorCallback(interval=5)
     trainer(resumed, STEPS).train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
-    assert resumed.monitor is not None
-    assert resumed.monitor.step == STEPS
-    assert resumed.monitor.history.step.values.tolist() == [0, 2, 4, 6]
+    assert_alike(resumed.monitor)

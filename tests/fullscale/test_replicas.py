@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import pytest
 import torch
@@ -30,27 +32,27 @@ def batches() -> tuple[Tensor, Tensor]:
     return torch.randn(STEPS, R, N, 2, 5, 5, dtype=torch.float64), torch.randint(CLASSES, (STEPS, R, N))
 
 
-def optimizer_of(net: torch.nn.Module, rule: str, coupling: str) -> Optimizer:
-    return Optimizer(net.parameters(), rule, coupling, lr=0.02, weight_decay=0.0 if coupling == "none" else 0.03)
+def descend(net: torch.nn.Module, rule: str, coupling: str, losses: Iterable[Callable[[], Tensor]]) -> None:
+    optimizer = Optimizer(net.parameters(), rule, coupling, lr=0.02, weight_decay=0.0 if coupling == "none" else 0.03)
+    for loss in losses:
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
 
 
 def trained_alone(net: Chain, x: Tensor, y: Tensor, rule: str, coupling: str) -> Chain:
-    optimizer = optimizer_of(net, rule, coupling)
-    for images, labels in zip(x, y, strict=True):
-        optimizer.zero_grad()
-        cross_entropy(net(images), labels).backward()
-        optimizer.step()
+    descend(net, rule, coupling, (lambda k=k: cross_entropy(net(x[k]), y[k]) for k in range(STEPS)))
     return net
 
 
-def trained_together(nets: list[Chain], x: Tensor, y: Tensor, rule: str, coupling: str) -> Replicas:
-    joined = Replicas(nets)
-    optimizer = optimizer_of(joined, rule, coupling)
-    for images, labels in zip(x, y, strict=True):
-        optimizer.zero_grad()
-        outputs = joined(torch.cat(list(images), dim=1))
-        sum(cross_entropy(outputs[r], labels[r]) for r in range(R)).backward()
-        optimizer.step()
+def trained_together(x: Tensor, y: Tensor, rule: str, coupling: str) -> Replicas:
+    joined = Replicas(networks())
+
+    def loss(k: int) -> Tensor:
+        outputs = joined(torch.cat(list(x[k]), dim=1))
+        return torch.stack([cross_entropy(outputs[r], y[k, r]) for r in range(R)]).sum()
+
+    descend(joined, rule, coupling, (partial(loss, k) for k in range(STEPS)))
     return joined
 
 
@@ -70,7 +72,7 @@ SOME = ("sgd", "adam", "schedule_free")
 )
 def test_side_by_side_is_as_alone(rule: str, coupling: str) -> None:
     x, y = batches()
-    joined = trained_together(networks(), x, y, rule, coupling)
+    joined = trained_together(x, y, rule, coupling)
     for r, net in enumerate(networks()):
         first = net.blocks[0].conv.weight.detach().clone()
         alone = trained_alone(net, x[:, r], y[:, r], rule, coupling)
@@ -78,46 +80,31 @@ def test_side_by_side_is_as_alone(rule: str, coupling: str) -> None:
         assert_close(alone, joined.take(r))
 
 
-def test_before_any_step_each_replica_puts_out_what_its_network_does() -> None:
-    nets = networks()
-    x = batches()[0][0]
-    for mode in (True, False):
-        joined = Replicas(nets).train(mode)
-        outputs = joined(torch.cat(list(x), dim=1))
-        assert outputs.shape == (R, N, CLASSES)
-        for r, net in enumerate(networks()):
-            torch.testing.assert_close(outputs[r], net.train(mode)(x[r]), rtol=1e-12, atol=1e-12)
-
-
-def test_taking_a_replica_gives_the_network_back_as_a_copy() -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_a_replica_is_its_network_in_either_mode_and_comes_back_as_a_copy(training: bool) -> None:
     x, y = batches()
-    nets = [trained_alone(net, x[:, r], y[:, r], "sgd", "none") for r, net in enumerate(networks())]
-    joined = Replicas(nets)
+    nets = [trained_alone(net, x[:, r], y[:, r], "sgd", "none").train(training) for r, net in enumerate(networks())]
+    joined = Replicas(nets).train(training)
     for r, net in enumerate(nets):
         taken = joined.take(r)
-        assert taken.config == net.config
-        for name, tensor in net.state_dict().items():
-            assert torch.equal(taken.state_dict()[name], tensor), name
-        with torch.no_grad():
-            for parameter in taken.parameters():
-                parameter.fill_(9.0)
-        assert not (joined.weight == 9).any()
-        assert not any((conv.weight == 9).any() for conv in joined.convs)
-
-
-def test_a_taken_network_is_in_the_mode_of_the_whole() -> None:
-    joined = Replicas(networks())
-    assert joined.train().take(0).training
-    assert not joined.eval().take(0).training
+        assert (taken.config, taken.training) == (net.config, training)
+        assert all(torch.equal(taken.state_dict()[name], tensor) for name, tensor in net.state_dict().items())
+        for parameter in taken.parameters():
+            parameter.data.fill_(9)
+    assert not any((parameter == 9).any() for parameter in joined.parameters())
+    outputs = joined(torch.cat(list(x[0]), dim=1))
+    torch.testing.assert_close(
+        outputs, torch.stack([net(x[0, r]) for r, net in enumerate(nets)]), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("rule", SOME)
 def test_a_replica_that_is_not_finite_leaves_the_others_alone(rule: str) -> None:
     x, y = batches()
-    clean = trained_together(networks(), x, y, rule, "l2")
+    clean = trained_together(x, y, rule, "l2")
     spoiled = x.clone()
     spoiled[:, 1] = math.nan
-    joined = trained_together(networks(), spoiled, y, rule, "l2")
+    joined = trained_together(spoiled, y, rule, "l2")
     assert joined.take(1).head.weight.isnan().all()
     for r in (0, 2):
         assert_close(clean.take(r), joined.take(r))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+from shades import shades
 
 from evidence.store import Store
-from fullscale.data import Images, Split
 from fullscale.outcome import Outcome
 from fullscale.spec import RunSpec
 from fullscale.sweep import KIND, as_row, local_executor, outcome, run_all, title
@@ -41,10 +40,7 @@ def test_runs_and_outcomes_in_words(tmp_path: Path) -> None:
 
 
 def test_processes_train_and_a_diverged_run_is_stored(tmp_path: Path) -> None:
-    draws = np.random.default_rng(0)
-    labels = np.arange(16, dtype=np.int64) % 2
-    split = Split(draws.integers(0, 256, (16, 1, 4, 4)).astype(np.uint8), labels)
-    images = Images("noise", ("a", "b"), split.take(np.arange(8)), split.take(np.arange(8, 16)))
+    images = shades(8)
     spec = replace(SPEC, digest=images.digest)
     heard: list[str] = []
     with Store(tmp_path / "results.sqlite") as store, local_executor(images, workers=1) as executor:
