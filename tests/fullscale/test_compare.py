@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
 from importlib import resources
@@ -27,6 +26,7 @@ from fullscale.pruning_study import Base, PruningStudy
 from fullscale.train import train
 from undertow import extras
 from undertow.commands import compare as compare_command
+from undertow.commands.arguments import Parser
 
 BASES = (
     Base("adam", "adam", 1e-2, 5e-3, criteria=("l1", "random")),
@@ -278,7 +278,7 @@ def test_without_torch_pruning_it_says_what_to_install(tmp_path: Path, monkeypat
 
 
 def test_the_flags_have_defaults() -> None:
-    parser = argparse.ArgumentParser()
-    compare_command.add(parser.add_subparsers())
-    asked = parser.parse_args(["compare"])
+    parser = Parser()
+    compare_command.add(parser)
+    asked = parser.parse_args([])
     assert (asked.data, asked.classes, asked.steps, str(asked.out)) == ("digits", [], 5000, "out")
