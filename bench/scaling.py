@@ -5,7 +5,7 @@ All points take turns, repetition by repetition, so that a neighbour's load meet
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -87,10 +87,6 @@ def table(measured: Mapping[str, Any]) -> str:
         f"{fixed['threads']} thread; median M weight-steps/s"
     ]
     for axis in AXES:
-        values = [f"{point[axis]:,}: {_median(point['weight_steps_per_second']):.0f}" for point in measured[axis]]
+        values = [f"{point[axis]:,}: {median(point['weight_steps_per_second']) / 1e6:.0f}" for point in measured[axis]]
         lines.append(f"{axis:10}" + "   ".join(values))
     return "\n".join(lines)
-
-
-def _median(speeds: Sequence[float]) -> float:
-    return median(speeds) / 1e6

@@ -10,11 +10,11 @@ from typing import Any
 
 from docs.fill import ROOT
 from dynamics.errors import InputError
+from evidence.sources import MEHTA
 from evidence.store import Store
 
 _NUMBERS = ("value", "low", "high", "n", "unit", "interval")
 _KEPT = ("id", "verdict", "sentence", "source", "formula", *_NUMBERS, "holds_if", "experiment", "again")
-_MEHTA = "Mehta, Kim, Theobalt 2019, arXiv 1905.04967"
 
 
 def findings(out: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _compared(known: set[str]) -> list[dict[str, Any]]:
     found = json.loads((ROOT / "fullscale" / "compared.json").read_text())["findings"]
     return [
         {name: f.get(name, "") for name in _KEPT}
-        | {"source": _MEHTA, "holds_if": f["rule"], "experiment": "compare", "again": "undertow compare"}
+        | {"source": MEHTA, "holds_if": f["rule"], "experiment": "compare", "again": "undertow compare"}
         for f in found
         if f["id"] not in known
     ]

@@ -241,7 +241,9 @@ def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = N
     names: ids, or first words of ids; all claims if none. experiments: only claims on these.
     Raises InputError for a name that no claim has.
     """
-    every = sorted(CLAIMS.values(), key=lambda claim: _ordered(claim.id))
+    every = sorted(
+        CLAIMS.values(), key=lambda claim: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", claim.id)]
+    )
     for name in names:
         if not any(_is_like(claim, name) for claim in every):
             raise InputError(f"claim {name!r} is unknown: accepted are {', '.join(claim.id for claim in every)}")
@@ -249,10 +251,6 @@ def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = N
         wanted = set(experiments)
         every = [claim for claim in every if claim.experiment in wanted]
     return [claim for claim in every if not names or any(_is_like(claim, name) for name in names)]
-
-
-def _ordered(id: str) -> list[Any]:
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", id)]
 
 
 def _is_like(claim: Claim, name: str) -> bool:

@@ -85,7 +85,7 @@ class Resident:
         """Whole batches in one epoch. InputError if there is none."""
         count = len(self._train[0])
         if batch > count:
-            raise InputError(f"batch {batch}: at most the {count} training images are accepted")
+            raise InputError(f"batch {batch}: must be at most {count}, the number of training images")
         return count // batch
 
     def epoch(self, batch: int, generator: torch.Generator) -> Iterator[Batch]:

@@ -72,7 +72,7 @@ class Streamed:
         """Whole batches in one epoch. InputError if there is none."""
         count = len(self._files.train)
         if batch > count:
-            raise InputError(f"batch {batch}: at most the {count} training images are accepted")
+            raise InputError(f"batch {batch}: must be at most {count}, the number of training images")
         return count // batch
 
     def epoch(self, batch: int, generator: torch.Generator) -> Iterator[Batch]:

@@ -60,7 +60,9 @@ def test_plain_loop_augments_as_ours_does() -> None:
 
 def test_bad_usage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--images", "20", "--batches", "30", "--models", "basicnet", "--device", "cpu", "--workers", "0"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == "bench: batch 30: at most the 20 training images are accepted"
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == "bench: batch 30: must be at most 20, the number of training images"
+    )
     assert main(["--repeats", "0", "--device", "cpu"]) == 2
     assert capsys.readouterr().err == "bench: repeats 0: a positive whole number is accepted\n"
     assert main(["--json", "/nowhere/found.json", "--device", "cpu"]) == 2

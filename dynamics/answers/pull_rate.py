@@ -100,16 +100,16 @@ def pull_rates(
     rms, arrival, weight = (
         np.asarray(x, dtype=np.float64) for x in np.broadcast_arrays(np.atleast_1d(rms), arrival, weight)
     )
-    world = _settled(setting, rms, arrival, weight, settling(setting) if after is None else after)
+    pairs = _settled(setting, rms, arrival, weight, settling(setting) if after is None else after)
     if not looks:
-        rate = np.nanmax(np.abs(_shares(world, GLANCE)), initial=0.0)
+        rate = np.nanmax(np.abs(_shares(pairs, GLANCE)), initial=0.0)
         over = int(min(max(0.2 / max(rate, 1e-12), _SHORT), _LONG))
         looks = (over // 4, over)
-    return _shares(world, looks)
+    return _shares(pairs, looks)
 
 
 @dataclass(frozen=True)
-class _World:
+class _Pairs:
     """Lanes (points x seeds x lanes), once from w and once from -w, with settled state."""
 
     setting: Setting
@@ -128,7 +128,7 @@ def _draws(phase: int, points: int, times: int) -> dict[str, Any]:
     }
 
 
-def _settled(setting: Setting, rms: np.ndarray, arrival: np.ndarray, weight: np.ndarray, after: int) -> _World:
+def _settled(setting: Setting, rms: np.ndarray, arrival: np.ndarray, weight: np.ndarray, after: int) -> _Pairs:
     rule, each = setting.rule, SEEDS * LANES
     lanes: dict[str, Any] = {"lr": setting.lr, "pull": 0.0, "target": 0.0} | dict(setting.hyper)
     lanes |= {"arrival": np.repeat(arrival, each), "sigma": np.repeat(rms, each)}
@@ -143,22 +143,22 @@ def _settled(setting: Setting, rms: np.ndarray, arrival: np.ndarray, weight: np.
         own = rule.starts.get(name) == "w"
         state[name] = np.tile(value - found["w"][0], 2) + start if own else np.tile(value, 2)
     lanes |= {name: np.tile(lanes[name], 2) for name in ("arrival", "sigma")}
-    return _World(setting, start, state, lanes, len(rms))
+    return _Pairs(setting, start, state, lanes, len(rms))
 
 
-def _shares(world: _World, looks: Sequence[int]) -> np.ndarray:
-    rule, coupling, draws = world.setting.rule, world.setting.coupling, _draws(2, world.points, 2)
+def _shares(pairs: _Pairs, looks: Sequence[int]) -> np.ndarray:
+    rule, coupling, draws = pairs.setting.rule, pairs.setting.coupling, _draws(2, pairs.points, 2)
 
     def apart(strength: float) -> np.ndarray:
         """The mean distance between the lanes from w and from -w, (looks, points, seeds)."""
-        lanes = world.lanes | {"strength": strength}
-        shared: dict[str, Any] = {"record": looks, "lanes": lanes, "start": world.start, "state": world.state}
+        lanes = pairs.lanes | {"strength": strength}
+        shared: dict[str, Any] = {"record": looks, "lanes": lanes, "start": pairs.start, "state": pairs.state}
         path = simulate(rule, coupling, selective, **shared, **draws).w
-        path = path.reshape(len(looks), 2, world.points, SEEDS, LANES)
+        path = path.reshape(len(looks), 2, pairs.points, SEEDS, LANES)
         distance: np.ndarray = (path[:, 0] - path[:, 1]).mean(axis=3)
         return distance
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        left = np.log(apart(world.setting.strength) / apart(0.0))
+        left = np.log(apart(pairs.setting.strength) / apart(0.0))
         shares: np.ndarray = -np.diff(left, axis=0) / np.diff(looks)[:, None, None]
     return shares

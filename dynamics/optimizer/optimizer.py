@@ -16,7 +16,7 @@ from torch.optim.optimizer import ParamsT
 
 from dynamics.couplings import Coupling, find_coupling
 from dynamics.errors import InputError
-from dynamics.optimizer.plan import Ready, prepare, share_clocks
+from dynamics.optimizer.plan import Ready, prepare_group, share_clocks
 from dynamics.rule import Rule, check
 from dynamics.rules import find_rule
 
@@ -197,7 +197,9 @@ class Optimizer(torch.optim.Optimizer):
             if compiled and not group["capturable"]:
                 raise InputError("compiled step with capturable=False: capturable=True is accepted")
         groups = ((group, self._hyperparameters(group)) for group in self.param_groups)
-        return [r for g, hyper in groups for r in prepare(self.rule, self.coupling, g, hyper, self.state, compiled)]
+        return [
+            r for g, hyper in groups for r in prepare_group(self.rule, self.coupling, g, hyper, self.state, compiled)
+        ]
 
     @torch.no_grad()
     def eval(self) -> None:

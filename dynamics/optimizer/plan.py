@@ -2,7 +2,7 @@
 
 `plain_step` says the same tensor by tensor and is the reference. `plan` makes Python source from the graph of
 `dynamics.optimizer.trace`, once for each setting: one function for the numbers that all tensors share, one for the lists
-(`dynamics.optimizer.writer`). `prepare` says which parameters of a group go through one plan together, with which numbers.
+(`dynamics.optimizer.writer`). `prepare_group` says which parameters of a group go through one plan together, with which numbers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def real(x: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(x) if x.is_complex() else x
 
 
-def fresh(rule: Rule, p: torch.Tensor, hyper: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def fresh_state(rule: Rule, p: torch.Tensor, hyper: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The state of a parameter before its first step, clock apart: tensors of its shape, dtype and device."""
     state = {}
     for name, start in zip(rule.state, rule.fresh(p, hyper), strict=False):
@@ -78,7 +78,7 @@ def plain_step(
             continue
         state = states[p]
         if not state:
-            state.update({**fresh(rule, p, hyper), **rule.clock})
+            state.update({**fresh_state(rule, p, hyper), **rule.clock})
         fields = {"w": real(p)} | {name: real(x) if name in rule.state else x for name, x in state.items()}
         g = -real(p.grad) if group["maximize"] else real(p.grad)
         after = step(fields["w"], g, tuple(fields[name] for name in rule.inner), *numbers)
@@ -202,7 +202,7 @@ class Ready:
         return clock, [x.float() if single and torch.is_tensor(x) and x.dtype == torch.float64 else x for x in values]
 
 
-def prepare(
+def prepare_group(
     rule: Rule, coupling: Coupling, group: Mapping[str, Any], hyper: Mapping[str, Any], states: States, compiled: bool
 ) -> list[Ready]:
     """One entry for the parameters with a gradient that share clock, device and dtype; a first gradient makes the state.
@@ -219,7 +219,7 @@ def prepare(
         if not states[p]:
             if p.device not in started:
                 started[p.device] = clock_tensors(rule.clock, p.device) if group["capturable"] else dict(rule.clock)
-            states[p].update(fresh(rule, p, hyper) | started[p.device])
+            states[p].update(fresh_state(rule, p, hyper) | started[p.device])
         alike.setdefault(_place(rule, p, states), []).append(p)
     if group["capturable"] and rule.clock:
         _leave_behind(rule, group["params"], states, set(alike))

@@ -19,7 +19,7 @@ from dynamics.rule import Rule
 from dynamics.rules import find_rule
 from dynamics.simulate.gradients import silent
 from dynamics.simulate.kernel import loop
-from dynamics.simulate.lanes import Trajectory, prepare, trajectory
+from dynamics.simulate.lanes import Trajectory, prepare_lanes, trajectory
 from dynamics.simulate.schedules import Schedule
 
 _THREADS_A_BLOCK = 128
@@ -56,7 +56,9 @@ def on_device(
         raise InputError("no CUDA device was found: a CUDA device and its driver are needed, or the CPU")
     from numba import cuda
 
-    run = prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch)
+    run = prepare_lanes(
+        find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch
+    )
     loop = _kernel(run.rule, run.gradient, run.couplings, run.watch)
     cells, passed = cuda.to_device(run.cells), cuda.to_device(run.passed)
     fixed = [cuda.to_device(x) for x in (run.table, run.codes, run.streams, run.keys, run.levels)]

@@ -132,7 +132,9 @@ def simulate(
     for what, number in (("threads", threads), ("block", block)):
         if not isinstance(number, int | np.integer) or number < 1:
             raise InputError(f"{what} {number!r}: a positive whole number is accepted")
-    run = prepare(find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch)
+    run = prepare_lanes(
+        find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch
+    )
     if not compiled:
         return trajectory(run, _reference(run), record, schedule, fields)
     with ThreadPoolExecutor(threads) as pool:
@@ -237,7 +239,7 @@ def first_cells(rule: Rule, w: np.ndarray, values: Mapping[str, Any], state: Map
     return [w, *(state.get(name, value) for name, value in zip(rule.inner, rule.fresh(w, hyper), strict=True))]
 
 
-def prepare(
+def prepare_lanes(
     rule: Rule,
     coupling: Any,
     gradient: Callable[..., Any],

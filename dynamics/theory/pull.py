@@ -37,7 +37,7 @@ class PullShare:
 
 
 @dataclass(frozen=True)
-class _World:
+class _Arithmetic:
     words: Words
     zeros: Callable[[Any], Any]
     share: Callable[[Any, Any], Any]
@@ -88,19 +88,19 @@ def pull_share(
         by which both parts are divided alike; so is the size of what a sign is taken of (`dynamics.theory.attributed`).
     """
     rule, coupling = find_rule(rule), find_coupling(coupling)
-    world = _world(w)
+    arithmetic = _arithmetic(w)
     lr = _checked("lr", rule.lr if lr is None else lr)
     strength = _checked("strength", strength)
     multiplier = multiplier if _symbolic(multiplier) else as_float("multiplier", multiplier)
     values = _hyperparameters(rule, hyper)
     _check_shapes(rule, w, g)
-    with world.guard:
+    with arithmetic.guard:
         inner = _begin(rule, w, state, values)
-        given = Attributed(g, g, world.zeros(g))
+        given = Attributed(g, g, arithmetic.zeros(g))
         after, held = attribute(
-            rule, coupling, world.words, w, given, inner, (lr, multiplier, strength, tuple(values.values()))
+            rule, coupling, arithmetic.words, w, given, inner, (lr, multiplier, strength, tuple(values.values()))
         )
-        share = world.share(abs(after.pull), abs(after.loss))
+        share = arithmetic.share(abs(after.pull), abs(after.loss))
     return PullShare(after.loss, after.pull, share, after.total, held)
 
 
@@ -166,7 +166,7 @@ def _check_shapes(rule: Rule, w: Any, g: Any) -> None:
         raise InputError(f"weight of shape {shape}: {rule.name} accepts a matrix")
 
 
-def _world(w: Any) -> _World:
+def _arithmetic(w: Any) -> _Arithmetic:
     def part(pull: Any, loss: Any) -> Any:
         return pull / (pull + loss)
 
@@ -175,11 +175,11 @@ def _world(w: Any) -> _World:
 
     torch, sympy = sys.modules.get("torch"), sys.modules.get("sympy")
     if isinstance(w, float | int):
-        return _World(FLOATS, lambda x: 0.0, part_of_numbers, nullcontext())
+        return _Arithmetic(FLOATS, lambda x: 0.0, part_of_numbers, nullcontext())
     if isinstance(w, np.ndarray):
-        return _World(NUMPY, np.zeros_like, part, np.errstate(divide="ignore", invalid="ignore"))
+        return _Arithmetic(NUMPY, np.zeros_like, part, np.errstate(divide="ignore", invalid="ignore"))
     if torch is not None and isinstance(w, torch.Tensor):
-        return _World(tensors(), torch.zeros_like, part, torch.no_grad())
+        return _Arithmetic(tensors(), torch.zeros_like, part, torch.no_grad())
     if sympy is not None and isinstance(w, sympy.Basic):
-        return _World(symbols(), lambda x: sympy.Integer(0), part, nullcontext())
+        return _Arithmetic(symbols(), lambda x: sympy.Integer(0), part, nullcontext())
     raise InputError(f"weight {w!r}: a float, a NumPy array, a sympy expression or a torch tensor is accepted")

@@ -28,7 +28,7 @@ def test_an_epoch_is_whole_batches_of_different_images(count: int, batch: int, s
     images = numbered(count)
     feed = Resident(images, augment=augment)
     if batch > count:
-        with pytest.raises(InputError, match=f"batch {batch}: at most the {count} training images are accepted"):
+        with pytest.raises(InputError, match=f"batch {batch}: must be at most {count}, the number of training images"):
             feed.steps(batch)
         return
     parts = list(feed.epoch(batch, torch.Generator().manual_seed(seed)))

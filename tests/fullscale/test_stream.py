@@ -196,5 +196,5 @@ def test_refused(files: Files, settings_: dict[str, int], word: str) -> None:
 
 
 def test_a_batch_larger_than_the_set(files: Files) -> None:
-    with pytest.raises(InputError, match=r"batch 13: at most the 12 training images are accepted"):
+    with pytest.raises(InputError, match=r"batch 13: must be at most 12, the number of training images"):
         Streamed(files, size=SIZE).epoch(13, seeded(0))

@@ -187,7 +187,7 @@ def test_a_spec_of_other_images_is_refused() -> None:
 
 def test_a_batch_larger_than_the_training_images_is_refused() -> None:
     train(replace(SPEC, batch=24, epochs=1, seeds=(0,)), IMAGES)
-    with pytest.raises(InputError, match=r"^batch 25: at most the 24 training images are accepted$"):
+    with pytest.raises(InputError, match=r"^batch 25: must be at most 24, the number of training images$"):
         train(replace(SPEC, batch=25), IMAGES)
 
 

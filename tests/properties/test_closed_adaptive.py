@@ -40,7 +40,7 @@ class TestLargestStep:
     def test_a4_with_beta1_above_beta2_there_are_steps_of_16_lr(self) -> None:
         hyper = {"beta1": 0.972460196954125, "beta2": 0.09388248281672815, "eps": 1e-12}
         assert largest_move("adam", hyper, 0.010020765328243877, 1e-2, 400) > 16
-        with pytest.raises(InputError, match=r"^beta1 0.97.*: at most beta2 = 0.0938"):
+        with pytest.raises(InputError, match=r"^beta1 0.97.*: must be at most beta2 = 0.0938"):
             closed.adam_floor(1.0, 0.01, np.arange(3), hyper["beta1"], hyper["beta2"])
 
     @given(alpha=st.floats(0, 0.999), lr=st.floats(1e-4, 1e-2))

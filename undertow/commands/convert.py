@@ -60,11 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     found = convert(
         parse(arguments.source), parse_target(arguments.to), gradients, weight=arguments.weight, steps=arguments.steps
     )
-    print(json.dumps(found.as_dict(), indent=2) if arguments.json else as_text(found, gradients))
+    print(json.dumps(found.as_dict(), indent=2) if arguments.json else conversion_as_text(found, gradients))
     return 0
 
 
-def as_text(c: Conversion, gradients: Any) -> str:
+def conversion_as_text(c: Conversion, gradients: Any) -> str:
     """A conversion for people."""
     seen = f"gradients of rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
     if c.strength is None:

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = [e.as_dict() for e in found]
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
     else:
-        print(as_text(found[0]) if len(found) == 1 else side_by_side(found))
+        print(explanation_as_text(found[0]) if len(found) == 1 else side_by_side(found))
     return 0
 
 
@@ -74,7 +74,7 @@ def _plot(settings: Sequence[Setting], rms: float, file: Path) -> None:
     save_as(draw(silent_paths(settings), pull_curves(settings, grid)), file)
 
 
-def as_text(e: Explanation) -> str:
+def explanation_as_text(e: Explanation) -> str:
     """One explanation for people."""
     from dynamics.couplings import COUPLINGS
 
