@@ -28,14 +28,10 @@ class Feed(Protocol):
     device of the feed.
     """
 
-    @property
-    def digest(self) -> str: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def shape(self) -> tuple[int, int, int]: ...
-    @property
-    def augment(self) -> bool: ...
+    digest: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    augment: bool
 
     def steps(self, batch: int) -> int:
         """Whole batches in one epoch."""
@@ -83,10 +79,7 @@ class Resident:
 
     def steps(self, batch: int) -> int:
         """Whole batches in one epoch. InputError if there is none."""
-        count = len(self._train[0])
-        if batch > count:
-            raise InputError(f"batch {batch}: must be at most {count}, the number of training images")
-        return count // batch
+        return whole_batches(len(self._train[0]), batch)
 
     def epoch(self, batch: int, generator: torch.Generator) -> Iterator[Batch]:
         """As `Feed` says. Random numbers are drawn on the CPU, so that they are the same for every device."""
@@ -118,6 +111,13 @@ class Resident:
     def _in_order(self, part: Batch, batch: int) -> Iterator[Batch]:
         for x, y in zip(part[0].split(batch), part[1].split(batch), strict=True):
             yield self._normalized(x), y
+
+
+def whole_batches(count: int, batch: int) -> int:
+    """How many of `batch` images there are among `count`. InputError if there is none."""
+    if batch > count:
+        raise InputError(f"batch {batch}: must be at most {count}, the number of training images")
+    return count // batch
 
 
 def shifted(pixels: Tensor, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ class Progress:
     """How far a run is: epochs done, the curves so far and the seconds they took."""
 
     epoch: int = 0
-    curves: Curves | None = None
+    curves: Curves = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -44,13 +46,7 @@ def keep(
     extra |= {ORDER: order.get_state(), RANDOM: torch.get_rng_state()}
     if next(net.parameters()).is_cuda:
         extra[CUDA] = torch.cuda.get_rng_state()
-    notes = {
-        "spec": spec.as_dict(),
-        "optimizer": numbers,
-        "epoch": progress.epoch,
-        "curves": progress.curves or {},
-        "seconds": progress.seconds,
-    }
+    notes = {"spec": spec.as_dict(), "optimizer": numbers, **vars(progress)}
     save(net, path, extra, notes)
 
 
@@ -75,12 +71,8 @@ def restore_optimizer(net: nn.Module, optimizer: Optimizer, saved: Saved) -> Non
     """
     if not holds_state_of(saved, optimizer):
         raise InputError(f"optimizer state of {_rule(saved)}: that of {optimizer.rule.name} is accepted")
-    try:
+    with _whole("optimizer state"):
         _restore(net, optimizer, saved, saved.notes["optimizer"])
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"optimizer state is damaged ({_line(error)}): a whole one is accepted") from error
 
 
 def holds_state_of(saved: Saved, optimizer: Optimizer) -> bool:
@@ -93,8 +85,16 @@ def _rule(saved: Saved) -> str | None:
     return numbers.get("rule") if isinstance(numbers, dict) else None
 
 
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+@contextmanager
+def _whole(what: str) -> Iterator[None]:
+    """InputError for what a missing or damaged part of the file leads to."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{what} is damaged ({reason}): a whole one is accepted") from error
 
 
 def _restore(net: nn.Module, optimizer: Optimizer, saved: Saved, numbers: Any) -> None:
@@ -122,7 +122,7 @@ def load_run(path: Path, spec: RunSpec) -> Saved | None:
     if not path.exists():
         return None
     saved = load(path)
-    theirs, ours = saved.notes.get("spec"), _plain(spec.as_dict())
+    theirs, ours = saved.notes.get("spec"), json.loads(json.dumps(spec.as_dict()))
     if not isinstance(theirs, dict):
         raise InputError(f"{path} holds no training run: one of the same settings, or another --out, are accepted")
     if theirs != ours:
@@ -140,7 +140,7 @@ def restore(saved: Saved, net: nn.Module, optimizer: Optimizer, order: torch.Gen
     Raises InputError for a file of which a part is missing or damaged.
     """
     restore_optimizer(net, optimizer, saved)
-    try:
+    with _whole("checkpoint"):
         order.set_state(saved.extra[ORDER])
         torch.set_rng_state(saved.extra[RANDOM])
         if CUDA in saved.extra and next(net.parameters()).is_cuda:
@@ -149,12 +149,3 @@ def restore(saved: Saved, net: nn.Module, optimizer: Optimizer, order: torch.Gen
         if not 0 < epoch <= last:
             raise ValueError(f"epoch {epoch} of {last}")
         return Progress(epoch, dict(saved.notes["curves"]), float(saved.notes["seconds"]))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"checkpoint is damaged ({_line(error)}): a whole one is accepted") from error
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back: tuples are lists there."""
-    if isinstance(value, Mapping):
-        return {name: _plain(x) for name, x in value.items()}
-    return [_plain(x) for x in value] if isinstance(value, tuple | list) else value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dynamics.couplings import find_coupling
 from dynamics.errors import InputError
@@ -35,12 +36,15 @@ HEADS = ("cifar", "imagenet")
 
 def check_model(model: str, head: str) -> None:
     """InputError for an unknown network, and for a head that it does not have."""
-    if model not in MODELS:
-        raise InputError(f"model {model!r} is unknown: accepted are {', '.join(MODELS)}")
-    if head not in HEADS:
-        raise InputError(f"head {head!r} is unknown: accepted are {', '.join(HEADS)}")
+    _check_known("model", model, MODELS)
+    _check_known("head", head, HEADS)
     if head not in MODELS[model]:
         raise InputError(f"head {head!r} of {model}: {', '.join(MODELS[model])} is accepted")
+
+
+def _check_known(what: str, name: str, accepted: Collection[str]) -> None:
+    if name not in accepted:
+        raise InputError(f"{what} {name!r} is unknown: accepted are {', '.join(accepted)}")
 
 
 def check_width(width: float) -> None:
@@ -119,12 +123,10 @@ class RunSpec:
         rule.hyperparameters(**dict(self.hyper))
         if self.coupling == "none" and self.strength:
             raise InputError(f"strength {self.strength} with coupling none: name the coupling it shall enter by")
-        if self.schedule not in ("constant", "step", "cosine"):
-            raise InputError(f"schedule {self.schedule!r} is unknown: accepted are constant, step, cosine")
+        _check_known("schedule", self.schedule, get_args(SchedulePlan))
         check_width(self.width)
         check_model(self.model, self.head)
-        if self.precision not in ("float32", "bf16"):
-            raise InputError(f"precision {self.precision!r} is unknown: accepted are float32, bf16")
+        _check_known("precision", self.precision, get_args(Precision))
         for name in ("batch", "epochs", "measure_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dynamics.errors import InputError
 from fullscale.data import Files, Pictures
+from fullscale.feed import Batch, whole_batches
 
-Batch = tuple[Tensor, Tensor]
 Item = tuple[Tensor, int] | InputError
 
 # Of ImageNet's training images, as networks trained on it expect; also used for other pictures.
@@ -70,10 +70,7 @@ class Streamed:
 
     def steps(self, batch: int) -> int:
         """Whole batches in one epoch. InputError if there is none."""
-        count = len(self._files.train)
-        if batch > count:
-            raise InputError(f"batch {batch}: must be at most {count}, the number of training images")
-        return count // batch
+        return whole_batches(len(self._files.train), batch)
 
     def epoch(self, batch: int, generator: torch.Generator) -> Iterator[Batch]:
         """As `Feed` says. Random numbers are drawn on the CPU: an order, and one key for the crops of all pictures."""
@@ -130,12 +127,10 @@ class _Squares(Dataset[Item]):
 
 
 def _collated(items: list[Item]) -> Batch | str:
-    found: list[tuple[Tensor, int]] = []
-    for item in items:
-        if isinstance(item, InputError):
-            return str(item)
-        found.append(item)
-    return torch.stack([x for x, _ in found]), torch.tensor([y for _, y in found], dtype=torch.int64)
+    pairs = [item for item in items if not isinstance(item, InputError)]
+    if len(pairs) < len(items):
+        return next(str(item) for item in items if isinstance(item, InputError))
+    return torch.stack([x for x, _ in pairs]), torch.tensor([y for _, y in pairs], dtype=torch.int64)
 
 
 def uniform(key: int, index: int, count: int) -> list[float]:

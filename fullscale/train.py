@@ -92,23 +92,19 @@ def train(
         feeds = _feeds(spec, images, run.device)
         steps = spec.epochs * feeds[0].steps(spec.batch)
         saved = load_run(checkpoint, spec) if checkpoint else None
-        nets = [saved.net] if saved else [_started(start, feeds[0], spec)] if start else _first(spec, feeds[0])
+        architecture = Architecture(spec.model, spec.width, feeds[0].shape[0], len(feeds[0].classes), spec.head)
+        nets = [saved.net] if saved else [_started(start, feeds[0], spec)] if start else drawn(architecture, spec.seeds)
         net: nn.Module = nets[0] if len(nets) == 1 else Replicas(nets)
         net.to(run.device, memory_format=run.layout(net))  # type: ignore[call-overload]
         lr = torch.tensor(spec.lr, dtype=torch.float64, device=run.device) if run.graphs else spec.lr
-        numbers: dict[str, Any] = {
-            "lr": lr,
-            "weight_decay": spec.strength,
-            "capturable": run.graphs,
-            **dict(spec.hyper),
-        }
-        optimizer = Optimizer(net.parameters(), spec.optimizer, spec.coupling, **numbers)
+        numbers: dict[str, Any] = {"weight_decay": spec.strength, "capturable": run.graphs, **dict(spec.hyper)}
+        optimizer = Optimizer(net.parameters(), spec.optimizer, spec.coupling, lr=lr, **numbers)
         orders = [torch.Generator().manual_seed(seed) for seed in spec.seeds]
         outcomes = [Outcome(seed) for seed in spec.seeds]
         done = Progress()
         if saved:
             done = restore(saved, net, optimizer, orders[0])
-            outcomes[0].curves = done.curves or {}
+            outcomes[0].curves = done.curves
         elif start and holds_state_of(start, optimizer):
             restore_optimizer(net, optimizer, start)
 
@@ -207,10 +203,6 @@ def _feeds(spec: RunSpec, images: Images | Feed, device: str) -> list[Feed]:
     if spec.validation:
         return [Resident(images.validation(spec.validation, seed), device, spec.augment) for seed in spec.seeds]
     return [Resident(images, device, spec.augment)] * len(spec.seeds)
-
-
-def _first(spec: RunSpec, feed: Feed) -> list[nn.Module]:
-    return drawn(Architecture(spec.model, spec.width, feed.shape[0], len(feed.classes), spec.head), spec.seeds)
 
 
 def drawn(architecture: Architecture, seeds: Sequence[int]) -> list[nn.Module]:

@@ -141,31 +141,21 @@ def test_its_stability_line_is_true() -> None:
 
 
 @pytest.mark.usefixtures("loaded")
-def test_it_converts() -> None:
+def test_it_converts_and_says_what_it_is() -> None:
     # A mean of gradients passes on as much pull as it takes in: SGD's strength at the same lr.
     found = convert(parse("averaged lr=0.1 l2=1e-3"), parse_target("sgd lr=0.1"), Gradients(0.01))
     assert found.strength == pytest.approx(1e-3, rel=0.02)
-
-
-@pytest.mark.usefixtures("loaded")
-def test_what_is_derived_and_what_it_says_of_itself() -> None:
-    assert [RULES[name].adaptive for name in OWN] == [True, False]
-    assert RULES["signum"].label == "Signum"
-    assert RULES["averaged"].label == "averaged"
+    assert [(RULES[name].adaptive, RULES[name].label) for name in OWN] == [(True, "Signum"), (False, "averaged")]
     assert tuple(RULES) == (*BUILT_IN, *OWN)
     with pytest.raises(InputError, match=r"fading 1\.0 is out of range"):
         parse("signum fading=1")
 
 
-def test_a_file_is_loaded_once(loaded: Path) -> None:
-    assert load_rules(loaded) == load_rules(str(loaded)) == tuple(RULES[name] for name in OWN)
-
-
 def test_processes_know_it_and_results_are_kept_under_its_file(loaded: Path) -> None:
+    assert load_rules(loaded) == load_rules(str(loaded)) == tuple(RULES[name] for name in OWN)  # once
     world = Silence(optimizers=("adam", "averaged"), steps=200, strengths=(1e-2,))
-    with processes() as pool:
-        found = pool.submit(world.run).result()
-    assert found.optimizer.values.tolist() == ["adam", "averaged"]
+    with processes(workers=1) as pool:
+        assert pool.submit(world.run).result()["optimizer"].values.tolist() == ["adam", "averaged"]
     spec, other = {"rules": ["averaged"]}, {"rules": ["adam"]}
     keys = key_of("silence", spec), key_of("silence", other)
     rules._own[loaded.resolve()] = "another digest", rules._own[loaded.resolve()][1]
@@ -198,13 +188,14 @@ def test_a_world_is_reproduced_beside_own_rules(file: Path, tmp_path: Path) -> N
 
 
 HEAD = "from dynamics.rule import Rule\nfrom dynamics.words import *\nimport math\n"
+SGD = "def _step(w, g, lr): return (w - lr * g,)\nr = "
 STEP = 'Rule("mine", _step, (), {}, {}, 0.1)'
 REFUSED = {
     "no rule": ("x = 1", ["no rule stands in it"]),
     "no Python": ("def", ["line 1", "invalid syntax"]),
     "it raises": ("1 / 0", ["cannot be run", "ZeroDivisionError"]),
-    "taken": (HEAD + "def _step(w, g, lr): return (w - lr * g,)\nr = " + STEP.replace("mine", "adam"), ["'adam' is taken"]),
-    "no name": (HEAD + "def _step(w, g, lr): return (w - lr * g,)\nr = " + STEP.replace("mine", "My Own"), ["'My Own'"]),
+    "taken": (HEAD + SGD + STEP.replace("mine", "adam"), ["'adam' is taken"]),
+    "no name": (HEAD + SGD + STEP.replace("mine", "My Own"), ["'My Own'"]),
     "arguments": (HEAD + "def _step(g, w, lr): return (w - lr * g,)\nr = " + STEP, ["must take w, g, lr"]),
     "too few results": (
         HEAD + "def _step(w, g, m, lr): return (w - lr * g,)\nr = " + STEP.replace("()", '("m",)'),
@@ -223,11 +214,8 @@ REFUSED = {
 def test_a_file_that_cannot_be_used_is_refused_and_leaves_nothing(tmp_path: Path, name: str) -> None:
     text, words = REFUSED[name]
     path, known = tmp_path / "bad.py", dict(RULES)
+    refused(run("convert", "--rules", path), "bad.py", "cannot be read")
     path.write_text(text)
     refused(run("explain", "adam", "--rules", path), "bad.py", *words)
     assert dict(RULES) == known
     assert "q" not in RANGES
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    refused(run("convert", "--rules", tmp_path / "absent.py"), "absent.py", "cannot be read")

@@ -103,15 +103,9 @@ def test_reproduce_runs_and_reports_a_world_that_no_chapter_names(mine: Path, tm
     assert "1 of 1 runs are stored already" in again.err
     # Another text of the file is another world: what is stored does not answer for it.
     mine.write_text(MINE.replace("self.bias,", "self.bias / 2,"))
-    registry_fresh()
+    del registry.EXPERIMENTS["coin"], registry.CLAIMS["X1"]  # as in a new process
     changed = run("reproduce", "--only", "coin", "--worlds", mine, "--out", out)
     assert changed.out.startswith("X1  fails ")
-
-
-def registry_fresh() -> None:
-    """As in a new process: what the file declared is forgotten."""
-    for table, name in ((registry.EXPERIMENTS, "coin"), (registry.CLAIMS, "X1")):
-        del table[name]
 
 
 def test_claims_and_run_take_the_file_too(mine: Path, tmp_path: Path) -> None:
@@ -123,23 +117,26 @@ def test_claims_and_run_take_the_file_too(mine: Path, tmp_path: Path) -> None:
         "measured: Share of heads, one sample",
     ):
         assert words in said.out
+    new = ("--out", tmp_path / "new")
     said = run("run", "coin", "--worlds", mine, "--set", "bias=0.25", "--set", "seeds=5", "--json")
     found = json.loads(said.out)
     assert found["constants"] == {"seeds": 5, "flips": 100, "bias": 0.25}
     [judged] = found["claims"]
     assert (judged["id"], judged["verdict"], judged["n"]) == ("X1", "fails", 5)
     assert judged["constants"] == found["constants"]
-    refused(
-        run("run", "coin", "--worlds", mine, "--plot", tmp_path / "coin.png"), "no picture of coin alone", "silence"
-    )
+    refused(run("run", "coin", "--worlds", mine, "--plot", tmp_path / "x.png"), "no picture of coin alone", "silence")
+    for arguments in (["reproduce", "--only", "coin", *new], ["claims", "X1", *new], ["run", "coin"]):
+        refused(
+            run(*arguments, "--worlds", tmp_path / "nowhere.py"), "nowhere.py", "a Python file of worlds is accepted"
+        )
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_figure_of_ones_own_is_drawn_and_stands_in_the_report(mine: Path, tmp_path: Path) -> None:
     mine.write_text(MINE + DRAWN)
-    out = tmp_path / "out"
-    assert run("reproduce", "--only", "coin", "--worlds", mine, "--out", out).status == 0
-    assert {path.stem for path in (out / "figures").iterdir()} == {"heads", "verdicts"}
-    assert 'id="figure-heads"' in (out / "report.html").read_text(encoding="utf-8")
+    assert run("reproduce", "--only", "coin", "--worlds", mine, "--out", tmp_path).status == 0
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"heads", "verdicts"}
+    assert 'id="figure-heads"' in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert run("run", "coin", "--plot", tmp_path / "coin.png").status == 0
     with Image.open(tmp_path / "coin.png") as picture:
         assert min(picture.size) > 100
@@ -156,15 +153,6 @@ def test_a_world_may_join_a_chapter_that_is_there(mine: Path) -> None:
     assert len(chapters(list(registry.worlds()))) == len(chapters([n for n in registry.worlds() if n != "coin"])) == 7
 
 
-@pytest.mark.parametrize("arguments", [["reproduce", "--only", "coin"], ["claims", "X1"], ["run", "coin"]])
-def test_a_file_that_is_none_is_one_line(arguments: list[str], tmp_path: Path) -> None:
-    out = ["--out", tmp_path / "out"] if arguments[0] != "run" else []
-    refused(
-        run(*arguments, "--worlds", tmp_path / "nowhere.py", *out), "nowhere.py", "a Python file of worlds is accepted"
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_run_judges_and_draws_a_world_with_other_constants(tmp_path: Path) -> None:
     file = tmp_path / "drawn.svg"
     said = run("run", "silence", "--set", "lr=1e-2", "--set", "optimizers=adam,sgd", "--plot", file)
@@ -173,34 +161,28 @@ def test_run_judges_and_draws_a_world_with_other_constants(tmp_path: Path) -> No
     assert "(n = 3, smallest to largest)" in said.out  # one adaptive rule, three strengths
     assert file.read_text(encoding="utf-8").count("Adam") >= 1
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
-
-
-def test_run_says_which_claims_speak_of_other_settings() -> None:
     said = run("run", "selective", "--set", "optimizers=adam", "--set", "seeds=2", "--set", "weights=2")
     assert said.status == 0
     assert "S8 selective  " in said.out
     assert said.out.splitlines()[-1].startswith("B3  is not about these constants (KeyError: ")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere"], ["'nowhere'", "silence, laws"]),
-        (["silence", "--set", "bogus=1"], ["--set bogus=1", "optimizers, lr, strengths"]),
-        (["silence", "--set", "lr"], ["--set lr", "NAME=VALUE"]),
-        (["silence", "--set", "lr=fast"], ["--set lr=fast", "a finite number"]),
-        (["silence", "--set", "lr=nan"], ["--set lr=nan", "a finite number"]),
-        (["silence", "--set", "steps=1.5"], ["--set steps=1.5", "a whole number"]),
-        (["silence", "--set", "strengths=1e-3,x"], ["--set strengths=1e-3,x", "a finite number, or several"]),
-        (["laws", "--set", "lr=1e-3"], ["--set lr=1e-3", "2 times a finite number"]),
-        (["phase_rate", "--set", "diagram=map"], ["--set diagram=map", "selectivity, rate, batch, epoch"]),
-        (["silence", "--set", "optimizers=adm"], ["silence does not run with optimizers=adm", "'adm'"]),
-        (["silence", "--plot", "drawn.gif"], ["drawn.gif", ".png, .svg, .pdf"]),
-        (["laws", "--plot", "drawn.png"], ["no picture of laws alone", "silence"]),
-    ],
-)
-def test_run_refuses_what_it_cannot_do(arguments: list[str], words: list[str]) -> None:
-    refused(run("run", *arguments), *words)
+def test_run_refuses_what_it_cannot_do() -> None:
+    for arguments, words in (
+        ("nowhere", ["'nowhere'", "silence, laws"]),
+        ("silence --set bogus=1", ["--set bogus=1", "optimizers, lr, strengths"]),
+        ("silence --set lr", ["--set lr", "NAME=VALUE"]),
+        ("silence --set lr=fast", ["--set lr=fast", "a finite number"]),
+        ("silence --set lr=nan", ["--set lr=nan", "a finite number"]),
+        ("silence --set steps=1.5", ["--set steps=1.5", "a whole number"]),
+        ("silence --set strengths=1e-3,x", ["--set strengths=1e-3,x", "a finite number, or several"]),
+        ("laws --set lr=1e-3", ["--set lr=1e-3", "2 times a finite number"]),
+        ("phase_rate --set diagram=map", ["--set diagram=map", "selectivity, rate, batch, epoch"]),
+        ("silence --set optimizers=adm", ["silence does not run with optimizers=adm", "'adm'"]),
+        ("silence --plot drawn.gif", ["drawn.gif", ".png, .svg, .pdf"]),
+        ("laws --plot drawn.png", ["no picture of laws alone", "silence"]),
+    ):
+        refused(run("run", *arguments.split()), *words)
 
 
 def test_constants_are_taken_by_their_types() -> None:

@@ -33,25 +33,15 @@ def torch_as_it_was() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-def png(draws: np.random.Generator, dark: int, size: tuple[int, int] = (8, 8)) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(draws.integers(dark, dark + 100, size, dtype=np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
 def pictures(count: int = 20) -> dict[str, bytes]:
     """Two classes that a network can tell apart: path -> file."""
-    draws = np.random.default_rng(0)
-    return {f"{name}/{k}.png": png(draws, dark) for name, dark in (("dark", 0), ("light", 130)) for k in range(count)}
-
-
-def tar(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
+    draws, files = np.random.default_rng(0), {}
+    for name, dark in (("dark", 0), ("light", 130)):
+        for k in range(count):
+            file = io.BytesIO()
+            Image.fromarray(draws.integers(dark, dark + 100, (8, 8), dtype=np.uint8)).save(file, "PNG")
+            files[f"{name}/{k}.png"] = file.getvalue()
+    return files
 
 
 @pytest.fixture(scope="module")
@@ -74,27 +64,20 @@ def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("explain adam --coupling both --strength 1", ["'both'", "none, l2, l1, decoupled_lr"]),
         ("explain adam --l2 -1", ["strength -1.0", ">= 0"]),
         ("explain adam --l2 nan", ["strength nan", ">= 0"]),
-        ("explain adam --l2 inf", ["strength inf", "finite"]),
         ("explain adam --lr nan", ["lr nan", "finite"]),
         ("explain adam --beta1 1", ["beta1 1.0", "in [0, 1)"]),
-        ("explain adam --beta2 -0.1", ["beta2 -0.1", "in [0, 1)"]),
         ("explain sgd --beta1 0.5", ["sgd has no hyperparameter 'beta1'", "none"]),
         ("explain adam --momentum 0.5", ["'momentum'", "beta1, beta2, eps"]),
         ("explain adam --lr fast", ["--lr 'fast'", "a number is accepted"]),
         ("explain adam --l2 1 --coupling decoupled_lr", ["l2, coupling", "one regularizer is accepted"]),
-        ("explain adam --l2 1 --coupling l2 --strength 2", ["l2, coupling, strength", "one regularizer is accepted"]),
         ("explain adam --strength 1", ["strength 1.0 without coupling", "decoupled_lr"]),
         ("explain adam --coupling l2", ["coupling l2 without strength", "needed"]),
-        ("explain adam --colour red", ["--colour", "undertow --help"]),
-        ("explain --bogus adam", ["--bogus", "undertow --help"]),
         ("explain adam --lrr 1", ["--lrr", "undertow --help"]),
         ("explain adam --lr", ["--lr", "expected one argument", "undertow explain --help"]),
         ("explain", ["SETTING", "undertow explain --help"]),
-        ("explain adam sgdm", ["'sgdm'", "sgd, momentum"]),
         ("explain adam --gradient-rms 0", ["gradient rms 0.0", "positive"]),
         ("convert --from adam --to sgd", ["--gradient-rms", "undertow convert --help"]),
         ("convert --from adam --to sgd --gradient-rms 1", ["adam lr=0.001", "has no regularizer"]),
-        ("convert --from adm --to sgd --gradient-rms 1", ["'adm'"]),
         ("convert --from lion --to sgd --gradient-rms 1 --arrival 2", ["arrival 2.0", "(0, 1]"]),
         ("train", ["DATA", "undertow train --help"]),
         ("train digits --width wide", ["--width 'wide'", "a number is accepted"]),
@@ -112,15 +95,9 @@ def test_bad_input_is_one_line(arguments: str, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--width", "0"], ["width 0.0", "at most 16"]),
-        (["--width", "1e9"], ["width 1000000000.0", "at most 16"]),
         (["--width", "nan"], ["width nan", "at most 16"]),
-        (["--epochs", "0"], ["epochs 0", "positive whole number"]),
-        (["--batch", "1"], ["batch 1", "at least 2"]),
         (["--seed", "-1"], ["seed -1", "from 0 to 2^63 - 1"]),
-        (["--schedule", "linear"], ["'linear'", "constant, step, cosine"]),
         (["--optimizer", "adm"], ["'adm'", "adam"]),
-        (["--lr", "-1"], ["lr -1.0", ">= 0"]),
         (["--eps", "inf"], ["eps inf", "finite"]),
     ],
 )
@@ -128,27 +105,15 @@ def test_train_refuses_a_setting_before_it_reads_or_writes(flags: list[str], wor
     said = run("train", tmp_path / "no such data", *flags, "--out", tmp_path / "out")
     refused(said, *words)
     assert said.err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_unknown_part_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     refused(run("reproduce", "--only", "magic", "--out", tmp_path / "out"), "'magic'", "synthetic, fullscale")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["explain", "adm"], "'adm'"),
-        (["explain", "adam", "--beta1", "1"], "[0, 1)"),
-        (["explain", "adam", "--lr", "fast"], "'fast'"),
-        (["train"], "DATA"),
-    ],
-)
-def test_bad_input_as_a_shell_sees_it(arguments: list[str], words: str) -> None:
-    said = command(*arguments)
-    refused(said, words)
-    assert "Traceback" not in said.err
+def test_bad_input_as_a_shell_sees_it() -> None:
+    for arguments, words in ((["explain", "adam", "--beta1", "1"], "[0, 1)"), (["train"], "DATA")):
+        said = command(*arguments)
+        refused(said, words)
+        assert "Traceback" not in said.err
 
 
 def test_a_long_value_is_named_whole_on_one_line() -> None:
@@ -202,7 +167,7 @@ def test_train_and_fetch_load_neither_figures_nor_toy_worlds(
 ) -> None:
     places = {"SHADES": shades, "OUT": tmp_path}
     loaded = loaded_by(*(places.get(word, word) for word in arguments))
-    assert ("fullscale.train" in loaded) == (arguments[0] == "train")
+    assert ("fullscale.train" in loaded) == ("torch" in loaded) == ("PIL" in loaded) == (arguments[0] == "train")
     assert [m for m in loaded if m.partition(".")[0] in ("matplotlib", "figures", "synthetic")] == []
 
 
@@ -244,26 +209,10 @@ def test_imports_within_dynamics_run_one_way(level: int) -> None:
 # places that cannot be used
 
 
-def stored(folder: Path, script: str) -> Path:
-    """A results.sqlite made by these statements."""
-    folder.mkdir()
-    db = sqlite3.connect(folder / "results.sqlite")
-    db.executescript(script)
-    db.close()
-    return folder / "results.sqlite"
-
-
-WRITERS = {
-    "reproduce": ["reproduce", "--only", "synthetic"],
-    "train": ["train", "SHADES", *SMALL],
-    "tune": ["tune"],
-}
-
-
-@pytest.fixture(params=WRITERS)
+@pytest.fixture(params=["reproduce --only synthetic", f"train SHADES {' '.join(SMALL)}", "tune"])
 def writer(request: pytest.FixtureRequest, shades: Path) -> list[str]:
     """Each command that writes, up to its --out."""
-    return [str(shades) if word == "SHADES" else word for word in WRITERS[request.param]]
+    return [str(shades) if word == "SHADES" else word for word in request.param.split()]
 
 
 def test_a_file_in_the_way_of_the_output_folder(writer: list[str], tmp_path: Path) -> None:
@@ -273,11 +222,8 @@ def test_a_file_in_the_way_of_the_output_folder(writer: list[str], tmp_path: Pat
         refused(run(*writer, "--out", out), str(out), "a writable folder is accepted")
     assert file.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [file]
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place in which nobody may write")
-def test_an_output_folder_where_nobody_may_write(writer: list[str]) -> None:
-    refused(run(*writer, "--out", "/proc/undertow"), "/proc/undertow", "a writable folder is accepted")
+    if Path("/proc/self").exists():  # a place in which nobody may write
+        refused(run(*writer, "--out", "/proc/undertow"), "/proc/undertow", "a writable folder is accepted")
 
 
 STORES = {
@@ -293,50 +239,34 @@ STORES = {
 @pytest.mark.parametrize("case", STORES)
 def test_a_store_of_somebody_else_stays_untouched(case: str, writer: list[str], tmp_path: Path) -> None:
     script, words = STORES[case]
-    file = stored(tmp_path / "out", script)
+    file = tmp_path / "results.sqlite"
+    with sqlite3.connect(file) as db:
+        db.executescript(script)
+    db.close()
     if not script:
         file.write_text("the minutes of a meeting\n" * 50)
     before = file.read_bytes()
-    refused(run(*writer, "--out", file.parent), *words)
+    refused(run(*writer, "--out", tmp_path), *words)
     assert file.read_bytes() == before
 
 
 # train
 
 
-def archives(folder: Path) -> dict[str, tuple[Path, list[str]]]:
-    """Images that cannot be used, and what must be said about each."""
-    draws, files = np.random.default_rng(1), pictures(4)
-    whole = tar(folder / "whole.tar.gz", files).read_bytes()
-    cut = folder / "cut.tar.gz"
-    cut.write_bytes(whole[: len(whole) // 2])
-    text = folder / "notes.txt"
-    text.write_text("no images")
-    one = {name: data for name, data in files.items() if name.startswith("dark")}
-    return {
-        "missing": (folder / "missing.tar.gz", ["missing.tar.gz", "cannot be found", ".tar.gz"]),
-        "cut": (cut, ["cut.tar.gz", "a whole .tar.gz archive is accepted"]),
-        "other": (text, ["notes.txt", "a directory or an archive"]),
-        "one class": (tar(folder / "one.tar.gz", one), ["one.tar.gz", "'dark'", "two or more are accepted"]),
-        "sizes": (
-            tar(folder / "sizes.tar.gz", files | {"dark/x.png": png(draws, 0, (9, 8))}),
-            ["'dark/x.png' is 8 x 9", "one size is accepted"],
-        ),
-        "outside": (
-            tar(folder / "outside.tar.gz", files | {"../x.png": png(draws, 0)}),
-            ["'../x.png'", "relative paths inside the archive are accepted"],
-        ),
-        "empty": (folder / "empty", ["empty", "accepted"]),
-    }
-
-
-@pytest.mark.parametrize("case", ["missing", "cut", "other", "one class", "sizes", "outside", "empty"])
+@pytest.mark.parametrize("case", ["missing", "cut", "outside"])
 def test_train_on_images_that_cannot_be_used(case: str, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    source, words = archives(tmp_path)[case]
-    before = {path.name for path in tmp_path.iterdir()}
-    refused(run("train", source, *SMALL, "--out", tmp_path / "out"), *words)
-    assert {path.name for path in tmp_path.iterdir()} <= before | {"out"}
+    source = tmp_path / f"{case}.tar"
+    if case != "missing":
+        with tarfile.open(source, "w") as archive:
+            for name, data in (pictures(4) | {f"{'../' * (case == 'outside')}x.png": b""}).items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    if case == "cut":
+        source.write_bytes(source.read_bytes()[:3000])
+    words = {"missing": "cannot be found", "cut": "a whole .tar archive", "outside": "'../x.png'"}[case]
+    refused(run("train", source, *SMALL, "--out", tmp_path / "out"), source.name, words, "accepted")
+    assert {path.name for path in tmp_path.iterdir()} <= {source.name, "out"}
     assert not list(tmp_path.rglob("*.safetensors"))
     assert not (tmp_path.parent / "x.png").exists()
 
@@ -389,17 +319,6 @@ def test_train_leaves_two_networks_that_agree_as_certified(shades: Path, tmp_pat
     assert len(rows(tmp_path)) == 1
 
 
-def test_train_takes_an_archive_as_it_takes_its_folder(shades: Path, tmp_path: Path) -> None:
-    archive = tar(tmp_path / "shades.tar.gz", pictures())
-    quick = ("--epochs", "1", "--width", "0.02", "--batch", "8")
-    outs = []
-    for source in (shades, archive):
-        assert run("train", source, *quick, "--out", tmp_path / "out").status == 0
-        outs.append((tmp_path / "out" / "network.safetensors").read_bytes())
-    assert outs[0] == outs[1]
-    assert len(rows(tmp_path / "out")) == 1
-
-
 def test_a_run_that_diverges_is_one_line_and_a_stored_row(shades: Path, tmp_path: Path) -> None:
     said = run("train", shades, *SMALL, "--lr", "1e30", "--out", tmp_path)
     assert (said.status, said.out) == (1, "")
@@ -426,23 +345,27 @@ def test_every_name_of_the_face_is_there_and_is_loaded_when_asked_for() -> None:
         _ = undertow.nothing
 
 
-def test_the_face_lists_and_completes_its_names() -> None:
-    import rlcompleter
-
+def test_the_face_lists_and_completes_its_names_each_written_once() -> None:
     import undertow
 
-    names = [name for name in dir(undertow) if not name.startswith("_")]
-    assert set(undertow.__all__) <= set(names)
-    completed = rlcompleter.Completer({"undertow": undertow}).attr_matches("undertow.")
-    assert {f"undertow.{name}" for name in names} <= {word.rstrip("()") for word in completed}
+    assert set(undertow.__all__) <= set(dir(undertow))
     # Where torch is not installed, only what works without it: else completing would end at the first name that does not.
     code = (
-        "import sys; sys.modules['torch'] = None; import rlcompleter, undertow\n"
-        "print(*rlcompleter.Completer({'undertow': undertow}).attr_matches('undertow.'))"
+        "import sys; sys.modules['torch'] = {}; import rlcompleter, undertow\n"
+        "print(*rlcompleter.Completer({{'undertow': undertow}}).attr_matches('undertow.'))"
     )
-    without = {word.rstrip("()") for word in command(code=code).out.split()}
-    assert "undertow.explain" in without
-    assert "undertow.Optimizer" not in without
+    with_torch, without = (
+        {word.rstrip("()").removeprefix("undertow.") for word in command(code=code.format(torch)).out.split()}
+        for torch in ("__import__('torch')", None)
+    )
+    assert set(undertow.__all__) <= with_torch
+    assert "explain" in without
+    assert "Optimizer" not in without
+    face = (ROOT / "undertow" / "__init__.pyi").read_text(encoding="utf-8")
+    assert len(set(undertow.__all__)) == len(undertow.__all__) == face.count(" import ")
+    for name in undertow.__all__:
+        assert f" {name} as {name}\n" in face
+        assert name not in (ROOT / "undertow" / "__init__.py").read_text(encoding="utf-8").split()
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:
@@ -453,13 +376,3 @@ def test_the_version_is_that_of_the_installed_package() -> None:
     assert undertow.__version__ == version("undertow")
     said = command("--version")
     assert (said.status, said.out) == (0, f"undertow {version('undertow')}\n")
-
-
-def test_each_public_name_is_written_once() -> None:
-    import undertow
-
-    face = (ROOT / "undertow" / "__init__.pyi").read_text(encoding="utf-8")
-    assert len(set(undertow.__all__)) == len(undertow.__all__) == face.count(" import ")
-    for name in undertow.__all__:
-        assert f" {name} as {name}\n" in face
-        assert name not in (ROOT / "undertow" / "__init__.py").read_text(encoding="utf-8").split()

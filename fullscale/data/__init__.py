@@ -27,7 +27,7 @@ from dynamics.errors import InputError
 from . import archive, cifar, digits, files, folder, imagenet, tiny
 from .files import Files, Pictures
 from .images import Images, Split
-from .tree import NotOneArray, Survey, Tree, gather, survey
+from .tree import NotOneArray, Tree, gather, survey
 
 __all__ = ["Files", "Images", "Pictures", "Split", "load", "open_source"]
 
@@ -61,16 +61,9 @@ def load(source: str | Path) -> Images:
         >>> load("digits").test.images.shape
         (359, 1, 8, 8)
     """
-    if source == "digits":
-        return digits.read()
-    tree = _tree(source)
-    with tree.guard():
-        seen = survey(tree)
-        if tree.path.is_dir() and imagenet.recognised(seen):
-            raise InputError(
-                f"{tree.source}: ImageNet in memory: what open_source gives, pictures on disk, is accepted"
-            )
-        return _in_memory(tree, seen)
+    found = _read(source, on_disk=False)
+    assert isinstance(found, Images)
+    return found
 
 
 def open_source(source: str | Path) -> Images | Files:
@@ -79,27 +72,30 @@ def open_source(source: str | Path) -> Images | Files:
 
     Raises InputError as `load` does, and for pictures of several sizes in an archive.
     """
+    return _read(source, on_disk=True)
+
+
+def _read(source: str | Path, on_disk: bool) -> Images | Files:
     if source == "digits":
         return digits.read()
     tree = _tree(source)
     with tree.guard():
         seen = survey(tree)
-        if not tree.path.is_dir():
-            return _in_memory(tree, seen)
-        if imagenet.recognised(seen):
-            return imagenet.read(tree, seen)
+        if tree.path.is_dir() and imagenet.recognised(seen):
+            if on_disk:
+                return imagenet.read(tree, seen)
+            raise InputError(
+                f"{tree.source}: ImageNet in memory: what open_source gives, pictures on disk, is accepted"
+            )
+        if found := cifar.recognised(seen):
+            return cifar.read(tree, *found)
+        base = tiny.recognised(seen)
         try:
-            return _in_memory(tree, seen)
+            return gather(tree, seen) if base is None else tiny.read(tree, seen, base)
         except NotOneArray:
-            return files.listing(tree, seen)
-
-
-def _in_memory(tree: Tree, seen: Survey) -> Images:
-    if found := cifar.recognised(seen):
-        return cifar.read(tree, *found)
-    if (base := tiny.recognised(seen)) is not None:
-        return tiny.read(tree, seen, base)
-    return gather(tree, seen)
+            if on_disk and tree.path.is_dir():
+                return files.listing(tree, seen)
+            raise
 
 
 def _tree(source: str | Path) -> Tree:

@@ -81,14 +81,12 @@ def listed(path: Path, digest: str, top: Path) -> bool:
 
     Raises InputError for such a file that cannot be read.
     """
-    folder = path.parent
-    while True:
-        name = path.relative_to(folder).as_posix()
-        if digest in {d for d, n in _sums(folder / SUMS) if n == name}:
+    for folder in path.parents:
+        if (digest, path.relative_to(folder).as_posix()) in _sums(folder / SUMS):
             return True
-        if folder in (top, folder.parent):
-            return False
-        folder = folder.parent
+        if folder == top:
+            break
+    return False
 
 
 def _sums(path: Path) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .images import Images, Split, divide
+from .images import Images, Split, halves
 
 
 def read() -> Images:
@@ -18,4 +18,5 @@ def read() -> Images:
     bunch = load_digits()
     whole = Split(bunch.images.astype(np.uint8)[:, None], bunch.target.astype(np.int64))
     classes = tuple(str(name) for name in bunch.target_names)
-    return Images("digits", classes, *divide("'digits'", classes, whole))
+    kept, given = halves("'digits'", classes, whole.labels)
+    return Images("digits", classes, whole.take(kept), whole.take(given))

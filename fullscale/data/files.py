@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dynamics.errors import InputError
 
 from . import layout, pixels
+from .images import check_labels
 from .tree import LARGEST, Survey, Tree, picture
 
 
@@ -76,13 +77,7 @@ class Files:
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
             raise InputError(f"{self.name!r} has {len(self.classes)} class: two or more are accepted")
-        for side, pictures in (("train", self.train), ("test", self.test)):
-            counts = np.bincount(pictures.labels, minlength=len(self.classes))
-            if not counts.all():
-                empty = self.classes[int(np.argmin(counts))]
-                raise InputError(
-                    f"{self.name!r}: class {empty!r} is without images in {side}: one or more are accepted"
-                )
+        check_labels(self.name, self.classes, train=self.train.labels, test=self.test.labels)
         object.__setattr__(self, "digest", _digest(self))
 
 
@@ -106,9 +101,5 @@ def listing(tree: Tree, seen: Survey) -> Files:
     Raises InputError as it does.
     """
     found = layout.arrange(tree.source, seen.folders, [path for path in seen.files if picture(path)])
-    return Files(
-        tree.name,
-        found.classes,
-        in_folder(tree.path, found.train, found.train_labels),
-        in_folder(tree.path, found.test, found.test_labels),
-    )
+    sides = (found.train, found.train_labels), (found.test, found.test_labels)
+    return Files(tree.name, found.classes, *(in_folder(tree.path, *side) for side in sides))

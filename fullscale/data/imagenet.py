@@ -52,37 +52,32 @@ def read(tree: Tree, seen: Survey) -> Files:
     """
     source, root = tree.source, tree.path
     truth = _devkit(root, source, seen)
-    if (TRAIN,) in seen.files or (VAL,) in seen.files:
+    packed = (TRAIN,) in seen.files or (VAL,) in seen.files
+    if packed:
         for name in (TRAIN, VAL):
             if (name,) not in seen.files:
                 raise InputError(f"{source}: no {name!r}: {ACCEPTED}")
         train = list(_in_tar_of_tars(root / TRAIN))
         val = [(m.name, m.offset_data, m.size) for _, m in _members((root / VAL).open("rb"), root / VAL)]
-        classes = tuple(sorted({wnid for wnid, *_ in train}))
-        train_wnids = [wnid for wnid, *_ in train]
-        sides = [
-            _side(source, classes, train_wnids, [Path(name).name for _, name, *_ in train]),
-            _side(source, classes, *_labelled(source, [name for name, *_ in val], truth)),
-        ]
-        places = [[place[-3:] for place in train], val]
-        pictures = [
-            _in_tar(root / name, [listed[k] for k in order], labels)
-            for name, listed, (order, labels) in zip((TRAIN, VAL), places, sides, strict=True)
-        ]
-        return Files(tree.name, classes, *pictures)
-    paths = [path for path in seen.files if picture(path) and path[0] == "train"]
-    for path in paths:
-        if len(path) != 3:
-            raise InputError(f"{source}: {'/'.join(path)!r} does not lie in train/<wnid>: {ACCEPTED}")
-    flat = [path for path in seen.files if picture(path) and path[0] == "val"]
-    for path in flat:
-        if len(path) != 2:
-            raise InputError(f"{source}: {'/'.join(path)!r} beside pictures that lie in val itself: {ACCEPTED}")
-    classes = tuple(sorted({path[1] for path in paths}))
-    order, labels = _side(source, classes, [path[1] for path in paths], [path[-1] for path in paths])
-    train_side = in_folder(root, [paths[k] for k in order], labels)
-    order, labels = _side(source, classes, *_labelled(source, [path[-1] for path in flat], truth))
-    return Files(tree.name, classes, train_side, in_folder(root, [flat[k] for k in order], labels))
+        wnids, names = [wnid for wnid, *_ in train], [Path(name).name for _, name, *_ in train]
+        val_names = [name for name, *_ in val]
+    else:
+        paths, flat = ([p for p in seen.files if picture(p) and p[0] == side] for side in ("train", "val"))
+        for path in paths:
+            if len(path) != 3:
+                raise InputError(f"{source}: {'/'.join(path)!r} does not lie in train/<wnid>: {ACCEPTED}")
+        for path in flat:
+            if len(path) != 2:
+                raise InputError(f"{source}: {'/'.join(path)!r} beside pictures that lie in val itself: {ACCEPTED}")
+        wnids, names, val_names = [p[1] for p in paths], [p[-1] for p in paths], [p[-1] for p in flat]
+    classes = tuple(sorted(set(wnids)))
+    order, labels = _side(source, classes, wnids, names)
+    val_order, val_labels = _side(source, classes, _wnids(source, val_names, truth), val_names)
+    if packed:
+        one = _in_tar(root / TRAIN, [train[k][1:] for k in order], labels)
+        return Files(tree.name, classes, one, _in_tar(root / VAL, [val[k] for k in val_order], val_labels))
+    one = in_folder(root, [paths[k] for k in order], labels)
+    return Files(tree.name, classes, one, in_folder(root, [flat[k] for k in val_order], val_labels))
 
 
 def _side(source: str, classes: Parts, wnids: list[str], names: list[str]) -> tuple[list[int], NDArray[np.int64]]:
@@ -95,8 +90,8 @@ def _side(source: str, classes: Parts, wnids: list[str], names: list[str]) -> tu
     return order, np.array([number[wnids[k]] for k in order], dtype=np.int64)
 
 
-def _labelled(source: str, names: list[str], truth: list[str]) -> tuple[list[str], list[str]]:
-    """(wnids, names) of val pictures: the number in a name says the line of the ground truth."""
+def _wnids(source: str, names: list[str], truth: list[str]) -> list[str]:
+    """Those of val pictures: the number in a name says the line of the ground truth."""
     wnids = []
     for name in names:
         match = IN_VAL.fullmatch(name)
@@ -109,7 +104,7 @@ def _labelled(source: str, names: list[str], truth: list[str]) -> tuple[list[str
         raise InputError(
             f"{source}: {len(set(names))} val pictures, {len(truth)} labels in {TRUTH}: one each is accepted"
         )
-    return wnids, names
+    return wnids
 
 
 def _devkit(root: Path, source: str, seen: Survey) -> list[str]:
@@ -185,10 +180,5 @@ def _in_tar_of_tars(path: Path) -> Iterator[tuple[str, str, int, int]]:
 
 def _in_tar(path: Path, places: list[tuple[str, int, int]], labels: NDArray[np.int64]) -> Pictures:
     names, offsets, sizes = zip(*places, strict=True)
-    return Pictures(
-        path,
-        np.array([name.encode() for name in names]),
-        np.array(sizes, np.int64),
-        labels,
-        np.array(offsets, np.int64),
-    )
+    below = np.array([name.encode() for name in names])
+    return Pictures(path, below, np.array(sizes, np.int64), labels, np.array(offsets, np.int64))

@@ -63,18 +63,7 @@ class Images:
         one, other = self.train.images.shape[1:], self.test.images.shape[1:]
         if one != other:
             raise InputError(f"{self.name!r}: train images are {one}, test images {other}: one (C, H, W) is accepted")
-        for side, split in (("train", self.train), ("test", self.test)):
-            wrong = split.labels[(split.labels < 0) | (split.labels >= len(self.classes))]
-            if wrong.size:
-                raise InputError(
-                    f"{self.name!r}: label {wrong[0]} in {side}: 0 to {len(self.classes) - 1} are accepted"
-                )
-            counts = np.bincount(split.labels, minlength=len(self.classes))
-            if not counts.all():
-                empty = self.classes[int(np.argmin(counts))]
-                raise InputError(
-                    f"{self.name!r}: class {empty!r} is without images in {side}: one or more are accepted"
-                )
+        check_labels(self.name, self.classes, train=self.train.labels, test=self.test.labels)
         object.__setattr__(self, "digest", _digest(self))
 
     def validation(self, share: float = SHARE, seed: int = SEED) -> Images:
@@ -84,8 +73,8 @@ class Images:
         A class gives round(share * its images), at least one and at most all but one; order is kept.
         Raises InputError for another share or seed, and for a class with one image.
         """
-        train, test = divide(repr(self.name), self.classes, self.train, share, seed)
-        return replace(self, train=train, test=test)
+        kept, given = halves(repr(self.name), self.classes, self.train.labels, share, seed)
+        return replace(self, train=self.train.take(kept), test=self.train.take(given))
 
     def select(self, classes: Sequence[str]) -> Images:
         """An easier task: only these classes, relabelled 0..k-1 in the order that they have here.
@@ -109,22 +98,25 @@ class Images:
         return replace(self, classes=names, train=part(self.train), test=part(self.test))
 
 
-def divide(
-    source: str, classes: Sequence[str], whole: Split, share: float = SHARE, seed: int = SEED
-) -> tuple[Split, Split]:
-    """`whole` as two stratified parts, the second with `share` of each class; the rule is that of `Images.validation`.
-
-    source: how messages name it.
-    Raises InputError as `Images.validation` does.
-    """
-    kept, given = halves(source, classes, whole.labels, share, seed)
-    return whole.take(kept), whole.take(given)
+def check_labels(name: str, classes: Sequence[str], **sides: NDArray[np.int64]) -> None:
+    """Raises InputError, on both sides of a task, for labels (N,) of no class and for a class without images."""
+    for side, labels in sides.items():
+        wrong = labels[(labels < 0) | (labels >= len(classes))]
+        if wrong.size:
+            raise InputError(f"{name!r}: label {wrong[0]} in {side}: 0 to {len(classes) - 1} are accepted")
+        counts = np.bincount(labels, minlength=len(classes))
+        if not counts.all():
+            empty = classes[int(np.argmin(counts))]
+            raise InputError(f"{name!r}: class {empty!r} is without images in {side}: one or more are accepted")
 
 
 def halves(
     source: str, classes: Sequence[str], labels: NDArray[np.int64], share: float = SHARE, seed: int = SEED
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`divide` for labels (N,) alone: the indices of both parts, in order."""
+    """Labels (N,) in two stratified parts, as `Images.validation` makes them: the indices of both, in order.
+
+    source: how messages name it. Raises InputError as `Images.validation` does.
+    """
     if not 0 < share < 1:
         raise InputError(f"share {share!r}: a number between 0 and 1 is accepted")
     if not isinstance(seed, (int, np.integer)) or seed < 0:

@@ -36,10 +36,8 @@ def decode(data: bytes, shown: str) -> NDArray[np.uint8]:
                     image.verify()
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 mode = image.mode
-                if mode in GREY:
-                    return np.array(image.convert("L"), dtype=np.uint8)
-                if mode in COLOUR:
-                    return np.array(image.convert("RGB"), dtype=np.uint8)
+                if mode in GREY + COLOUR:
+                    return np.array(image.convert("L" if mode in GREY else "RGB"), dtype=np.uint8)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = Image.MAX_IMAGE_PIXELS
         raise InputError(f"{shown}: a picture too large to be read: up to {limit} pixels are accepted") from error

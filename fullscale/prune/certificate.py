@@ -206,9 +206,9 @@ def _error(outputs: Tensor, labels: Tensor) -> float:
 def _latency(before: nn.Module, after: nn.Module, noise: Tensor, images: int) -> Latency:
     first = next(before.parameters())
     x = noise[torch.arange(images) % len(noise)].to(first)
-    taken: dict[str, list[float]] = {"before": [], "after": []}
+    taken: tuple[list[float], list[float]] = [], []
     for run in range(RUNS + 2):
-        for name, net in (("before", before), ("after", after)):
+        for net, times in zip((before, after), taken, strict=True):
             with evaluation(net):
                 if first.is_cuda:
                     torch.cuda.synchronize()
@@ -217,6 +217,5 @@ def _latency(before: nn.Module, after: nn.Module, noise: Tensor, images: int) ->
                 if first.is_cuda:
                     torch.cuda.synchronize()
             if run > 1:  # the first two warm up
-                taken[name].append(1e3 * (time.perf_counter() - start))
-    medians = {name: (statistics.median(t), min(t), max(t)) for name, t in taken.items()}
-    return Latency(images, medians["before"], medians["after"])
+                times.append(1e3 * (time.perf_counter() - start))
+    return Latency(images, *((statistics.median(times), min(times), max(times)) for times in taken))

@@ -94,11 +94,6 @@ class Channels:
         """These must stay."""
         self.locked.update(int(atom) for atom in atoms)
 
-    def is_locked(self) -> Callable[[int], bool]:
-        """Whether a root stands for a locked atom."""
-        roots = {self.root(atom) for atom in self.locked}
-        return roots.__contains__
-
 
 def shape(node: fx.Node) -> tuple[int, ...]:
     """Of a node's output; () where it is no tensor."""

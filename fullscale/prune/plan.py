@@ -51,8 +51,7 @@ def constants_gone(reader: Reader, kept: Bools, rows: Bools) -> Bools:
 
 
 def _kept(channels: Channels, atoms: Ints, gone: Collection[int]) -> Bools:
-    kept: Bools = np.array([root not in gone for root in channels.roots(atoms)], dtype=bool)
-    return kept
+    return np.array([root not in gone for root in channels.roots(atoms)], dtype=bool)
 
 
 def _read(reader: Reader, wanted: Bools) -> Bools:
@@ -75,11 +74,6 @@ def needed(channels: Channels) -> dict[fx.Node, Bools]:
             reader = readers[node]
             _ask(need, node.args[0], reader.reads, _read(reader, wanted))  # type: ignore[arg-type]
             continue
-        if node in channels.opaque:
-            for source in node.all_input_nodes:
-                if source in channels.flows:
-                    _ask(need, source, channels.flows[source], np.ones(len(channels.flows[source].atoms), dtype=bool))
-            continue
         for source, channel_wanted in _sources(channels, node, wanted):
             _ask(need, source, channels.flows[source], channel_wanted)
     return need
@@ -90,8 +84,9 @@ def _ask(need: dict[fx.Node, Bools], node: fx.Node, flow: Flow, wanted: Bools) -
 
 
 def _sources(channels: Channels, node: fx.Node, wanted: Bools) -> Iterator[tuple[fx.Node, Bools]]:
-    """The tensors that a node reads channel by channel, and which channels of them it needs for `wanted` of its own."""
-    if (parts := joined_parts(node)) is not None:
+    """The tensors that a node reads, and which channels of them it needs for `wanted` of its own: all where it is opaque."""
+    parts = None if node in channels.opaque else joined_parts(node)
+    if parts is not None:
         start = 0
         for part in parts:
             count = len(channels.flows[part].atoms)
@@ -101,7 +96,9 @@ def _sources(channels: Channels, node: fx.Node, wanted: Bools) -> Iterator[tuple
     inputs = [source for source in node.all_input_nodes if source in channels.flows]
     for source in inputs:
         count = len(channels.flows[source].atoms)
-        if len(inputs) == 1 and count < len(wanted):  # flattened, or several filters a channel
+        if node in channels.opaque:
+            yield source, np.ones(count, dtype=bool)
+        elif len(inputs) == 1 and count < len(wanted):  # flattened, or several filters a channel
             yield source, np.asarray(wanted.reshape(count, -1).any(axis=1))
         else:  # a map that all channels share has one
             yield source, wanted if count == len(wanted) else np.array([wanted.any()])

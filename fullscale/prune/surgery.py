@@ -51,24 +51,20 @@ def cut(net: nn.Module, graph: fx.GraphModule, plan: Plan) -> tuple[nn.Module, C
     for parameter in smaller.parameters():
         parameter.grad = None
     shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
-    found = Cut(_by_every_name(net, _kept(plan)), shapes)
+    kept = _kept(plan)
     with torch.no_grad():
         for reader in plan.channels.readers:
             _fold(smaller, graph, plan, reader)
-        for path, module in smaller.named_modules():
-            prefix = f"{path}." if path else ""
-            touched = False
-            for own, tensor in [*module._parameters.items(), *module._buffers.items()]:
-                name = prefix + own
-                if tensor is None or name not in found.kept:
-                    continue
-                touched = True
-                shorter = _taken(tensor.detach(), found.kept[name]).clone(memory_format=_layout(tensor))
+        for name, dims in kept.items():
+            path, _, own = name.rpartition(".")
+            module = smaller.get_submodule(path)
+            tensor = getattr(module, own, None)
+            if tensor is not None:
+                shorter = _taken(tensor.detach(), dims).clone(memory_format=_layout(tensor))
                 new = nn.Parameter(shorter, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else shorter
                 setattr(module, own, new)
-            if touched:
                 count_channels(module)
-    return smaller, found
+    return smaller, Cut(_by_every_name(net, kept), shapes)
 
 
 def _kept(plan: Plan) -> Kept:

@@ -13,7 +13,6 @@ import xarray as xr
 
 import undertow.experiments  # noqa: F401
 from dynamics.errors import InputError
-from evidence import registry
 from evidence.claim import Decision, Estimate, above, below, judge, never_above, spread, within
 from evidence.registry import CLAIMS, EXPERIMENTS, FIGURES, claim, find_claims, find_world, load_worlds, world
 
@@ -62,19 +61,16 @@ def test_one_estimator_bears_on_several_claims() -> None:
     assert (CLAIMS["X1"].sentence, CLAIMS["X1"].measured) == ("Doubled.", "The numbers, scaled.")
 
 
-@pytest.mark.parametrize(
-    ("decision", "words"),
-    [
+def test_a_decision_says_itself_in_words() -> None:
+    for decision, words in (
         (above(0), "interval above 0 points"),
         (below(-0.5), "interval below -0.5 points"),
         (within(0.95, 1.05), "interval within [0.95, 1.05] points"),
         (never_above(1 + 1e-9), "every sample at most 1.000000001 points"),
         (Decision(low=2), "interval at least 2 points"),
         (Decision(0.8, 1.25, every=True), "every sample within [0.8, 1.25] points"),
-    ],
-)
-def test_a_decision_says_itself_in_words(decision: Decision, words: str) -> None:
-    assert decision.in_words("points") == words
+    ):
+        assert decision.in_words("points") == words
 
 
 def test_names_that_are_taken_and_claims_without_a_sentence_are_refused() -> None:
@@ -92,12 +88,8 @@ def test_claims_are_found_by_first_words_in_the_order_of_their_numbers() -> None
     ids = [found.id for found in find_claims()]
     assert len(ids) == len(CLAIMS) == 166
     assert [id for id in ids if re.fullmatch(r"A\d+", id)] == [f"A{k}" for k in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13)]
-    assert [c.id for c in find_claims(["S1", "S9 thresholds"])] == [
-        "S1",
-        "S1 toy",
-        "S9 thresholds activation",
-        "S9 thresholds scale",
-    ]
+    chosen = [c.id for c in find_claims(["S1", "S9 thresholds"])]
+    assert chosen == ["S1", "S1 toy", "S9 thresholds activation", "S9 thresholds scale"]
     assert {c.experiment for c in find_claims(experiments=["grid", "compare"])} == {"grid", "compare"}
     with pytest.raises(InputError, match=r"^claim 'S99' is unknown: accepted are A1, A2, "):
         find_claims(["S99"])
@@ -112,14 +104,13 @@ LEANING = re.compile(
 )
 
 
-@pytest.mark.parametrize("found", find_claims(), ids=lambda found: found.id)
-def test_every_claim_stands_alone(found: registry.Claim) -> None:
-    assert not LEANING.search(found.sentence)
-    assert found.sentence.endswith(".")
-    assert found.measured
-    assert not re.search(r"\bThe same\b|`", found.measured)
-    assert found.source
-    assert dict(EXPERIMENTS[found.experiment].constants())
+def test_every_claim_stands_alone() -> None:
+    for found in find_claims():
+        assert not LEANING.search(found.sentence), found.id
+        assert found.sentence.endswith("."), found.id
+        assert found.measured and not re.search(r"\bThe same\b|`", found.measured), found.id  # noqa: PT018
+        assert found.source, found.id
+        assert dict(EXPERIMENTS[found.experiment].constants()), found.id
 
 
 FILE = '''
@@ -150,16 +141,11 @@ def half(data):
 '''
 
 
-def written(folder: Path, text: str) -> Path:
-    path = folder / "mine.py"
-    path.write_text(text)
-    return path
-
-
 def test_a_users_file_adds_a_world_and_a_claim_once(tmp_path: Path) -> None:
-    path = written(tmp_path, FILE)
-    load_worlds(path)
-    load_worlds(path)  # a worker may get it twice
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    for _ in range(2):  # a worker may get it twice
+        load_worlds(path)
     found = find_world("coin")
     assert found.constants() == {"seeds": 20}
     assert found.again == "undertow reproduce --only coin --fresh"
@@ -185,9 +171,10 @@ def test_a_users_file_adds_a_world_and_a_claim_once(tmp_path: Path) -> None:
     ids=["empty", "syntax", "raises", "world taken", "claim taken", "no such experiment", "no such world"],
 )
 def test_a_file_that_cannot_be_used_leaves_the_registry_as_it_was(text: str, words: str, tmp_path: Path) -> None:
-    before = [dict(table) for table in (EXPERIMENTS, CLAIMS, FIGURES)]
-    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path / 'mine.py'))}.*{re.escape(words)}"):
-        load_worlds(written(tmp_path, text))
+    before, path = [dict(table) for table in (EXPERIMENTS, CLAIMS, FIGURES)], tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}.*{re.escape(words)}"):
+        load_worlds(path)
     assert [dict(table) for table in (EXPERIMENTS, CLAIMS, FIGURES)] == before
     with pytest.raises(InputError, match="cannot be read"):
         load_worlds(tmp_path / "nowhere.py")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dynamics.errors import InputError
 from evidence import store as module
-from evidence.store import SCHEMA, Store, canonical, environment, key_of
+from evidence.store import Store, canonical, environment, key_of
 from fullscale.spec import RunSpec
 
 finite = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
@@ -54,47 +54,24 @@ def test_different_specs_have_different_keys(one: dict[str, Any], other: dict[st
 
 
 CHANGED: dict[str, Any] = {
-    "digest": "other",
-    "width": 0.25,
-    "optimizer": "rmsprop",
-    "coupling": "decoupled_lr",
-    "lr": 2e-3,
-    "strength": 2e-4,
-    "batch": 17,
-    "epochs": 4,
-    "seeds": (1,),
-    "schedule": "cosine",
-    "hyper": (("beta1", 0.7),),
-    "measure_every": 2,
-    "validation": 0.1,
-    "model": "vgg16",
-    "head": "imagenet",
-    "augment": True,
-    "precision": "bf16",
-    "start": "other",
+    "digest": "other", "width": 0.25, "optimizer": "rmsprop", "coupling": "decoupled_lr", "lr": 2e-3, "strength": 2e-4,
+    "batch": 17, "epochs": 4, "seeds": (1,), "schedule": "cosine", "hyper": (("beta1", 0.7),), "measure_every": 2,
+    "validation": 0.1, "model": "vgg16", "head": "imagenet", "augment": True, "precision": "bf16", "start": "other",
     "thresholds": True,
-}
+}  # fmt: skip
 
 
-def test_a_change_of_any_field_is_another_run() -> None:
+def test_a_change_of_any_field_or_of_the_meaning_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(CHANGED) == set(SPEC.as_dict())
-    keys = {key_of("train", SPEC.as_dict())}
+    specs = [SPEC]
     for name, value in CHANGED.items():
-        hyper = {} if name != "optimizer" else {"hyper": ()}
-        keys.add(key_of("train", replace(SPEC, **{name: value} | hyper).as_dict()))
-    assert len(keys) == 1 + len(CHANGED)
-
-
-def test_a_new_meaning_makes_every_key_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = key_of("train", {})
+        specs.append(replace(SPEC, **{name: value} | ({} if name != "optimizer" else {"hyper": ()})))
+    keys = {key_of("train", spec.as_dict()) for spec in specs}
     monkeypatch.setattr(module, "MEANING", module.MEANING + 1)
-    assert key_of("train", {}) != before
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_spec_that_json_cannot_hold_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        key_of("train", {"lr": value})
+    assert len(keys | {key_of("train", SPEC.as_dict())}) == 2 + len(CHANGED)
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="JSON"):
+            key_of("train", {"lr": value})
 
 
 @given(spec=plain, summary=plain, curves=plain, error=st.text())
@@ -107,87 +84,41 @@ def test_what_goes_in_comes_out(spec: dict[str, Any], summary: Any, curves: Any,
         assert (found.spec, found.summary, found.curves) == (spec, summary, curves)
         assert (found.key, found.kind, found.status, found.error) == (key_of("train", spec), "train", "diverged", error)
         assert found.environment == environment()
+        assert {"python", "machine", "system", "numpy", "torch", "undertow"} <= set(found.environment)
         assert store.get("tune", spec) is None
 
 
-def test_numbers_come_back_to_the_last_bit_and_nan_as_nan(path: Path) -> None:
+def test_numbers_come_back_to_the_last_bit_and_reading_changes_nothing(path: Path) -> None:
     curves = {"loss": [0.1 + 0.2, 1e-308, 1.7976931348623157e308, math.nan]}
     with Store(path) as store:
         store.put("train", {}, summary={}, curves=curves)
+    before = path.read_bytes()
     with Store(path) as store:
         [row] = store.rows("train")
     assert row.curves["loss"][:3] == curves["loss"][:3]
     assert math.isnan(row.curves["loss"][3])
+    assert path.read_bytes() == before
 
 
-def test_a_row_of_equal_spec_is_replaced(path: Path) -> None:
+def test_a_row_of_equal_spec_is_replaced_and_a_failed_one_counts_as_not_stored(path: Path) -> None:
     with Store(path) as store:
+        store.put("train", {"lr": 1}, summary={}, curves={}, status="failed", error="no memory")
+        assert store.get("train", {"lr": 1}) is None
+        assert [row.error for row in store.rows("train")] == ["no memory"]
         for error in (1, 2):
             store.put("train", {"lr": 1}, summary={"error": error}, curves={})
-        [row] = store.rows("train")
-        assert row.summary == {"error": 2}
+            assert store.get("train", {"lr": 1}).summary == {"error": error}
         store.put("train", {"lr": 2}, summary={}, curves={})
         store.put("tune", {"lr": 1}, summary={}, curves={})
-        assert [len(store.rows(kind)) for kind in ("train", "tune", "other")] == [2, 1, 0]
-
-
-def test_a_failed_run_is_kept_but_counts_as_not_stored(path: Path) -> None:
-    with Store(path) as store:
-        store.put("train", {}, summary={}, curves={}, status="failed", error="no memory")
-        assert store.get("train", {}) is None
-        assert [row.error for row in store.rows("train")] == ["no memory"]
-        store.put("train", {}, summary={"test_error": 0.1}, curves={})
-        assert store.get("train", {}).summary == {"test_error": 0.1}
-        assert len(store.rows("train")) == 1
-
-
-def test_an_unknown_status_is_not_stored(path: Path) -> None:
-    with Store(path) as store:
         with pytest.raises(sqlite3.IntegrityError):
-            store.put("train", {}, summary={}, curves={}, status="finished")
-        assert store.rows("train") == []
-
-
-def test_a_store_of_a_newer_version_is_refused_and_left_as_it_is(path: Path) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute(f"pragma user_version = {SCHEMA + 1}")
-    db.close()
-    before = path.read_bytes()
-    with pytest.raises(InputError, match=rf"format {SCHEMA + 1}\): up to {SCHEMA} is accepted"):
-        Store(path)
-    assert path.read_bytes() == before
-
-
-def test_a_database_of_somebody_else_is_refused_and_left_as_it_is(path: Path) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute("create table addresses (name text)")
-    db.close()
-    before = path.read_bytes()
-    with pytest.raises(InputError, match=r"holds other tables \(addresses\)"):
-        Store(path)
-    assert path.read_bytes() == before
-
-
-def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path) -> None:
-    path.write_text("minutes of the meeting\n" * 100)
-    with pytest.raises(InputError, match=r"cannot be used .*: a writable SQLite file is accepted"):
-        Store(path)
-    assert path.read_text() == "minutes of the meeting\n" * 100
+            store.put("tune", {"lr": 2}, summary={}, curves={}, status="finished")
+        assert [len(store.rows(kind)) for kind in ("train", "tune", "other")] == [2, 1, 0]
 
 
 def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing" / "results.sqlite"):
         with pytest.raises(InputError, match="cannot be used"):
             Store(path)
-
-
-def test_opening_a_store_changes_nothing_in_it(path: Path) -> None:
-    with Store(path) as store:
-        row = store.put("train", {"lr": 1}, summary={}, curves={})
-    before = path.read_bytes()
-    with Store(path) as store:
-        assert store.rows("train") == [row]
-    assert path.read_bytes() == before
 
 
 def test_others_read_whole_rows_while_runs_are_stored(path: Path) -> None:
@@ -215,10 +146,6 @@ def test_others_read_whole_rows_while_runs_are_stored(path: Path) -> None:
         assert len(store.rows("train")) == 30
     assert problems == []
     assert max(seen) > 0
-
-
-def test_the_environment_names_what_a_result_depends_on() -> None:
-    assert {"python", "machine", "system", "numpy", "torch", "undertow"} <= set(environment())
 
 
 @pytest.mark.parametrize(

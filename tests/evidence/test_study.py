@@ -71,14 +71,21 @@ def numbers(rows: list[Row]) -> list[int]:
     return [row.spec["n"] for row in rows]
 
 
-def test_rows_come_in_the_order_of_the_runs(store: Store, worked: Worked) -> None:
-    rows = run_all(worked.runs(), store, Inline(), quiet)
+def test_rows_come_in_order_and_each_run_is_stored_as_it_ends(tmp_path: Path, store: Store, worked: Worked) -> None:
+    seen = []
+
+    def notify(done: int, total: int, text: str) -> None:
+        with Store(tmp_path / "results.sqlite") as other:
+            seen.append((done, len(other.rows(KIND))))
+
+    rows = run_all(worked.runs(), store, Inline(), notify)
+    assert seen == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]
     assert numbers(rows) == worked == [1, 2, 3, 4]
     assert [row.summary["square"] for row in rows] == [1, 4, 9, 16]
     assert rows == [store.get(KIND, {"n": n}) for n in NUMBERS]
 
 
-def test_what_is_stored_is_not_run_again(store: Store, worked: Worked) -> None:
+def test_what_is_stored_is_run_again_only_on_request(store: Store, worked: Worked) -> None:
     run_all(worked.runs(2, 3), store, Inline(), quiet)
     worked.clear()
     heard: list[tuple[int, int, str]] = []
@@ -95,25 +102,9 @@ def test_what_is_stored_is_not_run_again(store: Store, worked: Worked) -> None:
     worked.clear()
     assert run_all(worked.runs(), store, Inline(), quiet) == rows
     assert worked == []
-
-
-def test_fresh_runs_everything_again(store: Store, worked: Worked) -> None:
-    run_all(worked.runs(), store, Inline(), quiet)
-    worked.clear()
     run_all(worked.runs(), store, Inline(), quiet, fresh=True)
     assert sorted(worked) == [1, 2, 3, 4]
     assert len(store.rows(KIND)) == 4
-
-
-def test_each_run_is_stored_as_it_ends(tmp_path: Path, store: Store, worked: Worked) -> None:
-    seen = []
-
-    def notify(done: int, total: int, text: str) -> None:
-        with Store(tmp_path / "results.sqlite") as other:
-            seen.append((done, len(other.rows(KIND))))
-
-    run_all(worked.runs(), store, Inline(), notify)
-    assert seen == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]
 
 
 def test_an_interrupted_study_goes_on_where_it_was(store: Store, worked: Worked) -> None:
@@ -162,16 +153,13 @@ def test_a_failing_run_is_stored_and_raised_once_all_others_are_stored(store: St
     status = {row.spec["n"]: (row.status, row.error) for row in store.rows(KIND)}
     assert status == dict.fromkeys((1, 3, 4), ("done", "")) | {2: ("failed", "MemoryError('no room at 2')")}
     assert "number 2: failed, no room at 2" in heard
+    # What failed is tried again; what diverged is not.
     worked.failing = ()
     worked.clear()
-    assert {row.status for row in run_all(worked.runs(), store, Inline(), quiet)} == {"done"}
-    assert worked == [2]
-
-
-def test_a_diverged_run_is_not_tried_again(store: Store, worked: Worked) -> None:
     store.put(KIND, {"n": 1}, status="diverged", error="nan", summary={}, curves={})
-    [row] = run_all(worked.runs(1), store, Inline(), quiet)
-    assert (worked, row.status, row.error) == ([], "diverged", "nan")
+    rows = run_all(worked.runs(), store, Inline(), quiet)
+    assert [(row.status, row.error) for row in rows] == [("diverged", "nan")] + 3 * [("done", "")]
+    assert worked == [2]
 
 
 def test_runs_of_a_group_are_one_task_and_come_first(store: Store, worked: Worked) -> None:

@@ -81,11 +81,22 @@ def pack(path: Path, files: Content, *extra: Any) -> Path:
     return path
 
 
-def refused(source: str | Path, *words: str, read: Callable[..., Any] = load) -> None:
-    """One line that names the culprit and says what is accepted."""
-    with pytest.raises(InputError) as caught:
-        read(source)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in (*words, "accepted"):
-        assert word in message
+def refused(source: Any, *words: str, read: tuple[Callable[..., Any], ...] = (load,)) -> None:
+    """One line that names the culprit and says what is accepted, by each of the readers."""
+    for one in read:
+        with pytest.raises(InputError) as caught:
+            one(source)
+        message = str(caught.value)
+        assert "\n" not in message
+        for word in (*words, "accepted"):
+            assert word in message
+
+
+class Call:
+    """Pickles as a call of `function`."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import archives
 import numpy as np
 import pytest
-from archives import pack, unpack
+from archives import Call, pack
 
 from fullscale.data import checksums, cifar, load, open_source, unpickle
 
@@ -46,42 +47,32 @@ def pickled(tables: Tables) -> dict[str, bytes]:
     return {name: pickle.dumps(table, 2) for name, table in tables.items()}
 
 
-def archive(path: Path, files: dict[str, bytes], vouched: bool = True) -> Path:
-    pack(path, files)
-    if vouched:
-        vouch(path.parent, {path.name: path.read_bytes()})
-    return path
-
-
 def vouch(folder: Path, files: dict[str, bytes]) -> None:
     lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items()]
     (folder / "SHA256SUMS").write_text("".join(lines))
 
 
-def packed(path: Path, files: dict[str, bytes], folder: str = TEN, vouched: bool = True) -> Path:
-    return archive(path, {f"{folder}/readme.html": b"", **{f"{folder}/{n}": d for n, d in files.items()}}, vouched)
-
-
-def unpacked(path: Path, files: dict[str, bytes], vouched: bool = True) -> Path:
-    unpack(path, files)
+def put(path: Path, files: dict[str, bytes], folder: str = TEN, vouched: bool = True) -> Path:
+    """The files as the archive that `path` names, in a folder and beside another file, or as that folder itself."""
+    whole = {f"{folder}/readme.html": b"", **{f"{folder}/{n}": d for n, d in files.items()}} if path.suffix else files
+    pack(path, whole)
     if vouched:
-        vouch(path, files)
+        vouch(*((path.parent, {path.name: path.read_bytes()}) if path.suffix else (path, files)))
     return path
 
 
-def refused(source: Path, *words: str) -> None:
-    for read in (load, open_source):
-        archives.refused(source, *words, read=read)
+refused = partial(archives.refused, read=(load, open_source))
 
 
-@pytest.mark.parametrize("form", ["archive", "folder", "renamed archive"])
-def test_cifar_10_is_what_was_written(tmp_path: Path, form: str) -> None:
+def test_cifar_10_is_what_was_written(tmp_path: Path) -> None:
     tables = ten()
-    if form == "folder":
-        images = load(unpacked(tmp_path / TEN, pickled(tables)))
-    else:
-        name = "cifar-10-python.tar.gz" if form == "archive" else "mine.tgz"
-        images = load(packed(tmp_path / name, dict(reversed(pickled(tables).items()))))
+    text = {name: {key.decode(): value for key, value in table.items()} for name, table in tables.items()}
+    text["batches.meta"]["label_names"] = ["frog", "airplane"]
+    forms = {"f": pickled(tables), "mine.tgz": dict(reversed(pickled(tables).items()))}
+    forms["keys of Python 3"] = {name: pickle.dumps(table, 5) for name, table in text.items()}
+    found = [load(put(tmp_path / name, files)) for name, files in forms.items()]
+    assert len({images.digest for images in found}) == 1
+    images = found[1]
     assert images.name == "cifar10"
     assert images.classes == ("frog", "airplane")  # as the meta file has them, not by alphabet
     assert images.train.labels.tolist() == [label for k in range(1, 6) for label in [1, 0, k % 2, 1]]
@@ -93,46 +84,30 @@ def test_cifar_10_is_what_was_written(tmp_path: Path, form: str) -> None:
     assert np.array_equal(images.test.images.reshape(4, 3072), tables["test_batch"][b"data"])
 
 
-@pytest.mark.parametrize("form", ["archive", "folder"])
-def test_cifar_100_has_its_fine_labels(tmp_path: Path, form: str) -> None:
+def test_cifar_100_has_its_fine_labels(tmp_path: Path) -> None:
     tables = hundred()
-    images = load(
-        unpacked(tmp_path / HUNDRED, pickled(tables))
-        if form == "folder"
-        else packed(tmp_path / "cifar-100-python.tar.gz", pickled(tables) | {"file.txt~": b""}, HUNDRED)
-    )
-    assert images.name == "cifar100"
-    assert images.classes == ("whale", "ant", "sea")
-    assert images.train.labels.tolist() == [2, 0, 1]
-    assert np.array_equal(images.test.images.reshape(3, 3072), tables["test"][b"data"])
-
-
-def test_folder_archive_and_keys_of_python_3_have_one_digest(tmp_path: Path) -> None:
-    text = {name: {key.decode(): value for key, value in table.items()} for name, table in ten().items()}
-    text["batches.meta"]["label_names"] = ["frog", "airplane"]
-    digests = {
-        load(packed(tmp_path / "a.tar.gz", pickled(ten()))).digest,
-        load(unpacked(tmp_path / "b", pickled(ten()))).digest,
-        load(unpacked(tmp_path / "c", {name: pickle.dumps(table, 5) for name, table in text.items()})).digest,
-    }
-    assert len(digests) == 1
+    for name in ("f", "a.tar.gz"):
+        images = load(put(tmp_path / name, pickled(tables), HUNDRED))
+        assert (images.name, images.classes) == ("cifar100", ("whale", "ant", "sea"))
+        assert images.train.labels.tolist() == [2, 0, 1]
+        assert np.array_equal(images.test.images.reshape(3, 3072), tables["test"][b"data"])
 
 
 def test_the_official_files_need_no_one_to_vouch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = pickled(ten())
-    path, folder = packed(tmp_path / "a.tar.gz", files, vouched=False), unpacked(tmp_path / "b", files, vouched=False)
-    for source in (path, folder):
+    sources = [put(tmp_path / name, files, vouched=False) for name in ("a.tar.gz", "b")]
+    for source in sources:
         refused(source, "has sha256")
     for name, data in files.items():
         monkeypatch.setitem(checksums.FILES, name, hashlib.md5(data).hexdigest())
-    assert load(path).digest == load(folder).digest
+    assert len({load(source).digest for source in sources}) == 1
     files["test_batch"] += b" "
-    refused(unpacked(tmp_path / "c", files, vouched=False), "'test_batch'")
+    refused(put(tmp_path / "c", files, vouched=False), "'test_batch'")
 
 
 def test_where_sha256sums_may_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = pickled(ten())
-    folder = unpacked(tmp_path / TEN, files, vouched=False)
+    folder = put(tmp_path / TEN, files, vouched=False)
     vouch(tmp_path, {f"{TEN}/{name}": data for name, data in files.items()})
     whole = load(folder)
     monkeypatch.chdir(folder)
@@ -152,33 +127,23 @@ def test_one_line_that_names_the_digest(tmp_path: Path, monkeypatch: pytest.Monk
         raise AssertionError("unpickled before the checksum")
 
     monkeypatch.setattr(unpickle, "load", never)
-    path = packed(tmp_path / "cifar-10-python.tar.gz", files, vouched=False)
+    path = put(tmp_path / "cifar-10-python.tar.gz", files, vouched=False)
     official = checksums.ARCHIVES["cifar10"].sha256
     refused(path, hashlib.sha256(path.read_bytes()).hexdigest(), official, "SHA256SUMS")
     vouch(tmp_path, {path.name: b"another"})
     refused(path, "has sha256")
-    folder = unpacked(tmp_path / "f", files)
+    folder = put(tmp_path / "f", files)
     (folder / "data_batch_3").write_bytes(files["data_batch_3"] + b" ")
     digest = hashlib.sha256(files["data_batch_3"] + b" ").hexdigest()
     refused(folder, "'data_batch_3'", digest, checksums.FILES["data_batch_3"], "SHA256SUMS")
 
 
-class Attack:
-    """Pickles as a call that makes a file."""
-
-    def __init__(self, function: Any, argument: str) -> None:
-        self.call = (function, (argument,))
-
-    def __reduce__(self) -> Any:
-        return self.call
-
-
 @pytest.mark.parametrize("name", ["data_batch_4", "batches.meta"])
 def test_an_attack_is_not_executed_even_when_vouched_for(tmp_path: Path, name: str) -> None:
     target = tmp_path / "made"
-    for attack in (Attack(os.system, f"touch {target}"), Attack(eval, f"open({str(target)!r}, 'w')")):
+    for attack in (Call(os.system, f"touch {target}"), Call(eval, f"open({str(target)!r}, 'w')")):
         files = pickled(ten()) | {name: pickle.dumps({b"data": attack}, 2)}
-        refused(packed(tmp_path / "a.tar.gz", files), repr(name), "asks for")
+        refused(put(tmp_path / "a.tar.gz", files), repr(name), "asks for")
     assert not target.exists()
 
 
@@ -214,18 +179,14 @@ WRONG: dict[str, tuple[dict[str, bytes], list[str]]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong(tmp_path: Path, case: str) -> None:
     files, words = WRONG[case]
-    refused(unpacked(tmp_path / TEN, files), *words)
-    refused(packed(tmp_path / "a.tar.gz", files), *words)
+    refused(put(tmp_path / TEN, files), *words)
+    refused(put(tmp_path / "a.tar.gz", files), *words)
 
 
 def test_archives_that_are_not_one_set(tmp_path: Path) -> None:
-    twice = {f"{TEN}/{name}": data for name, data in FILES.items()}
-    refused(archive(tmp_path / "a.tar.gz", twice | {f"./{TEN}/test_batch": b""}), "'test_batch'", "twice")
-    copies = twice | {f"copy/{name}": data for name, data in FILES.items()}
-    refused(archive(tmp_path / "b.tar.gz", copies), "2 folders")
-    whole = packed(tmp_path / "c.tar.gz", FILES).read_bytes()
-    (tmp_path / "c.tar.gz").write_bytes(whole[:-100])
-    refused(tmp_path / "c.tar.gz", "cannot be read to its end")
+    twice = FILES | {f"../{TEN}/test_batch": b""}
+    refused(put(tmp_path / "a.tar.gz", twice), "'test_batch'", "twice")
+    refused(put(tmp_path / "b.tar.gz", FILES | {f"../copy/{n}": d for n, d in FILES.items()}), "2 folders")
 
 
 def test_the_official_names_are_those_of_the_kinds() -> None:

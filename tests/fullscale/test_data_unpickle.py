@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import archives
 import numpy as np
 import pytest
+from archives import Call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dynamics.errors import InputError
 from fullscale.data import unpickle
 
 DTYPES = st.sampled_from(["u1", "i1", "<i8", ">i4", "<u2", "<f4", ">f8", "?", "<c16"])
@@ -56,23 +58,7 @@ def test_a_pickle_of_python_2() -> None:
     assert read["labels"] == [1, 0]
 
 
-class Call:
-    """Pickles as a call of `function`."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self.call = (function, arguments)
-
-    def __reduce__(self) -> Any:
-        return self.call
-
-
-def refused(data: bytes, *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        unpickle.load(data, "'data_batch_1'")
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in ("'data_batch_1'", "accepted", *words):
-        assert word in message
+refused = partial(archives.refused, read=(lambda data: unpickle.load(data, "'data_batch_1'"),))
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -45,94 +45,78 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COMMANDS, "fetch", fetch_command)
 
 
+Offer = Callable[..., list[str]]
+
+
 @pytest.fixture
-def server() -> Iterator[ThreadingHTTPServer]:
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.asked = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+def offer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
+    """Makes an address of this process's server the official one; gives its start and the list of what was asked for."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.asked = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield found
-    found.shutdown()
+
+    def official(path: str = "a.tar.gz", sha256: str = SHA256, port: int = server.server_port) -> list[str]:
+        archive = Official(f"http://127.0.0.1:{port}/{path}", sha256, len(CONTENT))
+        monkeypatch.setitem(checksums.ARCHIVES, "cifar10", archive)
+        return server.asked  # type: ignore[attr-defined, no-any-return]
+
+    yield official
+    server.shutdown()
     thread.join()
-    found.server_close()
+    server.server_close()
 
 
-def offer(monkeypatch: pytest.MonkeyPatch, port: int, path: str = "a.tar.gz", sha256: str = SHA256) -> None:
-    monkeypatch.setitem(
-        checksums.ARCHIVES, "cifar10", Official(f"http://127.0.0.1:{port}/{path}", sha256, len(CONTENT))
-    )
-
-
-def nothing_written(folder: Path) -> None:
-    assert list(folder.iterdir()) == []
-
-
-def fetched(said: Said) -> None:
+def fetched(*arguments: str) -> Said:
+    said = run("fetch", "cifar10", *arguments)
     assert (said.status, said.problems) == (0, [])
+    return said
 
 
-def test_it_is_fetched_once(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer(monkeypatch, server.server_port)
-    said = run("fetch", "cifar10")
-    fetched(said)
+def test_it_is_fetched_once(offer: Offer) -> None:
+    asked = offer()
+    said = fetched()
     assert said.out == f"data/a.tar.gz: fetched, sha256 {SHA256}, the official one\n"
     assert "3 of 3 done" in said.err
     assert [path.name for path in Path("data").iterdir()] == ["a.tar.gz"]
     assert Path("data/a.tar.gz").read_bytes() == CONTENT
-    again = run("fetch", "cifar10")
-    fetched(again)
-    assert "was there" in again.out
-    assert server.asked == ["/a.tar.gz"]  # type: ignore[attr-defined]
-    fetched(run("fetch", "cifar10", "-o", "deep/er"))
+    assert "was there" in fetched().out
+    assert asked == ["/a.tar.gz"]
+    fetched("-o", "deep/er")
     assert Path("deep/er/a.tar.gz").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(("path", "words"), [("b.tar.gz", ["status 404"]), ("half.tar.gz", ["cannot be fetched"])])
-def test_what_does_not_come(
-    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, path: str, words: list[str]
-) -> None:
-    offer(monkeypatch, server.server_port, path)
-    refused(run("fetch", "cifar10"), f"127.0.0.1:{server.server_port}/{path}", *words)
-    nothing_written(Path("data"))
+def test_what_does_not_come_or_is_another_leaves_nothing(offer: Offer) -> None:
+    with socket.socket() as closed:  # a port at which nobody listens
+        closed.bind(("127.0.0.1", 0))
+        for given, words in (
+            ({"path": "b.tar.gz"}, ["status 404", "/b.tar.gz"]),
+            ({"path": "half.tar.gz"}, ["cannot be fetched", "/half.tar.gz"]),
+            ({"sha256": "0" * 64}, ["gives another file", "0" * 64]),
+            ({"port": closed.getsockname()[1]}, ["cannot be fetched (ConnectionError)", "127.0.0.1"]),
+        ):
+            offer(**given)
+            refused(run("fetch", "cifar10"), *words)
+            assert list(Path("data").iterdir()) == []
 
 
-def test_another_checksum(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer(monkeypatch, server.server_port, sha256="0" * 64)
-    refused(run("fetch", "cifar10"), "gives another file", "0" * 64)
-    nothing_written(Path("data"))
-
-
-def test_another_file_in_its_place_is_left(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer(monkeypatch, server.server_port)
+def test_another_file_in_its_place_is_left(offer: Offer) -> None:
+    asked = offer()
     Path("data").mkdir()
     Path("data/a.tar.gz").write_bytes(b"mine")
     refused(run("fetch", "cifar10"), "data/a.tar.gz", hashlib.sha256(b"mine").hexdigest(), SHA256)
     assert Path("data/a.tar.gz").read_bytes() == b"mine"
-    assert server.asked == []  # type: ignore[attr-defined]
+    assert asked == []
 
 
-def test_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as closed:  # a port at which nobody listens
-        closed.bind(("127.0.0.1", 0))
-        offer(monkeypatch, closed.getsockname()[1])
-        refused(run("fetch", "cifar10"), "cannot be fetched (ConnectionError)", "127.0.0.1")
-    nothing_written(Path("data"))
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
+def test_what_cannot_be_fetched() -> None:
+    for name, words in (
         ("imagenet", ["registration", "image-net.org"]),
         ("fashion-mnist", ["not fetched"]),
         ("digits", ["scikit-learn"]),
         ("cifar", ["'cifar' is unknown"]),
-    ],
-)
-def test_names_that_cannot_be_fetched(name: str, words: list[str]) -> None:
-    refused(run("fetch", name), *words, "cifar10, cifar100, tiny-imagenet are accepted")
+    ):
+        refused(run("fetch", name), *words, "cifar10, cifar100, tiny-imagenet are accepted")
     assert not Path("data").exists()
-
-
-def test_a_folder_that_cannot_be_made() -> None:
     Path("data").write_bytes(b"")
     refused(run("fetch", "cifar10"), "data")

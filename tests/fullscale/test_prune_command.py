@@ -63,9 +63,7 @@ def test_the_smaller_network_and_its_certificate_are_written(file: Path, tmp_pat
     assert certificate["held_out_difference"] is None
     assert certificate["random_difference"] <= certificate["largest"] <= 1e-5
     again = json.loads(json.dumps(certify(net, expected, shape=(1, 32, 32)).as_dict()))
-    assert {k: v for k, v in certificate.items() if k != "latency"} == {
-        k: v for k, v in again.items() if k != "latency"
-    }
+    assert certificate | {"latency": 0} == again | {"latency": 0}
     assert [t["images"] for t in certificate["latency"]] == [1, 16]
     # The optimizer's tensors are cut and other tensors are there still; of the run it says no more than the optimizer.
     assert saved.notes == {"optimizer": {"rule": "adam"}}
@@ -91,22 +89,18 @@ def test_data_certify_and_find_the_silent(file: Path, tmp_path: Path) -> None:
     said, report = pruned(file, "-o", out, "--data", "digits", "--empirical")
     expected, removal = remove_dead(net, measure(net, feed.training(1024)))
     assert report["removal"]["layers"][1]["empirically_dead"] >= 1
-    assert report["removal"]["share"] == removal.share > remove_dead(net)[1].share
+    assert report["removal"]["share"] == removal.share
     assert difference(load(out).net, expected, noise(1, 4, 1, 9, 9).float()) == 0
     assert "test error: " in said.out
     _, report = pruned(file, "-o", out, "--data", "digits", "--classes", "1", "7")
     assert report["certificate"]["error_before"] is None
 
 
-def test_counts_become_multiples(file: Path, tmp_path: Path) -> None:
-    pruned(file, "-o", tmp_path / "smaller", "--multiple", "4")
-    counts = [block.conv.out_channels for block in load(tmp_path / "smaller").net.blocks]  # type: ignore[union-attr]
-    assert all(count % 4 == 0 or count == whole for count, whole in zip(counts, (6, 8, 7), strict=True))
-
-
 def test_networks_in_float64_and_for_large_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(network(torch.float64), tmp_path / "double")
-    _, report = pruned(tmp_path / "double", "-o", tmp_path / "out")
+    _, report = pruned(tmp_path / "double", "-o", tmp_path / "out", "--multiple", "4")
+    counts = [block.conv.out_channels for block in load(tmp_path / "out").net.blocks]  # type: ignore[union-attr]
+    assert all(count % 4 == 0 or count == whole for count, whole in zip(counts, (6, 8, 7), strict=True))
     assert report["tolerance"] == 1e-12
     assert report["certificate"]["largest"] <= 1e-12
     assert prune_command.SIDE == {"imagenet": 224}

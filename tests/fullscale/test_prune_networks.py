@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Literal
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from planting import Branches, Dense, Inverted, Plain, difference, noise, outputs, plant, randomize
-from torch import Tensor, nn
+from planting import Branches, Dense, Inverted, Plain, difference, noise, plant, randomize
+from torch import nn
 
 from dynamics.errors import InputError
-from fullscale.checkpoint import load_into
 from fullscale.cost import parameters
 from fullscale.graph import trace, units
 from fullscale.measure import measure
@@ -67,44 +65,25 @@ def test_every_family_computes_the_same(model: str, head: Literal["cifar", "imag
     assert certificate.resized is not None
 
 
-@settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 2**32), share=st.floats(0, 1), name=st.sampled_from(list(FOREIGN)))
-def test_networks_from_elsewhere_compute_the_same(seed: int, share: float, name: str) -> None:
-    _compute_the_same(name, seed, share)
-
-
 @pytest.mark.parametrize("name", list(FOREIGN))
-@pytest.mark.parametrize("share", [0.5, 1.0])
-def test_each_kind_of_network_computes_the_same(name: str, share: float) -> None:
-    assert _compute_the_same(name, 5, share) > (0.03 if share < 1 else 0.1)
-
-
-def _compute_the_same(name: str, seed: int, share: float) -> float:
-    """The share of the filters that was removed."""
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 2**32), share=st.floats(0, 1))
+@example(5, 0.5)
+@example(5, 1.0)
+def test_networks_from_elsewhere_compute_the_same(name: str, seed: int, share: float) -> None:
     net = randomize(FOREIGN[name](), seed)
     plant(net, seed + 1, share)
     images = noise(seed + 2, 5, 3, 12, 12)
     smaller, removal = remove_dead(net, example=images)
     assert difference(net, smaller, images) <= 1e-12
+    assert removal.share > 0.03 or seed != 5
     again, nothing = remove_dead(smaller, example=images)
     assert nothing.share == 0
     assert parameters(again) == parameters(smaller)
-    return removal.share
-
-
-@settings(max_examples=10, deadline=None)
-@given(
-    seed=st.integers(0, 2**32),
-    share=st.floats(0, 1),
-    name=st.sampled_from(["basicnet", "resnet20", "dense", "inverted"]),
-)
-def test_silent_filters_go_without_a_change_on_the_measured_images(seed: int, share: float, name: str) -> None:
-    net = randomize(FOREIGN[name]() if name in FOREIGN else family(name, "cifar"), seed)
-    plant(net, seed + 1, share / 2)
-    for unit in units(trace(net)):
+    # Silent filters go without a change on the measured images.
+    for unit in units(trace(net, images)):
         norm = net.get_submodule(unit.norm)
         norm.bias.data[torch.rand(len(norm.bias), generator=torch.Generator().manual_seed(seed)) < share / 2] = -40
-    images = noise(seed + 2, 5, 3, 16, 16)
     smaller, _ = remove_dead(net, measure(net, images), example=images)
     assert difference(net, smaller, images) <= 1e-12
 
@@ -124,18 +103,6 @@ def test_what_was_0_on_the_measured_images_goes_behind_any_activation(activation
     assert difference(net, smaller, images) <= 1e-12
 
 
-def test_planted_filters_of_a_chain_are_gone() -> None:
-    net = randomize(family("vgg16", "cifar"), 1)
-    planted = plant(net, 2, 0.3)
-    _, removal = remove_dead(net)
-    found = sum(layer.provably_dead + layer.constant for layer in removal.layers)
-    assert found == sum(planted.values())
-    assert min(planted.values()) > 5
-    # All but one carrier for each of the twelve padded readers.
-    gone = sum(layer.filters - len(layer.kept) for layer in removal.layers)
-    assert found - 12 <= gone <= found
-
-
 def test_a_sum_loses_only_channels_that_are_dead_in_all_members() -> None:
     net = randomize(family("resnet20", "cifar"), 1)
     stage = [net.bn1, *(block.bn2 for block in net.layer1)]
@@ -149,16 +116,11 @@ def test_a_sum_loses_only_channels_that_are_dead_in_all_members() -> None:
         norm.bias.data[:3] = -0.5
     smaller, _ = remove_dead(net)
     assert smaller.bn1.num_features == net.bn1.num_features - 3
-    assert difference(net, smaller, noise(1, 3, 3, 16, 16)) <= 1e-12
-
-
-def test_a_residual_way_that_ends_dead_is_not_computed() -> None:
-    net = randomize(family("resnet20", "cifar"), 1)
+    # A way that ends dead is not computed.
     net.layer1[1].bn2.weight.data.zero_()
     smaller, removal = remove_dead(net)
-    assert smaller.layer1[1].conv1.out_channels == 1
     [layer] = [layer for layer in removal.layers if layer.name == "layer1.1.bn1"]
-    assert layer.unread == net.layer1[1].conv1.out_channels
+    assert (smaller.layer1[1].conv1.out_channels, layer.unread) == (1, net.layer1[1].conv1.out_channels)
     assert difference(net, smaller, noise(1, 3, 3, 16, 16)) <= 1e-12
 
 
@@ -173,70 +135,8 @@ def test_counts_are_multiples_on_request() -> None:
     for whole, least, count in zip(*counts, strict=True):
         assert count == min(whole, -(-least // 8) * 8)
     assert difference(net, rounded, images) <= 1e-12
-    with pytest.raises(InputError, match="multiple 0"):
-        remove_dead(net, multiple=0)
-
-
-def test_what_is_not_understood_stays_whole() -> None:
-    class Odd(nn.Module):
-        """Channels are shuffled, one layer is used twice, and a parameter stands on its own."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.one = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
-            self.two = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
-            self.twice = nn.Conv2d(8, 8, 1)
-            self.three = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8))
-            self.scale = nn.Parameter(torch.rand(1, 8, 1, 1))
-            self.four = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU())
-            self.head = nn.Linear(8, 5)
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.one(x)
-            n, c, h, w = x.shape
-            x = x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
-            x = self.three(self.twice(self.twice(self.two(x)))) * self.scale
-            x = self.four(torch.softmax(x, dim=1)).mean((2, 3))
-            result: Tensor = self.head(x)
-            return result
-
-    net = randomize(Odd(), 1)
-    plant(net, 2, 0.6)
-    images = noise(3, 4, 3, 6, 6)
-    smaller, removal = remove_dead(net, example=images)
-    assert difference(net, smaller, images) <= 1e-12
-    whole = {layer.name: len(layer.kept) for layer in removal.layers}
-    assert (whole["one.1"], whole["two.1"], whole["three.1"]) == (8, 8, 8)
-    assert whole["four.1"] < 8
-
-
-def test_weights_of_networks_from_elsewhere_are_read_back(tmp_path: object) -> None:
-    import safetensors.torch
-
-    net = randomize(Inverted(), 1)
-    plant(net, 2)
-    images = noise(3, 4, 3, 8, 8)
-    smaller, _ = remove_dead(net, example=images)
-    safetensors.torch.save_file(smaller.state_dict(), f"{tmp_path}/net")
-    back = Inverted().double()
-    load_into(back, f"{tmp_path}/net")
-    assert torch.equal(outputs(back, images), outputs(smaller, images))
 
 
 def test_network_that_does_not_say_what_it_takes_needs_an_example() -> None:
     with pytest.raises(InputError, match="Dense does not say what images it takes: give an example"):
         remove_dead(Dense())
-
-
-def test_training_mode_and_gradients_stay() -> None:
-    net = randomize(family("resnet18", "cifar"), 1)
-    plant(net, 2)
-    net.train()
-    before = copy.deepcopy(net.state_dict())
-    net(noise(1, 4, 3, 8, 8)).sum().backward()
-    net.load_state_dict(before)
-    smaller, _ = remove_dead(net)
-    assert smaller.training
-    assert all(p.grad is not None for p in net.parameters())
-    assert all(p.grad is None and p.is_leaf for p in smaller.parameters())
-    smaller(noise(1, 4, 3, 8, 8)).sum().backward()

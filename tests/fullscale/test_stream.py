@@ -51,13 +51,16 @@ def test_what_comes_out(files: Files) -> None:
     feed = Streamed(files, size=SIZE)
     assert (feed.digest, feed.classes, feed.shape) == (files.digest, ("a", "b", "c"), (3, SIZE, SIZE))
     assert feed.steps(5) == 2
-    batches = list(feed.epoch(5, seeded(0)))
-    assert [x.shape for x, _ in batches] == [(5, 3, SIZE, SIZE)] * 2
-    for x, y in batches:
-        assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
+    for x, y in feed.epoch(5, seeded(0)):
+        assert (x.shape, x.dtype, y.dtype) == ((5, 3, SIZE, SIZE), torch.float32, torch.int64)
     assert [len(y) for _, y in feed.training(5)] == [5, 5, 2]
     assert joined(feed.training(5))[1].tolist() == files.train.labels.tolist()
     assert joined(feed.test(4))[1].tolist() == files.test.labels.tolist()
+    for wrong, word in (({"size": 0}, "size 0"), ({"workers": -1}, "workers -1")):
+        with pytest.raises(InputError, match=rf"{word}.*accepted"):
+            Streamed(files, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"batch 13: at most the 12 training images are accepted"):
+        feed.epoch(13, seeded(0))
 
 
 def test_what_is_measured_is_the_central_square(files: Files) -> None:
@@ -74,14 +77,16 @@ def test_what_is_measured_is_the_central_square(files: Files) -> None:
         assert np.allclose(x[index].permute(1, 2, 0).numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, on a machine of one core
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Python's, from 3.12 on, of a fork beside threads
 def test_an_epoch_is_decided_by_its_generator_alone(files: Files) -> None:
-    feed = Streamed(files, size=SIZE)
+    feed, two = (Streamed(files, size=SIZE, workers=workers) for workers in (0, 2))
     torch.manual_seed(1)
     before = torch.get_rng_state()
     x, y = joined(feed.epoch(4, seeded(0)))
     assert torch.equal(torch.get_rng_state(), before)  # the global stream is left alone
     torch.manual_seed(2)
-    again, labels = joined(feed.epoch(4, seeded(0)))
+    again, labels = joined(two.epoch(4, seeded(0)))
     assert torch.equal(x, again)
     assert torch.equal(y, labels)
     assert sorted(y.tolist()) == sorted(files.train.labels.tolist())  # each picture once
@@ -89,15 +94,6 @@ def test_an_epoch_is_decided_by_its_generator_alone(files: Files) -> None:
     epochs = [joined(feed.epoch(4, generator))[0] for _ in range(2)]
     assert torch.equal(epochs[0], x)
     assert not torch.equal(epochs[1], x)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, on a machine of one core
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Python's, from 3.12 on, of a fork beside threads
-def test_the_number_of_workers_changes_nothing(files: Files) -> None:
-    alone, two = (Streamed(files, size=SIZE, workers=workers) for workers in (0, 2))
-    for one, other in zip(alone.epoch(3, seeded(5)), two.epoch(3, seeded(5)), strict=True):
-        assert torch.equal(one[0], other[0])
-        assert torch.equal(one[1], other[1])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
@@ -159,12 +155,6 @@ def test_crops_are_uniform_in_area_and_the_logarithm_of_the_shape() -> None:
     assert abs(lefts.mean() - 0.5) < 5 * lefts.std() / len(lefts) ** 0.5
 
 
-def test_a_long_picture_gives_the_largest_central_crop() -> None:
-    never = [0.999] * 41  # nearly the whole area: does not fit into so long a picture at 4/3
-    assert stream.box(30, 300, never) == (130, 0, 170, 30)
-    assert stream.box(300, 30, never) == (0, 130, 30, 170)
-
-
 def test_half_of_the_crops_are_mirrored() -> None:
     across = np.broadcast_to(np.arange(0, 250, 5, dtype=np.uint8)[None, :, None], (50, 50, 3))
     rising = 0
@@ -174,27 +164,17 @@ def test_half_of_the_crops_are_mirrored() -> None:
     assert abs(rising - 200) < 50  # five standard deviations
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (9, 2), (500, 333), (333, 500)])
-def test_the_central_square_of_any_picture(height: int, width: int) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    assert stream.centre(picture, 224).shape == (224, 224, 3)
+def test_any_picture_has_a_central_square_and_a_long_one_a_central_crop() -> None:
+    for height, width in ((1, 1), (2, 9), (9, 2), (500, 333), (333, 500)):
+        picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        assert stream.centre(picture, 224).shape == (224, 224, 3)
+    never = [0.999] * 41  # nearly the whole area: does not fit into so long a picture at 4/3
+    assert stream.box(30, 300, never) == (130, 0, 170, 30)
+    assert stream.box(300, 30, never) == (0, 130, 30, 170)
 
 
 def test_numbers_keep_their_stream() -> None:
-    assert stream.uniform(7, 3, 3) == KEPT
-    assert stream.uniform(7, 3, 41)[:3] == KEPT
-    assert stream.uniform(8, 3, 3) != KEPT != stream.uniform(7, 4, 3)
-
-
-KEPT = [0.4821286018761155, 0.7241355726248441, 0.05025403948627161]
-
-
-@pytest.mark.parametrize(("settings_", "word"), [({"size": 0}, "size 0"), ({"workers": -1}, "workers -1")])
-def test_refused(files: Files, settings_: dict[str, int], word: str) -> None:
-    with pytest.raises(InputError, match=rf"{word}.*accepted"):
-        Streamed(files, **settings_)
-
-
-def test_a_batch_larger_than_the_set(files: Files) -> None:
-    with pytest.raises(InputError, match=r"batch 13: must be at most 12, the number of training images"):
-        Streamed(files, size=SIZE).epoch(13, seeded(0))
+    kept = [0.4821286018761155, 0.7241355726248441, 0.05025403948627161]
+    assert stream.uniform(7, 3, 3) == kept
+    assert stream.uniform(7, 3, 41)[:3] == kept
+    assert stream.uniform(8, 3, 3) != kept != stream.uniform(7, 4, 3)
