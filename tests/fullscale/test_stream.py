@@ -59,7 +59,7 @@ def test_what_comes_out(files: Files) -> None:
     for wrong, word in (({"size": 0}, "size 0"), ({"workers": -1}, "workers -1")):
         with pytest.raises(InputError, match=rf"{word}.*accepted"):
             Streamed(files, **wrong)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"batch 13: at most the 12 training images are accepted"):
+    with pytest.raises(InputError, match=r"batch 13: must be at most 12, the number of training images"):
         feed.epoch(13, seeded(0))
 
 
