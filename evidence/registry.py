@@ -65,6 +65,7 @@ class Experiment:
 
     world: what runs it, where it takes seconds. chapter: of the report, empty if the chapter names the world itself.
     group: worlds of one group run one after another in one process. file: the digest of the user's file that it stands in.
+    meaning: raised by hand when other numbers follow from the same constants; results stored before then answer no more.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Experiment:
     chapter: str = ""
     group: str = ""
     file: str = ""
+    meaning: int = 1
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ FIGURES: dict[str, Figure] = {}
 _digest = ""  # of the file that is being loaded
 
 
-def world(name: str, *, chapter: str = "", group: str = "") -> Callable[[Declared], Declared]:
+def world(name: str, *, chapter: str = "", group: str = "", meaning: int = 1) -> Callable[[Declared], Declared]:
     """Declares a world under a name: decorates its class, or takes a World with other constants than the class's own.
 
     Args:
@@ -98,6 +100,8 @@ def world(name: str, *, chapter: str = "", group: str = "") -> Callable[[Declare
         chapter: title of the report's chapter that it belongs to, a new one or one that is there; a chapter of its own
             if empty.
         group: worlds of one group run one after another in one process, for what costs more to start than to run.
+        meaning: raised by hand when other numbers follow from the same constants; results stored before then answer no
+            more.
 
     Returns:
         The decorator; it hands back what it decorates.
@@ -121,7 +125,8 @@ def world(name: str, *, chapter: str = "", group: str = "") -> Callable[[Declare
         if not (is_dataclass(found) and callable(getattr(found, "run", None))):
             raise InputError(f"world {name!r}: a dataclass with a method run is accepted")
         again = f"undertow reproduce --only {name} --fresh"
-        experiment = Experiment(name, partial(asdict, found), again, found, chapter, group, _digest)  # type: ignore[arg-type]
+        made: Any = found
+        experiment = Experiment(name, partial(asdict, made), again, made, chapter, group, _digest, meaning)
         _enter(EXPERIMENTS, name, experiment, "world")
         return declared
 

@@ -149,7 +149,9 @@ def world_data(
         found = find_world(name)
         assert found.world is not None
         # Of a user's own world the file counts too: it may change while the constants stay.
-        spec = dict(found.constants()) | ({"file": found.file} if found.file else {})
+        # Only what says more than the constants joins them, so that results stored without it still answer.
+        more = {"file": found.file} if found.file else {"meaning": found.meaning} if found.meaning > 1 else {}
+        spec = dict(found.constants()) | more
         runs.append(Run(name, spec, name, partial(_world_row, found.world), found.group))
     rows = run_all(runs, store, executor, live.task("toy worlds", len(runs)), fresh=fresh)
     for line in other_versions(rows):

@@ -59,6 +59,8 @@ for _name, _world in {
     "noisy_quadratic": NoisyQuadratic(),
     "stability": Stability(),
     "bounded": Bounded(),
-    "scheduled": Scheduled(),
 }.items():
     world(_name)(_world)
+
+# 2: all weights start at the equilibrium's size, and the noise is uniform.
+world("scheduled", meaning=2)(Scheduled())

@@ -282,7 +282,7 @@ def test_train_asks_for_classes_and_batches_that_exist(shades: Path, tmp_path: P
     out = ("--out", tmp_path / "out")
     refused(run("train", shades, *SMALL, *out, "--classes", "dark", "grey"), "'grey'", "'dark', 'light'")
     refused(run("train", shades, *SMALL, *out, "--classes", "dark"), "['dark']", "two or more are accepted")
-    refused(run("train", shades, *SMALL, *out, "--batch", "1000"), "batch 1000", "32 training images")
+    refused(run("train", shades, *SMALL, *out, "--batch", "1000"), "batch 1000", "must be at most 32")
     assert rows(tmp_path / "out") == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import xarray as xr
 import undertow.experiments  # noqa: F401
 from dynamics.errors import InputError
 from evidence.claim import Decision, Estimate, above, below, judge, never_above, spread, within
+from evidence.progress import Live
 from evidence.registry import CLAIMS, EXPERIMENTS, FIGURES, claim, find_claims, find_world, load_worlds, world
+from evidence.store import Store
+from evidence.study import world_data
 
 
 @pytest.fixture(autouse=True)
@@ -191,3 +195,12 @@ def test_a_world_with_other_constants_is_declared_as_it_is() -> None:
     world("small", chapter="Sizes", group="compiler")(Small(5))
     found = find_world("small")
     assert (found.constants(), found.chapter, found.group, found.file) == ({"size": 5}, "Sizes", "compiler", "")
+
+
+def test_another_meaning_of_the_same_constants_is_another_key(tmp_path: Path) -> None:
+    name = "scheduled"  # its numbers changed once while its constants stayed
+    with Store(tmp_path / "results.sqlite") as store, Live() as live, ThreadPoolExecutor(1) as pool:
+        world_data([name], store, pool, live)
+        constants = EXPERIMENTS[name].constants()
+        assert store.get(name, constants) is None
+        assert store.get(name, {**constants, "meaning": 2}) is not None
