@@ -23,7 +23,7 @@ plane            the (gamma, beta) plane with its dead cone
 compete          a layer of features of different selectivity
 
 labelled         what worlds do alike: named results, a grid of lanes, random numbers
-worlds           all of them, on all cores
+worlds           all of them under their names
 claims           what these worlds say about the claims
 
 Names of constants: a tuple that spans an axis is the plural of the coordinate (strengths, arrivals, optimizers), a number
