@@ -109,21 +109,6 @@ class TestOurs(TestCase):
                 self.assertTrue(after > before if kwargs.get("maximize") else after < before, kwargs)
 
     @optims(SOME)
-    def test_forloop_with_lrsched(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
-        for schedulers in optim_info.scheduler_inputs:
-            for kwargs in ({"lr": 1e-3}, {"lr": torch.tensor(1e-3), "capturable": True}):
-                params, loss = problem(optim_info, device)
-                optimizer = optim_info.optim_cls(params, **kwargs)
-                plans = [make(optimizer) for make in schedulers]
-                before = float(loss().detach())
-                for _ in range(20):
-                    now = steps(optimizer, loss, 1)
-                    for plan in plans:
-                        plan.step(now) if "Plateau" in type(plan).__name__ else plan.step()
-                self.assertLess(now, before)
-                self.assertLess(float(optimizer.param_groups[0]["lr"]), 1e-3)
-
-    @optims(SOME)
     def test_tensor_lr(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
         ends = []
         for lr in (0.01, torch.tensor(0.01, dtype=torch.float64), torch.tensor([0.01], dtype=torch.float64)):
@@ -201,7 +186,7 @@ class TestOurs(TestCase):
     def test_hooks_and_closure(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
         params, loss = problem(optim_info, device)
         optimizer = optim_info.optim_cls(params, lr=0.01)
-        calls: list[str] = []
+        calls, before = [], float(loss().detach())
         optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
         optimizer.register_step_post_hook(lambda *_: calls.append("after"))
 
@@ -214,7 +199,8 @@ class TestOurs(TestCase):
 
         first, second = (float(optimizer.step(closure).detach()) for _ in range(2))
         self.assertEqual(calls, ["before", "closure", "after"] * 2)
-        self.assertNotEqual(first, second)
+        self.assertEqual(first, before)
+        self.assertLess(second, first)
 
     @optims(SOME)
     def test_errors(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
