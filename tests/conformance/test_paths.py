@@ -27,12 +27,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutants.source import exchanged
 
-from dynamics.couplings import COUPLINGS, compose
+from dynamics.couplings import COUPLINGS
 from dynamics.libraries.catalogue import elsewhere
 from dynamics.libraries.reference import offers
 from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
-from dynamics.words import NUMPY
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.library}-{row.rule}-{row.coupling}")
@@ -86,72 +85,69 @@ def _rmsprop(**extra: Any) -> Build:
     )
 
 
-# rule: optax's, the exchange that makes ours the same, the hyperparameters at which the difference is measured, its size.
-DIFFERENT: dict[str, tuple[Build, dict[str, str], dict[str, float], float]] = {
-    "adagrad": (
-        alias_of(optax.adagrad),
-        {"sqrt(s) + eps": "sqrt(s + eps)"},
-        {"initial_accumulator": 0.1, "eps": 1e-2},
-        1e-4,
-    ),
-    "rmsprop": (
-        _rmsprop(),
-        {"sqrt(v) + eps": "sqrt(v + eps)"},
-        {"alpha": 0.9, "eps": 1e-2},
-        1e-3,
-    ),
-    "rmsprop_momentum": (
+HYPER = {"alpha": 0.9, "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "beta3": 0.99, "eps": 1e-2}
+HYPER |= {"momentum_decay": 0.0, "initial_accumulator": 0.1, "trust": 0.01}
+
+
+def _nadam(rate: Any, multiplier: Any, strength: Any, hyper: dict[str, Any]) -> Any:
+    return optax.nadam(rate, b1=hyper["beta1"], b2=hyper["beta2"], eps=hyper["eps"])
+
+
+# (rule, theirs, the exchanges that make ours the same, the least difference without them)
+DIFFERENT: list[tuple[str, Any, dict[str, str], float]] = [
+    ("adagrad", alias_of(optax.adagrad), {"sqrt(s) + eps": "sqrt(s + eps)"}, 1e-4),
+    ("rmsprop", _rmsprop(), {"sqrt(v) + eps": "sqrt(v + eps)"}, 1e-3),
+    (
+        "rmsprop_momentum",
         _rmsprop(eps_in_sqrt=False),
         {"g / (sqrt(v) + eps)": "lr * g / (sqrt(v) + eps)", "lr * b": "b"},
-        {"alpha": 0.9, "momentum": 0.9, "eps": 1e-2},
         1e-2,
     ),
-    "rmsprop_centered": (
+    (
+        "rmsprop_centered",
         _rmsprop(centered=True),
         {"g / (sqrt(v - m * m) + eps)": "lr * g / sqrt(v - m * m + eps)", "lr * b": "b"},
-        {"alpha": 0.9, "momentum": 0.9, "eps": 1e-2},
         1e-2,
     ),
-    "amsgrad": (
+    (
+        "amsgrad",
         alias_of(optax.amsgrad),
-        {
-            "maximum(vmax, v)": "maximum(vmax, v * (1 / (1 - power2 * beta2)))",
-            "vmax * (1 / (1 - power2))": "vmax",
-        },
-        {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+        {"maximum(vmax, v)": "maximum(vmax, v * (1 / (1 - power2 * beta2)))", "vmax * (1 / (1 - power2))": "vmax"},
         1e-2,
     ),
-    "nadam": (
-        lambda rate, multiplier, strength, hyper: optax.nadam(
-            rate, b1=hyper["beta1"], b2=hyper["beta2"], eps=hyper["eps"]
-        ),
+    (
+        "nadam",
+        _nadam,
         {"beta1 * (1 - 0.5 * decay)": "beta1", "beta1 * (1 - 0.5 * (decay * slower))": "beta1"},
-        {"beta1": 0.9, "beta2": 0.999, "momentum_decay": 0.0, "eps": 1e-8},
         1e-3,
     ),
-    "radam": (
-        alias_of(optax.radam),
-        {"sqrt(v) + eps": "sqrt(v) + eps * sqrt(1 - power2)"},
-        {"beta1": 0.9, "beta2": 0.999, "eps": 1e-2},
-        1e-3,
-    ),
-    "adan": (
+    ("radam", alias_of(optax.radam), {"sqrt(v) + eps": "sqrt(v) + eps * sqrt(1 - power2)"}, 1e-4),
+    (
+        "adan",
         alias_of(optax.adan, eps_root=0.0),
         {"beta2 * change": "(1 - beta2) * change", "beta2 * dhat": "(1 - beta2) * dhat"},
-        {"beta1": 0.98, "beta2": 0.92, "beta3": 0.99, "eps": 1e-8},
         1e-2,
     ),
-}
+    (
+        "lamb",
+        (pytorch_optimizer.Lamb, {}),
+        {
+            "v * (1 / (1 - power2))": "v",
+            "lr * size / moves": "-maximum(-size, -10.0) / (moves * (1 - power1) / lr + eps)",
+        },
+        1e-3,
+    ),
+]
 
 
-@pytest.mark.parametrize("rule", sorted(DIFFERENT))
-def test_a_difference_is_one_expression(rule: str) -> None:
-    build, exchanges, hyper, size = DIFFERENT[rule]
+@pytest.mark.parametrize(("rule", "factory", "exchanges", "size"), DIFFERENT, ids=[row[0] for row in DIFFERENT])
+def test_a_difference_is_one_expression(rule: str, factory: Any, exchanges: dict[str, str], size: float) -> None:
+    hyper = {name: HYPER[name] for name in RULES[rule].defaults}
     setting = make_setting(rule, "none", 0.03, 0.0, hyper, seed=3, first=True)
-    theirs = in_optax(build, setting)
-    assert difference(ours(setting), theirs) > size
-    there = replace(RULES[rule], step=exchanged(RULES[rule].step, exchanges))
-    assert difference(ours(setting, there), theirs) <= TOLERANCE
+    there = in_torch(factory, setting) if isinstance(factory, tuple) else in_optax(factory, setting)
+    assert difference(ours(setting), there) > size
+    here = replace(RULES[rule], step=exchanged(RULES[rule].step, exchanges))
+    assert difference(ours(setting, here), there) <= TOLERANCE
 
 
 @pytest.mark.parametrize("rule", ["rmsprop_momentum", "rmsprop_centered"])
@@ -229,18 +225,6 @@ def test_adamc_corrects_where_a_group_is_normalized_and_has_eps_before_the_bias_
     plain = ours(setting, there, COUPLINGS["decoupled_lr"])
     assert difference(plain, adamc()) <= UNDER_THE_ROOT
     assert difference(plain, adamc(normalized=True)) > 1e-2
-
-
-def test_lamb_has_no_second_correction_a_bound_on_the_norm_and_eps_in_the_ratio() -> None:
-    setting = make_setting("lamb", "none", 0.03, 0.0, {"beta1": 0.9, "beta2": 0.99, "eps": 1e-3}, 3)
-    rows = in_torch((pytorch_optimizer.Lamb, {}), setting)
-    exchanges = {
-        "v * (1 / (1 - power2))": "v",
-        "lr * size / moves": "-maximum(-size, -10.0) / (moves * (1 - power1) / lr + eps)",
-    }
-    assert difference(ours(setting), rows) > 1e-3
-    there = replace(RULES["lamb"], step=exchanged(RULES["lamb"].step, exchanges))
-    assert difference(ours(setting, there), rows) <= TOLERANCE
 
 
 def test_lars_applies_lr_after_the_buffer_and_adds_norms() -> None:
@@ -322,11 +306,3 @@ def test_centered_rmsprop_grows_without_bound_under_a_constant_gradient_in_torch
     assert np.isnan(double[-1])
     single = centered_steps(0.1, torch.float32, 4000)
     assert 30 * single[0] < single.max() < 300 * single[0]
-    # Ours is unclamped alike.
-    rule, hyper = RULES["rmsprop_centered"], tuple(RULES["rmsprop_centered"].defaults.values())
-    step = compose(rule, COUPLINGS["none"], NUMPY)
-    w, inner, rows = 1.0, rule.fresh(1.0, rule.defaults), [1.0]
-    for _ in range(1000):
-        w, *inner = step(w, 0.1, tuple(inner), 0.01, 1.0, 0.0, hyper)
-        rows.append(w)
-    assert np.abs(np.abs(np.diff(rows)) / exact - 1).max() < 1e-3

@@ -202,20 +202,6 @@ def test_a_run_that_is_saved_and_loaded_continues_bit_equal(transport: str) -> N
         assert torch.equal(run(optimizer, parameters, given[20:]), run(other, copies, given[20:])), rule
 
 
-@pytest.mark.parametrize(("rule", "coupling"), FEW)
-def test_state_dict_has_torchs_form(rule: str, coupling: str) -> None:
-    ours, theirs = (make(weights([1.0, 2.0])).state_dict() for make in both(rule, coupling))
-    assert ours.keys() == theirs.keys()
-    parameters = weights([1.0, 2.0], [3.0])
-    optimizer = both(rule, coupling)[0](parameters)
-    run(optimizer, parameters, gradients(1, steps=3, size=3))
-    state = optimizer.state_dict()["state"]
-    if RULES[rule].inner:
-        for k, p in enumerate(parameters):
-            assert list(state[k]) == list(RULES[rule].inner)
-            assert all(state[k][name].shape == p.shape for name in RULES[rule].state)
-
-
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "rule": (lambda: Optimizer(weights([1.0]), "adamw"), "optimizer 'adamw' is unknown: accepted are sgd, momentum"),
     "coupling": (lambda: Optimizer(weights([1.0]), "adam", "wd"), "coupling 'wd' is unknown: accepted are none, l2"),
