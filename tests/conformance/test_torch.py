@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -180,9 +181,10 @@ def test_parameters_that_join_later_have_their_own_clock(rule: str, coupling: st
 
 @pytest.mark.parametrize("transport", ["state_dict", "pickle", "deepcopy"])
 def test_a_run_that_is_saved_and_loaded_continues_bit_equal(transport: str) -> None:
-    for rule in RULES:
+    for rule, capturable in itertools.product(RULES, (False, True)):
         parameters = weights([1.0, -1.0, 0.5], [2.0, 0.5, 1.0], rule=rule)
-        optimizer = Optimizer(parameters, rule, "decoupled_schedule", lr=0.05, weight_decay=0.1, **HYPER[rule])
+        made = {"lr": 0.05, "weight_decay": 0.1, "capturable": capturable, **HYPER[rule]}
+        optimizer = Optimizer(parameters, rule, "decoupled_schedule", **made)
         given = gradients(9, steps=40)
         run(optimizer, parameters, given[:20])
         optimizer.param_groups[0]["lr"] = 0.02  # as a scheduler would; base_lr must survive for the decay by schedule
