@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from hypothesis import strategies as st
+from properties.draws import RANGES, rates, strengths
 
 from dynamics.couplings import COUPLINGS, Coupling, compose
 from dynamics.rule import Rule
@@ -21,20 +22,12 @@ STEPS = 200
 TOLERANCE = 1e-12
 MATRIX = (4, 3)
 
-# Ranges in which float64 can be held to 1e-12. The memory of squares stays between 0.5 and 0.999: above, 1 - beta2^t
-# loses digits, below, a step divided by the last gradient alone magnifies the rounding of nearly cancelling gradients.
 # beta1 stays away from 0, where AdaBelief divides by eps alone and schedule-free's average by beta1.
 DRAWS = {
-    "momentum": st.floats(0.01, 0.99),
-    "alpha": st.floats(0.5, 0.999),
-    "rho": st.floats(0.5, 0.999),
+    **RANGES,
     "beta1": st.floats(0.3, 0.99),
-    "beta2": st.floats(0.5, 0.999),
-    "beta3": st.floats(0.5, 0.999),
     "momentum_decay": st.floats(0.0, 1.0),
     "initial_accumulator": st.floats(0.1, 2.0),
-    "trust": st.floats(1e-3, 0.1),
-    "eps": st.sampled_from([1e-10, 1e-8, 1e-4, 1e-1]),
 }
 
 
@@ -92,7 +85,7 @@ def make_setting(
 def drawn(draw: st.DrawFn, rule: str, coupling: str, fixed: Mapping[str, float] = {}, first: bool = False) -> Setting:
     """A setting of the rule with every hyperparameter drawn, but for the fixed ones."""
     hyper = {name: fixed[name] if name in fixed else draw(DRAWS[name]) for name in RULES[rule].defaults}
-    lr, strength, seed = draw(st.floats(1e-4, 0.3)), draw(st.floats(1e-5, 0.5)), draw(st.integers(0, 1000))
+    lr, strength, seed = draw(rates), draw(strengths), draw(st.integers(0, 1000))
     return make_setting(rule, coupling, lr, strength, hyper, seed, first)
 
 

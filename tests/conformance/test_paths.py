@@ -150,15 +150,6 @@ def test_a_difference_is_one_expression(rule: str, factory: Any, exchanges: dict
     assert difference(ours(setting, here), there) <= TOLERANCE
 
 
-@pytest.mark.parametrize("rule", ["rmsprop_momentum", "rmsprop_centered"])
-def test_lr_in_the_buffer_shows_only_while_it_changes(rule: str) -> None:
-    hyper = {"alpha": 0.9, "momentum": 0.9, "eps": 1e-2}
-    setting = make_setting(rule, "none", 0.03, 0.0, hyper, seed=3)
-    build = _rmsprop(eps_in_sqrt=False, centered=rule == "rmsprop_centered")
-    assert difference(ours(setting), in_optax(build, setting)) > 1e-2
-    assert difference(ours(setting.steady()), in_optax(build, setting.steady())) <= TOLERANCE
-
-
 def test_schedule_free_weighs_its_average_by_a_later_lr() -> None:
     # optax counts the weights of the average from 1 and the steps from 0: with a schedule they are one step apart.
     hyper = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8}

@@ -1,8 +1,7 @@
 """torch's own machinery for testing optimizers, run on ours: OptimizerInfo and @optims, one class of optimizer a rule.
 
 The tests are those of torch's suite that mean something for any optimizer and are not made in test_torch: the loss goes
-the right way under every kind of parameter and scheduler, a loaded state goes on as the saved one, types are kept, errors
-are torch's.
+the right way under every kind of parameter, a loaded state is a copy, types are kept, errors are torch's.
 """
 
 # ruff: noqa: PT009 - the assertions of torch's TestCase compare tensors, in any nesting
