@@ -10,6 +10,7 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,54 +121,57 @@ def test_all_cases_hold_the_same_number_of_updates() -> None:
     assert {c.updates for c in four} == {1 << 15}
 
 
-def test_same_bits_sees_the_last_bit() -> None:
-    w = np.linspace(0.5, 1.5, 9)
-    other = w.copy()
-    other[4] = np.nextafter(other[4], 2)
-    assert same_bits(w, w.copy()) is None
-    assert same_bits(w, other) == "1 of 9 weights differ"
-    assert same_bits(w, w[:4]) is not None
+W = np.linspace(0.5, 1.5, 9)
+NOISE, OTHER = np.random.default_rng(0).normal(size=(2, 10_000))
+FATES = np.random.default_rng(0)
 
 
-def test_same_weights_allows_rounding_and_nothing_more() -> None:
-    w = np.linspace(0.5, 1.5, 9)
-    assert same_weights(w, w * (1 + 1e-10)) is None
-    assert "1.0e-08" in str(same_weights(w, w * (1 + 1e-8)))
-    assert same_weights(w, np.where(w == 1, np.nan, w)) is not None
-    assert same_weights(w, w[:1]) is not None
+def _outcome(share: float = 0.3, late: float = 0.0, up: float = 0.0) -> Weights:
+    dies = FATES.random(10_000) < share
+    step = np.floor(50 * FATES.random(10_000) + late)
+    return np.stack([np.where(dies, 0.0, FATES.normal(1 + up, 0.1, 10_000)), np.where(dies, step, np.inf)])
 
 
-def test_same_fates_sees_deaths_their_steps_weights_and_nan() -> None:
-    rng = np.random.default_rng(0)
-
-    def outcome(share: float = 0.3, late: float = 0.0, up: float = 0.0) -> Weights:
-        dies = rng.random(10_000) < share
-        step = np.floor(50 * rng.random(10_000) + late)
-        return np.stack([np.where(dies, 0.0, rng.normal(1 + up, 0.1, 10_000)), np.where(dies, step, np.inf)])
-
-    ours = outcome()
-    assert same_fates(ours, outcome(), 100) is None
-    assert same_fates(ours, ours, 100) is None
-    assert "share dead is 0.3" in str(same_fates(ours, outcome(share=0.35), 100))
-    assert "steps lived" in str(same_fates(ours, outcome(late=20), 100))
-    assert "weight of those alive" in str(same_fates(ours, outcome(up=0.02), 100))
-    assert same_fates(ours, np.full_like(ours, np.nan), 100) is not None
-    lost = ours.copy()
-    lost[0, np.isinf(ours[1])] = np.nan
-    assert "nan" in str(same_fates(ours, lost, 100))
-    assert same_fates(ours, ours[:, :9], 100) is not None
-    everyone_dead = np.zeros((2, 9))
-    assert same_fates(everyone_dead, everyone_dead, 100) is None
+OUTCOME = _outcome()
+LOST = np.stack([np.where(np.isinf(OUTCOME[1]), np.nan, OUTCOME[0]), OUTCOME[1]])
 
 
-def test_same_moments_sees_mean_variance_and_nan() -> None:
-    rng = np.random.default_rng(0)
-    w, other = rng.normal(size=(2, 10_000))
-    assert same_moments(w, other) is None
-    assert "mean" in str(same_moments(w, other + 0.1))
-    assert "variance" in str(same_moments(w, other * 1.1))
-    assert same_moments(w, np.full_like(w, np.nan)) is not None
-    assert same_moments(w, other[:1]) is not None
+def _same_fates(ours: Weights, theirs: Weights) -> str | None:
+    return same_fates(ours, theirs, 100)
+
+
+# (comparison, two outcomes, what its complaint holds: None if they agree)
+COMPARED: list[tuple[Callable[[Weights, Weights], str | None], Weights, Weights, str | None]] = [
+    (same_bits, W, W.copy(), None),
+    (same_bits, W, np.where(np.arange(9) == 4, np.nextafter(W, 2), W), "1 of 9 weights differ"),
+    (same_bits, W, W[:4], ""),
+    (same_weights, W, W * (1 + 1e-10), None),
+    (same_weights, W, W * (1 + 1e-8), "1.0e-08"),
+    (same_weights, W, np.where(W == 1, np.nan, W), ""),
+    (same_weights, W, W[:1], ""),
+    (_same_fates, OUTCOME, _outcome(), None),
+    (_same_fates, OUTCOME, OUTCOME, None),
+    (_same_fates, OUTCOME, _outcome(share=0.35), "share dead is 0.3"),
+    (_same_fates, OUTCOME, _outcome(late=20), "steps lived"),
+    (_same_fates, OUTCOME, _outcome(up=0.02), "weight of those alive"),
+    (_same_fates, OUTCOME, np.full_like(OUTCOME, np.nan), ""),
+    (_same_fates, LOST, OUTCOME, "nan"),
+    (_same_fates, OUTCOME, OUTCOME[:, :9], ""),
+    (_same_fates, np.zeros((2, 9)), np.zeros((2, 9)), None),
+    (same_moments, NOISE, OTHER, None),
+    (same_moments, NOISE, OTHER + 0.1, "mean"),
+    (same_moments, NOISE, OTHER * 1.1, "variance"),
+    (same_moments, NOISE, np.full_like(NOISE, np.nan), ""),
+    (same_moments, NOISE, OTHER[:1], ""),
+]
+
+
+@pytest.mark.parametrize(("same", "ours", "theirs", "complaint"), COMPARED)
+def test_outcomes_agree_or_the_complaint_says_where_they_part(
+    same: Callable[[Weights, Weights], str | None], ours: Weights, theirs: Weights, complaint: str | None
+) -> None:
+    found = same(ours, theirs)
+    assert found is None if complaint is None else complaint in str(found) and found is not None
 
 
 @pytest.mark.parametrize("case", [SILENT, RANDOM], ids=["silent", "random"])
@@ -194,23 +198,11 @@ def test_the_bound_does_all_divisions_on_all_threads_and_is_not_compared() -> No
     np.testing.assert_allclose(w, 1 / (np.sqrt(1 + 999e-9) + 1e-8), rtol=1e-12)
 
 
-def test_numpy_peer_agrees_with_the_kernel() -> None:
-    numpy = next(c for c in OTHERS if c.name.startswith("NumPy"))
-    assert same_weights(FUSED.prepare(SILENT)(), numpy.prepare(SILENT)()) is None
-    assert same_moments(FUSED.prepare(RANDOM)(), numpy.prepare(RANDOM)()) is None
-
-
-def test_numpy_peers_of_the_phase_diagram_agree_and_a_third_dies() -> None:
+def test_a_third_of_the_phase_diagram_dies() -> None:
     ours = OURS.prepare(DIAGRAM)()
     assert 0.1 < np.isfinite(ours[1]).mean() < 0.6
-    for peer in PEERS[:2]:
-        assert peer.name.startswith("NumPy")
-        theirs = peer.prepare(DIAGRAM)()
-        assert DIAGRAM.difference(ours, theirs) is None
-        down, other_down = np.abs(ours[0]).min(), np.abs(theirs[0]).min()
-        assert max(down, other_down) < 1e-3
-    halves = PEERS[1].prepare(replace(DIAGRAM, threads=3))()
-    assert halves.shape == (2, 1024)
+    assert np.abs(ours[0]).min() < 1e-3
+    assert PEERS[1].prepare(replace(DIAGRAM, threads=3))().shape == (2, 1024)
 
 
 def test_lanes_are_the_grid_of_strengths_and_arrivals() -> None:

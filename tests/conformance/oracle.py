@@ -1,51 +1,34 @@
-"""The comparison that decides conformance: our optimizer and torch's, side by side on the same gradients."""
+"""The two sides of a comparison with another library: our update over arrays or whole tensors, and a torch optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
+from hypothesis import strategies as st
+from properties.draws import RANGES, rates, strengths
 
-from dynamics.couplings import Coupling
-from dynamics.optimizer import Optimizer
+from dynamics.couplings import COUPLINGS, Coupling, compose
 from dynamics.rule import Rule
+from dynamics.rules import RULES
+from dynamics.words import NUMPY, Words, tensors
 
 STEPS = 200
 # Two orders of the same few operations in float64, carried through 200 steps.
 TOLERANCE = 1e-12
+MATRIX = (4, 3)
 
-# The torch optimizer that each pair of rule and coupling is, and what must be added to its arguments.
-TORCH: dict[tuple[str, str], tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
-    ("sgd", "l2"): (torch.optim.SGD, {}),
-    ("momentum", "l2"): (torch.optim.SGD, {}),
-    ("nesterov", "l2"): (torch.optim.SGD, {"nesterov": True}),
-    ("adagrad", "l2"): (torch.optim.Adagrad, {}),
-    ("adadelta", "l2"): (torch.optim.Adadelta, {}),
-    ("rmsprop", "l2"): (torch.optim.RMSprop, {}),
-    ("rmsprop_momentum", "l2"): (torch.optim.RMSprop, {}),
-    ("rmsprop_centered", "l2"): (torch.optim.RMSprop, {"centered": True}),
-    ("adam", "l2"): (torch.optim.Adam, {}),
-    ("adam", "decoupled_lr"): (torch.optim.AdamW, {}),
-    ("amsgrad", "l2"): (torch.optim.Adam, {"amsgrad": True}),
-    ("amsgrad", "decoupled_lr"): (torch.optim.AdamW, {"amsgrad": True}),
-    ("adamax", "l2"): (torch.optim.Adamax, {}),
-    ("nadam", "l2"): (torch.optim.NAdam, {}),
-    ("nadam", "decoupled_lr"): (torch.optim.NAdam, {"decoupled_weight_decay": True}),
-    ("radam", "l2"): (torch.optim.RAdam, {}),
-    ("radam", "decoupled_lr"): (torch.optim.RAdam, {"decoupled_weight_decay": True}),
+# beta1 stays away from 0, where AdaBelief divides by eps alone and schedule-free's average by beta1.
+DRAWS = {
+    **RANGES,
+    "beta1": st.floats(0.3, 0.99),
+    "momentum_decay": st.floats(0.0, 1.0),
+    "initial_accumulator": st.floats(0.1, 2.0),
 }
-# The rules that torch has element by element; its Muon is held to another comparison.
-TORCH_RULES = sorted({rule for rule, _ in TORCH})
-
-
-# A multiplication of the weights, as a function of the schedule's multiplier.
-Factor = Callable[[float], float]
-
-
-def unchanged(multiplier: float) -> float:
-    return 1.0
 
 
 def spelled(hyper: dict[str, float]) -> dict[str, Any]:
@@ -55,11 +38,6 @@ def spelled(hyper: dict[str, float]) -> dict[str, Any]:
     return rest | ({"betas": betas} if betas else {})
 
 
-def torchs(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of ours under torch's names."""
-    return {"initial_accumulator_value" if k == "initial_accumulator" else k: x for k, x in settings.items()}
-
-
 def gradients(seed: int, steps: int = STEPS, size: int = 6, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     """Noise about a mean that differs by element; a fifth of the entries exactly zero, as of a selective feature."""
     random = torch.Generator().manual_seed(seed)
@@ -67,83 +45,119 @@ def gradients(seed: int, steps: int = STEPS, size: int = 6, dtype: torch.dtype =
     return noise * (torch.rand(steps, size, generator=random) > 0.2)
 
 
-def path(
-    make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
-    given: torch.Tensor,
-    multipliers: Sequence[float] | None = None,
-    before: Factor = unchanged,
-    after: Factor = unchanged,
-    sign: float = 0.0,
-    cautious: Factor = unchanged,
-) -> torch.Tensor:
-    """The weights after each step on the given gradients (steps, size); lr follows the multipliers.
+@dataclass(frozen=True)
+class Setting:
+    """One run: given (steps, *shape) holds the gradients, multipliers (steps,) the schedule, start (*shape) the weights."""
 
-    How an oracle gets a regularizer that torch does not have: before and after multiply the weights around each step;
-    sign times the weight's sign joins the gradient; cautious multiplies the weight of before the step, and what it
-    loses is taken off where the step did not move it away from 0.
+    rule: str
+    coupling: str
+    lr: float
+    strength: float
+    hyper: dict[str, float]
+    given: np.ndarray = field(repr=False)
+    multipliers: np.ndarray = field(repr=False)
+    start: np.ndarray = field(repr=False)
+
+    @property
+    def rates(self) -> np.ndarray:
+        return self.lr * self.multipliers
+
+    def steady(self) -> Setting:
+        """The same with a constant learning rate."""
+        return replace(self, multipliers=np.ones(len(self.multipliers)))
+
+
+def make_setting(
+    rule: str, coupling: str, lr: float, strength: float, hyper: Mapping[str, float], seed: int, first: bool = False
+) -> Setting:
+    """A setting with gradients and schedule of that seed; first: no entry of the first gradient is zero."""
+    whole = RULES[rule].unit != "weight"
+    shape = MATRIX if whole else (6,)
+    given = gradients(seed, size=int(np.prod(shape))).numpy().reshape(STEPS, *shape)
+    given[0] += first * (given[0] == 0)
+    multipliers = np.random.default_rng(seed).uniform(0.1, 1.0, STEPS)
+    multipliers[0] = 1.0
+    start = np.linspace(-1.0, 2.0, int(np.prod(shape))).reshape(shape)
+    return Setting(rule, coupling, lr, strength, dict(hyper), given, multipliers, start)
+
+
+@st.composite
+def drawn(draw: st.DrawFn, rule: str, coupling: str, fixed: Mapping[str, float] = {}, first: bool = False) -> Setting:
+    """A setting of the rule with every hyperparameter drawn, but for the fixed ones."""
+    hyper = {name: fixed[name] if name in fixed else draw(DRAWS[name]) for name in RULES[rule].defaults}
+    lr, strength, seed = draw(rates), draw(strengths), draw(st.integers(0, 1000))
+    return make_setting(rule, coupling, lr, strength, hyper, seed, first)
+
+
+def words_for(rule: Rule) -> Words:
+    return NUMPY if rule.unit == "weight" else tensors()
+
+
+def ours(
+    setting: Setting,
+    rule: Rule | None = None,
+    coupling: Coupling | None = None,
+    words: Words | None = None,
+) -> np.ndarray:
+    """Our weights after each step (steps, *shape)."""
+    rule = rule or RULES[setting.rule]
+    step = compose(rule, coupling or COUPLINGS[setting.coupling], words or words_for(rule))
+    whole = rule.unit != "weight"
+    w: Any = torch.from_numpy(setting.start) if whole else setting.start
+    inner, rows = rule.fresh(w, setting.hyper), []
+    hyper = tuple(setting.hyper.values())
+    for g, multiplier in zip(setting.given, setting.multipliers, strict=True):
+        rate = setting.lr * multiplier
+        w, *inner = step(
+            w, torch.from_numpy(g) if whole else g, tuple(inner), rate, multiplier, setting.strength, hyper
+        )
+        rows.append(w)
+    return np.stack([np.asarray(row) for row in rows])
+
+
+def theirs(
+    make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
+    setting: Setting,
+    evaluated: bool = False,
+    by_hand: str = "none",
+) -> np.ndarray:
+    """The weights of a torch optimizer after each step, its lr following the schedule; evaluated: after its eval().
+
+    by_hand: the coupling whose pull is done around the steps, for an optimizer that has none.
     """
-    weights = torch.nn.Parameter(torch.linspace(-1.0, 2.0, given.shape[1], dtype=given.dtype))
-    optimizer = make([weights])
-    base = [group["lr"] for group in optimizer.param_groups]
-    rows = []
-    for t, gradient in enumerate(given):
-        multiplier = 1.0 if multipliers is None else multipliers[t]
-        for group, lr in zip(optimizer.param_groups, base, strict=True):
-            group["lr"] = lr * multiplier
-        weights.grad = gradient + sign * weights.detach().sign()
-        weights.data.mul_(before(multiplier))
+    weights = torch.nn.Parameter(torch.from_numpy(setting.start.copy()))
+    optimizer: Any = make([weights])
+    if hasattr(optimizer, "train"):
+        optimizer.train()
+    strength, rows = setting.strength, []
+    for g, rate, multiplier in zip(setting.given, setting.rates, setting.multipliers, strict=True):
+        optimizer.param_groups[0]["lr"] = float(rate)
+        weights.grad = torch.from_numpy(g.copy()) + (by_hand == "l1") * strength * weights.detach().sign()
+        before = {
+            "decoupled_lr": rate * strength,
+            "decoupled_constant": strength,
+            "corrected": rate * multiplier * strength,
+        }
+        weights.data.mul_(1 - before.get(by_hand, 0.0))
         start = weights.detach().clone()
         optimizer.step()
-        weights.data.mul_(after(multiplier))
-        inward = (weights.detach() - start) * start <= 0
-        weights.data.sub_(torch.where(inward, (1 - cautious(multiplier)) * start, 0.0))
-        rows.append(weights.detach().clone())
-    return torch.stack(rows)
+        weights.data.mul_(1 - (by_hand == "decoupled_schedule") * strength * multiplier)
+        if by_hand == "cautious":
+            weights.data.sub_(rate * strength * start * ((weights.detach() - start) * start <= 0))
+        if evaluated:
+            optimizer.eval()
+        rows.append(weights.detach().numpy().copy())
+        if evaluated:
+            optimizer.train()
+    return np.stack(rows)
 
 
-def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+def difference(ours: Any, theirs: Any) -> float:
     """The largest difference, relative to the largest weight on the path; inf if either is not finite."""
-    if not (torch.isfinite(ours).all() and torch.isfinite(theirs).all()):
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         return float("inf")
-    return float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1.0))
-
-
-def against_torch(
-    rule: Rule,
-    coupling: Coupling,
-    like: tuple[str, str],
-    lr: float,
-    strength: float,
-    hyper: dict[str, float],
-    seed: int = 0,
-    multipliers: Sequence[float] | None = None,
-) -> float:
-    """How far `rule` with `coupling` is from what torch does where it implements the pair named `like`.
-
-    For a coupling that torch lacks the oracle is torch's optimizer without a regularizer, and the pull is done by hand
-    around its step (see `path`).
-    """
-    settings = {"lr": lr, **spelled(hyper)}
-    oracle, extra = TORCH[like if like in TORCH else (like[0], "l2")]
-    by_hand: dict[str, Any] = {}
-    if like in TORCH:
-        extra = extra | {"weight_decay": strength}
-    else:
-        by_hand = {
-            "none": {},
-            "l1": {"sign": strength},
-            "decoupled_lr": {"before": lambda multiplier: 1 - lr * multiplier * strength},
-            "decoupled_schedule": {"after": lambda multiplier: 1 - strength * multiplier},
-            "decoupled_constant": {"before": lambda multiplier: 1 - strength},
-            "corrected": {"before": lambda multiplier: 1 - lr * multiplier * multiplier * strength},
-            "cautious": {"cautious": lambda multiplier: 1 - lr * multiplier * strength},
-        }[like[1]]
-    given = gradients(seed)
-    taken = strength if coupling.doors else 0.0
-    ours = path(lambda p: Optimizer(p, rule, coupling, weight_decay=taken, **settings), given, multipliers)
-    with scalars(torch.float64):
-        theirs = path(lambda p: oracle(p, **torchs(settings), **extra), given, multipliers, **by_hand)
-    return difference(ours, theirs)
+    return float(np.abs(ours - theirs).max() / max(1.0, np.abs(theirs).max()))
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """torch's own machinery for testing optimizers, run on ours: OptimizerInfo and @optims, one class of optimizer a rule.
 
 The tests are those of torch's suite that mean something for any optimizer and are not made in test_torch: the loss goes
-the right way under every kind of parameter and scheduler, a loaded state goes on as the saved one, types are kept, errors
-are torch's.
+the right way under every kind of parameter, a loaded state is a copy, types are kept, errors are torch's.
 """
 
 # ruff: noqa: PT009 - the assertions of torch's TestCase compare tensors, in any nesting
@@ -109,21 +108,6 @@ class TestOurs(TestCase):
                 self.assertTrue(after > before if kwargs.get("maximize") else after < before, kwargs)
 
     @optims(SOME)
-    def test_forloop_with_lrsched(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
-        for schedulers in optim_info.scheduler_inputs:
-            for kwargs in ({"lr": 1e-3}, {"lr": torch.tensor(1e-3), "capturable": True}):
-                params, loss = problem(optim_info, device)
-                optimizer = optim_info.optim_cls(params, **kwargs)
-                plans = [make(optimizer) for make in schedulers]
-                before = float(loss().detach())
-                for _ in range(20):
-                    now = steps(optimizer, loss, 1)
-                    for plan in plans:
-                        plan.step(now) if "Plateau" in type(plan).__name__ else plan.step()
-                self.assertLess(now, before)
-                self.assertLess(float(optimizer.param_groups[0]["lr"]), 1e-3)
-
-    @optims(SOME)
     def test_tensor_lr(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
         ends = []
         for lr in (0.01, torch.tensor(0.01, dtype=torch.float64), torch.tensor([0.01], dtype=torch.float64)):
@@ -135,24 +119,6 @@ class TestOurs(TestCase):
                 ends.append([p.detach() for p in params])
         for end in ends[1:]:
             self.assertEqual(end, ends[0], rtol=1e-5, atol=1e-6)
-
-    @optims(INFOS)
-    def test_state_dict_deterministic(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
-        for kwargs in settings(optim_info, device):
-            params, loss = problem(optim_info, device)
-            optimizer = optim_info.optim_cls(params, **kwargs)
-            steps(optimizer, loss, 5)
-            state, start = deepcopy(optimizer.state_dict()), [p.detach().clone() for p in params]
-            end = steps(optimizer, loss, 5)
-
-            # The other one starts with settings of its own: all come from what it loads.
-            other = optim_info.optim_cls(params)
-            other.load_state_dict(state)
-            with torch.no_grad():
-                for p, value in zip(params, start, strict=True):
-                    p.copy_(value)
-            self.assertEqual(steps(other, loss, 5), end, rtol=0, atol=0)
-            self.assertEqual(other.state_dict(), optimizer.state_dict(), rtol=0, atol=0)
 
     @optims(SOME)
     def test_loaded_state_is_a_copy(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
@@ -201,7 +167,7 @@ class TestOurs(TestCase):
     def test_hooks_and_closure(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:
         params, loss = problem(optim_info, device)
         optimizer = optim_info.optim_cls(params, lr=0.01)
-        calls: list[str] = []
+        calls, before = [], float(loss().detach())
         optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
         optimizer.register_step_post_hook(lambda *_: calls.append("after"))
 
@@ -214,7 +180,8 @@ class TestOurs(TestCase):
 
         first, second = (float(optimizer.step(closure).detach()) for _ in range(2))
         self.assertEqual(calls, ["before", "closure", "after"] * 2)
-        self.assertNotEqual(first, second)
+        self.assertEqual(first, before)
+        self.assertLess(second, first)
 
     @optims(SOME)
     def test_errors(self, device: str, dtype: torch.dtype, optim_info: OptimizerInfo) -> None:

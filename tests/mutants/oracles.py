@@ -6,17 +6,15 @@ step; further cases lead a rule through its corners, zero weights and zero gradi
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 import torch
-from conformance import in_optax, in_pytorch_optimizer
-from conformance.oracle import TORCH, TORCH_RULES, scalars, spelled, torchs
-from conformance.sides import Setting, make_setting, theirs, words_for
-from pytorch_optimizer.optimizer.muon import base as muon_base
+from conformance.libraries import ROWS, SCHEDULE_FREE, TORCH_RULES, by_hand, in_torch
+from conformance.oracle import Setting, make_setting, spelled, words_for
 from schedulefree import AdamWScheduleFree
 
 from dynamics.rules import RULES
@@ -60,38 +58,10 @@ def setting_of(rule: str, coupling: str, **other: float) -> Setting:
     return make_setting(rule, coupling, LR, STRENGTH, hyper, seed=5)
 
 
-def _optax(setting: Setting) -> np.ndarray:
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    try:
-        return in_optax.path(in_optax.OPTAX[setting.rule, setting.coupling], setting)
-    finally:
-        jax.config.update("jax_enable_x64", before)
-
-
-def _muon(setting: Setting) -> np.ndarray:
-    # In bfloat16 there; the function that orthogonalizes takes another dtype.
-    kept = muon_base.zero_power_via_newton_schulz_5
-    muon_base.zero_power_via_newton_schulz_5 = functools.partial(kept, dtype=torch.float64)
-    try:
-        offer = in_pytorch_optimizer.PYTORCH_OPTIMIZER[setting.rule, setting.coupling]
-        return in_pytorch_optimizer.path(offer, setting)
-    finally:
-        muon_base.zero_power_via_newton_schulz_5 = kept
-
-
-def schedule_free(setting: Setting, evaluated: bool = False) -> np.ndarray:
-    def make(weights: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        return AdamWScheduleFree(weights, lr=setting.lr, weight_decay=setting.strength, **spelled(setting.hyper))
-
-    return theirs(make, setting, evaluated)
-
-
-def torch_path(setting: Setting) -> np.ndarray:
-    kind, extra = TORCH[setting.rule, setting.coupling]
-    arguments = {"lr": setting.lr, "weight_decay": setting.strength, **torchs(spelled(setting.hyper)), **extra}
-    with scalars(torch.float64):
-        return theirs(lambda weights: kind(weights, **arguments), setting)
+def case_of(library: str, setting: Setting, scalar: bool = False) -> Case:
+    """The library's path at the setting."""
+    (row,) = (r for r in ROWS if (r.library, r.rule, r.coupling) == (library, setting.rule, setting.coupling))
+    return Case(setting, row.path(setting), scalar)
 
 
 def quiet_at_first(setting: Setting) -> Setting:
@@ -116,11 +86,11 @@ def cases_of(rule: str) -> tuple[Case, ...]:
         made += [quiet_at_first(made[0])]
         # At 0.6 RAdam is momentum SGD throughout, and its rectification, not used, would divide by 0.
         made += [setting_of(rule, "l2", beta2=0.6)] if rule == "radam" else []
-        return tuple(Case(setting, torch_path(setting)) for setting in made)
+        return tuple(case_of("torch", setting) for setting in made)
     if rule == "schedule_free":
         whole = setting_of(rule, "decoupled_lr")
         late = replace(whole, multipliers=np.where(np.arange(len(whole.multipliers)) < 3, 0.0, whole.multipliers))
-        return tuple(Case(setting, schedule_free(setting)) for setting in (whole, late))
+        return tuple(case_of("schedulefree", setting) for setting in (whole, late))
     if rule in ("lars", "lamb"):
         whole = setting_of(rule, "l2" if rule == "lars" else "decoupled_lr")
         plain = replace(whole, strength=0.0, hyper={**whole.hyper, "eps": 0.0 if rule == "lars" else HYPER["eps"]})
@@ -130,16 +100,65 @@ def cases_of(rule: str) -> tuple[Case, ...]:
         numbers = (_single(whole), quiet_at_first(single), quiet_at_first(replace(single, start=np.ones(1))))
         still = replace(single, given=single.given * (np.arange(len(single.given)) >= 5)[:, None])
         return (
-            *(Case(setting, _optax(setting)) for setting in tensors),
-            *(Case(setting, _optax(setting), scalar=True) for setting in (*numbers, still)),
+            *(case_of("optax", setting) for setting in tensors),
+            *(case_of("optax", setting, scalar=True) for setting in (*numbers, still)),
         )
     if rule == "muon":
         tall = setting_of(rule, "decoupled_lr", eps=1e-7)
         wide = replace(tall, given=np.ascontiguousarray(tall.given.swapaxes(1, 2)), start=tall.start.T.copy())
         # Norms below eps, and then between eps and lr.
         faint = replace(tall, given=tall.given * np.where(np.arange(len(tall.given)) < 5, 1e-9, 1e-3)[:, None, None])
-        return tuple(Case(setting, _muon(setting)) for setting in (tall, wide, quiet_at_first(tall), faint))
+        return tuple(case_of("pytorch_optimizer", setting) for setting in (tall, wide, quiet_at_first(tall), faint))
     setting = setting_of(rule, "decoupled_lr")
-    offer = in_pytorch_optimizer.PYTORCH_OPTIMIZER[rule, "decoupled_lr"]
-    found = (setting, quiet_at_first(setting))
-    return tuple(Case(one, in_pytorch_optimizer.path(offer, one)) for one in found)
+    return tuple(case_of("pytorch_optimizer", one) for one in (setting, quiet_at_first(setting)))
+
+
+def _cautious_schedule_free(setting: Setting) -> np.ndarray:
+    """The authors' package, weight by weight: a weight that grows in a step without decay gets no decay in that step."""
+
+    def step(of: Any, decay: float, g: float, rate: float) -> float:
+        (group,) = of.param_groups
+        group.update(lr=rate, weight_decay=decay)
+        (weight,) = group["params"]
+        weight.grad = torch.tensor([g], dtype=torch.float64)
+        of.step()
+        return float(weight.item())
+
+    columns = []
+    for k, start in enumerate(setting.start):
+        weight = torch.nn.Parameter(torch.tensor([start], dtype=torch.float64))
+        optimizer: Any = AdamWScheduleFree([weight], lr=setting.lr, **spelled(setting.hyper))
+        optimizer.train()
+        w, rows = float(start), []
+        for g, rate in zip(setting.given[:, k], setting.rates, strict=True):
+            grows = (step(copy.deepcopy(optimizer), 0.0, float(g), float(rate)) - w) * w > 0
+            w = step(optimizer, 0.0 if grows else setting.strength, float(g), float(rate))
+            rows.append(w)
+        columns.append(rows)
+    return np.array(columns).T
+
+
+@functools.cache
+def coupling_cases(coupling: str) -> tuple[Case, ...]:
+    """The cases that decide on a mutant of the coupling: with Adam, and with a rule that is built differently.
+
+    Where no library has a coupling, it is done by hand to the weights of one that has the rule.
+    """
+    setting = setting_of("adam", coupling)
+    settings = setting, quiet_at_first(setting)
+    if coupling in ("l2", "decoupled_lr"):
+        cases = [case_of("torch", one) for one in settings]
+    else:
+        cases = [Case(one, by_hand(one)) for one in settings]
+    if coupling == "decoupled_lr":
+        cases += [cases_of("schedule_free")[0]]
+    other = setting_of("schedule_free", coupling)
+    if coupling == "decoupled_schedule":
+        # Decay x lr of that strength takes off strength x multiplier.
+        cases += [Case(other, in_torch(SCHEDULE_FREE, replace(other, strength=STRENGTH / LR)))]
+    if coupling == "cautious":
+        short = replace(other, given=other.given[:60], multipliers=other.multipliers[:60])
+        cases += [Case(short, _cautious_schedule_free(short))]
+    if coupling == "decoupled_constant":
+        cases += [case_of("pytorch_optimizer", setting_of("adamax", coupling))]
+    return tuple(cases)

@@ -10,10 +10,10 @@ from unittest import mock
 
 import numpy as np
 import torch
+from conformance.libraries import SCHEDULE_FREE, in_torch
 from conformance.oracle import TOLERANCE
-from mutants.coupled import coupling_cases
 from mutants.mutations import Mutant, mutants_of
-from mutants.oracles import Case, cases_of, schedule_free
+from mutants.oracles import Case, cases_of, coupling_cases
 
 from dynamics import couplings
 from dynamics.couplings import COUPLINGS, DOORS, Coupling, compose
@@ -79,7 +79,7 @@ def _step(rule: Rule) -> Target:
 @functools.cache
 def _evaluated(rule: str) -> tuple[Case, np.ndarray]:
     (case, *_) = cases_of(rule)
-    return case, schedule_free(case.setting, evaluated=True)
+    return case, in_torch(SCHEDULE_FREE, case.setting, evaluated=True)
 
 
 def _average(rule: Rule) -> Target:
