@@ -185,6 +185,10 @@ def test_a_world_is_reproduced_beside_own_rules(file: Path, tmp_path: Path) -> N
     said = command("reproduce", "--only", "visits", "--out", tmp_path, "--rules", file)
     assert said.status == 0, said.err
     assert (tmp_path / "report.html").exists()
+    # `run` has the rule take part; without the file its name is refused.
+    constants = ("--set", "optimizers=adam,averaged", "--set", "steps=200", "--json")
+    assert command("run", "silence", *constants, "--rules", file).status == 0
+    refused(command("run", "silence", *constants), "averaged")
 
 
 HEAD = "from dynamics.rule import Rule\nfrom dynamics.words import *\nimport math\n"

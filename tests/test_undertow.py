@@ -118,9 +118,7 @@ def test_bad_input_as_a_shell_sees_it() -> None:
 
 def test_a_long_value_is_named_whole_on_one_line() -> None:
     refused(run("explain", "adam" * 100), "adam" * 100)
-    said = run("explain", "adam", "--lr", "x" * 300)
-    refused(said, "--lr 'xxx", "': a number is accepted")
-    assert "x" * 300 in said.err
+    refused(run("explain", "adam", "--lr", "x" * 300), f"--lr '{'x' * 300}': a number is accepted")
     refused(run("explain", "adam\nsgd"), "key=value is accepted")
 
 

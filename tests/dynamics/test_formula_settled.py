@@ -54,11 +54,6 @@ def test_known_stability_limits(rule: str, coupling: str) -> None:
     assert sp.simplify(found - read(LIMITS[rule, coupling])) == 0
 
 
-def test_at_the_default_beta1_adams_limit_is_38_p_over_the_curvature() -> None:
-    limit = formula.stability(RULES["adam"], COUPLINGS["l2"]).lr
-    assert numbers_for(limit, {"P": 1.0, "h": 1.0, "strength": 0.0, "beta1": 0.9}) == pytest.approx(38)
-
-
 def linear_step(rule: str, coupling: str, lr: float, numbers: dict[str, float]) -> np.ndarray:
     """The matrix of the step on h w^2 / 2 after many steps, over w and the fields that hold gradients.
 

@@ -188,57 +188,26 @@ def timm(name: str, **group: Any) -> optim.Optimizer:
     return kind([weights()], {"lr": 0.01, "weight_decay": 0.1} | group)
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "text"),
-    [
-        (timm("SGDW", momentum=0.9, nesterov=True, dampening=0, caution=False), "nesterov lr=0.01 decoupled_lr=0.1"),
-        (
-            timm(
-                "AdamWLegacy", betas=(0.9, 0.999), eps=1e-8, amsgrad=False, caution=False, corrected_weight_decay=True
-            ),
-            "adam lr=0.01 corrected=0.1",
-        ),
-        (timm("Lion", betas=(0.9, 0.99), caution=False, corrected_weight_decay=False), "lion lr=0.01 decoupled_lr=0.1"),
-        (
-            timm("Adan", betas=(0.98, 0.92, 0.99), eps=1e-8, no_prox=True, caution=False),
-            "adan lr=0.01 decoupled_lr=0.1",
-        ),
-        (
-            timm(
-                "AdaBelief",
-                betas=(0.9, 0.999),
-                eps=1e-16,
-                amsgrad=False,
-                rectify=True,
-                decoupled_decay=True,
-                fixed_decay=True,
-            ),
-            "adabelief lr=0.01 decoupled_constant=0.1",
-        ),
-        (
-            timm(
-                "Lamb",
-                betas=(0.9, 0.999),
-                eps=1e-6,
-                bias_correction=True,
-                grad_averaging=True,
-                trust_clip=False,
-                caution=False,
-                decoupled_decay=False,
-            ),
-            "lamb lr=0.01 decoupled_lr=0.1",
-        ),
-        (
-            timm("Lars", momentum=0.9, dampening=0, nesterov=False, trust_coeff=0.001, eps=1e-8, trust_clip=False),
-            "lars lr=0.01 l2=0.1 eps=1e-08",
-        ),
-        (
-            timm("NAdamW", betas=(0.9, 0.999), eps=1e-8, caution=False, corrected_weight_decay=False),
-            "nadam lr=0.01 decoupled_lr=0.1",
-        ),
-    ],
-)
-def test_timms_groups_are_read(optimizer: optim.Optimizer, text: str) -> None:
+BETAS = {"betas": (0.9, 0.999), "eps": 1e-8}
+TIMM: dict[tuple[str, str], dict[str, Any]] = {
+    ("SGDW", "nesterov lr=0.01 decoupled_lr=0.1"): {"momentum": 0.9, "nesterov": True, "dampening": 0},
+    ("AdamWLegacy", "adam lr=0.01 corrected=0.1"): BETAS | {"amsgrad": False, "corrected_weight_decay": True},
+    ("Lion", "lion lr=0.01 decoupled_lr=0.1"): {"betas": (0.9, 0.99), "corrected_weight_decay": False},
+    ("Adan", "adan lr=0.01 decoupled_lr=0.1"): BETAS | {"betas": (0.98, 0.92, 0.99), "no_prox": True},
+    ("AdaBelief", "adabelief lr=0.01 decoupled_constant=0.1"): BETAS
+    | {"eps": 1e-16, "amsgrad": False, "rectify": True, "decoupled_decay": True, "fixed_decay": True},
+    ("Lamb", "lamb lr=0.01 decoupled_lr=0.1"): BETAS
+    | {"eps": 1e-6, "bias_correction": True, "grad_averaging": True, "trust_clip": False, "decoupled_decay": False},
+    ("Lars", "lars lr=0.01 l2=0.1 eps=1e-08"): {"momentum": 0.9, "dampening": 0, "nesterov": False, "eps": 1e-8}
+    | {"trust_coeff": 0.001, "trust_clip": False},
+    ("NAdamW", "nadam lr=0.01 decoupled_lr=0.1"): BETAS | {"corrected_weight_decay": False},
+}
+
+
+@pytest.mark.parametrize(("name", "text"), TIMM)
+def test_timms_groups_are_read(name: str, text: str) -> None:
+    caution = {} if name in ("AdaBelief", "Lars") else {"caution": False}
+    optimizer = timm(name, **TIMM[name, text], **caution)
     assert str(setting_of(optimizer, optimizer.param_groups[0])[0]) == text
 
 

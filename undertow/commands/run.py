@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_worlds, drawable
+from undertow.commands.arguments import Parser, add_rules, add_worlds, drawable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,11 +31,12 @@ def add(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a constant, e.g. lr=1e-2 or rules=adam,sgd, or rates=(0.1,0.2),(0.01,0.02); may be given several times",
+        help="a constant, e.g. lr=1e-2 or optimizers=adam,sgd, or rates=(0.1,0.2),(0.01,0.02); may be given several times",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the world into a .png, .svg or .pdf file")
     parser.add_argument("--json", action="store_true", help="print constants and claims as data")
     add_worlds(parser)
+    add_rules(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
