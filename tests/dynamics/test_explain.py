@@ -50,6 +50,11 @@ def test_where_a_weight_rests_is_the_fixed_point_or_why_there_is_none(rule: str,
     assert found.rest == rest == found.as_dict()["rest"]
 
 
+def test_a_weight_that_is_as_small_as_asked_has_arrived() -> None:
+    found = decay_time(setting("momentum", "l2", 0.5, 1.0, momentum=0.5), target=0.5)
+    assert found.steps == 1  # 1 - 0.5 x 1, exactly; the next two steps do not go below it
+
+
 class TestPassage:
     @pytest.mark.parametrize("coupling", ["l2", "decoupled_lr", "decoupled_schedule", "decoupled_constant"])
     @pytest.mark.parametrize("rule", ["sgd", "momentum", "nesterov"])

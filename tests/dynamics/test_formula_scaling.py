@@ -101,3 +101,6 @@ def test_a_number_alone_would_hide_that_lamb_reads_eps() -> None:
 def test_the_state_follows() -> None:
     found = formula.unchanged(RULES["adam"], COUPLINGS["l2"], ("strength", "eps"), without_gradient=True)
     assert found == {"m": 1, "v": 2, "eps": 1, "strength": 1}
+    # Schedule-Free weighs by the square of the largest rate so far, and so its clock follows the rate.
+    found = formula.unchanged(RULES["schedule_free"], COUPLINGS["none"], ("w", "lr"))
+    assert found == {"z": 1, "lr_max": 1, "weights": 2, "w": 1, "lr": 1}

@@ -128,6 +128,13 @@ def test_who_dies_after_the_epochs_counts_at_equal_steps_alone() -> None:
     assert (dead.sel(horizon="steps", batch=16) > 0).any()
 
 
+def test_a_death_at_the_last_step_of_the_epochs_counts_in_them() -> None:
+    world = MiniBatch(images=4, epochs=1, batches=(1,), couplings=("l2",), strength=0.1)
+    nothing = np.zeros((4, 1, 1, 1, 1))
+    gradients = Gradients(nothing, nothing, 1.0, world.target * 0.9**3.5)  # reached with the fourth step of four
+    assert (world._outcome(gradients, "sgd", 1.0)[0] == 1).all()
+
+
 def test_nothing_dies_without_a_regularizer(data: xr.Dataset) -> None:
     assert (data["dead"].sel(coupling="none") == 0).all()
 
