@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from typing import Any
 
@@ -14,7 +15,7 @@ from scipy import stats
 from dynamics.couplings import COUPLINGS, Coupling
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from dynamics.simulate import random, schedules
+from dynamics.simulate import kernel, random, schedules
 from dynamics.simulate.gradients import selective, visited
 from dynamics.simulate.lanes import simulate
 from dynamics.words import NUMPY, bind
@@ -304,3 +305,9 @@ def test_what_cannot_be_used_is_refused(case: str) -> None:
 def test_large_finite_parameters_are_accepted() -> None:
     lanes = STEADY | {"target": [1e308, 1.1e308], "pull": 0.0}
     assert np.all(np.isfinite(simulate("sgd", "l2", selective, record=[1], lanes=lanes).w))
+
+
+def test_the_kernel_keeps_a_nan_that_a_larger_number_meets() -> None:
+    """As NumPy's maximum does, whichever of the two it is: AMSGrad and Adamax would go on from a number otherwise."""
+    for pair in ((math.nan, 1.0), (1.0, math.nan), (1.0, 2.0), (2.0, 1.0)):
+        np.testing.assert_equal(kernel._larger(*pair), float(np.maximum(*pair)))
