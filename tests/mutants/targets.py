@@ -110,7 +110,7 @@ def _share(coupling: Coupling, door: str) -> Target:
     return Target(f"{coupling.name}.{door}", coupling.doors[door], [["strength", "lr", "multiplier"]], still)
 
 
-def _nothing(strength, lr, multiplier):  # type: ignore[no-untyped-def]
+def _nothing(strength, lr, multiplier):
     return 0.0
 
 
