@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_classes, add_out, add_setting, given_setting, number, whole
+from undertow.commands.arguments import Parser, add_images, add_out, add_setting, given_setting, number, whole
 
 if TYPE_CHECKING:
     from fullscale.checkpoint import Saved
@@ -47,7 +47,7 @@ def add(parser: Parser) -> None:
     task.add_argument(
         "--from", dest="start", type=Path, metavar="FILE", help="start from the network of this file, pruned or not"
     )
-    add_classes(task, "only these classes: an easier task")
+    add_images(task, "only these classes: an easier task")
     task.add_argument(
         "--augment",
         action="store_true",
