@@ -96,7 +96,8 @@ class Resident:
             chosen = order[start : start + batch]
             x = pixels[chosen]
             if self.augment:
-                x = shifted(x, *moves[:, start : start + batch], shift=self.shift)
+                down, right, mirror = moves[:, start : start + batch]
+                x = shifted(x, down, right, mirror, self.shift)
             yield self._normalized(x), labels[chosen]
 
     def training(self, batch: int) -> Iterator[Batch]:
