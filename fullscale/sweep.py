@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evidence import study
-from evidence.pools import processes
+from evidence.executors.local import processes
 from evidence.store import Row, Store
 from evidence.study import Notify, Run
 from fullscale.data import Images
