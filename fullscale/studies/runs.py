@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NoReturn
 
@@ -53,7 +53,7 @@ class Asked:
     """One run of a study before its data are read.
 
     Args:
-        cell: names and values as the study gives them; coupling none and strength 0 go together.
+        cell: the study's names with the values that they have in this run, None for what its rule does not have.
         source: its images.
         spec: all else, without digest.
         steps: that its epochs shall come closest to; 0: the epochs are given.
@@ -95,7 +95,7 @@ def asked(study: Study) -> list[Asked]:
     varied = study.product.varied()
     for cell in cells:
         try:
-            run = _asked(cell)
+            run = _asked(cell, study.product.names)
         except InputError as error:
             said = ", ".join(f"{name} {cell[name]}" for name in varied if name in cell)
             wrong.append(f"({said}): {error}" if said else f": {error}")
@@ -106,7 +106,7 @@ def asked(study: Study) -> list[Asked]:
     return list(runs.values())
 
 
-def _asked(cell: Mapping[str, Any]) -> Asked:
+def _asked(cell: Mapping[str, Any], names: Sequence[str]) -> Asked:
     given = {name: _typed(name, value) for name, value in cell.items()}
     if "steps" in given and "epochs" in given:
         raise InputError(f"steps {given['steps']} and epochs {given['epochs']}: one of them is accepted")
@@ -124,8 +124,10 @@ def _asked(cell: Mapping[str, Any]) -> Asked:
     steps = given.get("steps", 0)
     if "steps" in given and steps < 1:
         raise InputError(f"steps {steps}: a positive whole number is accepted")
-    said = {name: numbers[name] for name in ("coupling", "strength") if name in given}
-    return Asked(dict(cell) | said, source, RunSpec(digest="", **numbers), steps)
+    spec = RunSpec(digest="", **numbers)
+    have = {name: getattr(spec, name) for name in _KINDS} | full | dict(cell)
+    have |= {"coupling": spec.coupling, "strength": spec.strength}
+    return Asked({name: have.get(name) for name in names}, source, spec, steps)
 
 
 def _regularizer(given: Mapping[str, Any]) -> dict[str, Any]:
