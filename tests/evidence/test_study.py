@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evidence.pools import processes
+from evidence.executors.local import processes
 from evidence.store import Row, Store
 from evidence.study import Run, other_versions, run_all
 

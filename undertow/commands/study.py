@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from undertow.extras import needs
 
     needs("fullscale", "torch", "safetensors", "PIL", "sklearn")
-    from evidence.pools import processes
+    from evidence.executors.local import processes
 
     from evidence.files import writable
     from evidence.progress import Live
