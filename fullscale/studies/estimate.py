@@ -30,8 +30,8 @@ def seconds_left(standing: Standing) -> float | None:
     an_image = {shape: statistics.fmean(each) for shape, each in by_shape.items()}
     a_product = statistics.fmean(row.summary["seconds"] / images / _multiply_adds(row) for _, row, images in done)
     total = 0.0
-    for run, spec, row in zip(standing.runs, standing.specs, standing.rows, strict=True):
-        if row is None or row.status == "failed":
+    for run, spec, stored in zip(standing.runs, standing.specs, standing.rows, strict=True):
+        if stored is None or stored.status == "failed":
             found, shape = standing.found[run.source], _shape(spec)
             if shape not in an_image:
                 an_image[shape] = a_product * _cost(spec, found)

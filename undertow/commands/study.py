@@ -4,6 +4,8 @@ that fails is stored with its reason, and the others go on."""
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,45 +45,43 @@ def run(arguments: argparse.Namespace) -> int:
 
     needs("fullscale", "torch", "safetensors", "PIL", "sklearn")
     from evidence.executors.local import processes
-
     from evidence.files import writable
     from evidence.progress import Live
     from evidence.store import Store
-    from evidence.study import run_all
-    from fullscale.execution import Execution
     from fullscale.studies import images
+    from fullscale.studies.conduct import conduct
     from fullscale.studies.standing import of_images
-    from fullscale.sweep import outcome, runs_of
 
-    if arguments.device is not None:
-        Execution.best(arguments.device)  # a device that is not there is told now
-    found = images.read([run.source for run in runs], arguments.data)
+    workers = _workers(arguments.workers, arguments.device)
     path = arguments.out / STORE
     if arguments.dry_run:
-        if not path.is_file():
-            print(_plan(of_images(study, runs, found, None), arguments.workers))
-            return 0
-        with Store(path, reading=True) as store:
-            print(_plan(of_images(study, runs, found, store), arguments.workers))
+        found = images.read([run.source for run in runs], arguments.data)
+        with Store(path, reading=True) if path.is_file() else nullcontext() as kept:
+            print(_plan(of_images(study, runs, found, kept), workers))
         return 0
-    with Store(writable(arguments.out) / STORE) as store, Live() as live:
-        stands = of_images(study, runs, found, store)
-        images.keep(store, study.name, found)
-        live.line(_plan(stands, arguments.workers))
-        with processes(workers=arguments.workers) as executor:
-            places = [images.place(run.source, arguments.data) for run in stands.runs]
-            wanted = runs_of(stands.specs, places, arguments.device)
-            retry = [arguments.retry] if arguments.retry else []
-            task = live.task(study.name, len(wanted))
-            run_all(wanted, store, executor, task, outcome, retry=retry, curves=False)
-        stands = of_images(study, runs, found, store)
+    for run in runs:
+        images.place(run.source, arguments.data)  # refuses what is nowhere
+    with Store(writable(arguments.out) / STORE) as store, Live() as live, processes(**workers) as executor:
+        task = live.task(study.name, len(runs))
+        retry = [arguments.retry] if arguments.retry else []
+        stands = conduct(study, runs, store, executor, task, data=arguments.data, device=arguments.device, retry=retry)
     return _ended(stands, path)
 
 
-def _plan(stands: Standing, workers: int | None) -> str:
-    """How many runs there are, how many of them are stored, and how long the rest takes."""
-    import os
+def _workers(count: int | None, device: str | None) -> dict[str, int]:
+    """Who works, as `processes` takes it: on CUDA as many processes as there are devices, unless told otherwise."""
+    from fullscale.execution import Execution
 
+    if device is None or Execution.best(device).device == "cpu":
+        return {"workers": count or len(os.sched_getaffinity(0))}
+    import torch
+
+    devices = torch.cuda.device_count() if device == "cuda" else 0
+    return {"workers": count or devices or 1, "devices": devices}
+
+
+def _plan(stands: Standing, workers: dict[str, int]) -> str:
+    """How many runs there are, how many of them are stored, and how long the rest takes."""
     from fullscale.studies.estimate import in_words, seconds_left
 
     counts = stands.counts
@@ -92,7 +92,7 @@ def _plan(stands: Standing, workers: int | None) -> str:
     seconds = seconds_left(stands)
     if seconds is None:
         return f"{lines}; the time left is not known until a run is stored"
-    count = workers or len(os.sched_getaffinity(0))
+    count = workers["workers"]
     return f"{lines}; about {in_words(seconds / count)} left with {count} workers, from the speed of those stored"
 
 
