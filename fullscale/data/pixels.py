@@ -77,4 +77,5 @@ def _overlaps(side: int, size: int) -> NDArray[np.float64]:
     """(size, side): how much of each old pixel lies in each new one, in units of which an old pixel is `size` long and a new
     one `side`."""
     new, old = np.arange(size)[:, None] * side, np.arange(side) * size
-    return np.maximum(np.minimum(new + side, old + size) - np.maximum(new, old), 0).astype(np.float64)
+    common = np.minimum(new + side, old + size) - np.maximum(new, old)
+    return common.clip(min=0).astype(np.float64)

@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 from dynamics.errors import InputError
 from fullscale.data import Images, Split, canonical, load, prepared
 from fullscale.data.pixels import AT_ONCE, area_average
+from undertow.commands.arguments import named
 
 
 def drawn(count: int, side: int, classes: int = 3, seed: int = 0) -> Images:
@@ -69,7 +70,7 @@ def test_blocks_join(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = drawn(7, 6).train.images
     whole = area_average(pixels, 4)
     monkeypatch.setattr("fullscale.data.pixels.AT_ONCE", 2 * 3 * 36)
-    assert AT_ONCE > pixels.size
+    assert pixels.size < AT_ONCE
     assert np.array_equal(area_average(pixels, 4), whole)
 
 
@@ -136,10 +137,20 @@ def test_what_cannot_be_prepared() -> None:
         with pytest.raises(InputError, match=f"^size {size} for 'drawn': 1 to 6, the size that it has, is accepted$"):
             prepared(images, size=size)
     tall = Split(np.zeros((2, 1, 4, 3), np.uint8), np.arange(2))
-    with pytest.raises(InputError, match="^size 3 for 'tall' of 4 x 3 pixels: square images are accepted$"):
+    with pytest.raises(InputError, match="size 3 for 'tall' of 4 x 3 pixels: square images are accepted"):
         prepared(Images("tall", ("a", "b"), tall, tall), size=3)
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match=r"label noise .* a share in \[0, 1\] is accepted"):
             prepared(images, label_noise=share)
     with pytest.raises(InputError, match="is without images in train"):
         drawn(4, 1, 4).mislabelled(1.0)
+
+
+def test_classes_are_named_with_spaces_or_commas() -> None:
+    classes = ("cat", "dog", "goldfish, Carassius auratus", "a,b")
+    for given_names, found in (
+        ([], ()), (["cat", "dog"], ("cat", "dog")), (["cat,dog"], ("cat", "dog")), (["cat, dog"], ("cat", "dog")),
+        (["goldfish, Carassius auratus", "a,b"], classes[2:]), (["a,b", "cat,dog"], ("a,b", "cat", "dog")),
+        (["cat,bird"], ("cat", "bird")),
+    ):  # fmt: skip
+        assert named(given_names, classes) == found
