@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from fullscale.studies.conduct import conduct
     from fullscale.studies.standing import of_images
 
-    workers = _workers(arguments.workers, arguments.device)
+    workers, devices = _workers(arguments.workers, arguments.device)
     path = arguments.out / STORE
     if arguments.dry_run:
         found = images.read([run.source for run in runs], arguments.data)
@@ -61,26 +61,30 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     for run in runs:
         images.place(run.source, arguments.data)  # refuses what is nowhere
-    with Store(writable(arguments.out) / STORE) as store, Live() as live, processes(**workers) as executor:
+    with (
+        Store(writable(arguments.out) / STORE) as store,
+        Live() as live,
+        processes(workers=workers, devices=devices) as executor,
+    ):
         task = live.task(study.name, len(runs))
         retry = [arguments.retry] if arguments.retry else []
         stands = conduct(study, runs, store, executor, task, data=arguments.data, device=arguments.device, retry=retry)
     return _ended(stands, path)
 
 
-def _workers(count: int | None, device: str | None) -> dict[str, int]:
-    """Who works, as `processes` takes it: on CUDA as many processes as there are devices, unless told otherwise."""
+def _workers(count: int | None, device: str | None) -> tuple[int, int]:
+    """How many processes work, and on how many CUDA devices: one each, or one a core of the CPU, unless told otherwise."""
     from fullscale.execution import Execution
 
     if device is None or Execution.best(device).device == "cpu":
-        return {"workers": count or len(os.sched_getaffinity(0))}
+        return count or len(os.sched_getaffinity(0)), 0
     import torch
 
     devices = torch.cuda.device_count() if device == "cuda" else 0
-    return {"workers": count or devices or 1, "devices": devices}
+    return count or devices or 1, devices
 
 
-def _plan(stands: Standing, workers: dict[str, int]) -> str:
+def _plan(stands: Standing, workers: int) -> str:
     """How many runs there are, how many of them are stored, and how long the rest takes."""
     from fullscale.studies.estimate import in_words, seconds_left
 
@@ -92,8 +96,7 @@ def _plan(stands: Standing, workers: dict[str, int]) -> str:
     seconds = seconds_left(stands)
     if seconds is None:
         return f"{lines}; the time left is not known until a run is stored"
-    count = workers["workers"]
-    return f"{lines}; about {in_words(seconds / count)} left with {count} workers, from the speed of those stored"
+    return f"{lines}; about {in_words(seconds / workers)} left with {workers} workers, from the speed of those stored"
 
 
 def _ended(stands: Standing, path: Path) -> int:
