@@ -41,7 +41,9 @@ def cells(standing: Standing) -> list[dict[str, Any]]:
 
 
 def _measure(name: str, rows: Sequence[Row | None], whole: bool) -> dict[str, Any]:
-    samples = [float(row.summary[name]) for row in rows if row is not None and row.status == "done"]
+    done = [row.summary for row in rows if row is not None and row.status == "done"]
+    samples = [float(summary[name]) for summary in done if name in summary]
+    whole = whole and len(samples) == len(rows)
     estimate: Estimate | None = mean_interval(samples, "", "seeds") if whole and len(samples) > 1 else None
     mean = (estimate.value if estimate else samples[0]) if whole else None
     return {"samples": samples, "mean": mean} | {end: getattr(estimate, end, None) for end in ("low", "high")}
