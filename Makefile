@@ -6,7 +6,7 @@ OUT ?= out
 # The user's own environment must not leak into the one made here.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test pytest lint bench mutants tune docs clean
+.PHONY: reproduce test pytest lint bench mutants grid docs clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
@@ -30,9 +30,10 @@ bench: $(VENV)/.test
 mutants: $(VENV)/.test
 	PYTHONPATH=tests $(BIN)/python -m mutants
 
-# The learning-rate grid behind fullscale/tuned.json; its outcome goes to $(OUT)/tuned.json.
-tune: $(VENV)/.fullscale
-	$(BIN)/undertow tune --out $(OUT)
+# The learning rates of the CNN study: the rows that come with the package, run again.
+grid: $(VENV)/.test
+	$(BIN)/undertow study digits-lr --out $(OUT)
+	$(BIN)/python -m docs.keep --out $(OUT)
 
 # The numbers of README.md and docs/*.md, from the store in $(OUT); also docs/findings.json, from which the tests compare them.
 docs: reproduce

@@ -77,16 +77,14 @@ def _made(store: Store, kinds: list[str]) -> dict[str, list[str]]:
 def _cnn(store: Store) -> dict[str, Any]:
     """cnn: each optimizer with and without L2, a number a seed; thresholds: shares of inactive filters by threshold."""
     from fullscale import digits_study
-    from fullscale.data import load
-    from fullscale.sweep import KIND
+    from fullscale.studies.standing import standing
 
-    images = load(digits_study.DATA)
-    rows = [store.get(KIND, spec.as_dict()) for spec in digits_study.specs(images.digest, len(images.train.labels))]
-    whole = [row for row in rows if row is not None]
-    if len(whole) < len(rows):
+    stands = standing(digits_study.STUDY, store, curves=True)
+    if not stands.complete:
         raise InputError(
-            f"store {store.path} lacks {len(rows) - len(whole)} of the CNN's runs: `undertow reproduce` makes them"
+            f"store {store.path}, the CNN's runs: {stands.in_words()}; `undertow reproduce` makes the rest"
         )
+    whole = [row for row in stands.rows if row is not None]
     data, swept = digits_study.curves_and_ends(whole), digits_study.swept(whole)
     runs = [
         {"optimizer": str(name), "strength": float(strength), "lr": float(at.lr)}

@@ -110,8 +110,10 @@ def _cnn() -> str:
 
 
 def _grid() -> str:
-    cells = [cell for cell in read("fullscale/tuned.json")["cells"] if cell["optimizer"] in ("adam", "rmsprop")]
-    chosen = read("fullscale/tuned.json")["chosen"]
+    from fullscale.lr_grid import kept
+
+    cells = [cell for cell in kept()["cells"] if cell["optimizer"] in ("adam", "rmsprop")]
+    chosen = kept()["chosen"]
     return _markdown(
         ("optimizer", "lr", "validation accuracy", "filters inactive by activation"),
         (

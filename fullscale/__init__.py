@@ -11,9 +11,9 @@ monitor     the same while a network trains, in anyone's loop, and of what a fil
 prune       dead filters removed exactly, with a certificate; cost counts what that saves; export writes ONNX
 criteria    published pruning criteria; pruning_study sets them beside the dead filters, pruning_claims says what it found
 checkpoint  a network in one file, without pickle
-sweep       training runs as a study
-digits_study  a BasicNet on digits in which filters die within minutes; lr_grid is its learning-rate grid
+studies     studies as files, their runs, how they stand, tables of what came out; sweep is what a worker does with a run
+digits_study  the study of a BasicNet on digits in which filters die within minutes; lr_grid is that of its learning rates
 claims      what these say about the paper's claims
 
-spec, sweep, digits_study, lr_grid, claims, thresholds, pruning_claims and data do not import torch.
+spec, studies, sweep, digits_study, lr_grid, claims, thresholds, pruning_claims and data do not import torch.
 """

@@ -3,7 +3,6 @@ is declared on it, and found in `evidence.registry`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,45 +14,49 @@ from dynamics.rules import RULES
 from evidence.claim import Estimate, above, mean_interval, never_above, spread, within
 from evidence.registry import claim, experiment
 from evidence.sources import MEHTA
-from evidence.store import Row, Store
-from fullscale import digits_study, pruning_claims, thresholds
-from fullscale.lr_grid import GRID, indistinguishable
-from fullscale.sweep import KIND
+from evidence.store import Store
+from fullscale import digits_study, lr_grid, pruning_claims, thresholds
+from fullscale.lr_grid import indistinguishable
+from fullscale.studies.standing import Standing, standing
 
 _AGAIN = "undertow reproduce --only fullscale --fresh"
 experiment("pocket", digits_study.constants, _AGAIN)
 experiment(
-    "grid", lambda: {"kept": "fullscale/tuned.json"} | digits_study.tuned()["spec"] | {"rates": GRID}, "undertow tune"
+    "grid",
+    lambda: {"kept": lr_grid.KEPT} | lr_grid.kept()["spec"] | {"rates": lr_grid.rates()},
+    "undertow study digits-lr",
 )
 experiment("thresholds", lambda: digits_study.constants() | {"thresholds": thresholds.decades()}, _AGAIN)
 _on_digits = partial(claim, source=MEHTA, experiment="pocket")
 
 
-def bearing(store: Store, rows: Sequence[Row | None], digest: str) -> dict[str, Any]:
-    """What the CNN claims look at, by experiment: the runs of `digits_study` and their thresholds, if all `rows` are there; the
-    learning-rate grid as it is kept; and the comparison of pruning criteria as it is stored for these images, or kept.
+def bearing(store: Store, stands: Standing, grid: Standing | None = None) -> dict[str, Any]:
+    """What the CNN claims look at, by experiment: the runs of `digits_study` and their thresholds, if the study is complete;
+    the learning-rate grid, as it is kept unless that study is complete here; and the comparison of pruning criteria as it is
+    stored for these images, or kept.
 
     Raises InputError for a damaged row.
     """
-    data = {"grid": digits_study.tuned(), "compare": pruning_claims.stored(store, digest)}
-    whole = [row for row in rows if row is not None]
-    if len(whole) < len(rows):
+    (images,) = stands.found.values()
+    rates = lr_grid.of_study(grid) if grid is not None and grid.complete else lr_grid.kept()
+    data = {"grid": rates, "compare": pruning_claims.stored(store, images.digest)}
+    if not stands.complete:
         return data
+    rows = [row for row in stands.rows if row is not None]
     try:
-        return data | {"pocket": digits_study.curves_and_ends(whole), "thresholds": digits_study.swept(whole)}
+        return data | {"pocket": digits_study.curves_and_ends(rows), "thresholds": digits_study.swept(rows)}
     except InputError:
         raise
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"store {store.path} holds a damaged run ({error!r}): run again with --fresh") from error
 
 
-def stored(store: Store) -> dict[str, Any]:
-    """`bearing` of the runs that are stored."""
-    from fullscale.data import load
-
-    images = load(digits_study.DATA)
-    specs = digits_study.specs(images.digest, len(images.train.labels))
-    return bearing(store, [store.get(KIND, spec.as_dict()) for spec in specs], images.digest)
+def stored(store: Store) -> tuple[dict[str, Any], dict[str, str]]:
+    """`bearing` of the runs that are stored; and, by experiment, how a study stands of which only some are."""
+    stands, grid = (standing(study, store, curves=True) for study in (digits_study.STUDY, lr_grid.STUDY))
+    begun = stands.stored and not stands.complete
+    incomplete = dict.fromkeys(("pocket", "thresholds"), stands.in_words()) if begun else {}
+    return bearing(store, stands, grid), incomplete
 
 
 def _inactive(data: xr.Dataset, adaptive: bool, regularized: bool) -> xr.DataArray:

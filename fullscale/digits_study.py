@@ -1,14 +1,10 @@
 """The study of BasicNet on digits: a real CNN on real data in which filters die, or do not, within minutes on two cores.
 
-BasicNet at 1/8 width (232 filters) on scikit-learn's digits, all ten classes. Strength and length were chosen by looking
-at where sparsity emerges at this size, so its level is that of a demonstration; the learning rates were not: each is the
-one of best validation accuracy over a grid (`fullscale.lr_grid`), its outcome kept in tuned.json.
+The study is fullscale/studies/digits.toml; its learning rates are the best of digits-lr (`fullscale.lr_grid`).
 """
 
 from __future__ import annotations
 
-import json
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -17,14 +13,14 @@ import xarray as xr
 from dynamics.errors import InputError
 from evidence.store import Row
 from fullscale import thresholds
-from fullscale.spec import RunSpec
+from fullscale.studies import Study, find_study
 
-DATA = "digits"
-WIDTH = 0.125
-BATCH = 16
-STEPS = 5_000
-STRENGTH = 5e-3
-SEEDS = (0, 1, 2)
+STUDY: Study = find_study("digits")
+DATA: str = STUDY.fixed["data"]
+WIDTH: float = STUDY.fixed["width"]
+BATCH: int = STUDY.fixed["batch"]
+STRENGTH: float = STUDY.axes["strength"][0]
+SEEDS: tuple[int, ...] = tuple(STUDY.axes["seed"])
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")
 # The optimizer whose networks are looked at over all thresholds.
 SWEPT = "adam"
@@ -32,44 +28,11 @@ CURVES = ("inactive_by_activation", "inactive_by_scale", "test_error")
 ENDS = ("removed", "difference", "noise_difference", "error_before", "error_after", "parameters", "multiply_adds")
 
 
-def epochs(images: int) -> int:
-    """Epochs that come closest to STEPS with this many training images."""
-    return round(STEPS / (images // BATCH))
-
-
-def tuned() -> dict[str, Any]:
-    """The outcome of the learning-rate grid, as `undertow tune` wrote it."""
-    return dict(json.loads(resources.files("fullscale").joinpath("tuned.json").read_text()))
-
-
 def constants() -> dict[str, Any]:
     """What the experiment is run with: one value, or one an optimizer."""
-    rates = {name: row["lr"] for name, row in tuned()["chosen"].items()}
-    shared = {"data": DATA, "model": "basicnet", "width": WIDTH, "batch": BATCH, "steps": STEPS, "strength": STRENGTH}
-    return shared | {"seeds": SEEDS, "lr": rates}
-
-
-def specs(digest: str, images: int) -> list[RunSpec]:
-    """Each optimizer at its tuned learning rate, with and without L2; the longest runs first."""
-    rates = constants()["lr"]
-    return [
-        RunSpec(
-            digest=digest,
-            width=WIDTH,
-            optimizer=name,
-            coupling="l2" if strength else "none",
-            lr=rates[name],
-            strength=strength,
-            batch=BATCH,
-            epochs=epochs(images),
-            seed=seed,
-            measure_every=2,
-            thresholds=name == SWEPT and strength > 0,
-        )
-        for name in reversed(OPTIMIZERS)
-        for strength in (STRENGTH, 0.0)
-        for seed in SEEDS
-    ]
+    rates = {cell["optimizer"]: cell["lr"] for cell in STUDY.cells()}
+    shared = {name: STUDY.fixed[name] for name in ("data", "model", "width", "batch", "steps")}
+    return shared | {"strength": STRENGTH, "seeds": SEEDS, "lr": {name: rates[name] for name in OPTIMIZERS}}
 
 
 def curves_and_ends(rows: list[Row]) -> xr.Dataset:

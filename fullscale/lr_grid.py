@@ -1,51 +1,48 @@
-"""The learning rate of each optimizer in the study of BasicNet on digits: best mean validation accuracy over a stated grid."""
+"""The learning rate of each optimizer in the study of BasicNet on digits: best mean validation accuracy over the study
+digits-lr, whose rows come with the package."""
 
 from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 from typing import Any
 
-from evidence.store import Row, environment
-from fullscale.data import Images
-from fullscale.digits_study import BATCH, STRENGTH, WIDTH, epochs
-from fullscale.spec import RunSpec
+from evidence.store import Row, Store
+from fullscale.studies import Study, find_study
+from fullscale.studies.standing import Standing, standing
 
-# Factors of about 3. No optimizer's best may lie at an end of its row; a test holds the kept outcome to that.
-GRID = {
-    "sgd": (1.0, 0.3, 0.1, 0.03),
-    "momentum": (0.3, 0.1, 0.03, 0.01),
-    "adam": (3e-2, 1e-2, 3e-3, 1e-3, 3e-4),
-    "rmsprop": (1e-2, 3e-3, 1e-3, 3e-4),
-}
-VALIDATION = 0.2
-SEEDS = (0, 1, 2, 3, 4)
+STUDY: Study = find_study("digits-lr")
+KEPT = "fullscale/studies/digits-lr.sqlite"
 
 
-def specs(images: Images) -> list[RunSpec]:
-    """The grid: a fifth of the training images, another one for each seed, stands in for the test images."""
-    left = len(images.validation(VALIDATION, 0).train.labels)
-    return [
-        RunSpec(
-            digest=images.digest,
-            width=WIDTH,
-            optimizer=name,
-            coupling="l2",
-            lr=lr,
-            strength=STRENGTH,
-            batch=BATCH,
-            epochs=epochs(left),
-            seed=seed,
-            measure_every=epochs(left),
-            validation=VALIDATION,
-        )
-        for name, rates in GRID.items()
-        for lr in rates
-        for seed in SEEDS
-    ]
+def rates() -> dict[str, list[float]]:
+    """The grid: the learning rates of each optimizer."""
+    found: dict[str, list[float]] = {name: [] for name in STUDY.axes["optimizer"]}
+    for cell in STUDY.cells():
+        if cell["lr"] not in found[cell["optimizer"]]:
+            found[cell["optimizer"]].append(cell["lr"])
+    return found
 
 
-def outcome(rows: list[Row]) -> dict[str, Any]:
+@cache
+def kept() -> dict[str, Any]:
+    """The outcome of the rows that come with the package."""
+    with (
+        resources.as_file(resources.files("fullscale.studies").joinpath("digits-lr.sqlite")) as path,
+        Store(path, reading=True) as store,
+    ):
+        return of_study(standing(STUDY, store))
+
+
+def of_study(stands: Standing) -> dict[str, Any]:
+    """The outcome of a study that is complete; `outcome` of its rows."""
+    return outcome([row for row in stands.rows if row is not None])
+
+
+def outcome(rows: Sequence[Row]) -> dict[str, Any]:
     """What the grid found: every cell, and for each optimizer the cell of best accuracy (of equals, the lower loss).
 
     A cell of which a seed diverged is kept but never chosen.
@@ -66,12 +63,12 @@ def outcome(rows: list[Row]) -> dict[str, Any]:
         means = {name: sum(values) / len(values) if values else None for name, values in each.items()}
         cells.append(cell | means | {"each": each})
     chosen = {}
-    for name in GRID:
+    for name in dict.fromkeys(c["optimizer"] for c in cells):
         whole = [c for c in cells if c["optimizer"] == name and c["status"] == "done"]
         chosen[name] = max(whole, key=lambda c: (round(c["accuracy"], 9), -c["loss"]))
     shared = {name: value for name, value in rows[0].spec.items() if name not in ("optimizer", "lr", "seed")}
-    shared["seeds"] = list(SEEDS)
-    return {"chosen": chosen, "cells": cells, "spec": shared, "environment": environment()}
+    shared["seeds"] = sorted({row.spec["seed"] for row in rows})
+    return {"chosen": chosen, "cells": cells, "spec": shared}
 
 
 def standard_error(cell: dict[str, Any]) -> float:

@@ -49,7 +49,7 @@ class Base:
     criteria: tuple[Criterion, ...] = CRITERIA
 
 
-# Learning rates are those of fullscale/tuned.json. The strength of slimming was chosen after trial runs: of 1e-3, 3e-3, 1e-2, 3e-2
+# Learning rates are those of the study digits. The strength of slimming was chosen after trial runs: of 1e-3, 3e-3, 1e-2, 3e-2
 # and 1e-1 it is the largest that left the test error as it was. The paper's, 1e-4 and 1e-5, do little in so few steps.
 BASES = (
     Base("adam", "adam", 1e-2, 5e-3),

@@ -3,56 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from evidence import study
-from evidence.executors.local import processes
-from evidence.store import Row, Store
-from evidence.study import Notify, Run
-from fullscale.data import Images
+from evidence.store import Row
+from evidence.study import Run
 from fullscale.spec import RunSpec
 
 if TYPE_CHECKING:
+    from fullscale.data import Images
+    from fullscale.execution import Execution
     from fullscale.outcome import Outcome
 
 KIND = "train"
-_images: dict[str, Images] = {}
 
 
-def _begin(images: Images) -> None:
-    """In each worker, once: the data, and one thread, since the workers share the processor."""
-    from fullscale.train import one_thread
+def runs_of(specs: Sequence[RunSpec], places: Sequence[str], device: str | None = None) -> list[Run]:
+    """What a study asks an executor for.
 
-    one_thread()
-    _images[images.digest] = images
+    Args:
+        specs: the runs.
+        places: where the images of each lie, as `fullscale.data.load` takes it; read by the worker, on whatever machine.
+        device: as in `Execution.best`; None: the CPU.
+
+    Returns:
+        One Run a spec.
+    """
+    return [
+        Run(KIND, spec.as_dict(), title(spec), partial(work, spec, place, device))
+        for spec, place in zip(specs, places, strict=True)
+    ]
 
 
-def _work(spec: RunSpec) -> dict[str, Any]:
-    """In a worker: one run, as plain data."""
-    from fullscale.train import train
+def work(spec: RunSpec, place: str, device: str | None = None) -> dict[str, Any]:
+    """In a worker: one run, as plain data. Raises InputError for images that are not those of the spec."""
+    from fullscale.train import one_thread, train
 
-    return as_row(train(spec, _images[spec.digest]))
+    one_thread()  # the workers share the processor
+    images = _prepared(place, spec.classes, spec.size, spec.label_noise)
+    return as_row(train(spec, images, execution=_execution(device)))
+
+
+def _execution(device: str | None) -> Execution | None:
+    from fullscale.execution import Execution
+
+    return None if device is None else Execution.best(device)
+
+
+@lru_cache(maxsize=4)
+def _prepared(place: str, classes: tuple[str, ...], size: int, label_noise: float) -> Images:
+    from fullscale.data import prepared
+
+    return prepared(_loaded(place), classes, size, label_noise)
+
+
+@lru_cache(maxsize=1)
+def _loaded(place: str) -> Images:
+    from fullscale.data import load
+
+    return load(place)
 
 
 def as_row(outcome: Outcome) -> dict[str, Any]:
     """A run's outcome as the store takes it."""
     return {"status": outcome.status, "error": outcome.error, "summary": outcome.summary, "curves": outcome.curves}
-
-
-def local_executor(images: Images, workers: int | None = None) -> AbstractContextManager[Executor]:
-    """Processes of this machine, one a core unless told otherwise, each holding the images."""
-    return processes([partial(_begin, images)], workers=workers)
-
-
-def run_all(
-    specs: Sequence[RunSpec], store: Store, executor: Executor, notify: Notify, fresh: bool = False
-) -> list[Row]:
-    """The stored rows of all specs, in their order: `evidence.study.run_all`."""
-    runs = [Run(KIND, spec.as_dict(), title(spec), partial(_work, spec)) for spec in specs]
-    return study.run_all(runs, store, executor, notify, outcome, fresh, strict=True)
 
 
 def title(spec: RunSpec) -> str:

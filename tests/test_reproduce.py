@@ -169,7 +169,7 @@ def test_claims_prints_verdicts_why_and_data(reproduced: Reproduced, tmp_path: P
 
 
 def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_path: Path) -> None:
-    from fullscale import digits_study, pruning_claims
+    from fullscale import lr_grid, pruning_claims
 
     said = run("claims", "S10", "S3 any lr", "--why", "--out", tmp_path)
     told = {part.split(":")[0]: part for part in said.out.split("\n\n")}
@@ -182,7 +182,7 @@ def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_pa
     assert "strength 0.005" in told["S3 any lr"]
     from evidence.registry import EXPERIMENTS
 
-    assert EXPERIMENTS["pocket"].constants()["lr"] == {n: c["lr"] for n, c in digits_study.tuned()["chosen"].items()}
+    assert EXPERIMENTS["pocket"].constants()["lr"] == {n: c["lr"] for n, c in lr_grid.kept()["chosen"].items()}
 
 
 def test_phase_draws_a_diagram_and_says_how_much_it_did(tmp_path: Path) -> None:

@@ -135,17 +135,17 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     from figures import alive, pruning, thresholds
     from fullscale import digits_study
     from fullscale.claims import bearing
-    from fullscale.data import load
-    from fullscale.sweep import local_executor, run_all
+    from fullscale.studies import asked
+    from fullscale.studies.conduct import conduct
 
-    images = load(digits_study.DATA)
-    specs = digits_study.specs(images.digest, len(images.train.labels))
-    task = live.task("CNNs", len(specs))
-    with local_executor(images) as executor:
-        rows = run_all(specs, store, executor, task, fresh)
-    for line in other_versions(rows):
+    study = digits_study.STUDY
+    runs = asked(study)
+    task = live.task("CNNs", len(runs))
+    with processes() as executor:
+        stands = conduct(study, runs, store, executor, task, fresh=fresh, strict=True, curves=True)
+    for line in other_versions(row for row in stands.rows if row is not None):
         live.line(line)
-    data = bearing(store, rows, images.digest)
+    data = bearing(store, stands)
     findings = judged(find_claims(experiments=data), data)
     drawn = (alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), pruning.draw(data["compare"]))
     inline = [save(picture, figures) for picture in drawn]
@@ -153,6 +153,6 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     title = "A real CNN: BasicNet on scikit-learn's digits"
     text = (
         "The learning-rate grid, and the comparison of pruning criteria unless it is stored here, are the outcomes that come with "
-        "the suite; undertow tune and undertow compare run them again."
+        "the suite; undertow study digits-lr and undertow compare run them again."
     )
     return Section(title, "fullscale", findings, inline, text, data["pocket"], data["grid"])

@@ -17,7 +17,8 @@ from dynamics.errors import InputError
 from evidence.claim import Claim, Estimate, Finding, above
 from figures.report import Section, write
 from figures.style import InlineSvg, Picture, label_of, save, styled
-from fullscale.digits_study import OPTIMIZERS, tuned
+from fullscale.digits_study import OPTIMIZERS
+from fullscale.lr_grid import kept
 
 NASTY = "<script>alert('x')</script> & \"quoted\" <b>"
 VOID = {"meta", "br", "link", "img"}
@@ -183,11 +184,11 @@ def test_a_page_that_cannot_be_written_is_said_and_leaves_nothing(folder: Path) 
 
 
 def test_the_grid_is_told_cell_by_cell_with_the_chosen_ones_marked(folder: Path) -> None:
-    section = Section("Part", "fullscale", [], [], "", None, tuned())
+    section = Section("Part", "fullscale", [], [], "", None, kept())
     text = written(folder, section)
     rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
     rows = [row for row in rows if row]
-    assert len(rows) == len(tuned()["cells"])
+    assert len(rows) == len(kept()["cells"])
     chosen = {row[0]: row[1] for row in rows if row[-1] == "chosen"}
-    assert chosen == {label_of(name): f"{cell['lr']:g}" for name, cell in tuned()["chosen"].items()}
+    assert chosen == {label_of(name): f"{cell['lr']:g}" for name, cell in kept()["chosen"].items()}
     assert "chosen by looking at where sparsity emerges" in text

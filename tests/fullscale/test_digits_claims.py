@@ -14,8 +14,8 @@ import xarray as xr
 from evidence.claim import judge
 from evidence.registry import find_claims
 from fullscale import claims  # noqa: F401
-from fullscale.digits_study import OPTIMIZERS, STRENGTH, tuned
-from fullscale.lr_grid import GRID
+from fullscale.digits_study import OPTIMIZERS, STRENGTH
+from fullscale.lr_grid import kept, rates
 
 CLAIM = {claim.id: claim for claim in find_claims(experiments=("pocket", "grid", "thresholds"))}
 SEEDS = 5
@@ -125,10 +125,10 @@ def test_the_worst_network_speaks_for_all_without_a_regularizer() -> None:
 
 
 def test_no_kept_learning_rate_lies_at_an_end_of_its_row() -> None:
-    found = tuned()
-    for name, rates in GRID.items():
-        assert {c["lr"] for c in found["cells"] if c["optimizer"] == name} == set(rates)
-        assert min(rates) < found["chosen"][name]["lr"] < max(rates)
+    found = kept()
+    for name, row in rates().items():
+        assert {c["lr"] for c in found["cells"] if c["optimizer"] == name} == set(row)
+        assert min(row) < found["chosen"][name]["lr"] < max(row)
 
 
 def test_only_networks_that_lost_filters_bear_on_what_removal_does() -> None:

@@ -11,6 +11,7 @@ from dynamics.errors import InputError
 from evidence.store import Row
 from fullscale import digits_study
 from fullscale.digits_study import OPTIMIZERS, SEEDS, STRENGTH
+from fullscale.studies import asked
 
 EPOCHS = [0.0, 2.0, 4.0]
 
@@ -67,15 +68,13 @@ def test_the_longest_curve_gives_the_epochs_even_if_the_first_run_diverged_at_on
     assert data.epoch.values.tolist() == EPOCHS
 
 
-def test_specs_are_every_optimizer_at_its_tuned_rate_with_and_without_l2() -> None:
-    specs = digits_study.specs("d", 1000)
-    chosen = digits_study.tuned()["chosen"]
+def test_the_study_is_every_optimizer_at_its_rate_with_and_without_l2() -> None:
+    specs = [run.spec for run in asked(digits_study.STUDY)]
+    rates = digits_study.constants()["lr"]
     cells = [(s.optimizer, s.coupling, s.strength, s.lr, s.seed) for s in specs]
     pairs = itertools.product(OPTIMIZERS, (("l2", STRENGTH), ("none", 0.0)), SEEDS)
-    assert sorted(cells) == sorted((name, *pull, chosen[name]["lr"], seed) for name, pull, seed in pairs)
+    assert sorted(cells) == sorted((name, *pull, rates[name], seed) for name, pull, seed in pairs)
     assert {(s.optimizer, s.strength) for s in specs if s.thresholds} == {(digits_study.SWEPT, STRENGTH)}
-    shared = {(s.digest, s.width, s.batch, s.epochs, s.schedule, s.validation) for s in specs}
-    assert shared == {("d", digits_study.WIDTH, digits_study.BATCH, digits_study.epochs(1000), "step", 0.0)}
 
 
 def test_the_swept_networks_are_those_that_hold_points() -> None:
@@ -94,9 +93,3 @@ def test_the_swept_networks_are_those_that_hold_points() -> None:
     assert data["flat"].sel(measure="scale").values.tolist() == [0, 0]
     with pytest.raises(InputError, match="no networks"):
         digits_study.swept(rows())
-
-
-@pytest.mark.parametrize("images", [16, 100, 1437, 60_000])
-def test_a_run_is_as_long_on_any_data(images: int) -> None:
-    steps = images // digits_study.BATCH
-    assert abs(digits_study.epochs(images) * steps - digits_study.STEPS) <= steps / 2

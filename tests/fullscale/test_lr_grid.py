@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from shades import shades
 
-from evidence.store import Row
+from docs.keep import keep
+from dynamics.errors import InputError
+from evidence.store import Row, Store, record
 from fullscale import digits_study, lr_grid
+from fullscale.studies import Asked, Found, asked
+from fullscale.studies.images import keep as keep_images
+from fullscale.studies.standing import of_images, standing
 
 
 def row(optimizer: str, lr: float, accuracies: list[float | None], loss: float = 0.5) -> list[Row]:
@@ -25,7 +30,7 @@ def row(optimizer: str, lr: float, accuracies: list[float | None], loss: float =
 
 def found(**replaced: list[list[Row]]) -> dict[str, Any]:
     """The outcome of one dull cell for each optimizer, and for some of them others instead."""
-    cells = [c for name in lr_grid.GRID for c in replaced.get(name, [row(name, 0.1, [0.5, 0.5])])]
+    cells = [c for name in lr_grid.rates() for c in replaced.get(name, [row(name, 0.1, [0.5, 0.5])])]
     return lr_grid.outcome([r for cell in cells for r in cell])
 
 
@@ -61,25 +66,50 @@ def test_of_each_optimizer_the_cell_of_best_mean_accuracy_is_chosen(cells: list[
 def test_the_outcome_is_plain_data_that_says_what_was_run() -> None:
     outcome = found()
     assert json.loads(json.dumps(outcome, allow_nan=False)) == outcome
-    assert outcome["spec"] == {"coupling": "l2", "strength": 1e-3, "batch": 16, "seeds": list(lr_grid.SEEDS)}
-    assert "torch" in outcome["environment"]
+    assert outcome["spec"] == {"coupling": "l2", "strength": 1e-3, "batch": 16, "seeds": [0, 1]}
 
 
-def test_the_grid_chooses_on_a_part_of_the_training_images_and_covers_it() -> None:
-    images = shades(400)
-    specs = lr_grid.specs(images)
-    cells = [(name, lr, seed) for name, rates in lr_grid.GRID.items() for lr in rates for seed in lr_grid.SEEDS]
-    assert [(s.optimizer, s.lr, s.seed) for s in specs] == cells
-    epochs = digits_study.epochs(320)
-    assert {(s.validation, s.coupling, s.strength, s.digest, s.epochs, s.measure_every) for s in specs} == {
-        (lr_grid.VALIDATION, "l2", digits_study.STRENGTH, images.digest, epochs, epochs)
-    }
+def test_the_grid_chooses_on_a_part_of_the_training_images_for_the_runs_of_the_digits_study() -> None:
+    mine, theirs = (asked(study) for study in (lr_grid.STUDY, digits_study.STUDY))
+    assert {run.spec.validation for run in mine} == {0.2}
+    shared = ("model", "width", "batch", "schedule", "precision", "head", "augment")
+
+    def what(run: Asked) -> tuple[Any, ...]:
+        return run.source, run.steps, *(getattr(run.spec, name) for name in shared)
+
+    assert len({what(run) for run in [*mine, *theirs]}) == 1
+    assert {run.spec.strength for run in mine} == {digits_study.STRENGTH}
 
 
-def test_the_kept_outcome_chose_from_its_own_cells() -> None:
-    kept = digits_study.tuned()
-    assert set(kept["chosen"]) == set(lr_grid.GRID) == set(digits_study.OPTIMIZERS)
+def test_the_digits_study_has_the_rates_that_the_kept_rows_choose() -> None:
+    kept = lr_grid.kept()
+    assert {name: cell["lr"] for name, cell in kept["chosen"].items()} == digits_study.constants()["lr"]
+    assert kept["spec"]["seeds"] == [0, 1, 2, 3, 4]
     for name, best in kept["chosen"].items():
         cells = [c for c in kept["cells"] if c["optimizer"] == name and c["status"] == "done"]
-        assert best in cells
+        assert {c["lr"] for c in cells} <= set(lr_grid.rates()[name])
         assert best["accuracy"] >= max(c["accuracy"] for c in cells) - 1e-9
+
+
+def test_a_grid_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    images = {run.source: Found("d", "digits", (144,) * 10, (1, 8, 8), {}) for run in asked(lr_grid.STUDY)}
+    stands = of_images(lr_grid.STUDY, asked(lr_grid.STUDY), images, None)
+    with Store(tmp_path / "results.sqlite") as store:
+        keep_images(store, lr_grid.STUDY.name, images)
+        *most, last = [spec.as_dict() for spec in stands.specs]
+        nested = {"test_error": 0.1, "test_loss": 0.2, "inactive_by_activation": 0.3, "channels": [1, 2]}
+        store.write(record("train", spec, summary=nested, curves={"loss": [1.0]}) for spec in most)
+    kept = tmp_path / "kept.sqlite"
+    with pytest.raises(InputError, match="incomplete: 84 of 85 runs are stored"):
+        keep(tmp_path, kept)
+    assert not kept.exists()
+    with Store(tmp_path / "results.sqlite") as store:
+        store.put("train", last, summary=nested, curves={"loss": [1.0]})
+        store.put("coin", {}, summary={}, curves={})
+    assert keep(tmp_path, kept) == 86
+    with Store(kept, reading=True) as store:
+        stands = standing(lr_grid.STUDY, store, curves=True)
+        assert stands.complete
+        assert store.rows("coin") == []
+    assert {json.dumps(row.curves) for row in stands.rows if row} == {"{}"}
+    assert {tuple(row.summary) for row in stands.rows if row} == {tuple(nested)[:3]}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
-from shades import shades
+import pytest
 
+from dynamics.errors import InputError
 from evidence.store import Store
+from fullscale.data import load, prepared
 from fullscale.outcome import Outcome
 from fullscale.spec import RunSpec
-from fullscale.sweep import KIND, as_row, local_executor, outcome, run_all, title
+from fullscale.sweep import KIND, as_row, outcome, runs_of, title
 
 SPEC = RunSpec("d", 0.02, "sgd", "l2", lr=0.1, strength=1e-3, batch=4, epochs=1, seed=0)
 
@@ -32,14 +35,12 @@ def test_runs_and_outcomes_in_words(tmp_path: Path) -> None:
     assert outcome(diverged) == "diverged, nan"
 
 
-def test_processes_train_and_a_diverged_run_is_stored(tmp_path: Path) -> None:
-    images = shades(8)
-    spec = replace(SPEC, digest=images.digest)
-    heard: list[str] = []
-    with Store(tmp_path / "results.sqlite") as store, local_executor(images, workers=1) as executor:
-        specs = [spec, replace(spec, lr=1e30)]
-        done, diverged = run_all(specs, store, executor, lambda done, total, text: heard.append(text))
-        assert store.get(KIND, spec.as_dict()) == done
-    assert heard[0] == "running, in this order: sgd, l2 0.001, lr 0.1, seed 0; sgd, l2 0.001, lr 1e+30, seed 0"
-    assert (done.status, diverged.status) == ("done", "diverged")
-    assert done.summary["certificate"]["held_out_images"] == 8
+def test_a_worker_reads_the_images_by_itself_and_refuses_others() -> None:
+    images = prepared(load("digits"), ("0", "1"), 4)
+    spec = replace(SPEC, digest=images.digest, classes=("0", "1"), size=4, batch=64)
+    [run] = runs_of([spec], ["digits"])
+    row = pickle.loads(pickle.dumps(run.work))()
+    assert (run.kind, run.spec, row["status"]) == (KIND, spec.as_dict(), "done")
+    assert row["summary"]["certificate"]["held_out_images"] == len(images.test.labels)
+    with pytest.raises(InputError, match="digest d of the spec is not that of the images"):
+        runs_of([replace(spec, digest="d")], ["digits"])[0].work()

@@ -18,6 +18,7 @@ _NAMES = [
     "prune",
     "compare",
     "fetch",
-    "tune",
+    "study",
+    "results",
 ]
 COMMANDS = {name: import_module(f"undertow.commands.{name}") for name in _NAMES}

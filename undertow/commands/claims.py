@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from undertow.commands.arguments import Parser, add_json, add_out, add_rules, add_worlds, wrapped
@@ -35,16 +36,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     declare(arguments.worlds)
     claims = find_claims(arguments.ids)
-    findings = _findings(claims, arguments.out, arguments.worlds)
-    silent = [claim.id for claim in claims if claim.id not in {f.claim.id for f in findings}]
+    findings, incomplete = _findings(claims, arguments.out, arguments.worlds)
+    silent = [claim for claim in claims if claim.id not in {f.claim.id for f in findings}]
     if arguments.json:
         print(json.dumps([as_dict(f) for f in findings], indent=2))
     elif arguments.why:
         print("\n\n".join(_why(f) for f in findings))
     elif findings:
         print(table(findings))
-    if silent and not arguments.json:
-        print(f"{chr(10) if findings else ''}not run yet, see undertow reproduce: {', '.join(silent)}")
+    if silent and findings and not arguments.json:
+        print()
+    for said in dict.fromkeys(incomplete.get(claim.experiment, "") for claim in silent):
+        ids = ", ".join(claim.id for claim in silent if incomplete.get(claim.experiment, "") == said)
+        line = f"{said or 'not run yet'}, see undertow reproduce: {ids}" + (" have no verdict" if said else "")
+        print(line, file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
 
@@ -57,7 +62,8 @@ def table(findings: list[Finding]) -> str:
     )
 
 
-def _findings(claims: list[Claim], out: Path, file: Path | None) -> list[Finding]:
+def _findings(claims: list[Claim], out: Path, file: Path | None) -> tuple[list[Finding], dict[str, str]]:
+    """Findings, and what to say of experiments of which only a part is stored."""
     from functools import partial
     from importlib.util import find_spec
 
@@ -73,13 +79,15 @@ def _findings(claims: list[Claim], out: Path, file: Path | None) -> list[Finding
     asked = {claim.experiment for claim in claims}
     names = [name for name in worlds() if name in asked]
     data: dict[str, Any] = {}
+    incomplete: dict[str, str] = {}
     with Store(writable(out) / "results.sqlite") as store, Live() as live:
         if names:
             with processes([partial(declare, file)], preload=["undertow.experiments"]) as pool:
                 data |= world_data(names, store, pool, live)
         if not asked <= set(names) and find_spec("sklearn") is not None:
-            data |= stored(store)
-    return judged(claims, data)
+            found, incomplete = stored(store)
+            data |= found
+    return judged(claims, data), incomplete
 
 
 def _why(f: Finding) -> str:

@@ -1,0 +1,113 @@
+"""`undertow study`: run what a study asks for and is not stored yet. Stopped at any moment, it goes on where it was; a run
+that fails is stored with its reason, and the others go on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynamics.errors import InputError
+from undertow.commands.arguments import Parser, add_out, add_rules, whole
+from undertow.commands.results import STORE, add_study
+
+if TYPE_CHECKING:
+    from fullscale.studies.standing import Standing
+
+# Reasons of failed runs that are printed; all are in the store.
+FIRST = 3
+
+
+def add(parser: Parser) -> None:
+    """Add its flags."""
+    add_study(parser)
+    add_out(parser, STORE)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say how many runs there are, are stored and are left; write nothing"
+    )
+    parser.add_argument("--retry", choices=["failed"], help="run again what has failed")
+    parser.add_argument("--workers", type=whole, metavar="N", help="runs at a time (one a core)")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (cpu)")
+    add_rules(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print how the study stands; exit status 1 if a run failed."""
+    from fullscale.studies import asked, find_study
+
+    study = find_study(arguments.study)
+    runs = asked(study)  # refuses what cannot be run, before data are read
+    if arguments.workers is not None and arguments.workers < 1:
+        raise InputError(f"--workers {arguments.workers}: a positive whole number is accepted")
+    from undertow.extras import needs
+
+    needs("fullscale", "torch", "safetensors", "PIL", "sklearn")
+    from evidence.executors.local import processes
+    from evidence.files import writable
+    from evidence.progress import Live
+    from evidence.store import Store
+    from fullscale.studies import images
+    from fullscale.studies.conduct import conduct
+    from fullscale.studies.standing import of_images
+
+    workers, devices = _workers(arguments.workers, arguments.device)
+    path = arguments.out / STORE
+    if arguments.dry_run:
+        found = images.read([run.source for run in runs], arguments.data)
+        with Store(path, reading=True) if path.is_file() else nullcontext() as kept:
+            print(_plan(of_images(study, runs, found, kept), workers))
+        return 0
+    for run in runs:
+        images.place(run.source, arguments.data)  # refuses what is nowhere
+    with (
+        Store(writable(arguments.out) / STORE) as store,
+        Live() as live,
+        processes(workers=workers, devices=devices) as executor,
+    ):
+        task = live.task(study.name, len(runs))
+        retry = [arguments.retry] if arguments.retry else []
+        stands = conduct(study, runs, store, executor, task, data=arguments.data, device=arguments.device, retry=retry)
+    return _ended(stands, path)
+
+
+def _workers(count: int | None, device: str | None) -> tuple[int, int]:
+    """How many processes work, and on how many CUDA devices: one each, or one a core of the CPU, unless told otherwise."""
+    from fullscale.execution import Execution
+
+    if device is None or Execution.best(device).device == "cpu":
+        return count or len(os.sched_getaffinity(0)), 0
+    import torch
+
+    devices = torch.cuda.device_count() if device == "cuda" else 0
+    return count or devices or 1, devices
+
+
+def _plan(stands: Standing, workers: int) -> str:
+    """How many runs there are, how many of them are stored, and how long the rest takes."""
+    from fullscale.studies.estimate import in_words, seconds_left
+
+    counts = stands.counts
+    said = ", ".join(f"{counts[status]} {status}" for status in ("done", "diverged", "failed") if counts[status])
+    lines = f"{stands.study.name}: {len(stands.runs)} runs, {stands.stored} stored" + (f" ({said})" if said else "")
+    if stands.complete:
+        return f"{lines}; nothing is left"
+    seconds = seconds_left(stands)
+    if seconds is None:
+        return f"{lines}; the time left is not known until a run is stored"
+    return f"{lines}; about {in_words(seconds / workers)} left with {workers} workers, from the speed of those stored"
+
+
+def _ended(stands: Standing, path: Path) -> int:
+    """Say how the study stands; the exit status."""
+    print(f"{stands.study.name}: {stands.in_words()}")
+    failed = [(run, row) for run, row in zip(stands.runs, stands.rows, strict=True) if row and row.status == "failed"]
+    for run, row in failed[:FIRST]:
+        assert row is not None
+        varied = ", ".join(f"{name} {run.cell[name]}" for name in stands.varied())
+        print(f"failed ({varied}): {row.error}")
+    if failed:
+        print("again: the same command with --retry failed")
+    print(f"store: {path.resolve()}; undertow results {stands.study.name} shows it")
+    return 0 if stands.complete else 1
