@@ -106,7 +106,7 @@ def ours(images: Images, architecture: Architecture, batch: int, execution: Exec
     """Seconds of each counted epoch of `fullscale.train.train`."""
     spec = RunSpec(
         digest=images.digest, model=architecture.model, width=architecture.width, optimizer="adam", coupling="l2", lr=LR,
-        strength=1e-4, batch=batch, epochs=EPOCHS, seeds=(0,), schedule="constant", measure_every=EPOCHS, augment=True,
+        strength=1e-4, batch=batch, epochs=EPOCHS, seed=0, schedule="constant", measure_every=EPOCHS, augment=True,
         precision="bf16" if execution.device.startswith("cuda") else "float32",
     )  # fmt: skip
     ends: list[float] = []

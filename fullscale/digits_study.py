@@ -62,41 +62,42 @@ def specs(digest: str, images: int) -> list[RunSpec]:
             strength=strength,
             batch=BATCH,
             epochs=epochs(images),
-            seeds=SEEDS,
+            seed=seed,
             measure_every=2,
             thresholds=name == SWEPT and strength > 0,
         )
         for name in reversed(OPTIMIZERS)
         for strength in (STRENGTH, 0.0)
+        for seed in SEEDS
     ]
 
 
 def curves_and_ends(rows: list[Row]) -> xr.Dataset:
-    """The runs as labelled data; NaN from where a seed has diverged. InputError if every seed of every run has.
+    """The runs as labelled data; NaN from where a run has diverged. InputError if every one has.
 
     Curves (optimizer, strength, seed, epoch): the shares of inactive filters by both measures and the test error.
     Ends (optimizer, strength, seed): `removed` share of filters, `difference` of outputs on test images and
     `noise_difference` on random ones, `error_before` and `error_after` the removal, `parameters` and `multiply_adds` as
     shares of what they were.
     """
-    channels = next((s["channels"] for row in rows for s in row.summary["seeds"] if "channels" in s), None)
+    channels = next((row.summary["channels"] for row in rows if "channels" in row.summary), None)
     if channels is None:
-        raise InputError("every seed of every run diverged: nothing is left to look at")
+        raise InputError("every run diverged: nothing is left to look at")
     strengths = sorted({row.spec["strength"] for row in rows})
-    longest = max((c.get("epoch", []) for row in rows for c in row.curves["seeds"]), key=len)
+    longest = max((row.curves.get("epoch", []) for row in rows), key=len)
     shape = (len(OPTIMIZERS), len(strengths), len(SEEDS))
     curves = {name: np.full((*shape, len(longest)), np.nan) for name in CURVES}
     ends = {name: np.full(shape, np.nan) for name in ENDS}
     lr = np.full(shape[:2], np.nan)
     for row in rows:
-        cell = OPTIMIZERS.index(row.spec["optimizer"]), strengths.index(row.spec["strength"])
-        lr[cell] = row.spec["lr"]
-        for seed, (curve, summary) in enumerate(zip(row.curves["seeds"], row.summary["seeds"], strict=True)):
-            for name in CURVES:
-                curves[name][(*cell, seed, slice(0, len(curve.get(name, []))))] = curve.get(name, [])
-            if summary["status"] == "done":
-                for name, value in _end(summary).items():
-                    ends[name][(*cell, seed)] = value
+        pair = OPTIMIZERS.index(row.spec["optimizer"]), strengths.index(row.spec["strength"])
+        cell = (*pair, SEEDS.index(row.spec["seed"]))
+        lr[pair] = row.spec["lr"]
+        for name in CURVES:
+            curves[name][(*cell, slice(0, len(row.curves.get(name, []))))] = row.curves.get(name, [])
+        if row.status == "done":
+            for name, value in _end(row.summary).items():
+                ends[name][cell] = value
     axes = ("optimizer", "strength", "seed")
     coords = {"optimizer": list(OPTIMIZERS), "strength": strengths, "seed": list(SEEDS), "epoch": longest}
     data = xr.Dataset({name: ((*axes, "epoch"), v) for name, v in curves.items()}, coords)
@@ -106,13 +107,8 @@ def curves_and_ends(rows: list[Row]) -> xr.Dataset:
 
 
 def swept(rows: list[Row]) -> xr.Dataset:
-    """The networks of SWEPT with L2 over all thresholds: `fullscale.thresholds.by_threshold`. InputError if every seed diverged."""
-    found = {
-        summary["seed"]: summary["thresholds"]
-        for row in rows
-        for summary in row.summary["seeds"]
-        if "thresholds" in summary
-    }
+    """The networks of SWEPT with L2 over all thresholds: `fullscale.thresholds.by_threshold`. InputError if all diverged."""
+    found = {row.spec["seed"]: row.summary["thresholds"] for row in rows if "thresholds" in row.summary}
     return thresholds.by_threshold(
         found, data=DATA, model=f"BasicNet at width {WIDTH}", optimizer=SWEPT, strength=STRENGTH
     )

@@ -35,12 +35,13 @@ def specs(images: Images) -> list[RunSpec]:
             strength=STRENGTH,
             batch=BATCH,
             epochs=epochs(left),
-            seeds=SEEDS,
+            seed=seed,
             measure_every=epochs(left),
             validation=VALIDATION,
         )
         for name, rates in GRID.items()
         for lr in rates
+        for seed in SEEDS
     ]
 
 
@@ -49,22 +50,27 @@ def outcome(rows: list[Row]) -> dict[str, Any]:
 
     A cell of which a seed diverged is kept but never chosen.
     """
-    cells = []
+    by_cell: dict[tuple[str, float], list[Row]] = {}
     for row in rows:
-        seeds = [s for s in row.summary["seeds"] if s["status"] == "done"]
+        by_cell.setdefault((row.spec["optimizer"], row.spec["lr"]), []).append(row)
+    cells: list[dict[str, Any]] = []
+    for (optimizer, lr), runs in by_cell.items():
+        done = [row.summary for row in runs if row.status == "done"]
         each = {
-            "accuracy": [1 - s["test_error"] for s in seeds],
-            "loss": [s["test_loss"] for s in seeds],
-            "inactive_by_activation": [s["inactive_by_activation"] for s in seeds],
+            "accuracy": [1 - s["test_error"] for s in done],
+            "loss": [s["test_loss"] for s in done],
+            "inactive_by_activation": [s["inactive_by_activation"] for s in done],
         }
-        cell = {"optimizer": row.spec["optimizer"], "lr": row.spec["lr"], "status": row.status, "seeds": len(seeds)}
+        status = next((row.status for row in runs if row.status != "done"), "done")
+        cell = {"optimizer": optimizer, "lr": lr, "status": status, "seeds": len(done)}
         means = {name: sum(values) / len(values) if values else None for name, values in each.items()}
         cells.append(cell | means | {"each": each})
     chosen = {}
     for name in GRID:
         whole = [c for c in cells if c["optimizer"] == name and c["status"] == "done"]
         chosen[name] = max(whole, key=lambda c: (round(c["accuracy"], 9), -c["loss"]))
-    shared = {name: value for name, value in rows[0].spec.items() if name not in ("optimizer", "lr")}
+    shared = {name: value for name, value in rows[0].spec.items() if name not in ("optimizer", "lr", "seed")}
+    shared["seeds"] = list(SEEDS)
     return {"chosen": chosen, "cells": cells, "spec": shared, "environment": environment()}
 
 

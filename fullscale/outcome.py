@@ -23,12 +23,11 @@ CERTIFIED = 10_000 * 3 * 32 * 32
 
 @dataclass(eq=False)
 class Outcome:
-    """What one seed of a run leaves: curves and summary as plain data, and, unless it diverged, the networks.
+    """What a run leaves: curves and summary as plain data, and, unless it diverged, the networks.
 
     status: done or diverged, error saying where. summary: see `assess`. smaller: net without its dead filters.
     """
 
-    seed: int
     status: str = "done"
     error: str = ""
     summary: dict[str, Any] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from fullscale.pruning_claims import KIND, by_criterion
 from fullscale.replicas import Replicas
 from fullscale.replicas.layers import Norms
 from fullscale.spec import RunSpec
-from fullscale.train import drawn, epoch_by_epoch, one_thread, train
+from fullscale.train import drawn, epoch_by_epoch, one_thread, train_together
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class PruningStudy:
             return []
         if base.slimming:
             return slim(feed, base, seeds, self.width, self.batch, epochs)
-        spec = RunSpec(
+        first = RunSpec(
             digest=images.digest,
             width=self.width,
             optimizer=base.optimizer,
@@ -131,10 +131,10 @@ class PruningStudy:
             strength=base.strength,
             batch=self.batch,
             epochs=epochs,
-            seeds=seeds,
+            seed=seeds[0],
             measure_every=epochs,
         )
-        return [outcome.net for outcome in train(spec, images)]
+        return [outcome.net for outcome in train_together([replace(first, seed=seed) for seed in seeds], images)]
 
     def _points(self, net: nn.Module, base: Base, seed: int, feed: Feed) -> list[dict[str, Any]]:
         """The whole network, the one without its dead filters, and what each criterion makes of it at each share."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from dynamics.couplings import find_coupling
@@ -55,12 +55,12 @@ def check_width(width: float) -> None:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training run, or, of BasicNet, of several side by side that differ in their seed alone.
+    """One training run.
 
     The regularizer acts on all parameters, BatchNorm's and biases included, as in torch.
 
     Args:
-        digest: of the images (`Images.digest`), so that the key follows the data and not their path.
+        digest: of the images as they are trained on (`Images.digest`), so that the key follows the data and not their path.
         width: the network's numbers of filters are multiplied by this, in (0, 16].
         optimizer: name of the rule.
         coupling: name of the coupling.
@@ -68,7 +68,7 @@ class RunSpec:
         strength: of the regularizer.
         batch: images a step, the incomplete last batch of an epoch being left out.
         epochs: passes over the training images.
-        seeds: one network each; a seed sets first weights and data order.
+        seed: sets first weights and data order.
         schedule: constant; step: the learning rate divided by 10 for the last fifth; cosine: to 0.
         hyper: (name, value) pairs of the rule's hyperparameters; the rest is left at its defaults.
         measure_every: epochs between two measurements of the whole training set.
@@ -81,12 +81,17 @@ class RunSpec:
             float32.
         start: sha256 of the file whose network the run starts from; "": from first weights drawn by the seed.
         thresholds: test the trained network once more for every threshold, with the filters below it put to 0.
+        size: side of the images in pixels, made by averaging; 0: as they are.
+        classes: names of the only ones taken; none: all.
+        label_noise: share of the training images whose label is drawn at random.
+        processes: that share each batch between them, every one with BatchNorm of its own part.
+        sync_batchnorm: BatchNorm of the whole batch instead, over all processes.
 
     Raises:
         InputError: for unknown names and values out of range.
 
     Example:
-        >>> spec = RunSpec("9d6b", 0.25, "adam", "l2", lr=1e-3, strength=1e-4, batch=64, epochs=10, seeds=(0,))
+        >>> spec = RunSpec("9d6b", 0.25, "adam", "l2", lr=1e-3, strength=1e-4, batch=64, epochs=10, seed=0)
         >>> spec.multiplier(100)([0, 79, 80]).round(3).tolist()
         [1.0, 1.0, 0.1]
     """
@@ -99,7 +104,7 @@ class RunSpec:
     strength: float
     batch: int
     epochs: int
-    seeds: tuple[int, ...]
+    seed: int
     schedule: SchedulePlan = "step"
     hyper: tuple[tuple[str, float], ...] = ()
     measure_every: int = 1
@@ -110,10 +115,15 @@ class RunSpec:
     precision: Precision = "float32"
     start: str = ""
     thresholds: bool = False
+    size: int = 0
+    classes: tuple[str, ...] = ()
+    label_noise: float = 0.0
+    processes: int = 1
+    sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
         # 1 and 1.0 are one number, and must be one key in the store.
-        for name in ("width", "lr", "strength", "validation"):
+        for name in ("width", "lr", "strength", "validation", "label_noise"):
             object.__setattr__(self, name, as_float(name, getattr(self, name)))
         object.__setattr__(self, "hyper", tuple((name, as_float(name, value)) for name, value in sorted(self.hyper)))
         rule = find_rule(self.optimizer)
@@ -127,28 +137,42 @@ class RunSpec:
         check_width(self.width)
         check_model(self.model, self.head)
         _check_known("precision", self.precision, get_args(Precision))
-        for name in ("batch", "epochs", "measure_every"):
+        for name in ("batch", "epochs", "measure_every", "processes"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")
         if self.batch < 2:
             raise InputError(f"batch {self.batch}: BatchNorm needs at least 2 images")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise InputError(f"seeds {list(self.seeds)}: one or more different ones are accepted")
-        for seed in self.seeds:
-            if not 0 <= seed < 2**63:
-                raise InputError(f"seed {seed}: a whole number from 0 to 2^63 - 1 is accepted")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed {self.seed}: a whole number from 0 to 2^63 - 1 is accepted")
         if rule.unit == "matrix":
             raise InputError(f"optimizer {self.optimizer!r} takes matrices only: convolutions are none")
-        if len(self.seeds) > 1 and (rule.unit == "tensor" or self.model != "basicnet" or self.start):
-            # Replicas lie in one tensor, whose norm would mix them; only BasicNet can be trained side by side.
-            other = self.optimizer if rule.unit == "tensor" else "a start" if self.start else self.model
-            raise InputError(f"seeds {list(self.seeds)} with {other}: one seed a run is accepted")
         if not 0 <= self.validation < 1:
             raise InputError(f"validation {self.validation}: a share in [0, 1) is accepted")
+        if not 0 <= self.label_noise <= 1:
+            raise InputError(f"label_noise {self.label_noise}: a share in [0, 1] is accepted")
+        if self.size < 0:
+            raise InputError(f"size {self.size}: a side in pixels, or 0 for images as they are, is accepted")
+        if self.batch % self.processes or self.batch < 2 * self.processes:
+            raise InputError(
+                f"batch {self.batch} for {self.processes} processes: 2 or more whole images for each are accepted"
+            )
+        if self.sync_batchnorm and self.processes == 1:
+            raise InputError("sync_batchnorm True with 1 process: False is accepted")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data: what the store hashes and keeps."""
-        return asdict(self)
+        """Plain data: what the store hashes and keeps. What is at its default is left out, so that a field that is new
+        leaves the keys of older runs as they are."""
+        own = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: value for name, (value, default) in own.items() if value != default}
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> RunSpec:
+        """The spec that `as_dict` gave, also after its way through JSON. InputError for data that are none."""
+        lists = {"hyper": lambda pairs: tuple((name, value) for name, value in pairs), "classes": tuple}
+        try:
+            return cls(**{name: lists.get(name, lambda x: x)(value) for name, value in data.items()})
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{dict(data)!r} is no run ({error}): what RunSpec.as_dict gives is accepted") from error
 
     def multiplier(self, steps: int) -> Schedule:
         """The learning rate's multiplier over a run of `steps` steps."""

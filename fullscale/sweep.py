@@ -37,15 +37,9 @@ def _work(spec: RunSpec) -> dict[str, Any]:
     return as_row(train(spec, _images[spec.digest]))
 
 
-def as_row(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """A run's outcomes as the store takes them. Status is diverged if any seed's is; the error says which."""
-    errors = [f"seed {o.seed}: {o.error}" for o in outcomes if o.status != "done"]
-    return {
-        "status": "diverged" if errors else "done",
-        "error": "; ".join(errors),
-        "summary": {"seeds": [{"seed": o.seed, "status": o.status} | o.summary for o in outcomes]},
-        "curves": {"seeds": [o.curves for o in outcomes]},
-    }
+def as_row(outcome: Outcome) -> dict[str, Any]:
+    """A run's outcome as the store takes it."""
+    return {"status": outcome.status, "error": outcome.error, "summary": outcome.summary, "curves": outcome.curves}
 
 
 def local_executor(images: Images, workers: int | None = None) -> AbstractContextManager[Executor]:
@@ -64,16 +58,14 @@ def run_all(
 def title(spec: RunSpec) -> str:
     """A run in a few words."""
     pull = "no regularizer" if spec.strength == 0 else f"{spec.coupling} {spec.strength:g}"
-    return f"{spec.optimizer}, {pull}, lr {spec.lr:g}"
+    return f"{spec.optimizer}, {pull}, lr {spec.lr:g}, seed {spec.seed}"
 
 
 def outcome(row: Row) -> str:
     """A stored run's outcome in a few words."""
     if row.status != "done":
         return f"{row.status}, {row.error}"
-    seeds = row.summary["seeds"]
-    inactive, error = ([s[name] for s in seeds] for name in ("inactive_by_activation", "test_error"))
+    s = row.summary
     return (
-        f"{100 * min(inactive):.1f} to {100 * max(inactive):.1f}% of filters inactive, "
-        f"test error {100 * sum(error) / len(error):.1f}%, {len(seeds)} seeds, {sum(s['seconds'] for s in seeds):.0f} s"
+        f"{s['inactive_by_activation']:.1%} of filters inactive, test error {s['test_error']:.1%}, {s['seconds']:.0f} s"
     )

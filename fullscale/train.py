@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
+from dynamics.rules import find_rule
 from fullscale.checkpoint import Saved
 from fullscale.data import Images
 from fullscale.execution import CudaGraphStep, Execution
@@ -29,9 +31,9 @@ from fullscale.replicas import Replicas
 from fullscale.resume import Progress, holds_state_of, keep, load_run, restore, restore_optimizer
 from fullscale.spec import Precision, RunSpec
 
-# Called after each epoch with the epochs done and the mean loss of each seed.
+# Called after each epoch with the epochs done and the mean loss of each run.
 Notify = Callable[[int, list[float]], None]
-# Called after each measurement of a run of one seed with the point that was added to its curves.
+# Called after each measurement of a run with the point that was added to its curves.
 Write = Callable[[dict[str, float]], None]
 
 
@@ -50,25 +52,23 @@ def train(
     checkpoint: Path | None = None,
     start: Saved | None = None,
     write: Write | None = None,
-) -> list[Outcome]:
-    """Train each seed on the training images, measure it there, test it on the test images.
+) -> Outcome:
+    """Train a network on the training images, measure it there, test it on the test images.
 
-    A seed sets the first weights and the data order (and its validation part). A seed whose loss or weights are no
-    longer finite has diverged; the others go on.
+    The run has diverged when its loss or its weights are no longer finite.
 
     Args:
         spec: what is run.
         images: in memory, or a `Feed` (for data that are not).
-        progress: called after each epoch with the epochs done and the mean loss of each seed.
+        progress: called after each epoch with the epochs done and the mean loss.
         execution: where and how; None: on the CPU.
         checkpoint: a file that the run is written to after every epoch and, if it is there already, goes on from, with
-            the same end to the last bit on a CPU; for one seed.
-        start: the network to start from, with its optimizer's state if the file holds one of the same rule; for one
-            seed.
-        write: called after each measurement of a run of one seed with the point that was added to its curves.
+            the same end to the last bit on a CPU.
+        start: the network to start from, with its optimizer's state if the file holds one of the same rule.
+        write: called after each measurement with the point that was added to the curves.
 
     Returns:
-        One Outcome a seed.
+        The Outcome.
 
     Raises:
         InputError: if the spec's digest is not that of the images, if an epoch has no whole batch, and for a checkpoint
@@ -78,29 +78,63 @@ def train(
         >>> from fullscale.data import Split
         >>> part = Split(np.arange(1024, dtype=np.uint8).reshape(16, 1, 8, 8), np.arange(16) % 2)
         >>> images = Images("stripes", ("even", "odd"), part, part)
-        >>> spec = RunSpec(images.digest, 0.0625, "adam", "l2", lr=1e-3, strength=1e-4, batch=8, epochs=1, seeds=(0,))
-        >>> (outcome,) = train(spec, images)
+        >>> spec = RunSpec(images.digest, 0.0625, "adam", "l2", lr=1e-3, strength=1e-4, batch=8, epochs=1, seed=0)
+        >>> outcome = train(spec, images)
         >>> outcome.status, outcome.summary["steps"]
         ('done', 2)
     """
+    (outcome,) = _train([spec], images, progress, execution, checkpoint, start, write)
+    return outcome
+
+
+def train_together(
+    specs: Sequence[RunSpec], images: Images, progress: Notify | None = None, *, execution: Execution | None = None
+) -> list[Outcome]:
+    """As `train`, for several runs at once that differ in their seed alone: BasicNets that advance side by side.
+
+    A run that has diverged leaves the others alone. InputError for runs that cannot go together.
+    """
+    first = specs[0]
+    if any(replace(spec, seed=first.seed) != first for spec in specs):
+        raise InputError("runs that differ in more than their seed: they are trained one by one")
+    if len(specs) > 1 and (find_rule(first.optimizer).unit == "tensor" or first.model != "basicnet" or first.start):
+        # Replicas lie in one tensor, whose norm would mix them; only BasicNet can be trained side by side.
+        raise InputError(f"{first.optimizer} on {first.model} side by side: one run at a time is accepted")
+    return _train(specs, images, progress, execution)
+
+
+def _train(
+    specs: Sequence[RunSpec],
+    images: Images | Feed,
+    progress: Notify | None = None,
+    execution: Execution | None = None,
+    checkpoint: Path | None = None,
+    start: Saved | None = None,
+    write: Write | None = None,
+) -> list[Outcome]:
+    spec = specs[0]
     if spec.digest != images.digest:
         raise InputError(f"digest {spec.digest[:12]} of the spec is not that of the images, {images.digest[:12]}")
-    if len(spec.seeds) > 1 and (checkpoint or start):
-        raise InputError(f"seeds {list(spec.seeds)} with a checkpoint or a start: one seed is accepted")
     run = execution or Execution()
     with run.applied():
-        feeds = _feeds(spec, images, run.device)
+        feeds = _feeds(specs, images, run.device)
         steps = spec.epochs * feeds[0].steps(spec.batch)
         saved = load_run(checkpoint, spec) if checkpoint else None
         architecture = Architecture(spec.model, spec.width, feeds[0].shape[0], len(feeds[0].classes), spec.head)
-        nets = [saved.net] if saved else [_started(start, feeds[0], spec)] if start else drawn(architecture, spec.seeds)
+        nets = (
+            [saved.net]
+            if saved
+            else [_started(start, feeds[0], spec)]
+            if start
+            else drawn(architecture, [s.seed for s in specs])
+        )
         net: nn.Module = nets[0] if len(nets) == 1 else Replicas(nets)
         net.to(run.device, memory_format=run.layout(net))  # type: ignore[call-overload]
         lr = torch.tensor(spec.lr, dtype=torch.float64, device=run.device) if run.graphs else spec.lr
         numbers: dict[str, Any] = {"weight_decay": spec.strength, "capturable": run.graphs, **dict(spec.hyper)}
         optimizer = Optimizer(net.parameters(), spec.optimizer, spec.coupling, lr=lr, **numbers)
-        orders = [torch.Generator().manual_seed(seed) for seed in spec.seeds]
-        outcomes = [Outcome(seed) for seed in spec.seeds]
+        orders = [torch.Generator().manual_seed(s.seed) for s in specs]
+        outcomes = [Outcome() for _ in specs]
         done = Progress()
         if saved:
             done = restore(saved, net, optimizer, orders[0])
@@ -190,19 +224,20 @@ def epoch_by_epoch(
         yield (losses / len(coming)).tolist()
 
 
-def _feeds(spec: RunSpec, images: Images | Feed, device: str) -> list[Feed]:
-    """A feed for each seed; without a validation part they share one."""
+def _feeds(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list[Feed]:
+    """A feed for each run; without a validation part they share one."""
+    first = specs[0]
     if not isinstance(images, Images):
-        if spec.validation or len(spec.seeds) > 1:
-            raise InputError(f"validation {spec.validation} or several seeds: images in memory are accepted for them")
-        if images.augment != spec.augment:
+        if first.validation:
+            raise InputError(f"validation {first.validation}: images in memory are accepted for it")
+        if images.augment != first.augment:
             raise InputError(
-                f"augment {spec.augment} of the spec with a feed of augment {images.augment}: one is accepted"
+                f"augment {first.augment} of the spec with a feed of augment {images.augment}: one is accepted"
             )
         return [images]
-    if spec.validation:
-        return [Resident(images.validation(spec.validation, seed), device, spec.augment) for seed in spec.seeds]
-    return [Resident(images, device, spec.augment)] * len(spec.seeds)
+    if first.validation:
+        return [Resident(images.validation(s.validation, s.seed), device, s.augment) for s in specs]
+    return [Resident(images, device, first.augment)] * len(specs)
 
 
 def drawn(architecture: Architecture, seeds: Sequence[int]) -> list[nn.Module]:
@@ -216,7 +251,7 @@ def drawn(architecture: Architecture, seeds: Sequence[int]) -> list[nn.Module]:
 
 def _started(start: Saved, feed: Feed, spec: RunSpec) -> nn.Module:
     """The network of a file, which stays as it is. InputError if it does not fit the images or is not float32."""
-    torch.manual_seed(spec.seeds[0])  # dropout
+    torch.manual_seed(spec.seed)  # dropout
     config: Any = start.net.config
     have, want = (config.in_channels, config.classes), (feed.shape[0], len(feed.classes))
     if have != want:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -24,7 +24,7 @@ leaves = st.none() | st.booleans() | st.integers() | finite | st.text()
 plain = st.dictionaries(
     st.text(), st.recursive(leaves, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3))
 )
-SPEC = RunSpec("digest", 0.5, "adam", "l2", 1e-3, 1e-4, 16, 3, (0,), hyper=(("beta1", 0.8),), model="vgg11")
+SPEC = RunSpec("digest", 0.5, "adam", "l2", 1e-3, 1e-4, 16, 3, 0, hyper=(("beta1", 0.8),), model="vgg11")
 
 
 @pytest.fixture
@@ -55,20 +55,21 @@ def test_different_specs_have_different_keys(one: dict[str, Any], other: dict[st
 
 CHANGED: dict[str, Any] = {
     "digest": "other", "width": 0.25, "optimizer": "rmsprop", "coupling": "decoupled_lr", "lr": 2e-3, "strength": 2e-4,
-    "batch": 17, "epochs": 4, "seeds": (1,), "schedule": "cosine", "hyper": (("beta1", 0.7),), "measure_every": 2,
+    "batch": 17, "epochs": 4, "seed": 1, "schedule": "cosine", "hyper": (("beta1", 0.7),), "measure_every": 2,
     "validation": 0.1, "model": "vgg16", "head": "imagenet", "augment": True, "precision": "bf16", "start": "other",
-    "thresholds": True,
+    "thresholds": True, "size": 16, "classes": ("a", "b"), "label_noise": 0.1,
 }  # fmt: skip
 
 
 def test_a_change_of_any_field_or_of_the_meaning_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(CHANGED) == set(SPEC.as_dict())
-    specs = [SPEC]
+    assert set(CHANGED) | {"processes", "sync_batchnorm"} == {field.name for field in fields(SPEC)}
+    shared = replace(SPEC, processes=2)
+    specs = [SPEC, shared, replace(shared, sync_batchnorm=True)]
     for name, value in CHANGED.items():
         specs.append(replace(SPEC, **{name: value} | ({} if name != "optimizer" else {"hyper": ()})))
     keys = {key_of("train", spec.as_dict()) for spec in specs}
     monkeypatch.setattr(module, "MEANING", module.MEANING + 1)
-    assert len(keys | {key_of("train", SPEC.as_dict())}) == 2 + len(CHANGED)
+    assert len(keys | {key_of("train", SPEC.as_dict())}) == 4 + len(CHANGED)
     for value in (math.nan, math.inf):
         with pytest.raises(ValueError, match="JSON"):
             key_of("train", {"lr": value})

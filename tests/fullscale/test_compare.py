@@ -25,7 +25,7 @@ from fullscale.data import Images
 from fullscale.feed import Resident
 from fullscale.models import basicnet
 from fullscale.pruning_study import Base, PruningStudy
-from fullscale.train import train
+from fullscale.train import train_together
 from undertow import extras
 
 BASES = (
@@ -44,7 +44,7 @@ def test_a_run_fills_every_cell_that_was_asked_for_once(tmp_path: Path, monkeypa
         data = SMALL.run(TASK, store, lambda *line: said.append(line))
         assert said[-1][:2] == (4, 4)
         assert said[-1][2].startswith("slimming, seed 1: ")
-        for training in ("train", "slim"):
+        for training in ("train_together", "slim"):
             monkeypatch.setattr(pruning_study, training, None)
         xr.testing.assert_identical(SMALL.run(TASK, store, lambda *line: said.append(line)), data)
     assert said[-1] == (4, 4, "4 of 4 networks are stored already")
@@ -72,14 +72,14 @@ def test_other_constants_are_other_rows() -> None:
 
 
 def test_a_network_that_diverges_is_a_row_without_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = pruning_study.train
+    trained = pruning_study.train_together
 
     def broken(*asked: Any) -> Any:
         outcomes = trained(*asked)
         outcomes[1].net = None
         return outcomes
 
-    monkeypatch.setattr(pruning_study, "train", broken)
+    monkeypatch.setattr(pruning_study, "train_together", broken)
     asked = PruningStudy(1 / 64, steps=4, bases=BASES[:1], seeds=(0, 1), shares=(0.5,), tuning_steps=1)
     with Store(tmp_path / "store") as store:
         data = asked.run(TASK, store, lambda *_: None)
@@ -108,9 +108,9 @@ def test_slimming_is_training_with_a_penalty_that_shrinks_scales() -> None:
         base = Base("slimming", "momentum", 1e-2, 5e-4, slimming=strength)
         return pruning_study.slim(Resident(TASK), base, seeds, 1 / 32, 16, 5)
 
-    asked = spec(TASK, width=1 / 32, optimizer="momentum", strength=5e-4, batch=16, epochs=5, seeds=(0, 1))
+    asked = spec(TASK, width=1 / 32, optimizer="momentum", strength=5e-4, batch=16, epochs=5)
     without, weak, strong = (slimmed(strength, 0, 1) for strength in (0.0, 0.1, 0.5))
-    for net, outcome in zip(without, train(asked, TASK), strict=True):
+    for net, outcome in zip(without, train_together([asked, replace(asked, seed=1)], TASK), strict=True):
         assert all(torch.equal(net.state_dict()[name], x) for name, x in outcome.net.state_dict().items())
     for nets in zip(without, weak, strong, strict=True):
         sizes = [sum(float(b.norm.weight.detach().abs().sum()) for b in net.blocks) for net in nets]

@@ -13,20 +13,20 @@ from evidence.store import Row
 from fullscale import digits_study, lr_grid
 
 
-def row(optimizer: str, lr: float, accuracies: list[float | None], loss: float = 0.5) -> Row:
-    """A run of one seed an accuracy; None: that seed diverged."""
-    seeds: list[dict[str, Any]] = []
+def row(optimizer: str, lr: float, accuracies: list[float | None], loss: float = 0.5) -> list[Row]:
+    """A run an accuracy; None: it diverged."""
+    found = []
     for seed, accuracy in enumerate(accuracies):
-        found = {"test_error": 1 - accuracy, "test_loss": loss, "inactive_by_activation": 0.25} if accuracy else {}
-        seeds.append({"seed": seed, "status": "done" if accuracy else "diverged"} | found)
-    spec = {"optimizer": optimizer, "lr": lr, "coupling": "l2", "strength": 1e-3, "batch": 16}
-    status = "diverged" if None in accuracies else "done"
-    return Row("", "train", spec, status, {"seeds": seeds}, {"seeds": []}, {}, "", "")
+        summary = {"test_error": 1 - accuracy, "test_loss": loss, "inactive_by_activation": 0.25} if accuracy else {}
+        spec = {"optimizer": optimizer, "lr": lr, "coupling": "l2", "strength": 1e-3, "batch": 16, "seed": seed}
+        found.append(Row("", "train", spec, "done" if accuracy else "diverged", summary, {}, {}, "", ""))
+    return found
 
 
-def found(**replaced: list[Row]) -> dict[str, Any]:
+def found(**replaced: list[list[Row]]) -> dict[str, Any]:
     """The outcome of one dull cell for each optimizer, and for some of them others instead."""
-    return lr_grid.outcome([r for name in lr_grid.GRID for r in replaced.get(name, [row(name, 0.1, [0.5, 0.5])])])
+    cells = [c for name in lr_grid.GRID for c in replaced.get(name, [row(name, 0.1, [0.5, 0.5])])]
+    return lr_grid.outcome([r for cell in cells for r in cell])
 
 
 # The sum of the same numbers in another order may differ in its last bit, which must not decide.
@@ -45,14 +45,15 @@ SAME, OTHER = [0.1, 0.2, 0.3], [0.3, 0.2, 0.1]
         ([row("adam", 1.0, [None, None]), row("adam", 2.0, [0.2, 0.2])], 2.0),
     ],
 )
-def test_of_each_optimizer_the_cell_of_best_mean_accuracy_is_chosen(cells: list[Row], lr: float) -> None:
+def test_of_each_optimizer_the_cell_of_best_mean_accuracy_is_chosen(cells: list[list[Row]], lr: float) -> None:
     outcome = found(adam=cells, sgd=[row("sgd", 0.3, [0.6]), row("sgd", 0.4, [0.4])])
     chosen = {name: cell["lr"] for name, cell in outcome["chosen"].items()}
     assert chosen == {"sgd": 0.3, "momentum": 0.1, "adam": lr, "rmsprop": 0.1}
     kept = [cell for cell in outcome["cells"] if cell["optimizer"] == "adam"]
     for cell, given in zip(kept, cells, strict=True):
-        done = [1 - s["test_error"] for s in given.summary["seeds"] if s["status"] == "done"]
-        assert (cell["lr"], cell["status"], cell["seeds"]) == (given.spec["lr"], given.status, len(done))
+        done = [1 - row.summary["test_error"] for row in given if row.status == "done"]
+        status = "done" if len(done) == len(given) else "diverged"
+        assert (cell["lr"], cell["status"], cell["seeds"]) == (given[0].spec["lr"], status, len(done))
         assert cell["accuracy"] == (pytest.approx(np.mean(done)) if done else None)
         assert cell["inactive_by_activation"] == (0.25 if done else None)
 
@@ -60,14 +61,15 @@ def test_of_each_optimizer_the_cell_of_best_mean_accuracy_is_chosen(cells: list[
 def test_the_outcome_is_plain_data_that_says_what_was_run() -> None:
     outcome = found()
     assert json.loads(json.dumps(outcome, allow_nan=False)) == outcome
-    assert outcome["spec"] == {"coupling": "l2", "strength": 1e-3, "batch": 16}
+    assert outcome["spec"] == {"coupling": "l2", "strength": 1e-3, "batch": 16, "seeds": list(lr_grid.SEEDS)}
     assert "torch" in outcome["environment"]
 
 
 def test_the_grid_chooses_on_a_part_of_the_training_images_and_covers_it() -> None:
     images = shades(400)
     specs = lr_grid.specs(images)
-    assert [(s.optimizer, s.lr) for s in specs] == [(name, lr) for name, rates in lr_grid.GRID.items() for lr in rates]
+    cells = [(name, lr, seed) for name, rates in lr_grid.GRID.items() for lr in rates for seed in lr_grid.SEEDS]
+    assert [(s.optimizer, s.lr, s.seed) for s in specs] == cells
     epochs = digits_study.epochs(320)
     assert {(s.validation, s.coupling, s.strength, s.digest, s.epochs, s.measure_every) for s in specs} == {
         (lr_grid.VALIDATION, "l2", digits_study.STRENGTH, images.digest, epochs, epochs)

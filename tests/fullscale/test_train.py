@@ -15,10 +15,11 @@ from dynamics.rules import RULES
 from fullscale import train as module
 from fullscale.data import Images
 from fullscale.prune import certify
-from fullscale.train import train
+from fullscale.train import train, train_together
 
 IMAGES = shades()
-SPEC = spec(IMAGES, seeds=(0, 1), schedule="constant")
+SPEC = spec(IMAGES, schedule="constant")
+TWO = [SPEC, replace(SPEC, seed=1)]
 
 
 def plain(summary: dict[str, Any]) -> dict[str, Any]:
@@ -27,19 +28,18 @@ def plain(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_same_spec_twice_is_the_same_to_the_last_bit_and_seeds_do_not_depend_on_their_company() -> None:
-    one, other = train(SPEC, IMAGES), train(SPEC, IMAGES)
+    one, other = train_together(TWO, IMAGES), train_together(TWO, IMAGES)
     for a, b in zip(one, other, strict=True):
         assert (plain(a.summary), a.curves, a.status) == (plain(b.summary), b.curves, "done")
         for x, y in ((a.net, b.net), (a.smaller, b.smaller)):
             assert all(torch.equal(t, y.state_dict()[name]) for name, t in x.state_dict().items())
     assert one[0].curves["loss"] != one[1].curves["loss"]
-    alone = train(replace(SPEC, seeds=(1,)), IMAGES)[0]
-    assert alone.seed == one[1].seed == 1
+    alone = train(TWO[1], IMAGES)
     assert alone.curves["loss"] == pytest.approx(one[1].curves["loss"], rel=1e-4)
 
 
 def test_a_network_learns_and_its_certificate_is_that_of_its_networks() -> None:
-    [outcome] = train(replace(SPEC, epochs=12, width=0.1, seeds=(0,)), IMAGES)
+    outcome = train(replace(SPEC, epochs=12, width=0.1), IMAGES)
     assert outcome.curves["loss"][-1] < 0.3 * outcome.curves["loss"][0]
     summary, (x, y) = outcome.summary, held_out(IMAGES)
     found = certify(outcome.net, outcome.smaller, x, y).as_dict()
@@ -57,8 +57,8 @@ def test_a_network_learns_and_its_certificate_is_that_of_its_networks() -> None:
 def test_curves_have_a_point_each_so_many_epochs_and_at_the_end(every: int, epochs: list[int]) -> None:
     heard: list[tuple[int, float]] = []
     points: list[dict[str, float]] = []
-    asked = replace(SPEC, measure_every=every, seeds=(0,))
-    [outcome] = train(asked, IMAGES, lambda epoch, losses: heard.append((epoch, *losses)), write=points.append)
+    asked = replace(SPEC, measure_every=every)
+    outcome = train(asked, IMAGES, lambda epoch, losses: heard.append((epoch, *losses)), write=points.append)
     curves = outcome.curves
     assert curves["epoch"] == epochs
     assert set(curves) == {"epoch", "loss", "inactive_by_activation", "inactive_by_scale", "test_error"}
@@ -78,7 +78,7 @@ def test_every_step_takes_the_learning_rate_of_the_schedule(schedule: str, monke
             return super().step(closure)
 
     monkeypatch.setattr(module, "Optimizer", Watched)
-    train(replace(SPEC, epochs=5, schedule=schedule, seeds=(0,)), IMAGES)
+    train(replace(SPEC, epochs=5, schedule=schedule), IMAGES)
     steps = 5 * 3
     expected = {
         "constant": [0.01] * steps,
@@ -97,7 +97,7 @@ def test_the_validation_part_is_another_one_for_each_seed(monkeypatch: pytest.Mo
         return whole(self, share, seed)
 
     monkeypatch.setattr(Images, "validation", validation)
-    outcomes = train(replace(SPEC, validation=0.25, seeds=(3, 4)), IMAGES)
+    outcomes = train_together([replace(SPEC, validation=0.25, seed=seed) for seed in (3, 4)], IMAGES)
     assert [a[:2] for a in asked] == [(0.25, 3), (0.25, 4)]
     assert asked[0][2] != asked[1][2]
     # 24 training images, a quarter of each class away: 18 are left, and 6 judge.
@@ -108,24 +108,25 @@ def test_the_validation_part_is_another_one_for_each_seed(monkeypatch: pytest.Mo
 def test_the_test_images_have_no_say_in_training() -> None:
     other = Images(IMAGES.name, IMAGES.classes, IMAGES.train, shades(seed=5).test)
     assert other.digest != IMAGES.digest
-    one = train(replace(SPEC, seeds=(0,)), IMAGES)[0]
-    two = train(replace(SPEC, seeds=(0,), digest=other.digest), other)[0]
+    one = train(SPEC, IMAGES)
+    two = train(replace(SPEC, digest=other.digest), other)
     assert one.curves["loss"] == two.curves["loss"]
     assert torch.equal(one.net.head.weight, two.net.head.weight)
 
 
 def test_a_run_that_diverges_says_where_and_leaves_no_network() -> None:
     heard = []
-    outcomes = train(replace(SPEC, optimizer="sgd", lr=1e30), IMAGES, lambda epoch, _: heard.append(epoch))
+    bad = [replace(one, optimizer="sgd", lr=1e30) for one in TWO]
+    outcomes = train_together(bad, IMAGES, lambda epoch, _: heard.append(epoch))
     for outcome in outcomes:
         assert (outcome.status, outcome.net, outcome.smaller) == ("diverged", None, None)
         assert "epoch 1" in outcome.error
         assert set(outcome.summary) == {"seconds", "steps"}
-    assert heard == [1]  # with no seed left there is nothing to go on for
+    assert heard == [1]  # with no run left there is nothing to go on for
 
 
-def test_a_seed_that_diverges_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = train(SPEC, IMAGES)[1]
+def test_a_run_that_diverges_leaves_its_company_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = train_together(TWO, IMAGES)[1]
     first = module.build
     made = []
 
@@ -138,7 +139,7 @@ def test_a_seed_that_diverges_leaves_the_others_alone(monkeypatch: pytest.Monkey
         return net
 
     monkeypatch.setattr(module, "build", spoiled)
-    broken, whole = train(SPEC, IMAGES)
+    broken, whole = train_together(TWO, IMAGES)
     assert (broken.status, whole.status) == ("diverged", "done")
     assert broken.net is None
     assert plain(whole.summary) == plain(expected.summary)
@@ -146,17 +147,16 @@ def test_a_seed_that_diverges_leaves_the_others_alone(monkeypatch: pytest.Monkey
 
 
 def test_every_setting_of_the_network_and_its_training_counts() -> None:
-    asked = replace(SPEC, seeds=(0,))
     changes: list[dict[str, Any]] = [
         {}, {"augment": True}, {"precision": "bf16"}, {"model": "resnet20"}, {"hyper": (("beta1", 0.0), ("eps", 1e-3))},
         {"strength": 0.0}, {"coupling": "l1"}, {"validation": 0.25}, {"batch": 6},
     ]  # fmt: skip
-    outcomes = [train(replace(asked, **change), IMAGES)[0] for change in changes]
+    outcomes = [train(replace(SPEC, **change), IMAGES) for change in changes]
     assert {outcome.status for outcome in outcomes} == {"done"}
     assert len({tuple(outcome.curves["loss"]) for outcome in outcomes}) == len(changes)
     assert outcomes[3].net.config.model == "resnet20"
     default = (("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8))
-    assert train(replace(asked, hyper=default), IMAGES)[0].curves == outcomes[0].curves
+    assert train(replace(SPEC, hyper=default), IMAGES).curves == outcomes[0].curves
     # In bfloat16, of eight bits of mantissa, the network computes; its weights are kept in float32.
     assert {t.dtype for t in outcomes[2].net.state_dict().values()} == {torch.float32, torch.int64}
     assert outcomes[2].curves["loss"][0] == pytest.approx(outcomes[0].curves["loss"][0], rel=0.05)
@@ -166,23 +166,31 @@ def test_images_that_the_spec_does_not_fit_are_refused() -> None:
     other = shades(seed=1)
     with pytest.raises(InputError, match=f"digest {IMAGES.digest[:12]} .* not that of the images, {other.digest[:12]}"):
         train(SPEC, other)
-    train(replace(SPEC, batch=24, epochs=1, seeds=(0,)), IMAGES)
+    train(replace(SPEC, batch=24, epochs=1), IMAGES)
     with pytest.raises(InputError, match=r"^batch 25: must be at most 24, the number of training images$"):
         train(replace(SPEC, batch=25), IMAGES)
 
 
 @pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.unit != "matrix"])
 def test_every_rule_that_takes_convolutions_trains(rule: str) -> None:
-    [outcome] = train(replace(SPEC, optimizer=rule, lr=1e-3, seeds=(0,), epochs=1), IMAGES)
+    outcome = train(replace(SPEC, optimizer=rule, lr=1e-3, epochs=1), IMAGES)
     assert outcome.status == "done"
     assert math.isfinite(outcome.summary["test_loss"])
 
 
 def test_a_schedule_free_run_is_measured_at_its_average(monkeypatch: pytest.MonkeyPatch) -> None:
-    averaging = replace(SPEC, optimizer="schedule_free", seeds=(0,))
-    [averaged] = train(averaging, IMAGES)
+    averaging = replace(SPEC, optimizer="schedule_free")
+    averaged = train(averaging, IMAGES)
     monkeypatch.setattr(module.Optimizer, "eval", lambda self: None)
-    [raw] = train(averaging, IMAGES)
+    raw = train(averaging, IMAGES)
     # Training goes on from the gradient point in both; only what is looked at differs.
     assert averaged.curves["loss"] == raw.curves["loss"]
     assert averaged.summary["test_loss"] != raw.summary["test_loss"]
+
+
+def test_only_basicnets_that_differ_in_their_seed_go_together() -> None:
+    for change in ({"lr": 0.02}, {"model": "vgg11"}, {"optimizer": "lamb"}):
+        first = replace(SPEC, **change)
+        second = replace(SPEC if "lr" in change else first, seed=1)
+        with pytest.raises(InputError, match=r"one by one|one run at a time"):
+            train_together([first, second], IMAGES)

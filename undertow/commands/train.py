@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder = writable(arguments.out)
         with Store(folder / "results.sqlite") as store, _writer(arguments, folder) as write:
             task = live.task(f"{spec.optimizer} on {source.name}", spec.epochs)
-            [outcome] = train(
+            outcome = train(
                 spec,
                 images,
                 lambda done, losses: task(done, spec.epochs, f"loss {losses[0]:.4g}"),
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
                 start=start,
                 write=write,
             )
-            store.put(KIND, spec.as_dict(), **as_row([outcome]))
+            store.put(KIND, spec.as_dict(), **as_row(outcome))
     if outcome.net is None:
         print(f"diverged: {outcome.error}", file=sys.stderr)
         return 1
@@ -147,7 +147,7 @@ def _numbers(arguments: argparse.Namespace, start: Saved | None) -> dict[str, An
         **_network(arguments, start),
         "batch": arguments.batch,
         "epochs": arguments.epochs,
-        "seeds": (arguments.seed,),
+        "seed": arguments.seed,
         "schedule": arguments.schedule,
         "augment": arguments.augment,
         "precision": arguments.precision,
