@@ -4,6 +4,7 @@ claim      estimates with their intervals, and how a decision turns them into ve
 registry   the experiments, claims and pictures there are, each declared where it is written; sources that claims share
 study      which runs are stored and which still run: the store decides, an executor runs, the driver writes
 store      one SQLite file, one row a run, found by the hash of what was asked for
-pools      worker processes; progress says what runs, what is done, what is left
+executors  who runs the work: processes of this machine, a SLURM cluster, a Ray cluster
+progress   says what runs, what is done, what is left
 files      files that are whole or not there
 """

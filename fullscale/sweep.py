@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evidence import study
-from evidence.pools import processes
+from evidence.executors.local import processes
 from evidence.store import Row, Store
 from evidence.study import Notify, Run
 from fullscale.data import Images
@@ -52,7 +52,7 @@ def run_all(
 ) -> list[Row]:
     """The stored rows of all specs, in their order: `evidence.study.run_all`."""
     runs = [Run(KIND, spec.as_dict(), title(spec), partial(_work, spec)) for spec in specs]
-    return study.run_all(runs, store, executor, notify, outcome, fresh)
+    return study.run_all(runs, store, executor, notify, outcome, fresh, strict=True)
 
 
 def title(spec: RunSpec) -> str:

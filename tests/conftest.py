@@ -1,10 +1,11 @@
-"""One hypothesis profile for all tests, and the paths from which they import."""
+"""One hypothesis profile for all tests, the paths from which they import, and the device of those that are marked gpu."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The repository comes before tests/, so that `dynamics` is the package and never the folder tests/dynamics; tests/
@@ -17,3 +18,18 @@ settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=35
 )
 settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cuda", help="of the tests marked gpu: cuda, or cpu to rehearse them")
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> str:
+    """Where a test that is marked gpu runs; skipped where there is no such device."""
+    import torch
+
+    asked = str(request.config.getoption("--device"))
+    if asked != "cpu" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return asked

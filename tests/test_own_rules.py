@@ -26,7 +26,7 @@ from dynamics.rules import BUILT_IN, RULES, load_rules
 from dynamics.simulate.gradients import selective
 from dynamics.simulate.lanes import simulate
 from dynamics.words import FLOATS
-from evidence.pools import processes
+from evidence.executors.local import processes
 from evidence.store import key_of
 from figures import crossover, equilibrium, explorer, javascript, minima, pull, rest, silence
 from figures.style import Picture, colour_of

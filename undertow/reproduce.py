@@ -13,8 +13,8 @@ import xarray as xr
 
 from dynamics.errors import InputError
 from evidence.claim import Finding
+from evidence.executors.local import processes
 from evidence.files import writable
-from evidence.pools import processes
 from evidence.progress import Live
 from evidence.registry import FIGURES, Experiment, find_claims, judged, worlds
 from evidence.store import Store

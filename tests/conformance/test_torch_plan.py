@@ -283,6 +283,7 @@ def test_a_step_is_compiled_with_capturable_only() -> None:
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize("rule", RULES)
 def test_a_captured_step_replays_on_a_gpu(rule: str) -> None:
@@ -309,6 +310,7 @@ def test_a_captured_step_replays_on_a_gpu(rule: str) -> None:
     torch.testing.assert_close(ends[1], ends[0], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.gpu
 @needs_cuda
 @pytest.mark.parametrize("rule", RULES)
 def test_a_gpu_takes_the_steps_of_the_processor(rule: str) -> None:
@@ -324,6 +326,7 @@ def test_a_gpu_takes_the_steps_of_the_processor(rule: str) -> None:
             torch.testing.assert_close(end, ends[0], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.gpu
 @needs_cuda
 def test_what_a_graph_would_freeze_is_refused() -> None:
     params = parameters(device="cuda")

@@ -61,8 +61,8 @@ def _findings(claims: list[Claim], out: Path, file: Path | None) -> list[Finding
     from functools import partial
     from importlib.util import find_spec
 
+    from evidence.executors.local import processes
     from evidence.files import writable
-    from evidence.pools import processes
     from evidence.progress import Live
     from evidence.registry import judged, worlds
     from evidence.store import Store

@@ -1,0 +1,71 @@
+"""A task and its outcome as bytes, the same whichever way they travel; and what a worker does before its first task."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dynamics.rules import load_rules, own_files
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that a task raised elsewhere: the traceback there, as text."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What each worker does once, before its first task: it loads the user's own rules, then makes these calls."""
+
+    calls: Sequence[Callable[[], object]] = ()
+    rules: Sequence[Path] = field(default_factory=own_files)
+
+    def __call__(self) -> None:
+        for file in self.rules:
+            load_rules(file)
+        for call in self.calls:
+            call()
+
+
+def packed(
+    function: Callable[..., Any], arguments: Sequence[Any] = (), options: Mapping[str, Any] | None = None
+) -> bytes:
+    """A call as bytes. What cannot be pickled raises here."""
+    return pickle.dumps((function, tuple(arguments), dict(options or {})), pickle.HIGHEST_PROTOCOL)
+
+
+def performed(task: bytes) -> bytes:
+    """The outcome of a packed call, as bytes: what it gave, or what it raised, and the traceback as text."""
+    try:
+        function, arguments, options = pickle.loads(task)
+        return pickle.dumps((True, function(*arguments, **options)), pickle.HIGHEST_PROTOCOL)
+    except BaseException as error:  # SystemExit too: a task ends no worker
+        text = traceback.format_exc()
+        try:
+            raised = pickle.dumps(error, pickle.HIGHEST_PROTOCOL)
+            pickle.loads(raised)  # not every exception that can be written can be read
+        except Exception:
+            raised = pickle.dumps(RuntimeError("".join(traceback.format_exception_only(error)).strip()))
+        return pickle.dumps((False, raised, text), pickle.HIGHEST_PROTOCOL)
+
+
+def settle(future: Future[Any], outcome: bytes) -> None:
+    """Give a future the outcome of its task; an outcome that cannot be read is the future's error."""
+    try:
+        done, *found = pickle.loads(outcome)
+        error = None if done else pickle.loads(found[0])
+    except Exception as unreadable:
+        future.set_exception(unreadable)
+        return
+    if error is None:
+        future.set_result(found[0])
+    else:
+        error.__cause__ = RemoteTraceback(found[1])
+        future.set_exception(error)

@@ -1,0 +1,64 @@
+"""What tests have workers do; a module apart, since each worker imports it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from random import Random
+from typing import Any, NoReturn
+
+
+def seen(name: str) -> str:
+    return os.environ.get(name, "")
+
+
+def meet(folder: Path, count: int) -> str:
+    """Wait until so many workers are here at once; then say which device this one sees."""
+    (folder / str(os.getpid())).touch()
+    while len(list(folder.iterdir())) < count:
+        time.sleep(0.005)
+    return seen("CUDA_VISIBLE_DEVICES")
+
+
+def kill_self() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def kill_self_once(mark: Path) -> None:
+    if not mark.exists():
+        mark.touch()
+        kill_self()
+
+
+def killed_at_random(seed: int, size: int) -> tuple[int, bytes]:
+    """A task that is killed while it works, while it sends its outcome, or some time later: nobody can say which."""
+    if seed % 3 == 0:
+        signal.setitimer(signal.ITIMER_REAL, Random(seed).uniform(1e-6, 3e-3))
+    time.sleep(1e-3)
+    return seed, bytes(size)
+
+
+class Deadly:
+    """It kills who unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return kill_self, ()
+
+
+class Unwritable(Exception):
+    """It cannot be read from what pickle writes of it."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def raise_unwritable() -> NoReturn:
+    raise Unwritable("this", "that")
+
+
+def hold(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.005)
