@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fullscale.models import Block
-from fullscale.replicas.layers import Convolutions, Linears, Norms
+from fullscale.replicas.layers import Convolutions, Linears, Norms, by_kernels
 
 
 class Replicas(nn.Module):
@@ -52,16 +52,19 @@ class Replicas(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, R x C, H, W) -> (R, N, classes)."""
+        if not by_kernels(x):
+            x = x.contiguous(memory_format=torch.channels_last)
         for name, weight in self._weights().items():
             path, _, own = name.rpartition(".")
             setattr(self.net.get_submodule(path), own, weight)
         logits: Tensor = self.net(x)
-        return logits.unflatten(1, (self.count, -1)).transpose(0, 1)
+        each: Tensor = logits.unflatten(1, (self.count, -1)).transpose(0, 1)
+        return each
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Put all gradients to 0, in place whatever is asked for."""
-        assert self.flat.grad is not None
-        self.flat.grad.zero_()
+        if self.flat.grad is not None:
+            self.flat.grad.zero_()
 
     @torch.no_grad()
     def take(self, replica: int) -> nn.Module:
@@ -77,9 +80,9 @@ class Replicas(nn.Module):
 
 def _shaped(part: Tensor, shape: torch.Size) -> Tensor:
     """A part of all rows as weights of one layer; those of a convolution have the channels that it reads innermost."""
-    if len(shape) != 4:
-        return part.unflatten(1, shape)
-    return part.unflatten(1, (shape[0], *shape[2:], shape[1])).permute(0, 1, 4, 2, 3)
+    convolution = len(shape) == 4
+    shaped: Tensor = part.unflatten(1, (shape[0], *shape[2:], shape[1]) if convolution else shape)
+    return shaped.permute(0, 1, 4, 2, 3) if convolution else shaped
 
 
 def _joined(path: str, nets: Sequence[nn.Module]) -> nn.Module:
@@ -94,7 +97,8 @@ def _joined(path: str, nets: Sequence[nn.Module]) -> nn.Module:
     if next(one.parameters(recurse=False), None) is not None:
         raise TypeError(f"{path}, a {type(one).__name__}, cannot be trained side by side")
     children = {
-        name: _joined(f"{path}.{name}", [net.get_submodule(name) for net in nets]) for name, _ in one.named_children()
+        name: _joined(f"{path}.{name}".lstrip("."), [net.get_submodule(name) for net in nets])
+        for name, _ in one.named_children()
     }
     if isinstance(one, Block):
         _rectify(children["norm"])

@@ -23,7 +23,11 @@ _POINTER = 8
 @cache
 def registers() -> int:
     """How many vector registers this processor has."""
-    return 16 if binding.get_process_triple().startswith("x86") and not binding.get_host_cpu_features().get("avx512vl") else 32
+    return (
+        16
+        if binding.get_process_triple().startswith("x86") and not binding.get_host_cpu_features().get("avx512vl")
+        else 32
+    )
 
 
 @cache
@@ -93,8 +97,8 @@ class _Writer:
 
 @cache
 def sums(filters: int, vectors: int, size: int) -> Callable[..., None]:
-    """Writes out[f, n] = sum over taps t and channels c of x[at[t] + c * x_channel + n] * w[taps[t] + f * w_filter + c * w_channel],
-    for `filters` f, `vectors` of images n and `count` taps; out[f] begins at f * out_filter."""
+    """Writes out[f, n] = sum over taps t and channels c of x[at[t] + c * x_channel + n] * w[taps[t] + f * w_filter + c *
+    w_channel], for `filters` f, `vectors` of images n and `count` taps; out[f] begins at f * out_filter."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def block(context, out, x, w, at, taps, count, channels, out_filter, x_channel, w_filter, w_channel):  # type: ignore[no-untyped-def]

@@ -130,19 +130,63 @@ def weigh(size: int) -> Callable[..., None]:
                         out = to + size * (f * w_filter + tap * channels + c)
                         g, images = given + size * f * y_filter, data + size * c * x_channel
                         if c + 4 <= channels:
-                            four(out, g, images, y_at.ctypes.data, x_at.ctypes.data, count, vectors, w_filter, y_filter, x_channel)
+                            four(
+                                out,
+                                g,
+                                images,
+                                y_at.ctypes.data,
+                                x_at.ctypes.data,
+                                count,
+                                vectors,
+                                w_filter,
+                                y_filter,
+                                x_channel,
+                            )
                             c += 4
                         elif c + 3 == channels:
-                            three(out, g, images, y_at.ctypes.data, x_at.ctypes.data, count, vectors, w_filter, y_filter, x_channel)
+                            three(
+                                out,
+                                g,
+                                images,
+                                y_at.ctypes.data,
+                                x_at.ctypes.data,
+                                count,
+                                vectors,
+                                w_filter,
+                                y_filter,
+                                x_channel,
+                            )
                             c += 3
                         else:
-                            tall(out, g, images, y_at.ctypes.data, x_at.ctypes.data, count, vectors, w_filter, y_filter, x_channel)
+                            tall(
+                                out,
+                                g,
+                                images,
+                                y_at.ctypes.data,
+                                x_at.ctypes.data,
+                                count,
+                                vectors,
+                                w_filter,
+                                y_filter,
+                                x_channel,
+                            )
                             c += 1
                 for f in range(filters - filters % 4, filters):
                     for c in range(channels):
                         out = to + size * (f * w_filter + tap * channels + c)
                         g, images = given + size * f * y_filter, data + size * c * x_channel
-                        one(out, g, images, y_at.ctypes.data, x_at.ctypes.data, count, vectors, w_filter, y_filter, x_channel)
+                        one(
+                            out,
+                            g,
+                            images,
+                            y_at.ctypes.data,
+                            x_at.ctypes.data,
+                            count,
+                            vectors,
+                            w_filter,
+                            y_filter,
+                            x_channel,
+                        )
 
     return run  # type: ignore[no-any-return]
 

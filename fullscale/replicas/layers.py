@@ -25,7 +25,8 @@ def by_kernels(x: Tensor) -> bool:
 
 def _inside(x: Tensor, replicas: int) -> Tensor:
     """(N, R x C, H, W) as (R, C, H, W, N) in memory; nothing is copied where it lies so already."""
-    return x.permute(1, 2, 3, 0).contiguous().unflatten(0, (replicas, -1))
+    inside: Tensor = x.permute(1, 2, 3, 0).contiguous().unflatten(0, (replicas, -1))
+    return inside
 
 
 def _outside(x: Tensor) -> Tensor:
