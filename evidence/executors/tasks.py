@@ -5,12 +5,18 @@ from __future__ import annotations
 import pickle
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dynamics.rules import load_rules, own_files
+
+_prepared: set[str] = set()
+
+
+class Unprepared(BrokenExecutor):
+    """What a worker does before its first task has raised: no task can be done."""
 
 
 class RemoteTraceback(Exception):
@@ -69,3 +75,18 @@ def settle(future: Future[Any], outcome: bytes) -> None:
     else:
         error.__cause__ = RemoteTraceback(found[1])
         future.set_exception(error)
+
+
+def performed_here(task: bytes, name: str, preparation: Callable[[], bytes]) -> bytes:
+    """`performed` in a process that may have done nothing yet: the packed preparation of this name comes first, once."""
+    if name not in _prepared:
+        ready: Future[Any] = Future()
+        settle(ready, performed(preparation()))
+        if error := ready.exception():
+            return performed(packed(_refuse, [f"a worker could not be prepared: {type(error).__name__}: {error}"]))
+        _prepared.add(name)
+    return performed(task)
+
+
+def _refuse(why: str) -> None:
+    raise Unprepared(why)
