@@ -17,7 +17,7 @@ from typing import Any
 from dynamics.errors import InputError
 from evidence.executors import WorkerLost
 from evidence.executors.elsewhere import Elsewhere
-from evidence.executors.tasks import Preparation, packed, performed_here
+from evidence.executors.tasks import luggage, performed_here
 
 
 class RayExecutor(Elsewhere):
@@ -45,7 +45,6 @@ class RayExecutor(Elsewhere):
         workers: int | None = None,
         slots: int = 0,
     ) -> None:
-        super().__init__()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
@@ -53,16 +52,17 @@ class RayExecutor(Elsewhere):
         self._begun_here = not ray.is_initialized()
         if self._begun_here:
             _reach(address, workers)
-        preparation = packed(Preparation(prepare))
-        self._name = sha256(preparation).hexdigest()
+        packed = luggage(prepare)
+        self._name = sha256(packed).hexdigest()
         # In a list a reference stays one: each process fetches what it stands for once.
-        self._preparation = [ray.put(preparation)]
+        self._luggage = [ray.put(packed)]
         resources = {"num_gpus": 1 / slots} if slots else {"num_cpus": 1}
         self._perform = ray.remote(**resources, max_retries=0)(_perform)
         self._under_way: dict[Future[Any], Any] = {}
+        super().__init__()
 
     def _hand_over(self, future: Future[Any], task: bytes) -> None:
-        reference = self._under_way[future] = self._perform.remote(task, self._name, self._preparation)
+        reference = self._under_way[future] = self._perform.remote(task, self._name, self._luggage)
         reference.future().add_done_callback(partial(self._arrived, future))
 
     def _arrived(self, future: Future[Any], outcome: Future[bytes]) -> None:
@@ -86,10 +86,10 @@ class RayExecutor(Elsewhere):
             self._ray.shutdown()
 
 
-def _perform(task: bytes, name: str, preparation: list[Any]) -> bytes:
+def _perform(task: bytes, name: str, boxed: list[Any]) -> bytes:
     import ray
 
-    fetched: Callable[[], bytes] = lambda: ray.get(preparation[0])  # noqa: E731
+    fetched: Callable[[], bytes] = lambda: ray.get(boxed[0])  # noqa: E731
     return performed_here(task, name, fetched)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 import time
 import uuid
 from collections import deque
@@ -23,10 +22,10 @@ from typing import Any
 from dynamics.errors import InputError
 from evidence.executors import WorkerLost
 from evidence.executors.elsewhere import Elsewhere
-from evidence.executors.tasks import Preparation, Unprepared, packed, performed_here
+from evidence.executors.tasks import Unprepared, luggage, performed_here
 from evidence.files import write_whole
 
-HEARTBEAT, PREPARATION = "heartbeat", "preparation"
+HEARTBEAT, LUGGAGE = "heartbeat", "luggage"
 
 
 class SlurmExecutor(Elsewhere):
@@ -63,7 +62,6 @@ class SlurmExecutor(Elsewhere):
         patience: float = 120.0,
         **parameters: Any,
     ) -> None:
-        super().__init__()
         import submitit
 
         if cluster == "slurm" and shutil.which("sbatch") is None:
@@ -76,14 +74,16 @@ class SlurmExecutor(Elsewhere):
             self._submitit = submitit.AutoExecutor(self._folder, cluster=cluster)
             self._submitit.update_parameters(**parameters)
         except (TypeError, ValueError, NameError) as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise InputError(f"SLURM parameters {parameters} cannot be used: {' '.join(str(error).split())}") from None
-        self._folder.mkdir(parents=True)
-        preparation = packed(Preparation(prepare))
-        self._name = sha256(preparation).hexdigest()
-        write_whole(self._folder / PREPARATION, preparation)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        packed = luggage(prepare)
+        self._name = sha256(packed).hexdigest()
+        write_whole(self._folder / LUGGAGE, packed)
         self._waiting: deque[tuple[Future[Any], bytes]] = deque()
         self._live: dict[Future[Any], tuple[Any, int]] = {}
         self._left = Event()
+        super().__init__()
         self._beat()
         self._threads = [Thread(target=target, daemon=True) for target in (self._keep_beating, self._look_after)]
         for thread in self._threads:
@@ -116,7 +116,7 @@ class SlurmExecutor(Elsewhere):
                 return
             with self._submitit.batch():
                 sent = [
-                    self._submitit.submit(_perform, str(self._folder), self._patience, self._name, sys.path, task)
+                    self._submitit.submit(_perform, str(self._folder), self._patience, self._name, task)
                     for _, task in batch
                 ]
             self._live |= {future: (job, 0) for (future, _), job in zip(batch, sent, strict=True)}
@@ -154,22 +154,20 @@ class SlurmExecutor(Elsewhere):
         self._left.set()
         for thread in self._threads:
             thread.join()
-        # What was called off may still be about to end.
-        for _ in range(20):
-            if all(job.done() for job, _ in self._live.values()):
-                break
+        # What was called off may still be about to end, and writes its last words here.
+        until = time.monotonic() + 5.0
+        while time.monotonic() < until and not all(job.done() for job, _ in self._live.values()):
             time.sleep(self._pause)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _perform(folder: str, patience: float, name: str, path: list[str], task: bytes) -> bytes:
+def _perform(folder: str, patience: float, name: str, task: bytes) -> bytes:
     """In a job."""
     # What submitit makes of these, the end of a job's time and its cancelling, would look like something that the task raised.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_DFL)
     Thread(target=_end_with_the_driver, args=(Path(folder) / HEARTBEAT, patience), daemon=True).start()
-    sys.path += [place for place in path if place not in sys.path]
-    return performed_here(task, name, (Path(folder) / PREPARATION).read_bytes)
+    return performed_here(task, name, (Path(folder) / LUGGAGE).read_bytes)
 
 
 def _end_with_the_driver(heartbeat: Path, patience: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
@@ -77,11 +78,18 @@ def settle(future: Future[Any], outcome: bytes) -> None:
         future.set_exception(error)
 
 
-def performed_here(task: bytes, name: str, preparation: Callable[[], bytes]) -> bytes:
-    """`performed` in a process that may have done nothing yet: the packed preparation of this name comes first, once."""
+def luggage(calls: Sequence[Callable[[], object]]) -> bytes:
+    """What a process elsewhere needs before its first task: where this one finds its modules, and the preparation."""
+    return pickle.dumps((sys.path, packed(Preparation(calls))))
+
+
+def performed_here(task: bytes, name: str, fetch: Callable[[], bytes]) -> bytes:
+    """`performed` in a process that may have done nothing yet: first, and once, it unpacks the luggage of this name."""
     if name not in _prepared:
+        path, preparation = pickle.loads(fetch())
+        sys.path += [place for place in path if place not in sys.path]
         ready: Future[Any] = Future()
-        settle(ready, performed(preparation()))
+        settle(ready, performed(preparation))
         if error := ready.exception():
             return performed(packed(_refuse, [f"a worker could not be prepared: {type(error).__name__}: {error}"]))
         _prepared.add(name)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,20 +48,21 @@ def outcomes(pool: Executor) -> None:
     assert pool.submit(lambda: 1).exception() is not None
 
 
-class TestRay:
-    @pytest.fixture(scope="class")
-    def ray(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
-        pytest.importorskip("ray", reason="the extra cluster is not installed")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("RAY_ADDRESS", raising=False)
-            patch.setenv("RAY_AUTH_MODE", "disabled")
-            patch.setenv("RAY_worker_register_timeout_seconds", "120")
-            folder = tmp_path_factory.mktemp("ray")
-            with executor("ray", folder, [partial(told, "UNDERTOW_TEST", "yes")], workers=2) as ray:
-                yield ray
-            with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
-                ray.submit(pow, 2, 3)
+@pytest.fixture(scope="module")
+def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_worker_register_timeout_seconds", "120")
+        folder = tmp_path_factory.mktemp("ray")
+        with executor("ray", folder, [partial(told, "UNDERTOW_TEST", "yes")], workers=2) as ray:
+            yield ray
+        with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+            ray.submit(pow, 2, 3)
 
+
+class TestRay:
     def test_a_study_with_a_worker_killed_in_the_middle_has_all_its_rows(self, ray: Executor, tmp_path: Path) -> None:
         runs = [Run("square", {"n": n}, f"number {n}", partial(row_once, tmp_path, n)) for n in range(6)]
         heard: list[str] = []
@@ -79,7 +81,7 @@ class TestRay:
     def test_a_task_whose_worker_is_killed_is_lost_alone(self, ray: Executor) -> None:
         outcomes(ray)
         futures = [ray.submit(pow, 2, 3), ray.submit(kill_self), ray.submit(pow, 3, 2)]
-        with pytest.raises(WorkerLost, match="^Ray: WorkerCrashedError: [^\n]*$"):
+        with pytest.raises(WorkerLost, match=r"^Ray: WorkerCrashedError: [^\n]*$"):
             futures[1].result(timeout=120)
         assert (futures[0].result(timeout=120), futures[2].result(timeout=120)) == (8, 9)
 
@@ -105,7 +107,7 @@ class TestSlurm:
 
     def test_a_preparation_that_cannot_succeed_ends_all_tasks(self, tmp_path: Path) -> None:
         with self.jobs(tmp_path, raise_unwritable) as pool:
-            with pytest.raises(BrokenExecutor, match="could not be prepared: RuntimeError: .*this and that"):
+            with pytest.raises(BrokenExecutor, match=r"could not be prepared: RuntimeError: .*this and that"):
                 pool.submit(pow, 2, 3).result(timeout=120)
             with pytest.raises(BrokenExecutor, match="could not be prepared"):
                 pool.submit(pow, 2, 3)
@@ -141,7 +143,8 @@ class TestSlurm:
                 # submitit's process that looks after a job holds this pipe for as long as the job lasts.
                 driver.communicate(timeout=60)
             finally:
-                subprocess.run(["kill", "-9", f"-{driver.pid}"], check=False, stderr=subprocess.DEVNULL)
+                with suppress(ProcessLookupError):
+                    os.killpg(driver.pid, signal.SIGKILL)
 
     def test_where_jobs_cannot_be_submitted_it_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
