@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
-from evidence.executors.tasks import Unprepared, packed, settle
+from evidence.executors.tasks import Unprepared, packed, settle, unpacked
 
 
 class Elsewhere(Executor):
@@ -80,15 +80,11 @@ class Elsewhere(Executor):
             if future not in self._open:
                 return
             self._open.remove(future)
-        if not future.set_running_or_notify_cancel():
-            return
-        if isinstance(outcome, bytes):
-            settle(future, outcome)
-            outcome = future.exception() or b""
-        else:
-            future.set_exception(outcome)
-        if isinstance(outcome, Unprepared):
-            self._broken = str(outcome)
+        value, error = unpacked(outcome) if isinstance(outcome, bytes) else (None, outcome)
+        if isinstance(error, Unprepared):
+            self._broken = str(error)
+        if future.set_running_or_notify_cancel():
+            settle(future, value, error)
 
 
 @contextmanager

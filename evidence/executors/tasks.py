@@ -63,18 +63,24 @@ def performed(task: bytes) -> bytes:
         return pickle.dumps((False, raised, text), pickle.HIGHEST_PROTOCOL)
 
 
-def settle(future: Future[Any], outcome: bytes) -> None:
-    """Give a future the outcome of its task; an outcome that cannot be read is the future's error."""
+def unpacked(outcome: bytes) -> tuple[Any, BaseException | None]:
+    """What a task gave, and what it raised if it did; an outcome that cannot be read is an error of its own."""
     try:
         done, *found = pickle.loads(outcome)
-        error = None if done else pickle.loads(found[0])
+        if done:
+            return found[0], None
+        error: BaseException = pickle.loads(found[0])
     except Exception as unreadable:
-        future.set_exception(unreadable)
-        return
+        return None, unreadable
+    error.__cause__ = RemoteTraceback(found[1])
+    return None, error
+
+
+def settle(future: Future[Any], value: Any, error: BaseException | None) -> None:
+    """Give a future the outcome of its task."""
     if error is None:
-        future.set_result(found[0])
+        future.set_result(value)
     else:
-        error.__cause__ = RemoteTraceback(found[1])
         future.set_exception(error)
 
 
@@ -88,9 +94,8 @@ def performed_here(task: bytes, name: str, fetch: Callable[[], bytes]) -> bytes:
     if name not in _prepared:
         path, preparation = pickle.loads(fetch())
         sys.path += [place for place in path if place not in sys.path]
-        ready: Future[Any] = Future()
-        settle(ready, performed(preparation))
-        if error := ready.exception():
+        _, error = unpacked(performed(preparation))
+        if error is not None:
             return performed(packed(_refuse, [f"a worker could not be prepared: {type(error).__name__}: {error}"]))
         _prepared.add(name)
     return performed(task)
