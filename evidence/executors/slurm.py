@@ -85,6 +85,7 @@ class SlurmExecutor(Elsewhere):
         self._left = Event()
         super().__init__()
         self._beat()
+        self._clear_up()
         self._threads = [Thread(target=target, daemon=True) for target in (self._keep_beating, self._look_after)]
         for thread in self._threads:
             thread.start()
@@ -94,6 +95,14 @@ class SlurmExecutor(Elsewhere):
 
     def _beat(self) -> None:
         write_whole(self._folder / HEARTBEAT, uuid.uuid4().bytes)
+
+    def _clear_up(self) -> None:
+        """Remove what drivers that were killed have left. Times are compared as the one disk tells them."""
+        now = (self._folder / HEARTBEAT).stat().st_mtime
+        for left in self._folder.parent.glob(".jobs-*"):
+            beat = left / HEARTBEAT
+            if beat.exists() and now - beat.stat().st_mtime > 10 * self._patience:
+                shutil.rmtree(left, ignore_errors=True)
 
     def _keep_beating(self) -> None:
         # Apart from looking after the jobs, which may take its time: a silent driver is a dead one.

@@ -146,6 +146,16 @@ class TestSlurm:
                 with suppress(ProcessLookupError):
                     os.killpg(driver.pid, signal.SIGKILL)
 
+    def test_what_a_killed_driver_left_is_cleared_up(self, tmp_path: Path) -> None:
+        for name in ("dead", "alive"):
+            (beat := tmp_path / f".jobs-{name}" / "heartbeat").parent.mkdir()
+            beat.touch()
+            if name == "dead":
+                os.utime(beat, (0, 0))
+        with self.jobs(tmp_path):
+            pass
+        assert [path.name for path in tmp_path.iterdir()] == [".jobs-alive"]
+
     def test_where_jobs_cannot_be_submitted_it_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(InputError, match="sbatch is not found"):
