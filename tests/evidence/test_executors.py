@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from evidence.executors import WorkerLost
 from evidence.executors.local import processes
 from evidence.executors.pool import EARLY_DEATHS, Pool
-from evidence.executors.tasks import Preparation, packed, performed, settle
+from evidence.executors.tasks import Preparation, packed, performed, settle, unpacked
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_errors_come_back_with_their_traceback_as_text(pool: Executor) -> None:
 @given(st.recursive(st.none() | st.integers() | st.binary() | st.floats(allow_nan=False), st.lists, max_leaves=5))
 def test_what_a_task_gives_is_what_arrives(value: Any) -> None:
     future: Future[Any] = Future()
-    settle(future, performed(packed(list, [[value]])))
+    settle(future, *unpacked(performed(packed(list, [[value]]))))
     assert future.result() == [value]
 
 
