@@ -19,5 +19,6 @@ _NAMES = [
     "compare",
     "fetch",
     "tune",
+    "merge",
 ]
 COMMANDS = {name: import_module(f"undertow.commands.{name}") for name in _NAMES}
