@@ -69,7 +69,7 @@ def hasty() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hasty")
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(stores, stores, stores)
 def test_neither_order_nor_grouping_nor_repetition_matters(a: Any, b: Any, c: Any) -> None:
     with TemporaryDirectory() as place:
