@@ -26,7 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "UNDERTOW_CHAOS"  # in the environment of a driver and of all that it starts
-PATIENCE = 20.0  # seconds in which a process must have ended, or a driver must have moved
+PATIENCE = 20.0  # seconds in which a process must have begun or ended
 Results = dict[str, tuple[str, ...]]
 
 
@@ -75,7 +75,7 @@ class Chaos:
             driver = self._start(place, scratch)
             while left and driver.poll() is None:
                 left -= self._kill_one(driver, place)
-            status = self._end(driver)
+            status = driver.wait()
             self._gone(place)
             if status == -signal.SIGKILL:
                 continue
@@ -87,8 +87,10 @@ class Chaos:
                 self.wrong.append(f"a driver of {name} ended with exit status {status}, {failed} runs failed")
             if status or not failed or idle > 5:
                 break
-        self.wrong += [f"left in {at.name}: {x.relative_to(at)}" for at in (place, scratch) for x in at.rglob("*")
-                       if x != place / "results.sqlite" and (at is scratch or "-journal" in x.name or x.name[0] == ".")]  # fmt: skip
+        hidden = [
+            x for x in place.rglob("*") if x.name.startswith(".") or x.name.endswith(("-journal", "-wal", "-shm"))
+        ]
+        self.wrong += [f"left behind: {x.relative_to(self.folder)}" for x in (*hidden, *scratch.rglob("*"))]
         return rows
 
     def _start(self, place: Path, scratch: Path) -> subprocess.Popen[bytes]:
@@ -105,8 +107,9 @@ class Chaos:
         time.sleep(self.random.uniform(0, 0.5))
         of_driver = self.random.random() < 0.5
         waiting = time.monotonic() + PATIENCE
-        # A driver that is killed before it works is no test of anything, most of the times.
-        while not (workers := self._workers(driver.pid)) and self.random.random() < 0.95:
+        # A driver that is killed before it works loses little: that is tried only now and then.
+        early = self.random.random() < 0.1
+        while not (workers := self._workers(driver.pid)) and not early:
             if driver.poll() is not None or time.monotonic() > waiting:
                 return False
             time.sleep(0.02)
@@ -121,22 +124,19 @@ class Chaos:
             self.seen["journals found"] += (place / "results.sqlite-journal").exists()
         return True
 
-    def _end(self, driver: subprocess.Popen[bytes]) -> int:
-        """Wait for the driver to end, which may take as long as it goes on to store rows."""
-        return driver.wait()
-
     def _workers(self, driver: int) -> list[int]:
         """The grandchildren of the driver: what its server of processes has started."""
-        parents = {pid: parent_of(pid) for pid in self._alive()}
+        parents = {pid: parent_of(pid) for pid in self.alive()}
         return [pid for pid, parent in parents.items() if parents.get(parent) == driver]
 
-    def _alive(self) -> list[int]:
+    def alive(self) -> list[int]:
+        """Processes of these studies that have not ended."""
         return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if marked(pid, self.mark)]
 
     def _gone(self, place: Path) -> None:
         """Once its driver has ended, no process may be left; what is left is noted, and ended."""
         waiting = time.monotonic() + PATIENCE
-        while (left := self._alive()) and time.monotonic() < waiting:
+        while (left := self.alive()) and time.monotonic() < waiting:
             time.sleep(0.01)
         for pid in left:
             self.wrong.append(f"process {pid} of {place.name} outlived its driver by {PATIENCE:g} s")
