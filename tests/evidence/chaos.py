@@ -141,6 +141,8 @@ class Chaos:
         for pid in left:
             self.wrong.append(f"process {pid} of {place.name} outlived its driver by {PATIENCE:g} s")
             os.kill(pid, signal.SIGKILL)
+        while left and self.alive():
+            time.sleep(0.01)
 
 
 def marked(pid: int, mark: str) -> bool:
