@@ -31,9 +31,8 @@ from evidence.store import environment
 from fullscale.cost import multiply_adds
 from fullscale.data import Images, Split, load
 from fullscale.execution import Execution
-from fullscale.feed import SHIFT
 from fullscale.models import Architecture, build
-from fullscale.spec import RunSpec
+from fullscale.spec import SHIFT, RunSpec
 from fullscale.train import train
 
 BATCHES = (40, 128, 1024)

@@ -12,10 +12,7 @@ from torch.nn.functional import pad
 
 from dynamics.errors import InputError
 from fullscale.data import Images, Split
-
-# Pixels by which an augmented image may be shifted to each side, what comes in being black: the usual recipe for CIFAR
-# since Lee et al. 2015 (arXiv 1409.5185).
-SHIFT = 4
+from fullscale.spec import SHIFT
 
 Batch = tuple[Tensor, Tensor]
 
@@ -53,15 +50,17 @@ class Feed(Protocol):
 class Resident:
     """A `Feed` whose images all lie on the device, as bytes; all work on them is done there.
 
-    Each channel has mean 0 and variance 1 over the training images. augment: each training image is shifted by up to 4
-    pixels to each side and, in half of the cases, mirrored.
+    Each channel has mean 0 and variance 1 over the training images. augment: each training image is shifted by up to
+    `shift` pixels to each side and, in half of the cases, mirrored.
     """
 
-    def __init__(self, images: Images, device: torch.device | str = "cpu", augment: bool = False) -> None:
+    def __init__(
+        self, images: Images, device: torch.device | str = "cpu", augment: bool = False, shift: int = SHIFT
+    ) -> None:
         self.digest, self.classes = images.digest, images.classes
         channels, height, width = images.train.images.shape[1:]
         self.shape = (channels, height, width)
-        self.augment = augment
+        self.augment, self.shift = augment, shift
         self.device = torch.device(device)
         mean = images.train.images.mean(axis=(0, 2, 3), dtype=np.float64)[:, None, None]
         spread = images.train.images.std(axis=(0, 2, 3), dtype=np.float64)[:, None, None]
@@ -89,7 +88,7 @@ class Resident:
         # All at once: one copy to the device an epoch.
         moves = torch.empty(0)
         if self.augment:
-            shifts = torch.randint(0, 2 * SHIFT + 1, (2, len(order)), generator=generator)
+            shifts = torch.randint(0, 2 * self.shift + 1, (2, len(order)), generator=generator)
             mirrors = torch.randint(0, 2, (1, len(order)), generator=generator)
             moves = torch.cat([shifts, mirrors]).to(self.device)
         order = order.to(self.device)
@@ -97,7 +96,8 @@ class Resident:
             chosen = order[start : start + batch]
             x = pixels[chosen]
             if self.augment:
-                x = shifted(x, *moves[:, start : start + batch])
+                down, right, mirror = moves[:, start : start + batch]
+                x = shifted(x, down, right, mirror, self.shift)
             yield self._normalized(x), labels[chosen]
 
     def training(self, batch: int) -> Iterator[Batch]:
@@ -120,9 +120,9 @@ def whole_batches(count: int, batch: int) -> int:
     return count // batch
 
 
-def shifted(pixels: Tensor, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
-    """Each image (n, C, H, W) as seen through a window that lies `down` and `right` (n,), 0 to 8, in it with a black border of
-    4 pixels, mirrored where `mirror` is 1."""
+def shifted(pixels: Tensor, down: Tensor, right: Tensor, mirror: Tensor, shift: int = SHIFT) -> Tensor:
+    """Each image (n, C, H, W) as seen through a window that lies `down` and `right` (n,), 0 to twice `shift`, in it with a
+    black border of `shift` pixels, mirrored where `mirror` is 1."""
     count, channels, height, width = pixels.shape
     device = pixels.device
     rows = down[:, None] + torch.arange(height, device=device)
@@ -130,7 +130,7 @@ def shifted(pixels: Tensor, down: Tensor, right: Tensor, mirror: Tensor) -> Tens
     columns = right[:, None] + torch.where(mirror[:, None] == 1, across.flip(0), across)
     image = torch.arange(count, device=device)[:, None, None, None]
     channel = torch.arange(channels, device=device)[None, :, None, None]
-    return pad(pixels, (SHIFT,) * 4)[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    return pad(pixels, (shift,) * 4)[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
 def joined(parts: Iterator[Batch], limit: int) -> Batch:

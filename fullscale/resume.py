@@ -126,9 +126,10 @@ def load_run(path: Path, spec: RunSpec) -> Saved | None:
     if not isinstance(theirs, dict):
         raise InputError(f"{path} holds no training run: one of the same settings, or another --out, are accepted")
     if theirs != ours:
-        odd = next((name for name in ours if theirs.get(name) != ours[name]), "spec")
+        odd = next(name for name in ours | theirs if theirs.get(name) != ours.get(name))
+        said, asked = (repr(run[odd]) if odd in run else "at its default" for run in (theirs, ours))
         raise InputError(
-            f"{path} holds another run ({odd} {theirs.get(odd)!r}, asked for is {ours[odd]!r}): "
+            f"{path} holds another run ({odd} {said}, asked for is {asked}): "
             "the same settings, or another --out, are accepted"
         )
     return saved

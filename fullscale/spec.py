@@ -16,6 +16,9 @@ SchedulePlan = Literal["constant", "step", "cosine"]
 Precision = Literal["float32", "bf16"]
 
 
+# Pixels by which an augmented image may be shifted to each side, what comes in being black: the usual recipe for CIFAR
+# since Lee et al. 2015 (arXiv 1409.5185).
+SHIFT = 4
 # Sixteen times BasicNet is 8,192 filters in a layer; beyond it a width is a slip of the hand.
 WIDEST = 16
 
@@ -76,7 +79,7 @@ class RunSpec:
             the test images stay.
         model: one of MODELS.
         head: as in `fullscale.models.Architecture`.
-        augment: training images are shifted by up to 4 pixels and flipped at random.
+        augment: training images are shifted by up to `shift` pixels and mirrored at random.
         precision: bf16 runs convolutions and linear layers in bfloat16 (autocast), weights and updates staying in
             float32.
         start: sha256 of the file whose network the run starts from; "": from first weights drawn by the seed.
@@ -173,6 +176,11 @@ class RunSpec:
             return cls(**{name: lists.get(name, lambda x: x)(value) for name, value in data.items()})
         except (TypeError, ValueError) as error:
             raise InputError(f"{dict(data)!r} is no run ({error}): what RunSpec.as_dict gives is accepted") from error
+
+    @property
+    def shift(self) -> int:
+        """Pixels by which an augmented image may be shifted: 4, and an eighth of a side that was asked for, 4 of 32."""
+        return max(1, self.size // 8) if self.size else SHIFT
 
     def multiplier(self, steps: int) -> Schedule:
         """The learning rate's multiplier over a run of `steps` steps."""

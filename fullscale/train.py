@@ -234,10 +234,12 @@ def _feeds(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list
             raise InputError(
                 f"augment {first.augment} of the spec with a feed of augment {images.augment}: one is accepted"
             )
+        if first.size and images.shape[1:] != (first.size,) * 2:
+            raise InputError(f"size {first.size} of the spec with a feed of {images.shape[1:]} pixels: one is accepted")
         return [images]
     if first.validation:
-        return [Resident(images.validation(s.validation, s.seed), device, s.augment) for s in specs]
-    return [Resident(images, device, first.augment)] * len(specs)
+        return [Resident(images.validation(s.validation, s.seed), device, s.augment, s.shift) for s in specs]
+    return [Resident(images, device, first.augment, first.shift)] * len(specs)
 
 
 def drawn(architecture: Architecture, seeds: Sequence[int]) -> list[nn.Module]:

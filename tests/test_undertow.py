@@ -317,6 +317,34 @@ def test_train_leaves_two_networks_that_agree_as_certified(shades: Path, tmp_pat
     assert len(rows(tmp_path)) == 1
 
 
+def test_train_on_fewer_classes_smaller_images_and_wrong_labels(tmp_path: Path) -> None:
+    from fullscale.data import load, prepared
+
+    asked = ("train", "digits", *SMALL, "--out", tmp_path)
+    how = ("--classes", "8,1", "--size", "4", "--label-noise", "0.25")
+    said = run(*asked, *how, "--epochs", "1", "--batch", "200")
+    assert said.status == 0, said.err
+    assert "adam on digits, 2 classes, 4 x 4, 25% of labels random: 0 of 1 done" in said.err
+    [row] = rows(tmp_path)
+    made = {name: row.spec[name] for name in ("classes", "size", "label_noise", "digest")}
+    digest = prepared(load("digits"), ("1", "8"), 4, 0.25).digest
+    assert made == {"classes": ["1", "8"], "size": 4, "label_noise": 0.25, "digest": digest}
+    refused(run(*asked), "holds another run (", "another --out")
+    refused(run(*asked, "--label-noise", "1.5"), "label_noise 1.5", "[0, 1]")
+    refused(run(*asked, "--size", "9"), "size 9", "1 to 8")
+    # Larger pictures on disk come in the size that is asked for, but as they are.
+    for name, data in pictures(2).items():
+        (tmp_path / "sizes" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sizes" / name).write_bytes(data)
+    Image.new("RGB", (40, 30)).save(tmp_path / "sizes" / "dark" / "0.png")
+    on_disk = ("train", tmp_path / "sizes", *SMALL, "--batch", "2", "--out", tmp_path / "other")
+    refused(run(*on_disk, "--classes", "dark,light"), "--classes ('dark', 'light') of pictures that stay on disk")
+    refused(run(*on_disk, "--label-noise", "0.1"), "--label-noise 0.1 of pictures that stay on disk")
+    assert run(*on_disk, "--size", "12").status == 0
+    [row] = rows(tmp_path / "other")
+    assert row.spec["size"] == 12
+
+
 def test_a_run_that_diverges_is_one_line_and_a_stored_row(shades: Path, tmp_path: Path) -> None:
     said = run("train", shades, *SMALL, "--lr", "1e30", "--out", tmp_path)
     assert (said.status, said.out) == (1, "")

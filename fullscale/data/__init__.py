@@ -5,6 +5,7 @@
 - digits.py     scikit-learn's digits, the set that needs no file
 - folder.py     a directory as a stream of entries
 - archive.py    a tar or zip as the same stream, read without unpacking, hostile members refused
+- prepare.py    images of fewer classes, fewer pixels or with wrong labels
 - tree.py       a stream of entries -> decoded files -> `Images`
 - layout.py     where the pictures lie -> classes, train and test
 - pixels.py     one encoded picture -> an array
@@ -27,9 +28,10 @@ from dynamics.errors import InputError
 from . import archive, cifar, digits, files, folder, imagenet, tiny
 from .files import Files, Pictures
 from .images import Images, Split
+from .prepare import canonical, prepared
 from .tree import NotOneArray, Tree, gather, survey
 
-__all__ = ["Files", "Images", "Pictures", "Split", "load", "open_source"]
+__all__ = ["Files", "Images", "Pictures", "Split", "canonical", "load", "open_source", "prepared"]
 
 
 def load(source: str | Path) -> Images:

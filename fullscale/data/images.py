@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from dynamics.errors import InputError
 
+from .pixels import area_average
+
 SHARE = 0.2
 SEED = 0
 
@@ -96,6 +98,40 @@ class Images:
 
         names = tuple(self.classes[index] for index in kept)
         return replace(self, classes=names, train=part(self.train), test=part(self.test))
+
+    def resized(self, size: int) -> Images:
+        """The same task in images of size x size pixels: each pixel the average over the area that it covers, as
+        `pixels.area_average` rounds it.
+
+        Raises InputError for images that are not square, which an average would distort, and for a size below 1 or
+        above theirs.
+        """
+        height, width = self.train.images.shape[2:]
+        if height != width:
+            raise InputError(f"size {size} for {self.name!r} of {height} x {width} pixels: square images are accepted")
+        if not 1 <= size <= height:
+            raise InputError(f"size {size} for {self.name!r}: 1 to {height}, the size that it has, is accepted")
+        if size == height:
+            return self
+        train, test = (Split(area_average(split.images, size), split.labels) for split in (self.train, self.test))
+        return replace(self, train=train, test=test)
+
+    def mislabelled(self, share: float) -> Images:
+        """A task that must be learned by heart in part: round(share * N) of the N training images get another label, drawn
+        among all classes alike, their own included, as in Zhang et al. 2017 (arXiv 1611.03530). At 1 no label says
+        anything.
+
+        Always the same images and labels: a larger share changes more, and what a smaller one changed in the same way.
+        Test labels stay. Raises InputError for a share outside [0, 1], and if a class is left without images.
+        """
+        if not 0 <= share <= 1:
+            raise InputError(f"label noise {share!r}: a share in [0, 1] is accepted")
+        labels = self.train.labels.copy()
+        # Raw bits: see `halves`.
+        ranks, draws = np.random.PCG64(SEED).random_raw((2, len(labels)))
+        chosen = np.argsort(ranks, kind="stable")[: round(share * len(labels))]
+        labels[chosen] = draws[chosen] % len(self.classes)
+        return replace(self, train=Split(self.train.images, labels))
 
 
 def check_labels(name: str, classes: Sequence[str], **sides: NDArray[np.int64]) -> None:

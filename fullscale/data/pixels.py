@@ -1,4 +1,4 @@
-"""One encoded picture as an array."""
+"""One encoded picture as an array; arrays of pictures made smaller."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 PNG = b"\x89PNG"
 GREY = ("1", "L", "LA")
+# Pixels that are averaged at a time: 64 MB as float64.
+AT_ONCE = 2**23
 COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 
 
@@ -52,3 +54,28 @@ def decode(data: bytes, shown: str) -> NDArray[np.uint8]:
 def colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W) grey or (H, W, 3) as (H, W, 3)."""
     return picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
+
+
+def area_average(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Images (N, C, H, W) -> (N, C, size, size): each pixel the average over the area that it covers.
+
+    A pixel that is covered in part counts by that part. Averages are rounded to the nearest whole number, halves to the even
+    one, since halves that all go up would brighten every image. Sums are of whole numbers, exact in float64: every machine
+    finds the same images. size: at most H and W.
+    """
+    count, channels, height, width = images.shape
+    across, down = _overlaps(width, size), _overlaps(height, size)
+    found = np.empty((count, channels, size, size), np.uint8)
+    block = max(1, AT_ONCE // (channels * height * width))
+    for first in range(0, count, block):
+        rows = images[first : first + block].astype(np.float64) @ across.T
+        found[first : first + block] = np.rint(down @ rows / (height * width))
+    return found
+
+
+def _overlaps(side: int, size: int) -> NDArray[np.float64]:
+    """(size, side): how much of each old pixel lies in each new one, in units of which an old pixel is `size` long and a new
+    one `side`."""
+    new, old = np.arange(size)[:, None] * side, np.arange(side) * size
+    common = np.minimum(new + side, old + size) - np.maximum(new, old)
+    return common.clip(min=0).astype(np.float64)

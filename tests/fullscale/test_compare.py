@@ -190,9 +190,9 @@ def test_the_command_writes_what_it_found(tmp_path: Path, monkeypatch: pytest.Mo
         return comparison.comparison()
 
     monkeypatch.setattr(PruningStudy, "run", quick)
-    said = console.run("compare", "--out", tmp_path / "o", "--steps", 7, "--classes", 3, 8)
+    said = console.run("compare", "--out", tmp_path / "o", "--steps", 7, "--classes", "3,8", "--size", 4)
     assert said.status == 0, said.err
-    assert "digits, 2 classes" in said.err
+    assert "digits, 2 classes, 4 x 4, 2 classes" in said.err
     assert "adam      dead             dead, removed exactly   50.0%" in said.out
     assert "fails      S10 l1: " in said.out
     assert (tmp_path / "o" / "figures" / "pruning.png").stat().st_size > 10_000

@@ -11,7 +11,8 @@ from shades import training
 
 from dynamics.errors import InputError
 from fullscale.data import Images, Split
-from fullscale.feed import SHIFT, Resident, joined, shifted
+from fullscale.feed import Resident, joined, shifted
+from fullscale.spec import SHIFT
 
 
 def numbered(count: int, height: int = 5, width: int = 4) -> Images:
@@ -61,35 +62,38 @@ def test_all_images_in_order() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    moves=st.lists(
-        st.tuples(st.integers(0, 2 * SHIFT), st.integers(0, 2 * SHIFT), st.booleans()), min_size=1, max_size=6
-    ),
+    shift=st.integers(1, SHIFT),
+    count=st.integers(1, 6),
     height=st.integers(1, 7),
     width=st.integers(1, 7),
+    data=st.data(),
 )
 def test_augmentation_is_a_shifted_window_and_a_mirror(
-    moves: list[tuple[int, int, bool]], height: int, width: int
+    shift: int, count: int, height: int, width: int, data: st.DataObject
 ) -> None:
-    count = len(moves)
+    places = st.integers(0, 2 * shift)
+    moves = data.draw(st.lists(st.tuples(places, places, st.booleans()), min_size=count, max_size=count))
     pixels = torch.from_numpy(np.random.default_rng(1).integers(1, 256, (count, 2, height, width)).astype(np.uint8))
     down, right, mirror = (torch.tensor(part) for part in zip(*moves, strict=True))
-    found = shifted(pixels, down, right, mirror.long())
+    found = shifted(pixels, down, right, mirror.long(), shift)
     for i, (top, left, mirrored) in enumerate(moves):
-        bordered = np.pad(pixels[i].numpy(), ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
+        bordered = np.pad(pixels[i].numpy(), ((0, 0), (shift, shift), (shift, shift)))
         window = bordered[:, top : top + height, left : left + width]
         assert np.array_equal(found[i].numpy(), window[:, :, ::-1] if mirrored else window)
 
 
-def test_every_shift_and_both_mirrors_come() -> None:
+@pytest.mark.parametrize("shift", [SHIFT, 1])
+def test_every_shift_and_both_mirrors_come(shift: int) -> None:
     count = 2000
     pixels = np.zeros((count, 1, 9, 9), dtype=np.uint8)
     pixels[:, :, 4, 4] = 255
     pixels[:, :, 4, 3] = 100  # on the other side of the mirror
     labels = np.arange(count, dtype=np.int64) % 2
-    feed = Resident(Images("dots", ("a", "b"), Split(pixels, labels), Split(pixels[:2], labels[:2])), augment=True)
+    dots = Images("dots", ("a", "b"), Split(pixels, labels), Split(pixels[:2], labels[:2]))
+    feed = Resident(dots, augment=True, shift=shift)
     x, _ = joined(feed.epoch(count, torch.Generator().manual_seed(0)), count)
     brightest = x.flatten(1).argmax(dim=1)
-    assert len(brightest.unique()) == 81
+    assert len(brightest.unique()) == (2 * shift + 1) ** 2
     left = x.flatten(1).gather(1, (brightest - 1).clamp(min=0)[:, None])[:, 0]
     dark = x.min()
     # 100 lies left of 255, unless mirrored or beyond the border.

@@ -143,6 +143,7 @@ def test_a_training_run_tells_if_its_images_were_others(tmp_path: Path) -> None:
         ("network --data digits --plot missing/drawn.svg", ["--plot missing/drawn.svg", "cannot be written"]),
         ("network --data digits --csv .", ["--csv .", "cannot be written"]),
         ("network --data digits --classes 0 nine", ["'nine'"]),
+        ("network --data digits --size 9", ["size 9", "1 to 8"]),
         ("none --data digits", ["none.safetensors"]),
         ("colour --data digits", [", 1, 8, 8)", "(N, 3, H, W)"]),
         ("colour --data nowhere", ["nowhere"]),

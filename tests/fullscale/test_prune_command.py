@@ -16,6 +16,7 @@ from dynamics.errors import InputError
 from fullscale.checkpoint import load, save
 from fullscale.cost import multiply_adds
 from fullscale.data import load as load_images
+from fullscale.data import prepared
 from fullscale.feed import Resident
 from fullscale.measure import measure
 from fullscale.models import Architecture, Chain, NetConfig, build
@@ -82,7 +83,8 @@ def test_data_certify_and_find_the_silent(file: Path, tmp_path: Path) -> None:
     said, report = pruned(file, "-o", out, "--data", "digits", "--json")
     assert json.loads(said.out) == report
     feed, net = Resident(load_images("digits")), network()
-    assert report["data"] == {"name": "digits", "classes": [], "digest": feed.digest}
+    seen = {"classes": list("0123456789"), "shape": [1, 8, 8], "digest": feed.digest}
+    assert report["data"] == {"name": "digits"} | seen
     assert report["certificate"]["held_out_images"] == sum(len(x) for x, _ in feed.test(1024))
     assert report["certificate"]["error_before"] == report["certificate"]["error_after"]
     assert sum(layer["empirically_dead"] for layer in report["removal"]["layers"]) == 0
@@ -92,8 +94,9 @@ def test_data_certify_and_find_the_silent(file: Path, tmp_path: Path) -> None:
     assert report["removal"]["share"] == removal.share
     assert difference(load(out).net, expected, noise(1, 4, 1, 9, 9).float()) == 0
     assert "test error: " in said.out
-    _, report = pruned(file, "-o", out, "--data", "digits", "--classes", "1", "7")
+    _, report = pruned(file, "-o", out, "--data", "digits", "--classes", "1,7", "--size", "4")
     assert report["certificate"]["error_before"] is None
+    assert report["data"]["digest"] == prepared(load_images("digits"), ("1", "7"), 4).digest
 
 
 def test_networks_in_float64_and_for_large_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +164,7 @@ def test_what_cannot_be_done_is_refused(file: Path, tmp_path: Path) -> None:
         ((file, "-o", tmp_path / "nowhere" / "out"), ("cannot be written", "a writable place")),
         ((file, "-o", out, "--empirical"), ("--empirical without --data",)),
         ((file, "-o", out, "--classes", "1"), ("--classes without --data",)),
+        ((file, "-o", out, "--size", "4"), ("--size without --data",)),
         ((file, "-o", out, "--tolerance", "-1"), ("--tolerance -1.0", "a number from 0")),
         ((file, "-o", out, "--tolerance", "nan"), ("--tolerance nan",)),
         ((file, "-o", out, "--multiple", "0"), ("multiple 0", "positive whole number")),

@@ -102,6 +102,7 @@ def test_checkpoint_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
     content = path.read_bytes()
     for asked, words in (
         (SPEC, "another run (epochs 1, asked for is 6)"),
+        (replace(SPEC, epochs=1, augment=False), "another run (augment True, asked for is at its default)"),
         (replace(SPEC, epochs=1, optimizer="sgd"), "another run (optimizer 'adam', asked for is 'sgd')"),
     ):
         with pytest.raises(InputError, match=re.escape(words)):

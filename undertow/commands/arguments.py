@@ -89,18 +89,26 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the same as data")
 
 
-def add_classes(parser: Any, text: str = "only these classes") -> None:
-    """The flag of a choice among the classes of the images."""
-    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help=text)
+def add_images(parser: Any, text: str = "only these classes") -> None:
+    """The flags of a choice among the classes of the images, and of their size."""
+    parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help=f"{text}: cat,dog or cat dog")
+    parser.add_argument(
+        "--size", type=whole, default=0, metavar="N", help="images of N x N pixels, averaged over areas (as they are)"
+    )
 
 
 def given_images(arguments: argparse.Namespace, live: Live) -> Images:
-    """The images of --data, of all classes or of those in --classes."""
-    from fullscale.data import load
+    """The images of --data, of all classes or of those in --classes, of --size."""
+    from fullscale.data import load, prepared
 
     live.line(f"reading {arguments.data}")
     images = load(arguments.data)
-    return images.select(tuple(arguments.classes)) if arguments.classes else images
+    return prepared(images, named(arguments.classes, images.classes), arguments.size)
+
+
+def named(given: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
+    """The names in --classes: a class's own name as it is, comma or not, and anything else cut at its commas."""
+    return tuple(name.strip() for text in given for name in ([text] if text in classes else text.split(",")))
 
 
 def add_worlds(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from undertow.commands.arguments import Parser, add_classes, add_out, given_images, whole
+from undertow.commands.arguments import Parser, add_images, add_out, given_images, whole
 
 
 def add(parser: Parser) -> None:
@@ -13,7 +13,7 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--data", default="digits", metavar="DATA", help="digits, or images as undertow train takes them (digits)"
     )
-    add_classes(parser, "only these classes: an easier task")
+    add_images(parser, "only these classes: an easier task")
     parser.add_argument(
         "--steps", type=whole, default=5_000, metavar="N", help="training steps, to whole epochs (5000)"
     )

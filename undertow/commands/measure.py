@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_classes, add_json, drawable, given_images, number, whole
+from undertow.commands.arguments import Parser, add_images, add_json, drawable, given_images, number, whole
 
 if TYPE_CHECKING:
     from fullscale.data import Images
@@ -36,7 +36,7 @@ def add(parser: Parser) -> None:
         metavar="DATA",
         help="what the network was trained on: digits, a folder or an archive of images, or a folder of IDX files",
     )
-    add_classes(parser)
+    add_images(parser)
     parser.add_argument(
         "--thresholds",
         nargs=2,

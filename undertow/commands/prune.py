@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_classes, given_images, number, whole
+from undertow.commands.arguments import Parser, add_images, given_images, number, whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,7 +40,7 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--data", metavar="DATA", help="images to certify on: digits, a folder or an archive of images, or IDX files"
     )
-    add_classes(parser, "only these classes of the data")
+    add_images(parser, "only these classes of the data")
     parser.add_argument(
         "--empirical",
         action="store_true",
@@ -100,7 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    data = None if feed is None else {"name": arguments.data, "classes": arguments.classes, "digest": feed.digest}
+    data = None
+    if feed is not None:
+        of = {"classes": list(feed.classes), "shape": list(feed.shape), "digest": feed.digest}
+        data = {"name": arguments.data} | of
     report: dict[str, Any] = {
         "network": str(arguments.checkpoint),
         "data": data,
@@ -130,8 +133,9 @@ def _checked(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
         raise InputError("--empirical without --data: the images that the network was trained on are accepted")
     if arguments.tolerance is not None and not 0 <= arguments.tolerance < float("inf"):
         raise InputError(f"--tolerance {arguments.tolerance}: a number from 0 is accepted")
-    if arguments.classes and arguments.data is None:
-        raise InputError("--classes without --data: both or neither is accepted")
+    for name in ("classes", "size"):
+        if getattr(arguments, name) and arguments.data is None:
+            raise InputError(f"--{name} without --data: both or neither is accepted")
     if not out.name or out.suffix in (".json", ".onnx"):
         raise InputError(f"--out {out}: a file name such as smaller.safetensors is accepted")
     files = [out, out.with_suffix(".json"), *([out.with_suffix(".onnx")] if arguments.onnx else [])]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_classes, add_out, add_setting, given_setting, number, whole
+from undertow.commands.arguments import Parser, add_images, add_out, add_setting, given_setting, named, number, whole
 
 if TYPE_CHECKING:
     from fullscale.checkpoint import Saved
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fullscale.execution import Execution
     from fullscale.feed import Feed
     from fullscale.outcome import Outcome
+    from fullscale.spec import RunSpec
+    from fullscale.stream import Streamed
 
 RUN = "training.safetensors"
 
@@ -47,11 +49,19 @@ def add(parser: Parser) -> None:
     task.add_argument(
         "--from", dest="start", type=Path, metavar="FILE", help="start from the network of this file, pruned or not"
     )
-    add_classes(task, "only these classes: an easier task")
+    add_images(task, "only these classes: an easier task")
+    task.add_argument(
+        "--label-noise",
+        type=number,
+        default=0.0,
+        metavar="P",
+        help="draw this share of the training labels at random (0)",
+    )
     task.add_argument(
         "--augment",
         action="store_true",
-        help="shift training images by up to 4 pixels, and mirror them; of larger pictures on disk, take random crops",
+        help="shift training images by up to 4 pixels (an eighth of --size), and mirror them; of larger pictures on disk, "
+        "take random crops",
     )
     task.add_argument("--batch", type=whole, default=40, metavar="N", help="images a step (40)")
     task.add_argument("--epochs", type=whole, default=10, metavar="N", help="passes over the training images (10)")
@@ -82,7 +92,6 @@ def run(arguments: argparse.Namespace) -> int:
     from evidence.store import Store
     from fullscale.data import Images, open_source
     from fullscale.spec import RunSpec
-    from fullscale.stream import Streamed
     from fullscale.sweep import KIND, as_row
     from fullscale.train import one_thread, train
 
@@ -91,24 +100,20 @@ def run(arguments: argparse.Namespace) -> int:
     start = _start(arguments)
     numbers = _numbers(arguments, start)
     # Checked before the data are read: a typo should not cost a minute.
-    RunSpec(digest="", **numbers)
+    RunSpec(digest="", size=arguments.size, label_noise=arguments.label_noise, **numbers)
     execution = _execution(arguments)
     with Live() as live:
         live.line(f"reading {arguments.data}")
-        source = open_source(arguments.data)
-        if arguments.classes:
-            source = _select(source, arguments.classes)
-        spec = RunSpec(digest=source.digest, **numbers)
-        images: Images | Feed = (
-            source if isinstance(source, Images) else Streamed(source, execution.device, augment=spec.augment)
-        )
+        source, task = _prepared(open_source(arguments.data), arguments)
+        spec = RunSpec(digest=source.digest, **task, **numbers)
+        images: Images | Feed = source if isinstance(source, Images) else _streamed(source, spec, execution)
         folder = writable(arguments.out)
         with Store(folder / "results.sqlite") as store, _writer(arguments, folder) as write:
-            task = live.task(f"{spec.optimizer} on {source.name}", spec.epochs)
+            bar = live.task(f"{spec.optimizer} on {source.name}", spec.epochs)
             outcome = train(
                 spec,
                 images,
-                lambda done, losses: task(done, spec.epochs, f"loss {losses[0]:.4g}"),
+                lambda done, losses: bar(done, spec.epochs, f"loss {losses[0]:.4g}"),
                 execution=execution,
                 checkpoint=folder / RUN,
                 start=start,
@@ -122,14 +127,27 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _select(source: Images | Files, classes: list[str]) -> Images:
-    from fullscale.data import Files
+def _prepared(source: Images | Files, arguments: argparse.Namespace) -> tuple[Images | Files, dict[str, Any]]:
+    """The images that the run trains on, and what of the spec says how they were made from those of the source."""
+    from fullscale.data import Images, canonical, prepared
 
-    if isinstance(source, Files):
-        raise InputError(
-            f"classes {classes} of pictures that are not read into memory: leave them out, or move the folders"
-        )
-    return source.select(tuple(classes))
+    how = named(arguments.classes, source.classes), arguments.size, arguments.label_noise
+    if isinstance(source, Images):
+        return prepared(source, *how), canonical(source, *how)
+    for flag, given in (("classes", how[0]), ("label-noise", how[2])):
+        if given:
+            raise InputError(
+                f"--{flag} {given} of pictures that stay on disk: accepted for images that fit into memory"
+            )
+    return source, {"size": arguments.size}
+
+
+def _streamed(source: Files, spec: RunSpec, execution: Execution) -> Streamed:
+    """Pictures on disk, as squares of the size asked for."""
+    from fullscale.stream import Streamed
+
+    size = {"size": spec.size} if spec.size else {}
+    return Streamed(source, execution.device, augment=spec.augment, **size)
 
 
 def _numbers(arguments: argparse.Namespace, start: Saved | None) -> dict[str, Any]:
