@@ -12,7 +12,8 @@ from dynamics.errors import InputError
 from evidence.store import Record, Store, key_of
 from fullscale import lr_grid
 from fullscale.studies import images
-from fullscale.studies.standing import KIND, standing
+from fullscale.studies.standing import standing
+from fullscale.sweep import KIND
 
 
 def keep(out: Path, kept: Path = ROOT / lr_grid.KEPT) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from fullscale.studies import asked, find_study
 
     study = find_study(arguments.study)
-    runs = asked(study)  # refuses what cannot be run, before data are read
+    asked(study)  # a slip of the hand is told before anything is loaded
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError(f"--workers {arguments.workers}: a positive whole number is accepted")
     from undertow.extras import needs
@@ -48,27 +47,24 @@ def run(arguments: argparse.Namespace) -> int:
     from evidence.files import writable
     from evidence.progress import Live
     from evidence.store import Store
-    from fullscale.studies import images
-    from fullscale.studies.conduct import conduct
-    from fullscale.studies.standing import of_images
+    from fullscale.studies.conduct import conduct, planned
 
     workers, devices = _workers(arguments.workers, arguments.device)
     path = arguments.out / STORE
+    plan = planned(study, arguments.data)
     if arguments.dry_run:
-        found = images.read([run.source for run in runs], arguments.data)
-        with Store(path, reading=True) if path.is_file() else nullcontext() as kept:
-            print(_plan(of_images(study, runs, found, kept), workers))
+        if path.is_file():
+            with Store(path, reading=True) as store:
+                plan = plan.in_store(store)
+        print(_left(plan, workers))
         return 0
-    for run in runs:
-        images.place(run.source, arguments.data)  # refuses what is nowhere
-    with (
-        Store(writable(arguments.out) / STORE) as store,
-        Live() as live,
-        processes(workers=workers, devices=devices) as executor,
-    ):
-        task = live.task(study.name, len(runs))
+    with Store(writable(arguments.out) / STORE) as store, Live() as live:
+        live.line(_left(plan.in_store(store), workers))
+        task = live.task(study.name, len(plan.runs))
+        how = {"data": arguments.data, "device": arguments.device}
         retry = [arguments.retry] if arguments.retry else []
-        stands = conduct(study, runs, store, executor, task, data=arguments.data, device=arguments.device, retry=retry)
+        with processes(workers=workers, devices=devices) as executor:
+            stands = conduct(plan, store, executor, task, retry=retry, **how)
     return _ended(stands, path)
 
 
@@ -84,7 +80,7 @@ def _workers(count: int | None, device: str | None) -> tuple[int, int]:
     return count or devices or 1, devices
 
 
-def _plan(stands: Standing, workers: int) -> str:
+def _left(stands: Standing, workers: int) -> str:
     """How many runs there are, how many of them are stored, and how long the rest takes."""
     from fullscale.studies.estimate import in_words, seconds_left
 
