@@ -7,10 +7,10 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from evidence.store import Row
-from evidence.study import Run
 from fullscale.spec import RunSpec
 
 if TYPE_CHECKING:
+    from evidence.study import Run
     from fullscale.data import Images
     from fullscale.execution import Execution
     from fullscale.outcome import Outcome
@@ -29,6 +29,8 @@ def runs_of(specs: Sequence[RunSpec], places: Sequence[str], device: str | None 
     Returns:
         One Run a spec.
     """
+    from evidence.study import Run  # brings xarray, which whoever only reads results need not wait for
+
     return [
         Run(KIND, spec.as_dict(), title(spec), partial(work, spec, place, device))
         for spec, place in zip(specs, places, strict=True)
