@@ -30,6 +30,7 @@ from fullscale.outcome import loss_and_error
 from fullscale.prune import remove_dead
 from fullscale.pruning_claims import KIND, by_criterion
 from fullscale.replicas import Replicas
+from fullscale.replicas.layers import Norms
 from fullscale.spec import RunSpec
 from fullscale.train import drawn, epoch_by_epoch, one_thread, train_together
 
@@ -178,10 +179,10 @@ def slim(
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
     steps = feed.steps(batch)
     rates = np.where(np.arange(passes * steps) < passes * 4 // 5 * steps, base.lr, base.lr / 10)
-    scales: list[Any] = [norm.weight for norm in side_by_side.norms]
+    norms = [layer for layer in side_by_side.modules() if isinstance(layer, Norms)]
 
     def penalty() -> Tensor:
-        return base.slimming * torch.cat(scales).abs().sum()
+        return base.slimming * torch.cat([norm.weight.flatten() for norm in norms]).abs().sum()
 
     for _ in epoch_by_epoch(side_by_side, optimizer, [feed] * len(seeds), orders, rates, batch, penalty=penalty):
         pass

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from dynamics.couplings import find_coupling
@@ -187,3 +188,21 @@ class RunSpec:
         if self.schedule == "cosine":
             return cosine(steps)
         return step_decay([steps * 4 // 5]) if self.schedule == "step" else constant()
+
+
+# What runs that advance together may differ in.
+_OWN: dict[str, Any] = {
+    "optimizer": "sgd", "coupling": "none", "lr": 1.0, "strength": 0.0, "hyper": (), "seed": 0, "schedule": "constant",
+    "thresholds": False,
+}  # fmt: skip
+
+
+def together_key(spec: RunSpec) -> str:
+    """The same for runs that can be trained together by `fullscale.train.train_together`; "" for one that goes alone.
+
+    Alone go rules that look at a whole tensor, a start from a file, several processes, and networks with dropout.
+    """
+    dropout = spec.model.startswith("vgg") and spec.head == "imagenet"
+    if find_rule(spec.optimizer).unit != "weight" or spec.start or spec.processes > 1 or dropout:
+        return ""
+    return json.dumps(replace(spec, **_OWN).as_dict(), sort_keys=True)

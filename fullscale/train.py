@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
-from dynamics.rules import find_rule
 from fullscale.checkpoint import Saved
 from fullscale.data import Images
 from fullscale.execution import CudaGraphStep, Execution
@@ -28,8 +26,9 @@ from fullscale.measure import Activity, measure
 from fullscale.models import Architecture, build
 from fullscale.outcome import Outcome, conclude, look, take
 from fullscale.replicas import Replicas
+from fullscale.replicas.optimizers import Optimizers
 from fullscale.resume import Progress, holds_state_of, keep, load_run, restore, restore_optimizer
-from fullscale.spec import Precision, RunSpec
+from fullscale.spec import Precision, RunSpec, together_key
 
 # Called after each epoch with the epochs done and the mean loss of each run.
 Notify = Callable[[int, list[float]], None]
@@ -90,17 +89,37 @@ def train(
 def train_together(
     specs: Sequence[RunSpec], images: Images, progress: Notify | None = None, *, execution: Execution | None = None
 ) -> list[Outcome]:
-    """As `train`, for several runs at once that differ in their seed alone: BasicNets that advance side by side.
+    """As `train`, for runs that advance together as one program, which takes less than half the time (`fullscale.replicas`).
 
-    A run that has diverged leaves the others alone. InputError for runs that cannot go together.
+    They may differ in seed, optimizer, coupling, strength, lr, hyperparameters, schedule and thresholds. None sees another,
+    so that each ends as it would alone, but for rounding, and one that diverges leaves the others as they are.
+
+    Args:
+        specs: of runs that share a `fullscale.spec.together_key`.
+        images: in memory.
+        progress: called after each epoch with the epochs done and the mean loss of each run.
+        execution: where and how; None: on the CPU. Of its two means on CUDA, replicas use graphs alone, not the compiler.
+
+    Returns:
+        The Outcomes in the order of the specs; seconds are each one's share of the time.
+
+    Raises:
+        InputError: as `train`, and for runs that cannot go together.
+
+    Example:
+        >>>         >>> from fullscale.data import Split
+        >>> part = Split(np.arange(1024, dtype=np.uint8).reshape(16, 1, 8, 8), np.arange(16) % 2)
+        >>> images = Images("stripes", ("even", "odd"), part, part)
+        >>> spec = RunSpec(images.digest, 0.0625, "adam", "l2", lr=1e-3, strength=1e-4, batch=8, epochs=1, seed=0)
+        >>> [outcome.status for outcome in train_together([spec, replace(spec, optimizer="sgd", seed=1)], images)]
+        ['done', 'done']
     """
-    first = specs[0]
-    if any(replace(spec, seed=first.seed) != first for spec in specs):
-        raise InputError("runs that differ in more than their seed: they are trained one by one")
-    if len(specs) > 1 and (find_rule(first.optimizer).unit == "tensor" or first.model != "basicnet" or first.start):
-        # Replicas lie in one tensor, whose norm would mix them; only BasicNet can be trained side by side.
-        raise InputError(f"{first.optimizer} on {first.model} side by side: one run at a time is accepted")
-    return _train(specs, images, progress, execution)
+    keys = {together_key(spec) for spec in specs}
+    if len(specs) > 1 and (len(keys) > 1 or "" in keys):
+        raise InputError(
+            f"{len(specs)} runs, of which some go alone or are of another kind: one together_key is accepted"
+        )
+    return _train(specs, images, progress, execution, joint="" not in keys)
 
 
 def _train(
@@ -111,6 +130,7 @@ def _train(
     checkpoint: Path | None = None,
     start: Saved | None = None,
     write: Write | None = None,
+    joint: bool = False,
 ) -> list[Outcome]:
     spec = specs[0]
     if spec.digest != images.digest:
@@ -128,21 +148,27 @@ def _train(
             if start
             else drawn(architecture, [s.seed for s in specs])
         )
-        net: nn.Module = nets[0] if len(nets) == 1 else Replicas(nets)
-        net.to(run.device, memory_format=run.layout(net))  # type: ignore[call-overload]
-        lr = torch.tensor(spec.lr, dtype=torch.float64, device=run.device) if run.graphs else spec.lr
-        numbers: dict[str, Any] = {"weight_decay": spec.strength, "capturable": run.graphs, **dict(spec.hyper)}
-        optimizer = Optimizer(net.parameters(), spec.optimizer, spec.coupling, lr=lr, **numbers)
+        for one in nets:
+            one.to(run.device, memory_format=run.layout(one))  # type: ignore[call-overload]
+        net: nn.Module = nets[0]
+        optimizer: Optimizer | Optimizers
+        if joint:
+            net = side_by_side = Replicas(nets)
+            optimizer = Optimizers(side_by_side, specs, run.graphs)
+        else:
+            lr = torch.tensor(spec.lr, dtype=torch.float64, device=run.device) if run.graphs else spec.lr
+            numbers: dict[str, Any] = {"weight_decay": spec.strength, "capturable": run.graphs, **dict(spec.hyper)}
+            optimizer = Optimizer(net.parameters(), spec.optimizer, spec.coupling, lr=lr, **numbers)
         orders = [torch.Generator().manual_seed(s.seed) for s in specs]
         outcomes = [Outcome() for _ in specs]
         done = Progress()
-        if saved:
+        if saved and isinstance(optimizer, Optimizer):
             done = restore(saved, net, optimizer, orders[0])
             outcomes[0].curves = done.curves
-        elif start and holds_state_of(start, optimizer):
+        elif start and isinstance(optimizer, Optimizer) and holds_state_of(start, optimizer):
             restore_optimizer(net, optimizer, start)
 
-        rates = spec.lr * spec.multiplier(steps)(np.arange(steps))
+        rates = np.stack([s.lr * s.multiplier(steps)(np.arange(steps)) for s in specs], axis=1)
         how: dict[str, Any] = {"done": done.epoch, "execution": run, "precision": spec.precision}
         loop = epoch_by_epoch(net, optimizer, feeds, orders, rates, spec.batch, **how)
         activities: list[Activity | None] = [None] * len(feeds)
@@ -156,7 +182,7 @@ def _train(
                 activities = look(net, feeds, outcomes, epoch, losses)
                 if write and outcomes[0].status == "done":
                     write({name: values[-1] for name, values in outcomes[0].curves.items()})
-            if checkpoint and outcomes[0].status == "done":
+            if checkpoint and isinstance(optimizer, Optimizer) and outcomes[0].status == "done":
                 so_far = Progress(epoch, outcomes[0].curves, time.perf_counter() - started)
                 keep(checkpoint, spec, net, optimizer, orders[0], so_far)
             if progress is not None:
@@ -176,7 +202,7 @@ def _train(
 
 def epoch_by_epoch(
     net: nn.Module,
-    optimizer: Optimizer,
+    optimizer: Optimizer | Optimizers,
     feeds: Sequence[Feed],
     orders: Sequence[torch.Generator],
     rates: NDArray[np.float64],
@@ -190,13 +216,14 @@ def epoch_by_epoch(
     """The one training loop: takes the steps of an epoch whenever it is asked for the next mean losses, one a feed.
 
     net: one network, or as many `Replicas` as there are feeds, on the device of `execution`; it starts from the weights that
-    it has. orders: what decides each feed's order of images. rates: the learning rate of every step of the whole run, in
-    which the last epoch may be cut short; done: epochs of it that were taken before. penalty: what is added to the loss
-    (the mean cross entropy over the batch, summed over the networks).
+    it has. orders: what decides each feed's order of images. rates: the learning rate of every step of the whole run, (steps,)
+    or (steps, parameter groups), of which the last epoch may be cut short; done: epochs of it that were taken before. penalty:
+    what is added to the loss (the mean cross entropy over the batch, summed over the networks).
     """
     run = execution or Execution()
-    layout, device = run.layout(net), torch.device(run.device)
-    forward = torch.compile(net) if run.compile else net
+    device, joint = torch.device(run.device), isinstance(net, Replicas)
+    forward = torch.compile(net) if run.compile and not joint else net
+    layout = run.layout(net)
     losses = torch.zeros(len(feeds), device=device)
 
     def step(x: Tensor, y: Tensor) -> None:
@@ -218,8 +245,8 @@ def epoch_by_epoch(
         losses.zero_()
         coming = rates[first : first + steps]
         for (x, y), lr in zip(_together(feeds, batch, orders), coming, strict=False):
-            _set_lr(optimizer, float(lr))
-            advance(x.contiguous(memory_format=layout), y)
+            _set_lr(optimizer.param_groups, lr)
+            advance(x if joint else x.contiguous(memory_format=layout), y)
         # The only moment of an epoch at which the processor waits for the device.
         yield (losses / len(coming)).tolist()
 
@@ -273,8 +300,9 @@ def _together(feeds: Sequence[Feed], batch: int, orders: Sequence[torch.Generato
         yield torch.cat([x for x, _ in parts], dim=1), torch.stack([y for _, y in parts])
 
 
-def _set_lr(optimizer: Optimizer, lr: float) -> None:
-    for group in optimizer.param_groups:
+def _set_lr(groups: list[dict[str, Any]], rates: Any) -> None:
+    """Give every group its learning rate, or all the only one."""
+    for group, lr in zip(groups, np.broadcast_to(rates, len(groups)).tolist(), strict=True):
         if torch.is_tensor(group["lr"]):
             group["lr"].fill_(lr)  # the recorded step reads it where it is
         else:

@@ -18,6 +18,7 @@ import xarray as xr
 from console import refused, run
 
 from dynamics.estimate import mean_interval
+from evidence.driver import one_after_another
 from evidence.store import Store, record
 from fullscale import sweep
 from fullscale.studies import Found, asked, find_study, images, table
@@ -67,6 +68,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Runs end at once and in this process."""
     monkeypatch.setattr("evidence.executors.local.processes", threads)
     monkeypatch.setattr(sweep, "work", as_it_would)
+    monkeypatch.setattr(sweep, "work_together", one_after_another)
     return monkeypatch
 
 

@@ -3,87 +3,164 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from functools import partial
+from dataclasses import replace
+from itertools import product
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynamics.couplings import COUPLINGS
 from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
-from fullscale.models import Chain, NetConfig
-from fullscale.replicas import Replicas
+from fullscale.models import Architecture, build
+from fullscale.replicas import Replicas, layers
+from fullscale.replicas.optimizers import Optimizers
+from fullscale.spec import RunSpec, together_key
 
-R, N, STEPS, CLASSES = 3, 6, 4, 3
-CONFIG = NetConfig(channels=(3, 4, 2), strides=(1, 2, 1), in_channels=2, classes=CLASSES)
-
-
-def networks() -> list[Chain]:
-    torch.manual_seed(7)
-    return [Chain(CONFIG).double() for _ in range(R)]
-
-
-def batches() -> tuple[Tensor, Tensor]:
-    """Other images and labels for each step and replica: (STEPS, R, N, C, H, W) and (STEPS, R, N)."""
-    torch.manual_seed(8)
-    return torch.randn(STEPS, R, N, 2, 5, 5, dtype=torch.float64), torch.randint(CLASSES, (STEPS, R, N))
+SPEC = RunSpec("0", 0.03, "adam", "l2", lr=1e-3, strength=1e-2, batch=8, epochs=1, seed=0)
+# The others look at a whole tensor and go alone.
+TOGETHER = [name for name, rule in RULES.items() if rule.unit == "weight"]
+CLASSES = 3
 
 
-def descend(net: torch.nn.Module, rule: str, coupling: str, losses: Iterable[Callable[[], Tensor]]) -> None:
-    optimizer = Optimizer(net.parameters(), rule, coupling, lr=0.02, weight_decay=0.0 if coupling == "none" else 0.03)
-    for loss in losses:
-        optimizer.zero_grad()
-        loss().backward()
-        optimizer.step()
+def network(spec: RunSpec, dtype: torch.dtype = torch.float64) -> nn.Module:
+    torch.manual_seed(spec.seed)
+    return build(Architecture(spec.model, spec.width, 2, CLASSES)).to(dtype)
 
 
-def trained_alone(net: Chain, x: Tensor, y: Tensor, rule: str, coupling: str) -> Chain:
-    descend(net, rule, coupling, (lambda k=k: cross_entropy(net(x[k]), y[k]) for k in range(STEPS)))
-    return net
+def batches(count: int, specs: list[RunSpec], size: int, dtype: torch.dtype = torch.float64) -> list[Any]:
+    """Other images and labels for each step and run: (R, N, C, H, W) and (R, N)."""
+    draws = torch.Generator().manual_seed(8)
+    shape = (len(specs), specs[0].batch)
+    return [
+        (
+            torch.randn(*shape, 2, size, size, dtype=dtype, generator=draws),
+            torch.randint(CLASSES, shape, generator=draws),
+        )
+        for _ in range(count)
+    ]
 
 
-def trained_together(x: Tensor, y: Tensor, rule: str, coupling: str) -> Replicas:
-    joined = Replicas(networks())
-
-    def loss(k: int) -> Tensor:
-        outputs = joined(torch.cat(list(x[k]), dim=1))
-        return torch.stack([cross_entropy(outputs[r], y[k, r]) for r in range(R)]).sum()
-
-    descend(joined, rule, coupling, (partial(loss, k) for k in range(STEPS)))
+def together(specs: list[RunSpec], data: list[Any]) -> Replicas:
+    joined = Replicas([network(spec, data[0][0].dtype) for spec in specs])
+    optimizers = Optimizers(joined, specs)
+    for x, y in data:
+        outputs = joined(torch.cat(list(x), dim=1))
+        loss = cross_entropy(outputs.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(dim=1).sum()
+        optimizers.zero_grad()
+        loss.backward()
+        optimizers.step()
+    optimizers.eval()
     return joined
 
 
-def assert_close(one: Chain, other: Chain) -> None:
-    for name, tensor in one.state_dict().items():
-        torch.testing.assert_close(other.state_dict()[name], tensor, rtol=1e-9, atol=1e-9, msg=name)
+def alone(spec: RunSpec, data: list[tuple[Tensor, Tensor]]) -> nn.Module:
+    net = network(spec, data[0][0].dtype)
+    optimizer = Optimizer(
+        net.parameters(), spec.optimizer, spec.coupling, lr=spec.lr, weight_decay=spec.strength, **dict(spec.hyper)
+    )
+    for x, y in data:
+        optimizer.zero_grad()
+        cross_entropy(net(x), y).backward()
+        optimizer.step()
+    optimizer.eval()
+    return net
 
 
-# What looks at a whole tensor would see all replicas in it: a run of such a rule has one seed.
-ALONE = [name for name, rule in RULES.items() if rule.unit == "weight"]
-SOME = ("sgd", "adam", "schedule_free")
+def assert_as_alone(joined: Replicas, specs: list[RunSpec], data: list[Any], tolerance: float) -> None:
+    for r, spec in enumerate(specs):
+        first, net = network(spec).state_dict(), alone(spec, [(x[r], y[r]) for x, y in data]).state_dict()
+        taken = joined.take(r).state_dict()
+        assert not all(torch.allclose(tensor.double(), first[name].double(), rtol=1e-6) for name, tensor in net.items())
+        for name, tensor in net.items():
+            torch.testing.assert_close(taken[name], tensor, rtol=tolerance, atol=tolerance, msg=f"{name} of {spec}")
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> list[RunSpec]:
+    """Runs of any rules, couplings, rates and strengths, in batches that fill vectors and in such that do not.
+
+    With few images a batch, training soon blows any rounding up, alone or not."""
+    specs = []
+    batch = draw(st.sampled_from((12, 14)))
+    for seed in range(draw(st.integers(2, 5))):
+        coupling = draw(st.sampled_from(sorted(COUPLINGS)))
+        strength = 0.0 if coupling == "none" else draw(st.sampled_from((0.0, 1e-3, 0.03)))
+        rule = draw(st.sampled_from(TOGETHER))
+        lr = RULES[rule].lr * draw(st.sampled_from((0.1, 1.0)))
+        specs.append(replace(SPEC, optimizer=rule, coupling=coupling, strength=strength, lr=lr, seed=seed, batch=batch))
+    return specs
+
+
+@given(groups())
+@settings(max_examples=5, deadline=None)
+def test_each_of_a_group_is_what_it_is_alone(specs: list[RunSpec]) -> None:
+    assert len({together_key(spec) for spec in specs}) == 1
+    data = batches(50, specs, 6)
+    assert_as_alone(together(specs, data), specs, data, 1e-10)
 
 
 @pytest.mark.parametrize(
-    ("rule", "coupling"),
-    [*((rule, "l2") for rule in ALONE), *((rule, c) for c in COUPLINGS if c != "l2" for rule in SOME)],
+    ("model", "width", "size"), [("vgg11", 0.03, 9), ("resnet20", 0.2, 7), ("resnet50", 0.04, 6), ("basicnet", 0.1, 5)]
 )
-def test_side_by_side_is_as_alone(rule: str, coupling: str) -> None:
-    x, y = batches()
-    joined = trained_together(x, y, rule, coupling)
-    for r, net in enumerate(networks()):
-        first = net.blocks[0].conv.weight.detach().clone()
-        alone = trained_alone(net, x[:, r], y[:, r], rule, coupling)
-        assert not torch.allclose(alone.blocks[0].conv.weight, first, rtol=1e-4)
-        assert_close(alone, joined.take(r))
+def test_any_network_goes_side_by_side(model: str, width: float, size: int) -> None:
+    specs = [
+        replace(SPEC, model=model, width=width, seed=seed, lr=lr, optimizer="momentum", batch=12)
+        for seed, lr in ((0, 1e-3), (1, 1e-4))
+    ]
+    data = batches(3, specs, size)
+    assert_as_alone(together(specs, data), specs, data, 1e-8)
+
+
+def test_in_float32_too_by_kernels_and_by_grouped_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [replace(SPEC, width=0.1, batch=24, seed=seed, optimizer="momentum") for seed in (0, 1)]
+    data = batches(3, specs, 8, torch.float32)
+    found = together(specs, data)
+    assert_as_alone(found, specs, data, 1e-4)
+    assert torch.equal(found.flat, together(specs, data).flat)
+    monkeypatch.setattr(layers, "by_kernels", lambda x: False)
+    grouped = together(specs, data)
+    assert not torch.equal(grouped.flat, found.flat)  # it is another way to the same numbers
+    torch.testing.assert_close(grouped.flat, found.flat, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "kernel", "stride", "padding"),
+    [*product((1, 3, 6), (1, 5, 8), (3,), (1, 2), (1,)), (4, 4, 1, 1, 0), (4, 4, 1, 2, 0), (2, 3, 5, 2, 2)],
+)
+def test_kernels_are_the_convolution_and_its_gradients(
+    channels: int, filters: int, kernel: int, stride: int, padding: int
+) -> None:
+    torch.manual_seed(1)
+    for images, dtype, tolerance in ((12, torch.float64, 1e-12), (16, torch.float32, 1e-4)):
+        layer = layers.Convolutions(nn.Conv2d(channels, filters, kernel, stride, padding))
+        layer.weight = (
+            torch.randn(2, filters, kernel, kernel, channels, dtype=dtype).permute(0, 1, 4, 2, 3).requires_grad_()
+        )
+        layer.bias = torch.randn(2, filters, dtype=dtype)
+        x = torch.randn(images, 2 * channels, 5, 4, dtype=dtype, requires_grad=True)
+        assert layers.by_kernels(x)
+        found = layer(x)
+        weight, bias = layer.weight.flatten(0, 1), layer.bias.flatten()
+        expected = nn.functional.conv2d(x, weight, bias, stride, padding, groups=2)
+        torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+        g = torch.randn_like(expected)
+        for one, other in zip(
+            torch.autograd.grad(found, (x, layer.weight), g), torch.autograd.grad(expected, (x, layer.weight), g), strict=True
+        ):  # fmt: skip
+            torch.testing.assert_close(one, other, rtol=10 * tolerance, atol=10 * tolerance)
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_replica_is_its_network_in_either_mode_and_comes_back_as_a_copy(training: bool) -> None:
-    x, y = batches()
-    nets = [trained_alone(net, x[:, r], y[:, r], "sgd", "none").train(training) for r, net in enumerate(networks())]
+    specs = [replace(SPEC, seed=seed) for seed in range(3)]
+    data = batches(2, specs, 5)
+    nets = [alone(spec, [(x[r], y[r]) for x, y in data]).train(training) for r, spec in enumerate(specs)]
     joined = Replicas(nets).train(training)
     for r, net in enumerate(nets):
         taken = joined.take(r)
@@ -91,20 +168,28 @@ def test_a_replica_is_its_network_in_either_mode_and_comes_back_as_a_copy(traini
         assert all(torch.equal(taken.state_dict()[name], tensor) for name, tensor in net.state_dict().items())
         for parameter in taken.parameters():
             parameter.data.fill_(9)
-    assert not any((parameter == 9).any() for parameter in joined.parameters())
-    outputs = joined(torch.cat(list(x[0]), dim=1))
-    torch.testing.assert_close(
-        outputs, torch.stack([net(x[0, r]) for r, net in enumerate(nets)]), rtol=1e-12, atol=1e-12
-    )
+    assert not (joined.flat == 9).any()
+    x = data[0][0]
+    expected = torch.stack([net(x[r]) for r, net in enumerate(nets)])
+    torch.testing.assert_close(joined(torch.cat(list(x), dim=1)), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", SOME)
-def test_a_replica_that_is_not_finite_leaves_the_others_alone(rule: str) -> None:
-    x, y = batches()
-    clean = trained_together(x, y, rule, "l2")
-    spoiled = x.clone()
-    spoiled[:, 1] = math.nan
-    joined = trained_together(spoiled, y, rule, "l2")
+@pytest.mark.parametrize("rule", ["sgd", "adam", "schedule_free"])
+@pytest.mark.parametrize("batch", [6, 8])
+def test_a_replica_that_is_not_finite_leaves_the_others_as_they_are(rule: str, batch: int) -> None:
+    specs = [replace(SPEC, optimizer=rule, seed=seed, batch=batch) for seed in range(3)]
+    data = batches(4, specs, 5)
+    clean = together(specs, data)
+    for x, _ in data:
+        x[1] = math.nan
+    joined = together(specs, data)
     assert joined.take(1).head.weight.isnan().all()
     for r in (0, 2):
-        assert_close(clean.take(r), joined.take(r))
+        assert torch.equal(clean.flat[r], joined.flat[r])
+
+
+def test_a_layer_that_is_not_known_is_refused() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU())
+    net.config = None
+    with pytest.raises(TypeError, match="1, a PReLU, cannot be trained side by side"):
+        Replicas([net])

@@ -1,0 +1,120 @@
+"""Several networks of one shape trained side by side, as one network.
+
+No replica sees another: convolutions are grouped, BatchNorm is by channel, linear layers are batched; each replica has its own
+loss and, in one flat matrix of all weights, its own row, which its optimizer takes as one parameter.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fullscale.models import Block
+from fullscale.replicas.layers import Convolutions, Linears, Norms, by_kernels
+
+
+class Replicas(nn.Module):
+    """R networks of one configuration as one network, with copies of their weights, on their device.
+
+    forward: images (N, R x C, H, W), the replicas' channels one after the other -> logits (R, N, classes).
+    flat: the one parameter, (R, weights). rows: R parameters that are its rows, in the same memory, gradients too: for
+    optimizers. Clear gradients by `zero_grad` of this module, which leaves them in place.
+    """
+
+    def __init__(self, nets: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.count, self.config = len(nets), nets[0].config
+        self._one = [nets[0]]  # in a list, since it is no part of this network
+        self._shapes = {name: p.shape for name, p in nets[0].named_parameters()}
+        like = next(nets[0].parameters())
+        sizes = [shape.numel() for shape in self._shapes.values()]
+        self.flat = nn.Parameter(like.new_zeros(self.count, sum(sizes)))
+        self.flat.grad = torch.zeros_like(self.flat)
+        with torch.no_grad():
+            for name, weight in self._weights().items():
+                for row, net in zip(weight, nets, strict=True):
+                    row.copy_(net.get_parameter(name))
+        self.rows = [nn.Parameter(row) for row in self.flat.data]
+        for row, gradient in zip(self.rows, self.flat.grad, strict=True):
+            row.grad = gradient
+        self.net = _joined("", nets)
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The weights by the names that they have in one network, (R, its shape) each; views of `flat`."""
+        parts = self.flat.split([shape.numel() for shape in self._shapes.values()], dim=1)
+        return {name: _shaped(part, shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, R x C, H, W) -> (R, N, classes)."""
+        if not by_kernels(x):
+            x = x.contiguous(memory_format=torch.channels_last)
+        for name, weight in self._weights().items():
+            path, _, own = name.rpartition(".")
+            setattr(self.net.get_submodule(path), own, weight)
+        logits: Tensor = self.net(x)
+        each: Tensor = logits.unflatten(1, (self.count, -1)).transpose(0, 1)
+        return each
+
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Put all gradients to 0, in place whatever is asked for."""
+        if self.flat.grad is not None:
+            self.flat.grad.zero_()
+
+    @torch.no_grad()
+    def take(self, replica: int) -> nn.Module:
+        """A copy of one replica as a network of its own, in the mode this one is in."""
+        net = copy.deepcopy(self._one[0])
+        for name, weight in self._weights().items():
+            net.get_parameter(name).copy_(weight[replica])
+        for name, buffer in net.named_buffers():
+            whole = self.net.get_buffer(name)
+            buffer.copy_(whole[replica] if whole.ndim else whole)
+        return net.train(self.training)
+
+
+def _shaped(part: Tensor, shape: torch.Size) -> Tensor:
+    """A part of all rows as weights of one layer; those of a convolution have the channels that it reads innermost."""
+    convolution = len(shape) == 4
+    shaped: Tensor = part.unflatten(1, (shape[0], *shape[2:], shape[1]) if convolution else shape)
+    return shaped.permute(0, 1, 4, 2, 3) if convolution else shaped
+
+
+def _joined(path: str, nets: Sequence[nn.Module]) -> nn.Module:
+    """The modules at `path` of all networks as one, yet without weights. TypeError for a layer that is not known here."""
+    one: Any = nets[0]
+    if isinstance(one, nn.Conv2d):
+        return Convolutions(one)
+    if isinstance(one, nn.BatchNorm2d):
+        return Norms(nets)
+    if isinstance(one, nn.Linear):
+        return Linears()
+    if next(one.parameters(recurse=False), None) is not None:
+        raise TypeError(f"{path}, a {type(one).__name__}, cannot be trained side by side")
+    children = {
+        name: _joined(f"{path}.{name}".lstrip("."), [net.get_submodule(name) for net in nets])
+        for name, _ in one.named_children()
+    }
+    if isinstance(one, Block):
+        _rectify(children["norm"])
+        return nn.Sequential(OrderedDict(children))
+    if isinstance(one, nn.Sequential):
+        for (_, before), (name, after) in pairwise(children.items()):
+            if isinstance(before, Norms) and isinstance(after, nn.ReLU):
+                children[name] = nn.Identity()
+                _rectify(before)
+    net: nn.Module = copy.deepcopy(one)
+    for name, child in children.items():
+        setattr(net, name, child)
+    return net
+
+
+def _rectify(norm: nn.Module) -> None:
+    """Let a norm do the ReLU behind it, in the same pass over memory."""
+    assert isinstance(norm, Norms)
+    norm.rectify = True

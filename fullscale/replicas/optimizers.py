@@ -1,0 +1,51 @@
+"""The optimizers of runs that advance together: one for each rule and coupling among them, a parameter group for each run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from dynamics.optimizer import Optimizer
+from fullscale.replicas import Replicas
+from fullscale.spec import RunSpec
+
+
+class Optimizers:
+    """As one optimizer to the training loop. A run's row of weights is one parameter to its rule.
+
+    specs: one for each replica of `net`, of rules that take each weight by itself. capturable: as in `Optimizer`; the learning
+    rates are then tensors. param_groups: one for each run, in order.
+    """
+
+    def __init__(self, net: Replicas, specs: Sequence[RunSpec], capturable: bool = False) -> None:
+        self._net = net
+        own: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self.param_groups: list[dict[str, Any]] = []
+        for row, spec in zip(net.rows, specs, strict=True):
+            lr = torch.tensor(spec.lr, dtype=torch.float64, device=row.device) if capturable else spec.lr
+            numbers: dict[str, Any] = {"weight_decay": spec.strength, "capturable": capturable, **dict(spec.hyper)}
+            (group,) = Optimizer([row], spec.optimizer, spec.coupling, lr=lr, **numbers).param_groups
+            self.param_groups.append(group)
+            own.setdefault((spec.optimizer, spec.coupling), []).append(group)
+        self._each = [Optimizer(groups, rule, coupling) for (rule, coupling), groups in own.items()]
+
+    def zero_grad(self) -> None:
+        """Put all gradients to 0, in place."""
+        self._net.zero_grad()
+
+    def step(self) -> None:
+        """One update of every run."""
+        for optimizer in self._each:
+            optimizer.step()
+
+    def train(self) -> None:
+        """Put the gradient points back into the weights."""
+        for optimizer in self._each:
+            optimizer.train()
+
+    def eval(self) -> None:
+        """Put the weights to evaluate with into their place, for rules that take gradients elsewhere."""
+        for optimizer in self._each:
+            optimizer.eval()
