@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Literal
 
 from evidence.store import Store
@@ -66,7 +67,12 @@ def conduct(
         InputError: where the store cannot be used; if strict also what a run raised.
     """
     images.keep(store, plan.study.name, plan.found)
-    places = [images.place(run.source, data) for run in plan.runs]
+    # Whole paths: a worker may start in another folder.
+    places = [_whole(images.place(run.source, data)) for run in plan.runs]
     wanted = runs_of(plan.specs, places, device)
     run_all(wanted, store, executor, notify, outcome, fresh=fresh, retry=retry, strict=strict, curves=False)
     return plan.in_store(store, curves)
+
+
+def _whole(place: str) -> str:
+    return place if place == "digits" else str(Path(place).absolute())

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         retry = [arguments.retry] if arguments.retry else []
         with processes(workers=workers, devices=devices) as executor:
             stands = conduct(plan, store, executor, task, retry=retry, **how)
-    return _ended(stands, path)
+    return _ended(stands, path, arguments.study)
 
 
 def _workers(count: int | None, device: str | None) -> tuple[int, int]:
@@ -95,7 +95,7 @@ def _left(stands: Standing, workers: int) -> str:
     return f"{lines}; about {in_words(seconds / workers)} left with {workers} workers, from the speed of those stored"
 
 
-def _ended(stands: Standing, path: Path) -> int:
+def _ended(stands: Standing, path: Path, name: str) -> int:
     """Say how the study stands; the exit status."""
     print(f"{stands.study.name}: {stands.in_words()}")
     failed = [(run, row) for run, row in zip(stands.runs, stands.rows, strict=True) if row and row.status == "failed"]
@@ -105,5 +105,5 @@ def _ended(stands: Standing, path: Path) -> int:
         print(f"failed ({varied}): {row.error}")
     if failed:
         print("again: the same command with --retry failed")
-    print(f"store: {path.resolve()}; undertow results {stands.study.name} shows it")
+    print(f"store: {path.resolve()}; undertow results {name} shows it")
     return 0 if stands.complete else 1
