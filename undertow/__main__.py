@@ -47,11 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
             "undertow: interrupted; what was finished is stored, the same command goes on from there", file=sys.stderr
         )
         return 130
-    except _broken_executor():
-        print(
-            "undertow: a worker process was killed; what was finished is stored, run the same command again",
-            file=sys.stderr,
-        )
+    except _broken_executor() as error:
+        why = " ".join(str(error).split())
+        print(f"undertow: {why}; what was finished is stored, run the same command again", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output has left, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

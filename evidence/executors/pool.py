@@ -18,7 +18,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from evidence.executors import WorkerLost
-from evidence.executors.tasks import packed, settle
+from evidence.executors.tasks import packed, settle, unpacked
 from evidence.executors.worker import work
 
 # So many workers in a row, beside one for each slot, may die before their first task: more is no accident.
@@ -204,10 +204,11 @@ class Pool(Executor):
         if future is None:
             self._send(worker, Future(), self._prepare)
             return
-        settle(future, outcome)
+        value, error = unpacked(outcome)
+        settle(future, value, error)
         if not worker.prepared:
             worker.prepared, self._early_deaths = True, 0
-            if error := future.exception():
+            if error is not None:
                 self._break(f"a worker could not be prepared: {type(error).__name__}: {error}")
 
     def _bury(self, worker: _Worker) -> None:

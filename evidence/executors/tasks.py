@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dynamics.rules import load_rules, own_files
+
+_prepared: set[str] = set()
+
+
+class Unprepared(BrokenExecutor):
+    """What a worker does before its first task has raised: no task can be done."""
 
 
 class RemoteTraceback(Exception):
@@ -56,16 +63,43 @@ def performed(task: bytes) -> bytes:
         return pickle.dumps((False, raised, text), pickle.HIGHEST_PROTOCOL)
 
 
-def settle(future: Future[Any], outcome: bytes) -> None:
-    """Give a future the outcome of its task; an outcome that cannot be read is the future's error."""
+def unpacked(outcome: bytes) -> tuple[Any, BaseException | None]:
+    """What a task gave, and what it raised if it did; an outcome that cannot be read is an error of its own."""
     try:
         done, *found = pickle.loads(outcome)
-        error = None if done else pickle.loads(found[0])
+        if done:
+            return found[0], None
+        error: BaseException = pickle.loads(found[0])
     except Exception as unreadable:
-        future.set_exception(unreadable)
-        return
+        return None, unreadable
+    error.__cause__ = RemoteTraceback(found[1])
+    return None, error
+
+
+def settle(future: Future[Any], value: Any, error: BaseException | None) -> None:
+    """Give a future the outcome of its task."""
     if error is None:
-        future.set_result(found[0])
+        future.set_result(value)
     else:
-        error.__cause__ = RemoteTraceback(found[1])
         future.set_exception(error)
+
+
+def luggage(calls: Sequence[Callable[[], object]]) -> bytes:
+    """What a process elsewhere needs before its first task: where this one finds its modules, and the preparation."""
+    return pickle.dumps((sys.path, packed(Preparation(calls))))
+
+
+def performed_here(task: bytes, name: str, fetch: Callable[[], bytes]) -> bytes:
+    """`performed` in a process that may have done nothing yet: first, and once, it unpacks the luggage of this name."""
+    if name not in _prepared:
+        path, preparation = pickle.loads(fetch())
+        sys.path += [place for place in path if place not in sys.path]
+        _, error = unpacked(performed(preparation))
+        if error is not None:
+            return performed(packed(_refuse, [f"a worker could not be prepared: {type(error).__name__}: {error}"]))
+        _prepared.add(name)
+    return performed(task)
+
+
+def _refuse(why: str) -> None:
+    raise Unprepared(why)

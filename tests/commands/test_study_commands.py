@@ -58,7 +58,7 @@ def as_it_would(spec: Any, *_: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def threads(**_: Any) -> Iterator[Executor]:
+def threads(*_: Any) -> Iterator[Executor]:
     with ThreadPoolExecutor(1) as pool:
         yield pool
 
@@ -66,7 +66,7 @@ def threads(**_: Any) -> Iterator[Executor]:
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Runs end at once and in this process."""
-    monkeypatch.setattr("evidence.executors.local.processes", threads)
+    monkeypatch.setattr("evidence.executors.choice.processes", threads)
     monkeypatch.setattr(sweep, "work", as_it_would)
     monkeypatch.setattr(sweep, "work_together", one_after_another)
     return monkeypatch
@@ -242,6 +242,9 @@ def test_results_makes_nothing_and_names_what_a_store_holds(
     refused(run("results", study, "--out", out, "--csv", tmp_path / "no" / "a.csv"), "a.csv cannot be written")
     refused(run("results", "digit", "--out", out), "study 'digit' is unknown")
     refused(run("study", study, "--out", out, "--workers", "0"), "--workers 0")
+    refused(run("study", study, "--out", out, "--executor", "pbs"), "executor 'pbs' is unknown", "slurm")
+    refused(run("study", study, "--out", out, "--slurm", "timeout"), "--slurm timeout: NAME=VALUE")
+    refused(run("study", study, "--out", out, "--slurm", "a=1"), "are of SLURM jobs")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["little.toml", "out"]
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
 from undertow.commands.arguments import Parser, add_out, add_rules, whole
@@ -27,7 +27,17 @@ def add(parser: Parser) -> None:
         "--dry-run", action="store_true", help="say how many runs there are, are stored and are left; write nothing"
     )
     parser.add_argument("--retry", choices=["failed"], help="run again what has failed")
-    parser.add_argument("--workers", type=whole, metavar="N", help="runs at a time (one a core)")
+    parser.add_argument(
+        "--executor", default="local", metavar="NAME", help="local, slurm, ray or a Ray cluster's HOST:PORT (local)"
+    )
+    parser.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of SLURM jobs as submitit names it, e.g. timeout_min=600; may be given again",
+    )
+    parser.add_argument("--workers", type=whole, metavar="N", help="processes or SLURM jobs (one a core, 64 jobs)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (cpu)")
     add_rules(parser)
 
@@ -43,13 +53,16 @@ def run(arguments: argparse.Namespace) -> int:
     from undertow.extras import needs
 
     needs("fullscale", "torch", "safetensors", "PIL", "sklearn")
-    from evidence.executors.local import processes
+    from evidence.executors.choice import check_executor, executor
     from evidence.files import writable
     from evidence.progress import Live
     from evidence.store import Store
     from fullscale.studies.conduct import conduct, planned
 
-    workers, devices = _workers(arguments.workers, arguments.device)
+    check_executor(arguments.executor)
+    local = arguments.executor == "local"
+    workers, devices = _workers(arguments.workers, arguments.device, local)
+    parameters = _parameters(arguments.slurm)
     path = arguments.out / STORE
     plan = planned(study, arguments.data)
     if arguments.dry_run:
@@ -63,13 +76,30 @@ def run(arguments: argparse.Namespace) -> int:
         task = live.task(study.name, len(plan.runs))
         how = {"data": arguments.data, "device": arguments.device}
         retry = [arguments.retry] if arguments.retry else []
-        with processes(workers=workers, devices=devices) as executor:
-            stands = conduct(plan, store, executor, task, retry=retry, **how)
+        given = workers if local else arguments.workers
+        with executor(arguments.executor, arguments.out, workers=given, devices=devices, parameters=parameters) as pool:
+            stands = conduct(plan, store, pool, task, retry=retry, **how)
     return _ended(stands, path, arguments.study)
 
 
-def _workers(count: int | None, device: str | None) -> tuple[int, int]:
-    """How many processes work, and on how many CUDA devices: one each, or one a core of the CPU, unless told otherwise."""
+def _parameters(given: list[str]) -> dict[str, Any]:
+    """Parameters of SLURM jobs: whole numbers as numbers, all else as words."""
+    found: dict[str, Any] = {}
+    for setting in given:
+        name, equals, text = setting.partition("=")
+        if not (name and equals):
+            raise InputError(f"--slurm {setting}: NAME=VALUE is accepted, e.g. timeout_min=600")
+        found[name] = int(text) if text.isdecimal() else text
+    return found
+
+
+def _workers(count: int | None, device: str | None, local: bool) -> tuple[int, int]:
+    """How many processes work, and on how many CUDA devices: one each, or one a core of the CPU, unless told otherwise.
+
+    Elsewhere the devices are not those of this machine: a run gets one if it is for CUDA.
+    """
+    if not local:
+        return count or 1, int(device is not None and device.startswith("cuda"))
     from fullscale.execution import Execution
 
     if device is None or Execution.best(device).device == "cpu":
