@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from evidence.store import Row
-from evidence.study import Run
-from fullscale.spec import RunSpec
+from fullscale.spec import RunSpec, together_key
 
 if TYPE_CHECKING:
+    from evidence.study import Run
     from fullscale.data import Images
     from fullscale.execution import Execution
     from fullscale.outcome import Outcome
 
 KIND = "train"
+# Runs that advance as one program at most.
+TOGETHER = 8
 
 
 def runs_of(specs: Sequence[RunSpec], places: Sequence[str], device: str | None = None) -> list[Run]:
@@ -29,10 +32,33 @@ def runs_of(specs: Sequence[RunSpec], places: Sequence[str], device: str | None 
     Returns:
         One Run a spec.
     """
+    from evidence.study import Run  # brings xarray, which whoever only reads results need not wait for
+
+    groups = together(specs, places)
     return [
-        Run(KIND, spec.as_dict(), title(spec), partial(work, spec, place, device))
-        for spec, place in zip(specs, places, strict=True)
+        Run(KIND, spec.as_dict(), title(spec), partial(work, spec, place, device), group, work_together)
+        for spec, place, group in zip(specs, places, groups, strict=True)
     ]
+
+
+def together(specs: Sequence[RunSpec], places: Sequence[str]) -> list[str]:
+    """The group that each run goes in, "" for one that goes alone: runs of one shape, at most TOGETHER of them.
+
+    It follows from what is asked for alone, not from what is stored, so that a run comes out the same at every try. Runs of
+    one shape are cut into pieces of like size, an even number of them, so that two workers, or more, have as much to do.
+    """
+    shapes: dict[tuple[str, str], list[int]] = {}
+    for k, (spec, place) in enumerate(zip(specs, places, strict=True)):
+        if key := together_key(spec):
+            shapes.setdefault((key, place), []).append(k)
+    groups = [""] * len(specs)
+    for found in shapes.values():
+        pieces = 2 * -(-len(found) // (2 * TOGETHER))
+        for place_in, k in enumerate(found):
+            piece = place_in * pieces // len(found)
+            groups[k] = f"{found[0]}: {piece}"
+    counts = Counter(groups)
+    return [group if counts[group] > 1 else "" for group in groups]
 
 
 def work(spec: RunSpec, place: str, device: str | None = None) -> dict[str, Any]:
@@ -42,6 +68,16 @@ def work(spec: RunSpec, place: str, device: str | None = None) -> dict[str, Any]
     one_thread()  # the workers share the processor
     images = _prepared(place, spec.classes, spec.size, spec.label_noise)
     return as_row(train(spec, images, execution=_execution(device)))
+
+
+def work_together(works: Sequence[Any]) -> list[dict[str, Any]]:
+    """In a worker: the runs of a group as one program. works: of each run, as `runs_of` makes it."""
+    from fullscale.train import one_thread, train_together
+
+    one_thread()
+    (first, place, device), specs = works[0].args, [one.args[0] for one in works]
+    images = _prepared(place, first.classes, first.size, first.label_noise)
+    return [as_row(outcome) for outcome in train_together(specs, images, execution=_execution(device))]
 
 
 def _execution(device: str | None) -> Execution | None:

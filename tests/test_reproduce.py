@@ -179,7 +179,7 @@ def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_pa
         assert told[name].startswith(f"{name}: {verdicts[name]}\n")
         assert "experiment compare: kept fullscale/compared.json, width 0.125" in told[name]
         assert "again: undertow compare" in told[name]
-    assert "strength 0.005" in told["S3 any lr"]
+    assert "strength 0.005" in " ".join(told["S3 any lr"].split())
     from evidence.registry import EXPERIMENTS
 
     assert EXPERIMENTS["pocket"].constants()["lr"] == {n: c["lr"] for n, c in lr_grid.kept()["chosen"].items()}

@@ -82,7 +82,10 @@ def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("train", ["DATA", "undertow train --help"]),
         ("train digits --width wide", ["--width 'wide'", "a number is accepted"]),
         ("train digits --batch 1.5", ["--batch '1.5'", "a whole number is accepted"]),
-        ("frobnicate", ["frobnicate", "'reproduce', 'run', 'train', 'measure', 'prune', 'compare', 'fetch', 'tune'"]),
+        (
+            "frobnicate",
+            ["frobnicate", "'reproduce', 'run', 'train', 'measure', 'prune', 'compare', 'fetch', 'study', 'results'"],
+        ),
         ("", ["COMMAND", "undertow --help"]),
     ],
 )
@@ -207,7 +210,7 @@ def test_imports_within_dynamics_run_one_way(level: int) -> None:
 # places that cannot be used
 
 
-@pytest.fixture(params=["reproduce --only synthetic", f"train SHADES {' '.join(SMALL)}", "tune"])
+@pytest.fixture(params=["reproduce --only synthetic", f"train SHADES {' '.join(SMALL)}", "study digits"])
 def writer(request: pytest.FixtureRequest, shades: Path) -> list[str]:
     """Each command that writes, up to its --out."""
     return [str(shades) if word == "SHADES" else word for word in request.param.split()]
@@ -225,7 +228,7 @@ def test_a_file_in_the_way_of_the_output_folder(writer: list[str], tmp_path: Pat
 
 
 STORES = {
-    "newer": ("pragma user_version = 1000; create table runs (unknown)", ["results.sqlite", "format 1000", "up to 1 is accepted"]),
+    "newer": ("pragma user_version = 1000; create table runs (unknown)", ["results.sqlite", "format 1000", "up to 2 is accepted"]),
     "another's": (
         "create table addresses (name); insert into addresses values ('Ada')",
         ["holds other tables (addresses)", "accepted"],

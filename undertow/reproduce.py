@@ -135,14 +135,12 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     from figures import alive, pruning, thresholds
     from fullscale import digits_study
     from fullscale.claims import bearing
-    from fullscale.studies import asked
-    from fullscale.studies.conduct import conduct
+    from fullscale.studies.conduct import conduct, planned
 
-    study = digits_study.STUDY
-    runs = asked(study)
-    task = live.task("CNNs", len(runs))
+    plan = planned(digits_study.STUDY)
+    task = live.task("CNNs", len(plan.runs))
     with processes() as executor:
-        stands = conduct(study, runs, store, executor, task, fresh=fresh, strict=True, curves=True)
+        stands = conduct(plan, store, executor, task, fresh=fresh, strict=True, curves=True)
     for line in other_versions(row for row in stands.rows if row is not None):
         live.line(line)
     data = bearing(store, stands)

@@ -1,7 +1,12 @@
-"""Studies of training runs: product of axes -> runs -> rows of the store -> tables.
+"""Studies of training runs: product of axes -> runs -> rows of the store -> tables. Nothing here imports torch before it runs.
 
 file      `Study`, read from TOML, from Python or from the package (the .toml files here)
 runs      its cells as runs: names and values checked, one `RunSpec` each
+images    the images of its runs, read, or known from the store
+standing  which of its runs are stored, and how they ended
+conduct   what is missing, run and stored
+estimate  how long what is left takes
+table     what came out: cells, CSV, Parquet, NetCDF
 """
 
 from __future__ import annotations

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Literal
 
 from evidence.store import Store
 from evidence.study import run_all
 from fullscale.studies import images
 from fullscale.studies.file import Study
-from fullscale.studies.runs import Asked
+from fullscale.studies.runs import asked
 from fullscale.studies.standing import Standing, of_images
 from fullscale.sweep import outcome, runs_of
 
 
+def planned(study: Study, data: str | None = None) -> Standing:
+    """All runs of a study on its images, which are read; no store is looked at.
+
+    Args:
+        study: which.
+        data: where the images lie, if not where the study says.
+
+    Returns:
+        Its Standing without a row.
+
+    Raises:
+        InputError: for whatever in the study cannot be run, before images are read where they do not matter.
+    """
+    runs = asked(study)
+    return of_images(study, runs, images.read([run.source for run in runs], data), None)
+
+
 def conduct(
-    study: Study,
-    runs: Collection[Asked],
+    plan: Standing,
     store: Store,
     executor: Executor,
     notify: Callable[[int, int, str], None],
@@ -32,14 +49,13 @@ def conduct(
     """Run what is not stored of a study.
 
     Args:
-        study: which.
-        runs: of the study, as `asked` gives them.
+        plan: of the study, from `planned`.
         store: decides what still has to run, and keeps it.
         executor: runs the work; a worker reads the images by itself.
         notify: called as notify(done, count, line).
-        data: where the images lie, if not where the study says.
+        data: as for `planned`.
         device: as in `Execution.best`; None: the CPU.
-        retry: as in `evidence.study.run_all`, also `fresh` and `strict`.
+        retry: the status of those stored runs that run again.
         fresh: also what is stored runs again.
         strict: what a failing run raises is raised at the end.
         curves: also the rows' curves in what is handed back.
@@ -48,12 +64,15 @@ def conduct(
         How the study stands at the end.
 
     Raises:
-        InputError: where images or store cannot be used; if strict also what a run raised.
+        InputError: where the store cannot be used; if strict also what a run raised.
     """
-    found = images.read([run.source for run in runs], data)
-    stands = of_images(study, list(runs), found, None)
-    images.keep(store, study.name, found)
-    places = [images.place(run.source, data) for run in stands.runs]
-    wanted = runs_of(stands.specs, places, device)
+    images.keep(store, plan.study.name, plan.found)
+    # Whole paths: a worker may start in another folder.
+    places = [_whole(images.place(run.source, data)) for run in plan.runs]
+    wanted = runs_of(plan.specs, places, device)
     run_all(wanted, store, executor, notify, outcome, fresh=fresh, retry=retry, strict=strict, curves=False)
-    return of_images(study, list(runs), found, store, curves)
+    return plan.in_store(store, curves)
+
+
+def _whole(place: str) -> str:
+    return place if place == "digits" else str(Path(place).absolute())

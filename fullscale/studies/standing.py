@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evidence.store import Row, Store, key_of
@@ -35,6 +35,12 @@ class Standing:
     specs: Sequence[RunSpec]
     rows: Sequence[Row | None]
     found: Mapping[Source, Found]
+
+    def in_store(self, store: Store, curves: bool = False) -> Standing:
+        """The same runs as they stand in a store now; curves: read those of rows, too."""
+        keys = [key_of(KIND, spec.as_dict()) for spec in self.specs]
+        rows = store.find(keys, curves=curves)
+        return replace(self, rows=[rows.get(key) for key in keys])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -108,7 +114,5 @@ def of_images(
 ) -> Standing:
     """As `standing`, of images that are known."""
     pairs = on_images(runs, found)
-    specs = [spec for _, spec in pairs]
-    keys = [key_of(KIND, spec.as_dict()) for spec in specs]
-    rows = {} if store is None else store.find(keys, curves=curves)
-    return Standing(study, [run for run, _ in pairs], specs, [rows.get(key) for key in keys], found)
+    plan = Standing(study, [run for run, _ in pairs], [spec for _, spec in pairs], [None] * len(pairs), found)
+    return plan if store is None else plan.in_store(store, curves)

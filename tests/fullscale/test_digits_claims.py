@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from console import run
 
 from evidence.claim import judge
 from evidence.registry import find_claims
-from fullscale import claims  # noqa: F401
-from fullscale.digits_study import OPTIMIZERS, STRENGTH
+from evidence.store import Store
+from fullscale import claims
+from fullscale.digits_study import CURVES, OPTIMIZERS, STRENGTH, STUDY
 from fullscale.lr_grid import kept, rates
+from fullscale.studies.conduct import planned
+from fullscale.studies.images import keep
 
 CLAIM = {claim.id: claim for claim in find_claims(experiments=("pocket", "grid", "thresholds"))}
 SEEDS = 5
@@ -142,3 +148,45 @@ def test_only_networks_that_lost_filters_bear_on_what_removal_does() -> None:
     found = judge(CLAIM["S9"], data)
     assert (found.verdict, found.estimate.n) == ("undecided", 4 * SEEDS - 1)
     assert found.estimate.high == pytest.approx(1)
+
+
+def stored_runs(store: Store, left_out: int) -> None:
+    """The digits study in a store, but for its last runs; each with the numbers that claims look at."""
+    plan = planned(STUDY)
+    keep(store, STUDY.name, plan.found)
+    shares = [0.5, 0.5]
+    found = {
+        "sparsity": dict.fromkeys(("activation", "scale"), shares),
+        "error": dict.fromkeys(("activation", "scale"), shares),
+    }
+    certificate = {
+        "held_out_difference": 0.0, "random_difference": 0.0, "error_before": 0.1, "error_after": 0.1,
+        "parameters_before": 2, "parameters_after": 1, "multiply_adds_before": 2, "multiply_adds_after": 1,
+    }  # fmt: skip
+    facts = {"thresholds": [1e-12, 1e-3], "error_before": 0.0, "filters": 4, "images": 10, "test_images": 10} | found
+    summary = {"removal": {"share": 0.0}, "certificate": certificate, "channels": [4]}
+    curves = {"epoch": [1.0], **{name: [0.25] for name in CURVES}}
+    for spec in plan.specs[: len(plan.specs) - left_out]:
+        more = {"thresholds": facts} if spec.thresholds else {}
+        store.put("train", spec.as_dict(), summary=summary | more, curves=curves)
+
+
+def test_an_incomplete_study_has_no_verdict_and_says_why(tmp_path: Path) -> None:
+    with Store(tmp_path / "results.sqlite") as store:
+        stored_runs(store, left_out=1)
+        data, incomplete = claims.stored(store)
+        assert not {"pocket", "thresholds"} & set(data)
+        assert incomplete == dict.fromkeys(("pocket", "thresholds"), "incomplete: 23 of 24 runs are stored")
+    line = (
+        "incomplete: 23 of 24 runs are stored; no verdict before undertow reproduce: S9 thresholds activation, S9 thresholds "
+        "scale"
+    )
+    assert run("claims", "S9 thresholds", "--out", tmp_path).out == f"{line}\n"
+    said = run("claims", "S9 thresholds", "--json", "--out", tmp_path)
+    assert (json.loads(said.out), said.problems) == ([], [line])
+    with Store(tmp_path / "results.sqlite") as store:
+        stored_runs(store, left_out=0)
+        data, incomplete = claims.stored(store)
+        assert incomplete == {}
+        assert {"pocket", "thresholds"} <= set(data)
+    assert "incomplete" not in run("claims", "S9 thresholds", "--out", tmp_path).out

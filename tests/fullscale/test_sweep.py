@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dynamics.errors import InputError
 from evidence.store import Store
 from fullscale.data import load, prepared
 from fullscale.outcome import Outcome
-from fullscale.spec import RunSpec
-from fullscale.sweep import KIND, as_row, outcome, runs_of, title
+from fullscale.spec import RunSpec, together_key
+from fullscale.sweep import KIND, TOGETHER, as_row, outcome, runs_of, title, together
 
 SPEC = RunSpec("d", 0.02, "sgd", "l2", lr=0.1, strength=1e-3, batch=4, epochs=1, seed=0)
 
@@ -44,3 +46,41 @@ def test_a_worker_reads_the_images_by_itself_and_refuses_others() -> None:
     assert row["summary"]["certificate"]["held_out_images"] == len(images.test.labels)
     with pytest.raises(InputError, match="digest d of the spec is not that of the images"):
         runs_of([replace(spec, digest="d")], ["digits"])[0].work()
+
+
+@given(st.lists(st.sampled_from([(0.02, "sgd"), (0.02, "adam"), (0.04, "adam"), (0.02, "lars")]), max_size=60))
+def test_groups_share_their_shape_and_are_cut_by_what_is_asked_for(kinds: list[tuple[float, str]]) -> None:
+    asked = [replace(SPEC, width=w, optimizer=name, seed=k) for k, (w, name) in enumerate(kinds)]
+    groups = together(asked, ["digits"] * len(asked))
+    members: dict[str, list[RunSpec]] = {}
+    for spec, group in zip(asked, groups, strict=True):
+        members.setdefault(group, []).append(spec)
+    alone = members.pop("", [])
+    for found in members.values():
+        assert len({together_key(spec) for spec in found}) == 1
+        assert 1 < len(found) <= TOGETHER
+    assert {spec.seed for spec in asked if spec.optimizer == "lars"} <= {spec.seed for spec in alone}
+    for width in (0.02, 0.04):
+        sizes = [len(found) for found in members.values() if found[0].width == width]
+        sizes += [1] * sum(spec.width == width and spec.optimizer != "lars" for spec in alone)
+        assert not sizes or (max(sizes) - min(sizes) <= 1 and (len(sizes) % 2 == 0 or sizes == [1]))
+    # Other images are another group.
+    apart = together(asked, [str(k) for k in range(len(asked))])
+    assert set(apart) <= {""}
+
+
+def test_a_group_is_trained_as_one_and_comes_back_in_order() -> None:
+    images = prepared(load("digits"), ("0", "1"), 4)
+    spec = replace(SPEC, digest=images.digest, classes=("0", "1"), size=4, batch=64)
+    runs = runs_of(
+        [spec, replace(spec, optimizer="adam", lr=1e-3), replace(spec, lr=1e30), replace(spec, seed=1)], ["digits"] * 4
+    )
+    assert len({run.group for run in runs}) == 2
+    assert runs[0].group != ""
+    rows = runs[0].together([pickle.loads(pickle.dumps(run.work)) for run in runs])
+    assert [row["status"] for row in rows] == ["done", "done", "diverged", "done"]
+    for run, row in zip(runs, rows, strict=True):
+        lone = run.work()
+        assert row["status"] == lone["status"]
+        for name in ("test_loss", "test_error") if row["status"] == "done" else ():
+            assert row["summary"][name] == pytest.approx(lone["summary"][name], rel=1e-3)

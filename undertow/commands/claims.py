@@ -48,7 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
         print()
     for said in dict.fromkeys(incomplete.get(claim.experiment, "") for claim in silent):
         ids = ", ".join(claim.id for claim in silent if incomplete.get(claim.experiment, "") == said)
-        line = f"{said or 'not run yet'}, see undertow reproduce: {ids}" + (" have no verdict" if said else "")
+        line = (
+            f"{said}; no verdict before undertow reproduce: {ids}"
+            if said
+            else f"not run yet, see undertow reproduce: {ids}"
+        )
         print(line, file=sys.stderr if arguments.json else sys.stdout)
     return 0
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
 from undertow.commands.arguments import Parser, add_out, add_rules, whole
@@ -28,7 +27,17 @@ def add(parser: Parser) -> None:
         "--dry-run", action="store_true", help="say how many runs there are, are stored and are left; write nothing"
     )
     parser.add_argument("--retry", choices=["failed"], help="run again what has failed")
-    parser.add_argument("--workers", type=whole, metavar="N", help="runs at a time (one a core)")
+    parser.add_argument(
+        "--executor", default="local", metavar="NAME", help="local, slurm, ray or a Ray cluster's HOST:PORT (local)"
+    )
+    parser.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of SLURM jobs as submitit names it, e.g. timeout_min=600; may be given again",
+    )
+    parser.add_argument("--workers", type=whole, metavar="N", help="processes or SLURM jobs (one a core, 64 jobs)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (cpu)")
     add_rules(parser)
 
@@ -38,42 +47,59 @@ def run(arguments: argparse.Namespace) -> int:
     from fullscale.studies import asked, find_study
 
     study = find_study(arguments.study)
-    runs = asked(study)  # refuses what cannot be run, before data are read
+    asked(study)  # a slip of the hand is told before anything is loaded
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError(f"--workers {arguments.workers}: a positive whole number is accepted")
     from undertow.extras import needs
 
     needs("fullscale", "torch", "safetensors", "PIL", "sklearn")
-    from evidence.executors.local import processes
+    from evidence.executors.choice import check_executor, executor
     from evidence.files import writable
     from evidence.progress import Live
     from evidence.store import Store
-    from fullscale.studies import images
-    from fullscale.studies.conduct import conduct
-    from fullscale.studies.standing import of_images
+    from fullscale.studies.conduct import conduct, planned
 
-    workers, devices = _workers(arguments.workers, arguments.device)
+    check_executor(arguments.executor)
+    local = arguments.executor == "local"
+    workers, devices = _workers(arguments.workers, arguments.device, local)
+    parameters = _parameters(arguments.slurm)
     path = arguments.out / STORE
+    plan = planned(study, arguments.data)
     if arguments.dry_run:
-        found = images.read([run.source for run in runs], arguments.data)
-        with Store(path, reading=True) if path.is_file() else nullcontext() as kept:
-            print(_plan(of_images(study, runs, found, kept), workers))
+        if path.is_file():
+            with Store(path, reading=True) as store:
+                plan = plan.in_store(store)
+        print(_left(plan, workers))
         return 0
-    for run in runs:
-        images.place(run.source, arguments.data)  # refuses what is nowhere
-    with (
-        Store(writable(arguments.out) / STORE) as store,
-        Live() as live,
-        processes(workers=workers, devices=devices) as executor,
-    ):
-        task = live.task(study.name, len(runs))
+    with Store(writable(arguments.out) / STORE) as store, Live() as live:
+        live.line(_left(plan.in_store(store), workers))
+        task = live.task(study.name, len(plan.runs))
+        how = {"data": arguments.data, "device": arguments.device}
         retry = [arguments.retry] if arguments.retry else []
-        stands = conduct(study, runs, store, executor, task, data=arguments.data, device=arguments.device, retry=retry)
-    return _ended(stands, path)
+        given = workers if local else arguments.workers
+        with executor(arguments.executor, arguments.out, workers=given, devices=devices, parameters=parameters) as pool:
+            stands = conduct(plan, store, pool, task, retry=retry, **how)
+    return _ended(stands, path, arguments.study)
 
 
-def _workers(count: int | None, device: str | None) -> tuple[int, int]:
-    """How many processes work, and on how many CUDA devices: one each, or one a core of the CPU, unless told otherwise."""
+def _parameters(given: list[str]) -> dict[str, Any]:
+    """Parameters of SLURM jobs: whole numbers as numbers, all else as words."""
+    found: dict[str, Any] = {}
+    for setting in given:
+        name, equals, text = setting.partition("=")
+        if not (name and equals):
+            raise InputError(f"--slurm {setting}: NAME=VALUE is accepted, e.g. timeout_min=600")
+        found[name] = int(text) if text.isdecimal() else text
+    return found
+
+
+def _workers(count: int | None, device: str | None, local: bool) -> tuple[int, int]:
+    """How many processes work, and on how many CUDA devices: one each, or one a core of the CPU, unless told otherwise.
+
+    Elsewhere the devices are not those of this machine: a run gets one if it is for CUDA.
+    """
+    if not local:
+        return count or 1, int(device is not None and device.startswith("cuda"))
     from fullscale.execution import Execution
 
     if device is None or Execution.best(device).device == "cpu":
@@ -84,7 +110,7 @@ def _workers(count: int | None, device: str | None) -> tuple[int, int]:
     return count or devices or 1, devices
 
 
-def _plan(stands: Standing, workers: int) -> str:
+def _left(stands: Standing, workers: int) -> str:
     """How many runs there are, how many of them are stored, and how long the rest takes."""
     from fullscale.studies.estimate import in_words, seconds_left
 
@@ -99,7 +125,7 @@ def _plan(stands: Standing, workers: int) -> str:
     return f"{lines}; about {in_words(seconds / workers)} left with {workers} workers, from the speed of those stored"
 
 
-def _ended(stands: Standing, path: Path) -> int:
+def _ended(stands: Standing, path: Path, name: str) -> int:
     """Say how the study stands; the exit status."""
     print(f"{stands.study.name}: {stands.in_words()}")
     failed = [(run, row) for run, row in zip(stands.runs, stands.rows, strict=True) if row and row.status == "failed"]
@@ -109,5 +135,5 @@ def _ended(stands: Standing, path: Path) -> int:
         print(f"failed ({varied}): {row.error}")
     if failed:
         print("again: the same command with --retry failed")
-    print(f"store: {path.resolve()}; undertow results {stands.study.name} shows it")
+    print(f"store: {path.resolve()}; undertow results {name} shows it")
     return 0 if stands.complete else 1
