@@ -64,11 +64,19 @@ class Team:
         """Whether this process measures, writes and reports."""
         return self.rank == 0
 
-    def forward(self, net: nn.Module) -> Callable[[Tensor], Tensor]:
-        """The network in a step: a backward pass through what it gives leaves the mean of all processes' gradients."""
+    def forward(self, net: nn.Module, shape: tuple[int, int, int]) -> Callable[[Tensor], Tensor]:
+        """The network in a step: a backward pass through what it gives leaves the mean of all processes' gradients.
+
+        shape: of an image, (C, H, W).
+        """
         if self.size == 1:
             return net
         self._held.append(DistributedDataParallel(net))
+        # After its first pass it packs the gradients in another order, in which sums are rounded otherwise. With this
+        # pass behind it, the first step of a run and the first after a pause are like all others.
+        blank = torch.zeros(1, *shape).to(next(net.parameters()))
+        net.eval()  # which leaves BatchNorm's statistics as they are
+        self._held[-1](blank).sum().backward()
 
         def forward(x: Tensor) -> Tensor:
             with _WholeBatch(self.size) if self.sync_batchnorm else nullcontext():

@@ -207,7 +207,7 @@ def epoch_by_epoch(
     """
     run, team = execution or Execution(), team or Team()
     layout, device = run.layout(net), torch.device(run.device)
-    forward = team.forward(torch.compile(net) if run.compile else net)  # type: ignore[arg-type]
+    forward = team.forward(torch.compile(net) if run.compile else net, feeds[0].shape)  # type: ignore[arg-type]
     losses = torch.zeros(len(feeds), device=device)
 
     def step(x: Tensor, y: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Two processes that share a run: what the lone run computes, written once, ended together."""
+"""Processes that share a run: what the lone run computes, written once, ended together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from evidence.store import Store
 from fullscale import checkpoint
-from fullscale.distributed import Place, place, team_of
+from fullscale.distributed import Place, Team, place, team_of
 from fullscale.execution import Execution
 from fullscale.feed import WHOLE, Batch, Resident, Share
 from fullscale.models import Architecture, build
@@ -39,12 +39,12 @@ SPEC = spec(IMAGES, epochs=4, augment=True, processes=2)
 ALONE = 60.0
 
 
-def _as_one(rank: int, port: int, job: Callable[..., Any], given: tuple[Any, ...], answers: Any) -> None:
+def _as_one(rank: int, count: int, port: int, job: Callable[..., Any], given: tuple[Any, ...], answers: Any) -> None:
     """In a process of its own: what torchrun says, then the job; its answer, or what it raised."""
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     os.environ |= {
-        "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
+        "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
     }  # fmt: skip
     try:
@@ -53,16 +53,16 @@ def _as_one(rank: int, port: int, job: Callable[..., Any], given: tuple[Any, ...
         answers.put((rank, error))
 
 
-def both(job: Callable[..., Any], *given: Any) -> list[Any]:
-    """What the job gives, or raises, in each of two processes; None where it was killed."""
+def shared(job: Callable[..., Any], *given: Any, count: int = 2) -> list[Any]:
+    """What the job gives, or raises, in each of so many processes; None where it was killed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
     # The second is what an optimizer imports when it is made.
     context.set_forkserver_preload(["fullscale.train", "torch._dynamo", "pytest"])
-    answers = [context.SimpleQueue() for _ in range(2)]
-    processes = [context.Process(target=_as_one, args=(k, port, job, given, answers[k])) for k in range(2)]
+    answers = [context.SimpleQueue() for _ in range(count)]
+    processes = [context.Process(target=_as_one, args=(k, count, port, job, given, answers[k])) for k in range(count)]
     try:
         for process in processes:
             process.start()
@@ -80,6 +80,7 @@ class Doubles:
 
     def __init__(self) -> None:
         self.feed = Resident(IMAGES, augment=True)
+        self.shape = self.feed.shape
 
     def steps(self, batch: int) -> int:
         return self.feed.steps(batch)
@@ -108,7 +109,7 @@ def steps_of(asked: RunSpec, rule: str) -> tuple[list[float], dict[str, Any]]:
 
 def test_with_batchnorm_of_the_whole_batch_two_processes_are_the_lone_run() -> None:
     losses, expected = steps_of(replace(SPEC, processes=1), "adam")
-    one, other = both(steps_of, replace(SPEC, sync_batchnorm=True), "adam")
+    one, other = shared(steps_of, replace(SPEC, sync_batchnorm=True), "adam")
     assert one[0] == other[0] == pytest.approx(losses, rel=1e-6)  # cross entropy is taken in float32
     assert set(one[1]) == set(expected)
     for name, array in expected.items():
@@ -128,7 +129,7 @@ def test_without_it_each_takes_batchnorm_over_its_own_part() -> None:
             losses = [cross_entropy(out.float(), part) for out, part in zip(outputs, y.split(4), strict=True)]
             (sum(losses) / 2).backward()
             optimizer.step()
-    (said, state), (other, _) = both(steps_of, SPEC, "adam")
+    (said, state), (other, _) = shared(steps_of, SPEC, "adam")
     assert said == other
     for name, tensor in net.state_dict().items():
         assert np.allclose(tensor, state[name], rtol=0, atol=1e-10), name
@@ -158,19 +159,20 @@ def finished(asked: RunSpec, path: Path, rank: int = -1, epoch: int = 0) -> Any:
     return checkpoint.as_bytes(outcome.net), outcome.curves, summary
 
 
-def test_killed_either_of_them_it_ends_bit_equal(tmp_path: Path) -> None:
-    # Of all rules the one whose weights in training are others than those that are measured.
-    asked = replace(SPEC, optimizer="schedule_free", measure_every=2)
-    expected = both(finished, asked, tmp_path / "whole")
-    assert expected[0][2]["batchnorm_batch"] == 4
-    assert expected[1] == ("done", None)
+def test_killed_whichever_it_ends_bit_equal(tmp_path: Path) -> None:
+    # Of all rules the one whose weights in training are others than those that are measured. Three processes: sums of two
+    # numbers are the same in any order.
+    asked = replace(SPEC, optimizer="schedule_free", measure_every=2, batch=9, processes=3)
+    expected = shared(finished, asked, tmp_path / "whole", count=3)
+    assert expected[0][2]["batchnorm_batch"] == 3
+    assert expected[1:] == [("done", None)] * 2
     for rank in (1, 0):  # each time in the second epoch of what was left
-        found = both(finished, asked, tmp_path / "killed", rank, 1)
-        assert found[rank] is None
-        assert isinstance(found[1 - rank], BrokenExecutor)
-    assert both(finished, asked, tmp_path / "killed") == expected
+        found = shared(finished, asked, tmp_path / "killed", rank, 1, count=3)
+        assert found.pop(rank) is None
+        assert [type(error) for error in found] == [BrokenExecutor] * 2
+    assert shared(finished, asked, tmp_path / "killed", count=3) == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
-    with pytest.raises(InputError, match="processes 2, asked for is at its default"):
+    with pytest.raises(InputError, match="processes 3, asked for is at its default"):
         train(replace(asked, processes=1), IMAGES, checkpoint=tmp_path / "whole")
 
 
@@ -179,14 +181,27 @@ def disagreeing(path: Path) -> Any:
 
 
 def test_both_end_where_one_cannot_go_on(tmp_path: Path) -> None:
-    for error in both(disagreeing, tmp_path / "run"):
+    for error in shared(disagreeing, tmp_path / "run"):
         assert isinstance(error, InputError)
         assert str(error) == (
             "process 1 has settings, images or a checkpoint other than those of process 0: the same are accepted"
         )
-    found = both(finished, replace(SPEC, optimizer="sgd", lr=1e30), tmp_path / "run")
+    found = shared(finished, replace(SPEC, optimizer="sgd", lr=1e30), tmp_path / "run")
     assert found == [("diverged", 4), ("diverged", None)]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dropout_differs_by_process_and_epoch_and_comes_again() -> None:
+    def drawn(team: Team, epoch: int) -> list[float]:
+        torch.manual_seed(5)
+        team.begin_epoch(0, epoch)
+        found: list[float] = torch.rand(3).tolist()
+        return found
+
+    kinds = [drawn(Team(rank, 2), epoch) for rank in range(2) for epoch in range(2)]
+    assert len({tuple(kind) for kind in kinds}) == 4
+    assert kinds == [drawn(Team(rank, 2), epoch) for rank in range(2) for epoch in range(2)]
+    assert drawn(Team(), 0) == drawn(Team(), 1)  # the lone run's stream goes on
 
 
 def commanded(*arguments: object) -> Said:
@@ -198,7 +213,7 @@ def test_the_command_writes_once_and_ordinary_networks(tmp_path: Path) -> None:
         (tmp_path / "shades" / str(label)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels[0]).save(tmp_path / "shades" / str(label) / f"{k}.png")
     asked = (tmp_path / "shades", "--batch", "8", "--sync-batchnorm", "--out", tmp_path / "out")
-    led, followed = both(commanded, *asked)
+    led, followed = shared(commanded, *asked)
     assert (led.status, led.problems, followed.status, followed.out, followed.err) == (0, [], 0, "", "")
     assert "1 of 1 done" in led.err
     with Store(tmp_path / "out" / "results.sqlite") as store:
