@@ -1,48 +1,56 @@
 """The store of runs: one SQLite file, one row a run, found by the hash of what was asked for.
 
 The store decides what still has to run: a spec whose key is stored is skipped. Only the driver writes; workers hand
-results back. This module imports neither torch nor a dataset.
+results back. A transaction is on the disk when it ends, and a process killed within one leaves a journal beside the file,
+from which the next that opens the store takes it back: the closed store is one file. This module imports neither torch nor
+a dataset.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dynamics.errors import InputError
 from dynamics.rules import own_digests
 
-SCHEMA = 1
+SCHEMA = 2  # 2: curves in the last column, so that the others are read without them; files of format 1 stay as they are
 # Raised when the meaning of stored results changes: older rows then no longer answer for new specs.
 MEANING = 2  # 2: the optimizer's step in another order of operations, so that runs end at other weights
 
 _TABLE = """
-create table if not exists runs (
+create table runs (
     key text primary key,
     kind text not null,
     spec text not null,
     status text not null check (status in ('done', 'diverged', 'failed')),
     summary text not null,
-    curves text not null,
     environment text not null,
     error text not null,
-    finished text not null
+    finished text not null,
+    curves text not null
 ) strict
 """
+_AT_ONCE = 500  # keys asked for in one query
 
 
 @dataclass(frozen=True)
 class Row:
-    """One stored run. kind: which experiment; status: done, diverged or failed (error says why)."""
+    """One stored run. kind: which experiment; status: done, diverged or failed (error says why); finished: when, in UTC.
+
+    curves is empty where it was left unread.
+    """
 
     key: str
     kind: str
@@ -53,6 +61,38 @@ class Row:
     environment: dict[str, str]
     error: str
     finished: str
+
+
+class Record(NamedTuple):
+    """A row as it stands in the file: a text a column, curves empty where they are left unread."""
+
+    key: str
+    kind: str
+    spec: str
+    status: str
+    summary: str
+    environment: str
+    error: str
+    finished: str
+    curves: str
+
+    def row(self) -> Row:
+        """What the texts say. Raises ValueError where they are no row."""
+        parts = {name: json.loads(getattr(self, name) or "{}") for name in ("spec", "summary", "environment", "curves")}
+        for name, part in parts.items():
+            if not isinstance(part, dict):
+                raise ValueError(f"{name} of a run is no object")
+        if not all(isinstance(version, str) for version in parts["environment"].values()):
+            raise ValueError("environment of a run holds another value than a text")
+        return Row(self.key, self.kind, status=self.status, error=self.error, finished=self.finished, **parts)
+
+
+_ALL = ", ".join(Record._fields)
+_BUT_CURVES = _ALL.replace("curves", "'' as curves")
+
+
+class NoRoomError(InputError):
+    """The disk is full: what was being stored is not."""
 
 
 def canonical(spec: Mapping[str, Any]) -> str:
@@ -70,6 +110,11 @@ def key_of(kind: str, spec: Mapping[str, Any]) -> str:
 
 def environment() -> dict[str, str]:
     """Versions and machine that a result depends on; a package that is not installed is left out."""
+    return dict(_environment())
+
+
+@cache
+def _environment() -> dict[str, str]:
     found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     for name in ("undertow", "numpy", "numba", "scipy", "torch"):
         try:
@@ -79,11 +124,31 @@ def environment() -> dict[str, str]:
     return found
 
 
+def record(
+    kind: str,
+    spec: Mapping[str, Any],
+    *,
+    summary: Mapping[str, Any],
+    curves: Mapping[str, Any],
+    status: str = "done",
+    error: str = "",
+) -> Record:
+    """A run that ends now, as the store writes it. Raises TypeError or ValueError where it is no plain data."""
+    said = error.encode(errors="backslashreplace").decode()  # a file name in it may be no text
+    texts = (canonical(spec), status, json.dumps(summary), json.dumps(environment()), said)
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    made = Record(key_of(kind, spec), kind, *texts, now, json.dumps(curves))
+    if status not in ("done", "diverged", "failed"):
+        raise ValueError(f"status {status!r} of a run is none of done, diverged, failed")
+    return made
+
+
 class Store:
     """The runs in one file, found by what was asked for; a context manager.
 
     Args:
         path: of the SQLite file, which is made if it is not there.
+        reading: only read: the file must be there, may be on a disk that cannot be written, and stays as it is.
 
     Raises:
         InputError: where the file cannot be used.
@@ -95,31 +160,58 @@ class Store:
         ({'heads': 52}, None)
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reading: bool = False) -> None:
         self.path = path
+        self._version = self._newest = -1
+        if reading and not path.is_file():
+            raise InputError(f"store {path} is {'no file' if path.exists() else 'missing'}: a store is accepted")
+        if not reading and path.exists() and not os.access(path, os.W_OK):
+            raise InputError(f"store {path} cannot be written: a writable SQLite file is accepted")
         try:
-            # Another process may be writing: its transactions are short.
-            self._db = sqlite3.connect(path, timeout=60)
-            version = int(self._db.execute("pragma user_version").fetchone()[0])
-            if not 0 <= version <= SCHEMA:
+            self._db = self._opened(reading)
+            try:
+                self._begin(reading)
+            except BaseException:
                 self._db.close()
-                raise InputError(
-                    f"store {path} was written by a newer version (format {version}): up to {SCHEMA} is accepted"
-                )
-            if version == 0:
-                self._refuse_foreign()
-                # Only a new file is written to: opening a store waits for no other process.
-                with self._db:
-                    self._db.execute(_TABLE)
-                    self._db.execute(f"pragma user_version = {SCHEMA}")
+                raise
         except sqlite3.DatabaseError as error:
-            raise InputError(f"store {path} cannot be used ({error}): a writable SQLite file is accepted") from None
+            what = "a store" if reading else "a writable SQLite file"
+            raise InputError(f"store {path} cannot be used ({error}): {what} is accepted") from None
 
-    def _refuse_foreign(self) -> None:
+    def _opened(self, reading: bool) -> sqlite3.Connection:
+        # Another process may be writing: its transactions are short. This one begins its own transactions itself.
+        if not reading:
+            return sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        address = f"{self.path.absolute().as_uri()}?mode=ro"
+        db = sqlite3.connect(address, timeout=60, isolation_level=None, uri=True)
+        try:
+            db.execute("select count(*) from sqlite_master").fetchone()
+        except sqlite3.OperationalError as error:
+            db.close()
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            # A process was killed while it wrote, and what it left half done is to be taken back first.
+            with closing(sqlite3.connect(self.path, timeout=60)) as other:
+                other.execute("select count(*) from sqlite_master").fetchone()
+            db = sqlite3.connect(address, timeout=60, isolation_level=None, uri=True)
+        return db
+
+    def _begin(self, reading: bool) -> None:
+        version = int(self._db.execute("pragma user_version").fetchone()[0])
+        if not 0 <= version <= SCHEMA:
+            raise InputError(
+                f"store {self.path} was written by a newer version (format {version}): up to {SCHEMA} is accepted"
+            )
         tables = [row[0] for row in self._db.execute("select name from sqlite_master where type = 'table'")]
-        if tables:
-            self._db.close()
-            raise InputError(f"store {self.path} holds other tables ({tables[0]}): a file of this program is accepted")
+        columns = {row[1] for row in self._db.execute("pragma table_info(runs)")}
+        if version == 0 and not tables and not reading:
+            # Only a new file is written to: opening a store waits for no other process.
+            with self._transaction():
+                self._db.execute(_TABLE.replace("create table", "create table if not exists"))
+                self._db.execute(f"pragma user_version = {SCHEMA}")
+        elif version == 0 or columns != set(Record._fields):
+            holds = f"other tables ({tables[0]})" if tables else "no table of runs"
+            raise InputError(f"store {self.path} holds {holds}: a file of this program is accepted")
 
     def __enter__(self) -> Store:
         return self
@@ -128,14 +220,28 @@ class Store:
         self._db.close()
 
     def get(self, kind: str, spec: Mapping[str, Any]) -> Row | None:
-        """The stored run of this spec, or None. A failed run counts as not stored: it is tried again."""
-        return self._first("select * from runs where key = ? and status != 'failed'", key_of(kind, spec))
+        """The stored run of this spec, or None. A failed run counts as not stored: it has no result."""
+        found = self.find([key_of(kind, spec)])
+        return next((row for row in found.values() if row.status != "failed"), None)
 
-    def rows(self, kind: str) -> list[Row]:
-        """All runs of a kind, oldest first."""
+    def find(self, keys: Sequence[str], curves: bool = True) -> dict[str, Row]:
+        """Those of these keys that are stored, failed ones too, with their rows; curves=False leaves the curves unread."""
+        found: dict[str, Row] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            asked = ", ".join("?" * len(some))
+            found |= {row.key: row for row in self._rows(f"where key in ({asked})", some, curves)}
+        return found
+
+    def rows(self, kind: str, curves: bool = True) -> list[Row]:
+        """All runs of a kind, oldest first; curves=False leaves the curves unread, which most of the time goes into."""
+        return self._rows("where kind = ? order by finished, key", [kind], curves)
+
+    def records(self) -> Iterator[Record]:
+        """All runs of all kinds as they stand in the file, one after another: they may be more than the memory holds."""
         with self._usable():
-            found = self._db.execute("select * from runs where kind = ? order by finished, key", (kind,)).fetchall()
-            return [_row(values) for values in found]
+            for values in self._db.execute(f"select {_ALL} from runs order by key"):
+                yield Record(*values)
 
     def put(
         self,
@@ -148,33 +254,55 @@ class Store:
         error: str = "",
     ) -> Row:
         """Store one run (in one transaction; a run of equal key is replaced) and hand its row back."""
-        key = key_of(kind, spec)
-        texts = (canonical(spec), status, json.dumps(summary), json.dumps(curves), json.dumps(environment()), error)
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with self._usable(), self._db:
-            self._db.execute("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?, ?)", (key, kind, *texts, now))
-        row = self._first("select * from runs where key = ?", key)
-        assert row is not None
-        return row
+        made = record(kind, spec, summary=summary, curves=curves, status=status, error=error)
+        self.write([made])
+        return made.row()
 
-    def _first(self, query: str, key: str) -> Row | None:
+    def write(self, records: Iterable[Record]) -> int:
+        """Store these runs in one transaction, all or none, and say how many; runs of equal keys are replaced.
+
+        What `records` reads from this store, while it is gone through, belongs to the same transaction.
+        """
+        with self._transaction():
+            columns = ", ".join("?" * len(Record._fields))
+            return self._db.executemany(f"insert or replace into runs ({_ALL}) values ({columns})", records).rowcount
+
+    def news(self) -> list[str]:
+        """The keys of runs that others have stored in this file since this was last asked, and of all runs the first time.
+
+        Cheap where there are none; own runs may be among them.
+        """
         with self._usable():
-            found = self._db.execute(query, (key,)).fetchone()
-            return None if found is None else _row(found)
+            version = self._db.execute("pragma data_version").fetchone()[0]
+            if version == self._version:
+                return []
+            self._version = version
+            found = self._db.execute("select rowid, key from runs where rowid > ? order by rowid", [self._newest])
+            new = found.fetchall()
+        self._newest = new[-1][0] if new else self._newest
+        return [key for _, key in new]
+
+    def _rows(self, which: str, values: Sequence[str], curves: bool) -> list[Row]:
+        with self._usable():
+            found = self._db.execute(f"select {_ALL if curves else _BUT_CURVES} from runs {which}", values)
+            return [Record(*texts).row() for texts in found]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._usable(), self._db:
+            self._db.execute("begin immediate")
+            yield
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError:  # a row that this program should not have made: its own fault, not the file's
+        except (sqlite3.IntegrityError, InputError):  # the fault of who stores, not the file's
             raise
         except (sqlite3.Error, ValueError) as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+                raise NoRoomError(
+                    f"store {self.path} has no room ({error}): a disk with free space is accepted"
+                ) from None
             what = f"store {self.path} is damaged or locked ({error})"
             raise InputError(f"{what}: a whole one is accepted, or none, and then all runs again") from error
-
-
-def _row(values: tuple[Any, ...]) -> Row:
-    key, kind, spec, status, summary, curves, env, error, finished = values
-    return Row(
-        key, kind, json.loads(spec), status, json.loads(summary), json.loads(curves), json.loads(env), error, finished
-    )

@@ -1,20 +1,25 @@
 """A study: many runs that are asked for. The store decides which still have to run, an executor runs them, and the driver
-alone writes, each run as it ends."""
+alone writes, each run as it ends.
+
+Whatever ends a study, the same study goes on from what is stored. A run that raises, or whose worker dies again and again,
+is a row that says so, and the rest goes on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, as_completed
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import xarray as xr
 
 from dynamics.errors import InputError
+from evidence.driver import Driver, Task, Together, Work, one_after_another
 from evidence.progress import Live
 from evidence.registry import World, find_world
-from evidence.store import Row, Store, environment
+from evidence.store import Row, Store, environment, key_of
 
 # Called as a study goes on: runs done, runs in all, and a line on what just happened.
 Notify = Callable[[int, int, str], None]
@@ -29,7 +34,9 @@ class Run:
         spec: plain data that say what is run, under which the store keeps it.
         title: in a few words.
         work: what a worker calls, picklable; it gives what `Store.put` takes beside kind and spec.
-        group: runs of one group go to one worker, one after another, before all others.
+        group: runs of one group are one task: one worker runs them, and all of them are stored, or none. They come first.
+        together: how a group is run, picklable and the same for all of it: called with the works of its runs, it gives their
+            outcomes in the same order. If it raises, each run of the group is tried alone.
 
     Example:
         >>> run = Run("coin", {"flips": 100}, "a coin", lambda: {"summary": {"heads": 52}, "curves": {}})
@@ -40,8 +47,9 @@ class Run:
     kind: str
     spec: Mapping[str, Any]
     title: str
-    work: Callable[[], Mapping[str, Any]]
+    work: Work
     group: str = ""
+    together: Together = one_after_another
 
 
 def run_all(
@@ -51,25 +59,32 @@ def run_all(
     notify: Notify,
     in_words: Callable[[Row], str] = lambda row: row.status,
     fresh: bool = False,
+    retry: Collection[Literal["failed", "diverged"]] = (),
+    strict: bool = False,
+    curves: bool = True,
 ) -> list[Row]:
     """The stored rows of all runs; those not stored (or all, if fresh) are run and stored first.
 
-    Each run is stored when it ends, so an interrupted study goes on where it was. A run that raises is stored with
-    status failed and raised again once all others are stored.
+    Each run is stored when it ends, so an interrupted study goes on where it was. A run that raises is stored with status
+    failed and its reason; so is one whose worker died three times.
 
     Args:
-        runs: what is asked for.
+        runs: what is asked for; two of equal kind and spec are one.
         store: decides what still has to run, and keeps it.
         executor: runs the work.
         notify: called as notify(done, count, line): runs done, runs in all, what just happened.
         in_words: a row as `notify` is to tell of it.
         fresh: also what is stored runs again.
+        retry: the status of those stored runs that run again.
+        strict: every run is needed: one that failed runs again, and what a failing one raises is raised when all others are
+            stored.
+        curves: False for rows without their curves, which of thousands of runs may be more than the memory holds.
 
     Returns:
         One Row a run, in their order.
 
     Raises:
-        InputError: where the store cannot be used; else what the first failed run raised.
+        InputError: where the store cannot be used or a disk is full; BrokenExecutor: where the executor can run no more.
 
     Example:
         >>> from concurrent.futures import ThreadPoolExecutor
@@ -82,48 +97,28 @@ def run_all(
         >>> rows[0].summary
         {'heads': 52}
     """
-    found = {k: row for k, run in enumerate(runs) if not fresh and (row := store.get(run.kind, run.spec)) is not None}
-    done = len(found)
-    if done:
-        notify(done, len(runs), f"{done} of {len(runs)} runs are stored already")
-    tasks = _tasks({k: run for k, run in enumerate(runs) if k not in found})
-    pending = {executor.submit(_work_through, [runs[k].work for k in task]): task for task in tasks}
-    if pending:
-        titles = "; ".join(runs[k].title for task in tasks for k in task)
-        notify(done, len(runs), f"running, in this order: {titles}")
-    failures: list[BaseException] = []
-    for future in as_completed(pending):
-        failure = future.exception()
-        if failure is not None:
-            failures.append(failure)
-        for place, k in enumerate(pending[future]):
-            run, done = runs[k], done + 1
-            if isinstance(
-                failure, BrokenExecutor
-            ):  # a worker was killed: no fault of this run, or of those still waiting
-                continue
-            if failure is not None:
-                store.put(run.kind, run.spec, summary={}, curves={}, status="failed", error=repr(failure))
-                notify(done, len(runs), f"{run.title}: failed, {failure}")
-                continue
-            found[k] = store.put(run.kind, run.spec, **future.result()[place])
-            notify(done, len(runs), f"{run.title}: {in_words(found[k])}")
-    if failures:
-        raise failures[0]
-    return [found[k] for k in range(len(runs))]
+    again = {*retry, *(("failed",) if strict else ())}
+    keys = [key_of(run.kind, run.spec) for run in runs]
+    asked = dict(zip(keys, runs, strict=True))
+    store.news()  # what is stored from here on is new
+    stored = {} if fresh else store.find(list(asked), curves)
+    rows = {key: row for key, row in stored.items() if row.status not in again}
+    if rows:
+        notify(len(rows), len(asked), f"{len(rows)} of {len(asked)} runs are stored already")
+    driver = Driver(asked, rows, store, executor, notify, in_words, curves, shared=not (fresh or again))
+    driver.go_through(_tasks({key: run for key, run in asked.items() if key not in rows}))
+    if strict and driver.failures:
+        raise driver.failures[0]
+    return [rows[key] for key in keys]
 
 
-def _tasks(runs: Mapping[int, Run]) -> list[list[int]]:
+def _tasks(runs: Mapping[str, Run]) -> list[Task]:
     """What goes to a worker in one piece: groups, then the runs that are in none."""
-    groups: dict[str, list[int]] = {}
-    for k, run in runs.items():
-        groups.setdefault(run.group, []).append(k)
-    alone = groups.pop("", [])
-    return [*groups.values(), *([k] for k in alone)]
-
-
-def _work_through(works: Sequence[Callable[[], Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
-    return [work() for work in works]
+    groups: dict[str, dict[str, Run]] = {}
+    for key, run in runs.items():
+        groups.setdefault(run.group, {})[key] = run
+    alone = groups.pop("", {})
+    return [*map(Task, groups.values()), *(Task({key: run}) for key, run in alone.items())]
 
 
 def other_versions(rows: Iterable[Row]) -> list[str]:
@@ -153,7 +148,7 @@ def world_data(
         more = {"file": found.file} if found.file else {"meaning": found.meaning} if found.meaning > 1 else {}
         spec = dict(found.constants()) | more
         runs.append(Run(name, spec, name, partial(_world_row, found.world), found.group))
-    rows = run_all(runs, store, executor, live.task("toy worlds", len(runs)), fresh=fresh)
+    rows = run_all(runs, store, executor, live.task("toy worlds", len(runs)), fresh=fresh, strict=True)
     for line in other_versions(rows):
         live.line(line)
     try:

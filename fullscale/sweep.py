@@ -52,7 +52,7 @@ def run_all(
 ) -> list[Row]:
     """The stored rows of all specs, in their order: `evidence.study.run_all`."""
     runs = [Run(KIND, spec.as_dict(), title(spec), partial(_work, spec)) for spec in specs]
-    return study.run_all(runs, store, executor, notify, outcome, fresh)
+    return study.run_all(runs, store, executor, notify, outcome, fresh, strict=True)
 
 
 def title(spec: RunSpec) -> str:

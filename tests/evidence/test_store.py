@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from threading import Thread
@@ -16,9 +20,10 @@ from hypothesis import strategies as st
 
 from dynamics.errors import InputError
 from evidence import store as module
-from evidence.store import Store, canonical, environment, key_of
+from evidence.store import Row, Store, canonical, environment, key_of, record
 from fullscale.spec import RunSpec
 
+ROOT = str(Path(__file__).resolve().parents[2])
 finite = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
 leaves = st.none() | st.booleans() | st.integers() | finite | st.text()
 plain = st.dictionaries(
@@ -111,7 +116,7 @@ def test_a_row_of_equal_spec_is_replaced_and_a_failed_one_counts_as_not_stored(p
             assert store.get("train", {"lr": 1}).summary == {"error": error}
         store.put("train", {"lr": 2}, summary={}, curves={})
         store.put("tune", {"lr": 1}, summary={}, curves={})
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(ValueError, match="'finished'"):
             store.put("tune", {"lr": 2}, summary={}, curves={}, status="finished")
         assert [len(store.rows(kind)) for kind in ("train", "tune", "other")] == [2, 1, 0]
 
@@ -150,17 +155,145 @@ def test_others_read_whole_rows_while_runs_are_stored(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["drop table runs", "update runs set curves = '{x'", "update runs set summary = 'x'"]
+    ("column", "text"),
+    [
+        ("curves", "{x"),
+        ("summary", "x"),
+        *(
+            (name, shape)
+            for name in ("spec", "summary", "curves", "environment")
+            for shape in ("[]", "1", '"x"', "null")
+        ),
+        ("environment", '{"python": 3}'),
+    ],
 )
-def test_a_damaged_store_is_said_in_one_line(path: Path, damage: str) -> None:
+def test_a_damaged_row_is_said_in_one_line(path: Path, column: str, text: str) -> None:
     with Store(path) as store:
         store.put("kind", {"a": 1}, summary={}, curves={})
+    changed(path, f"update runs set {column} = ?", text)
+    for read in (lambda store: store.get("kind", {"a": 1}), lambda store: store.rows("kind")):
+        with (
+            Store(path) as store,
+            pytest.raises(InputError, match=r"^store .* is damaged or locked .*: a whole one") as said,
+        ):
+            read(store)
+        assert "\n" not in str(said.value)
+
+
+def changed(path: Path, statement: str, *values: object) -> None:
     with sqlite3.connect(path) as db:
-        db.execute(damage)
+        db.execute(statement, values)
     db.close()
-    with (
-        Store(path) as store,
-        pytest.raises(InputError, match=r"^store .* is damaged or locked .*: a whole one") as said,
-    ):
-        store.get("kind", {"a": 1})
-    assert "\n" not in str(said.value)
+
+
+def test_without_curves_none_is_read(path: Path) -> None:
+    with Store(path) as store:
+        put = [store.put("train", {"k": k}, summary={"k": k}, curves={"loss": [k]}) for k in range(3)]
+    changed(path, "update runs set curves = 'damaged'")
+    with Store(path) as store:
+        assert store.rows("train", curves=False) == [replace(row, curves={}) for row in put]
+        assert store.find([row.key for row in put], curves=False).keys() == {row.key for row in put}
+
+
+@given(st.integers(0, 1203), st.sampled_from([1, 500, 1203]))
+def test_any_number_of_keys_is_found(stored: int, asked: int) -> None:
+    keys = [key_of("train", {"k": k}) for k in range(asked)]
+    with Store(Path(":memory:")) as store:
+        store.write(record("train", {"k": k}, summary={}, curves={}) for k in range(stored))
+        assert store.find(keys).keys() == set(keys[:stored])
+
+
+FORMAT_1 = """create table runs (key text primary key, kind text not null, spec text not null,
+    status text not null check (status in ('done', 'diverged', 'failed')), summary text not null, curves text not null,
+    environment text not null, error text not null, finished text not null) strict"""
+
+
+def test_a_store_of_format_1_answers_and_takes_more(path: Path) -> None:
+    spec, key = {"lr": 1}, key_of("train", {"lr": 1})
+    values = (key, "train", '{"lr":1}', "done", '{"a": 1}', '{"loss": [2]}', '{"python": "3"}', "", "2026-01-01")
+    changed(path, FORMAT_1)
+    changed(path, f"insert into runs values ({', '.join('?' * 9)})", *values)
+    changed(path, "pragma user_version = 1")
+    for reading in (True, False):
+        with Store(path, reading) as store:
+            found = store.get("train", spec)
+            assert found == Row(key, "train", spec, "done", {"a": 1}, {"loss": [2]}, {"python": "3"}, "", "2026-01-01")
+    with Store(path) as store:
+        put = store.put("train", {"lr": 2}, summary={"b": 2}, curves={"loss": [3]})
+        assert store.rows("train") == [found, put]
+        with pytest.raises(InputError, match=r"\(format 7\): up to 2 is accepted"):
+            changed(path, "pragma user_version = 7"), Store(path)
+
+
+@pytest.mark.parametrize("reading", [True, False])
+@pytest.mark.parametrize("case", ["text", "other", "other, same number", "no table"])
+def test_a_file_that_is_no_store_is_refused_as_it_is(path: Path, case: str, reading: bool) -> None:
+    if case == "text":
+        path.write_text("notes, not a database, and long enough to have a header of a hundred bytes " * 3)
+    else:
+        changed(path, "create table notes (text)" if "other" in case else "create table runs (key)")
+        changed(path, f"pragma user_version = {0 if case == 'other' else 1}")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=rf"^store {path} .*accepted$"):
+        Store(path, reading)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_reading_makes_and_changes_nothing(path: Path) -> None:
+    with pytest.raises(InputError, match="is missing"):
+        Store(path, reading=True)
+    with pytest.raises(InputError, match="is no file"):
+        Store(path.parent, reading=True)
+    path.touch()
+    with pytest.raises(InputError, match="no table of runs"):
+        Store(path, reading=True)
+    assert path.read_bytes() == b""
+    with Store(path) as store:
+        put = store.put("train", {}, summary={}, curves={})
+    before = path.read_bytes()
+    with Store(path, reading=True) as store:
+        assert store.rows("train") == [put]
+        assert store.rows("tune") == []
+        with pytest.raises(InputError, match="readonly"):
+            store.put("train", {}, summary={}, curves={})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from evidence.store import Store, record
+with Store(Path(sys.argv[1])) as store:
+    store.put("train", {"k": -1}, summary={}, curves={})
+    store._db.execute("pragma cache_size = 2")  # so that half of it is in the file, and not only in memory
+    def endless():
+        for k in range(400):
+            yield record("train", {"k": k}, summary={}, curves={"loss": [0.5] * 500})
+        os.kill(os.getpid(), signal.SIGKILL)
+    store.write(endless())
+"""
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_killed_writer_leaves_a_store_as_it_was(path: Path, reading: bool) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False, env=os.environ | {"PYTHONPATH": ROOT})
+    assert done.returncode == -signal.SIGKILL
+    assert path.stat().st_size > 100_000
+    assert len(list(path.parent.iterdir())) == 2  # a journal of what is to be taken back
+    with Store(path, reading) as store:
+        assert [row.spec for row in store.rows("train")] == [{"k": -1}]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_news_are_what_others_have_stored(path: Path) -> None:
+    with Store(path) as store, Store(path) as other:
+        first = store.put("train", {"k": 0}, summary={}, curves={})
+        assert store.news() == [first.key]
+        assert store.news() == []
+        store.put("train", {"k": 1}, summary={}, curves={})
+        assert store.news() == []
+        theirs = [other.put("train", {"k": k}, summary={}, curves={}).key for k in (0, 2)]
+        assert set(theirs) <= set(store.news())
+        assert store.news() == []

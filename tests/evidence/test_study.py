@@ -49,7 +49,7 @@ class Worked(list[int]):
 
 
 def squared(number: int) -> dict[str, Any]:
-    return {"summary": {"square": number**2}, "curves": {}}
+    return {"summary": {"square": number**2}, "curves": {"roots": [number, -number]}}
 
 
 def quiet(done: int, total: int, text: str) -> None:
@@ -71,18 +71,67 @@ def numbers(rows: list[Row]) -> list[int]:
     return [row.spec["n"] for row in rows]
 
 
+class Turns(Inline):
+    """Runs the first of what it is given at once, and one more whenever the driver tells of something."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self.begun = False
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.given.append((future, partial(function, *arguments, **options)))
+        if not self.begun:
+            self.turn()
+        return future
+
+    def turn(self) -> None:
+        while self.given and not self.given[0][0].set_running_or_notify_cancel():
+            del self.given[0]
+        if self.given:
+            self.begun = True
+            future, call = self.given.pop(0)
+            try:
+                future.set_result(call())
+            except Exception as error:
+                future.set_exception(error)
+
+    def hearing(self, notify: Callable[[int, int, str], None] = quiet) -> Callable[[int, int, str], None]:
+        def heard(done: int, total: int, text: str) -> None:
+            notify(done, total, text)
+            self.turn()
+
+        return heard
+
+
 def test_rows_come_in_order_and_each_run_is_stored_as_it_ends(tmp_path: Path, store: Store, worked: Worked) -> None:
-    seen = []
+    seen, executor = [], Turns()
 
     def notify(done: int, total: int, text: str) -> None:
-        with Store(tmp_path / "results.sqlite") as other:
+        with Store(tmp_path / "results.sqlite", reading=True) as other:
             seen.append((done, len(other.rows(KIND))))
 
-    rows = run_all(worked.runs(), store, Inline(), notify)
+    rows = run_all(worked.runs(), store, executor, executor.hearing(notify))
     assert seen == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]
     assert numbers(rows) == worked == [1, 2, 3, 4]
     assert [row.summary["square"] for row in rows] == [1, 4, 9, 16]
     assert rows == [store.get(KIND, {"n": n}) for n in NUMBERS]
+
+
+def test_rows_of_many_runs_come_in_few_transactions_and_without_curves(store: Store, worked: Worked) -> None:
+    spoken: list[str] = []
+    store._db.set_trace_callback(spoken.append)
+    rows = run_all(worked.runs(*range(2000)), store, Inline(), quiet, curves=False)
+    assert [row.summary["square"] for row in rows] == [n**2 for n in range(2000)]
+    assert {tuple(row.curves) for row in rows} == {()}
+    assert store.get(KIND, {"n": 3}).curves == {"roots": [3, -3]}
+    assert 1 <= sum(line.startswith("BEGIN") or line.startswith("begin") for line in spoken) <= 5
+
+
+def test_thousands_of_titles_are_not_one_line(store: Store, worked: Worked) -> None:
+    heard: list[str] = []
+    run_all(worked.runs(*range(3000)), store, Inline(), lambda done, total, text: heard.append(text))
+    assert heard[0] == f"running, in this order: {'; '.join(f'number {n}' for n in range(10))}; and 2,990 more"
 
 
 def test_what_is_stored_is_run_again_only_on_request(store: Store, worked: Worked) -> None:
@@ -112,8 +161,10 @@ def test_an_interrupted_study_goes_on_where_it_was(store: Store, worked: Worked)
         if done == 2:
             raise KeyboardInterrupt
 
+    executor = Turns()
     with pytest.raises(KeyboardInterrupt):
-        run_all(worked.runs(), store, Inline(), interrupted)
+        run_all(worked.runs(), store, executor, executor.hearing(interrupted))
+    assert [future.cancelled() for future, _ in executor.given] == [True, True]
     kept = set(numbers(store.rows(KIND)))
     assert len(kept) == 2
     worked.clear()
@@ -122,17 +173,15 @@ def test_an_interrupted_study_goes_on_where_it_was(store: Store, worked: Worked)
 
 
 class Dying(Inline):
-    """Gives up after two tasks, as a pool does whose process was killed."""
+    """Gives up after two tasks, as a pool does one of whose processes was killed."""
 
     left = 2
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
         self.left -= 1
-        if self.left >= 0:
-            return super().submit(function, *arguments, **options)
-        future: Future[Any] = Future()
-        future.set_exception(BrokenExecutor("a worker was killed"))
-        return future
+        if self.left < 0:
+            raise BrokenExecutor("a worker was killed")
+        return super().submit(function, *arguments, **options)
 
 
 def test_what_a_dying_executor_finished_is_kept(store: Store, worked: Worked) -> None:
@@ -145,21 +194,64 @@ def test_what_a_dying_executor_finished_is_kept(store: Store, worked: Worked) ->
     assert worked == [3, 4]
 
 
-def test_a_failing_run_is_stored_and_raised_once_all_others_are_stored(store: Store, worked: Worked) -> None:
+def test_a_failing_run_is_a_row_that_runs_again_on_request(store: Store, worked: Worked) -> None:
     worked.failing = (2,)
     heard: list[str] = []
-    with pytest.raises(MemoryError, match="no room at 2"):
-        run_all(worked.runs(), store, Inline(), lambda done, total, text: heard.append(text))
-    status = {row.spec["n"]: (row.status, row.error) for row in store.rows(KIND)}
-    assert status == dict.fromkeys((1, 3, 4), ("done", "")) | {2: ("failed", "MemoryError('no room at 2')")}
-    assert "number 2: failed, no room at 2" in heard
-    # What failed is tried again; what diverged is not.
-    worked.failing = ()
-    worked.clear()
+    rows = run_all(worked.runs(), store, Inline(), lambda done, total, text: heard.append(text))
+    assert [(row.status, row.error) for row in rows] == [
+        ("done", ""),
+        ("failed", "MemoryError: no room at 2"),
+        *2 * [("done", "")],
+    ]
+    assert rows == sorted(store.rows(KIND), key=lambda row: row.spec["n"])
+    assert "number 2: failed, MemoryError: no room at 2" in heard
     store.put(KIND, {"n": 1}, status="diverged", error="nan", summary={}, curves={})
-    rows = run_all(worked.runs(), store, Inline(), quiet)
-    assert [(row.status, row.error) for row in rows] == [("diverged", "nan")] + 3 * [("done", "")]
-    assert worked == [2]
+    worked.failing = ()
+    for retry, again in (((), []), (("failed",), [2]), (("diverged", "failed"), [1])):
+        worked.clear()
+        rows = run_all(worked.runs(), store, Inline(), quiet, retry=retry)
+        assert (worked, numbers(rows)) == (again, [1, 2, 3, 4])
+    assert {row.status for row in rows} == {"done"}
+
+
+def test_where_every_run_is_needed_a_failing_one_is_raised_once_all_others_are_stored(
+    store: Store, worked: Worked
+) -> None:
+    worked.failing = (2,)
+    for calls in ([1, 2, 3, 4], [2]):  # what failed runs again, what is stored does not
+        worked.clear()
+        with pytest.raises(MemoryError, match="no room at 2"):
+            run_all(worked.runs(), store, Inline(), quiet, strict=True)
+        assert worked == calls
+    assert {row.spec["n"]: row.status for row in store.rows(KIND)} == dict.fromkeys((1, 3, 4), "done") | {2: "failed"}
+    worked.failing = ()
+    assert {row.status for row in run_all(worked.runs(), store, Inline(), quiet, strict=True)} == {"done"}
+
+
+def test_an_outcome_that_is_no_plain_data_is_a_failed_row(store: Store, worked: Worked) -> None:
+    bad: list[Any] = [
+        {"summary": {"x": {1, 2}}, "curves": {}},
+        {"summary": {}, "curves": {}, "status": "finished"},
+        {"summary": {}},
+        None,
+    ]
+    runs = [Run(KIND, {"bad": k}, f"bad {k}", partial(bad.__getitem__, k), "one") for k in range(len(bad))]
+    rows = run_all([*worked.runs(1), *runs], store, Inline(), quiet)
+    assert [row.status for row in rows] == ["done", *4 * ["failed"]]
+    assert "set is not JSON" in rows[1].error
+    assert "'finished'" in rows[2].error
+    message = "caf\udce9\n  on two lines"
+
+    def raising() -> dict[str, Any]:
+        raise ValueError(message)
+
+    [row] = run_all([Run(KIND, {"n": 0}, "", raising)], store, Inline(), quiet)
+    assert row.error == "ValueError: caf\\udce9 on two lines"
+
+
+def test_two_runs_of_one_spec_are_one_run(store: Store, worked: Worked) -> None:
+    assert numbers(run_all(worked.runs(2, 1, 2), store, Inline(), quiet)) == [2, 1, 2]
+    assert worked == [2, 1]
 
 
 def test_runs_of_a_group_are_one_task_and_come_first(store: Store, worked: Worked) -> None:
@@ -167,11 +259,15 @@ def test_runs_of_a_group_are_one_task_and_come_first(store: Store, worked: Worke
 
     class Counting(Inline):
         def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-            tasks.append(len(arguments[0]))
+            tasks.append(len(arguments[-1]))
             return super().submit(function, *arguments, **options)
 
     rows = run_all([*worked.runs(1, 2), *worked.runs(3, 4, group="slow start")], store, Counting(), quiet)
     assert (tasks, worked, numbers(rows)) == ([2, 1, 1], [3, 4, 1, 2], [1, 2, 3, 4])
+    # Of a group that is stored in part, the others run.
+    tasks.clear(), worked.clear()
+    rows = run_all(worked.runs(3, 4, 5, 6, group="slow start"), store, Counting(), quiet)
+    assert (tasks, worked, numbers(rows)) == ([2], [5, 6], [3, 4, 5, 6])
 
 
 def prepared(name: str, value: str) -> None:
