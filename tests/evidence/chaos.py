@@ -63,6 +63,7 @@ class Chaos:
     folder: Path
     seen: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    turns: list[str] = field(default_factory=list)  # of the kills that come next, the last first: as many of each kind
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def study(self, name: str, kills: int) -> Results:
@@ -105,19 +106,21 @@ class Chaos:
     def _kill_one(self, driver: subprocess.Popen[bytes], place: Path) -> bool:
         """After a while, kill the driver or one of its workers; False if there was none any more."""
         time.sleep(self.random.uniform(0, 0.5))
-        of_driver = self.random.random() < 0.5
+        if not self.turns:
+            self.turns = self.random.sample(["driver", "worker"], 2)
         waiting = time.monotonic() + PATIENCE
         # A driver that is killed before it works loses little: that is tried only now and then.
-        early = self.random.random() < 0.1
+        early = self.turns[-1] == "driver" and self.random.random() < 0.2
         while not (workers := self._workers(driver.pid)) and not early:
             if driver.poll() is not None or time.monotonic() > waiting:
                 return False
             time.sleep(0.02)
-        victim = driver.pid if of_driver or not workers else self.random.choice(workers)
+        victim = driver.pid if self.turns[-1] == "driver" else self.random.choice(workers)
         try:
             os.kill(victim, signal.SIGKILL)
         except ProcessLookupError:
             return False
+        self.turns.pop()
         self.seen["drivers killed" if victim == driver.pid else "workers killed"] += 1
         if victim == driver.pid:
             driver.wait()
