@@ -6,7 +6,7 @@ OUT ?= out
 # The user's own environment must not leak into the one made here.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test pytest lint bench mutants grid docs clean
+.PHONY: reproduce test pytest lint bench mutants chaos grid docs clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
@@ -29,6 +29,10 @@ bench: $(VENV)/.test
 # Every small mistake in every rule and coupling, against the other libraries' trajectories: seconds to a minute.
 mutants: $(VENV)/.test
 	PYTHONPATH=tests $(BIN)/python -m mutants
+
+# 200 random SIGKILLs of drivers and workers, and whether a row, a process or a file is amiss then: about ten minutes.
+chaos: $(VENV)/.test
+	$(BIN)/python tests/evidence/chaos.py --kills 200
 
 # The learning rates of the CNN study: the rows that come with the package, run again.
 grid: $(VENV)/.test

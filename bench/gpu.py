@@ -89,6 +89,9 @@ def steps(out: Path, data: str, rehearse: bool) -> list[Step]:
             Step("vgg16-cifar10", (*study, "vgg16-cifar10", *runs), 360, 60),
             Step("table", (*study, "table", *runs), 720, 60),
         ]
+    side = (*python, "bench.side_by_side", *device, "--repeats", "1" if rehearse else "3")
+    few = ("--sizes", "8", "--widths", "0.04", "--runs", "2") if rehearse else ("--runs", "16")
+    speeds.append(Step("replicas", (*side, *few), 100, 1 if rehearse else 30, "replicas.json"))
     named = [Step(s.name, (*s.words, "--json", str(out / s.result)), s.bound, s.least, s.result) for s in speeds]
     return [Step("tests", pytest, 120, 20, "tests.xml"), *named, *phases, *studies]
 

@@ -1,5 +1,8 @@
 """python -m bench.throughput [--device cuda] [--json FILE]: images a second of the training loop beside a plain one.
 
+On a CPU, unless --models are named, it is `bench.side_by_side`: steps of small networks, alone and together, beside a plain
+loop over images in memory. Here whole epochs are compared, the way from the images to the network being half of the matter:
+
 The plain loop is of the usual kind: a DataLoader that crops and mirrors one image at a time on the CPU, a float32 network in
 eager mode, torch.optim.Adam, `loss.item()` after every step. Ours is `fullscale.train.train` itself, with what pays on the
 device: images and augmentation there, bfloat16, channels last, compiler, CUDA graphs. Both train the same network on the
@@ -25,6 +28,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
+from bench.side_by_side import main as side_by_side
 from dynamics.errors import InputError
 from evidence.files import write_whole
 from evidence.store import environment
@@ -173,7 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--data", help="CIFAR-10's archive; noise of its shape if not given")
     parser.add_argument("--images", type=int, default=50_000, help="training images of noise (50,000)")
-    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument(
+        "--models", nargs="+", help=f"({' '.join(MODELS)}; on a CPU, unless given, `bench.side_by_side`)"
+    )
     parser.add_argument("--batches", nargs="+", type=int, default=BATCHES)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--repeats", type=int, default=3)
@@ -183,10 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if asked.repeats < 1:
             raise InputError(f"repeats {asked.repeats}: a positive whole number is accepted")
+        if asked.models is None and asked.device == "cpu":
+            words = ["--device", "cpu", "--repeats", str(asked.repeats)]
+            return side_by_side([*words, *(["--json", str(asked.json)] if asked.json else [])])
         if asked.json:
             write_whole(asked.json, b"{}\n")  # measuring takes long: it shall not be for nothing
         images = load(asked.data) if asked.data else noise(asked.images)
-        rows = measure(images, asked.models, asked.batches, asked.width, asked.device, asked.repeats, asked.workers)
+        rows = measure(
+            images, asked.models or MODELS, asked.batches, asked.width, asked.device, asked.repeats, asked.workers
+        )
     except InputError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

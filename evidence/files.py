@@ -46,7 +46,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 def clear_unfinished(path: Path) -> None:
     """Remove what a process that was killed while it wrote `path` has left beside it."""
     for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink()
+        left.unlink(missing_ok=True)  # several processes of one run may clear up at once
 
 
 def writable(folder: Path) -> Path:

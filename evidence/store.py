@@ -243,6 +243,17 @@ class Store:
             for values in self._db.execute(f"select {_ALL} from runs order by key"):
                 yield Record(*values)
 
+    def record(self, key: str) -> Record | None:
+        """The run of this key as it stands in the file, or None."""
+        with self._usable():
+            found = self._db.execute(f"select {_ALL} from runs where key = ?", [key]).fetchone()
+        return None if found is None else Record(*found)
+
+    def checked(self, record: Record) -> Row:
+        """What a record of this file says; InputError where it is damaged."""
+        with self._usable():
+            return record.row()
+
     def put(
         self,
         kind: str,

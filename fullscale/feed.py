@@ -15,6 +15,9 @@ from fullscale.data import Images, Split
 from fullscale.spec import SHIFT
 
 Batch = tuple[Tensor, Tensor]
+# Which part of each batch a process takes, of how many.
+Share = tuple[int, int]
+WHOLE = (0, 1)
 
 
 class Feed(Protocol):
@@ -34,8 +37,9 @@ class Feed(Protocol):
         """Whole batches in one epoch."""
         ...
 
-    def epoch(self, batch: int, generator: torch.Generator) -> Iterator[Batch]:
-        """The whole batches of one epoch, in an order, and with an augmentation, that the generator alone decides."""
+    def epoch(self, batch: int, generator: torch.Generator, share: Share = WHOLE) -> Iterator[Batch]:
+        """The whole batches of one epoch, or the same part of each, in an order, and with an augmentation, that the generator
+        alone decides."""
         ...
 
     def training(self, batch: int) -> Iterator[Batch]:
@@ -80,7 +84,7 @@ class Resident:
         """Whole batches in one epoch. InputError if there is none."""
         return whole_batches(len(self._train[0]), batch)
 
-    def epoch(self, batch: int, generator: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, batch: int, generator: torch.Generator, share: Share = WHOLE) -> Iterator[Batch]:
         """As `Feed` says. Random numbers are drawn on the CPU, so that they are the same for every device."""
         pixels, labels = self._train
         steps = self.steps(batch)
@@ -90,8 +94,9 @@ class Resident:
         if self.augment:
             shifts = torch.randint(0, 2 * self.shift + 1, (2, len(order)), generator=generator)
             mirrors = torch.randint(0, 2, (1, len(order)), generator=generator)
-            moves = torch.cat([shifts, mirrors]).to(self.device)
-        order = order.to(self.device)
+            moves = part_of(torch.cat([shifts, mirrors]), batch, share).to(self.device)
+        order = part_of(order, batch, share).to(self.device)
+        batch //= share[1]
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             x = pixels[chosen]
@@ -118,6 +123,13 @@ def whole_batches(count: int, batch: int) -> int:
     if batch > count:
         raise InputError(f"batch {batch}: must be at most {count}, the number of training images")
     return count // batch
+
+
+def part_of(order: Tensor, batch: int, share: Share) -> Tensor:
+    """What is (..., steps * batch) -> the same part of each batch, (..., steps * batch / parts)."""
+    which, parts = share
+    parted: Tensor = order.unflatten(-1, (-1, parts, batch // parts))  # type: ignore[no-untyped-call]
+    return parted[..., which, :].flatten(-2)
 
 
 def shifted(pixels: Tensor, down: Tensor, right: Tensor, mirror: Tensor, shift: int = SHIFT) -> Tensor:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dynamics.errors import InputError
 from fullscale.data import Files, Pictures
-from fullscale.feed import Batch, whole_batches
+from fullscale.feed import WHOLE, Batch, Share, part_of, whole_batches
 
 Item = tuple[Tensor, int] | InputError
 
@@ -72,12 +72,13 @@ class Streamed:
         """Whole batches in one epoch. InputError if there is none."""
         return whole_batches(len(self._files.train), batch)
 
-    def epoch(self, batch: int, generator: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, batch: int, generator: torch.Generator, share: Share = WHOLE) -> Iterator[Batch]:
         """As `Feed` says. Random numbers are drawn on the CPU: an order, and one key for the crops of all pictures."""
         steps = self.steps(batch)
         order = torch.randperm(len(self._files.train), generator=generator)[: steps * batch]
         key = int(torch.randint(2**63 - 1, (), generator=generator))
-        return self._batches(self._files.train, order.tolist(), batch, key if self.augment else None)
+        chosen = part_of(order, batch, share).tolist()
+        return self._batches(self._files.train, chosen, batch // share[1], key if self.augment else None)
 
     def training(self, batch: int) -> Iterator[Batch]:
         """As `Feed` says."""

@@ -20,8 +20,9 @@ from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from fullscale.checkpoint import Saved
 from fullscale.data import Images
+from fullscale.distributed import Team, team_of
 from fullscale.execution import CudaGraphStep, Execution
-from fullscale.feed import Batch, Feed, Resident
+from fullscale.feed import Batch, Feed, Resident, Share
 from fullscale.measure import Activity, measure
 from fullscale.models import Architecture, build
 from fullscale.outcome import Outcome, conclude, look, take
@@ -54,7 +55,8 @@ def train(
 ) -> Outcome:
     """Train a network on the training images, measure it there, test it on the test images.
 
-    The run has diverged when its loss or its weights are no longer finite.
+    The run has diverged when its loss or its weights are no longer finite. A run of several processes is one call in each
+    of them (`fullscale.distributed`): the first measures and writes, and its Outcome alone has measures and networks.
 
     Args:
         spec: what is run.
@@ -71,7 +73,7 @@ def train(
 
     Raises:
         InputError: if the spec's digest is not that of the images, if an epoch has no whole batch, and for a checkpoint
-            of another run.
+            of another run; where a run of several processes is not started by as many.
 
     Example:
         >>> from fullscale.data import Split
@@ -136,7 +138,7 @@ def _train(
     if spec.digest != images.digest:
         raise InputError(f"digest {spec.digest[:12]} of the spec is not that of the images, {images.digest[:12]}")
     run = execution or Execution()
-    with run.applied():
+    with run.applied(), team_of(spec, run) as team:
         feeds = _feeds(specs, images, run.device)
         steps = spec.epochs * feeds[0].steps(spec.batch)
         saved = load_run(checkpoint, spec) if checkpoint else None
@@ -167,9 +169,10 @@ def _train(
             outcomes[0].curves = done.curves
         elif start and isinstance(optimizer, Optimizer) and holds_state_of(start, optimizer):
             restore_optimizer(net, optimizer, start)
+        team.check_same("settings, images or a checkpoint", (spec, done.epoch))
 
         rates = np.stack([s.lr * s.multiplier(steps)(np.arange(steps)) for s in specs], axis=1)
-        how: dict[str, Any] = {"done": done.epoch, "execution": run, "precision": spec.precision}
+        how: dict[str, Any] = {"done": done.epoch, "execution": run, "precision": spec.precision, "team": team}
         loop = epoch_by_epoch(net, optimizer, feeds, orders, rates, spec.batch, **how)
         activities: list[Activity | None] = [None] * len(feeds)
         started = time.perf_counter() - done.seconds
@@ -179,22 +182,29 @@ def _train(
                     outcome.status, outcome.error = "diverged", f"the loss is {loss} in epoch {epoch} of {spec.epochs}"
             if epoch % spec.measure_every == 0 or epoch == spec.epochs:
                 optimizer.eval()  # a schedule-free rule is measured at its average
-                activities = look(net, feeds, outcomes, epoch, losses)
-                if write and outcomes[0].status == "done":
-                    write({name: values[-1] for name, values in outcomes[0].curves.items()})
-            if checkpoint and isinstance(optimizer, Optimizer) and outcomes[0].status == "done":
+                if team.leads:
+                    activities = look(net, feeds, outcomes, epoch, losses)
+                    if write and outcomes[0].status == "done":
+                        write({name: values[-1] for name, values in outcomes[0].curves.items()})
+            if team.leads and checkpoint and isinstance(optimizer, Optimizer) and outcomes[0].status == "done":
                 so_far = Progress(epoch, outcomes[0].curves, time.perf_counter() - started)
                 keep(checkpoint, spec, net, optimizer, orders[0], so_far)
             if progress is not None:
                 progress(epoch, losses)
+            outcomes[0].status = team.as_led(outcomes[0].status)
             if all(outcome.status == "diverged" for outcome in outcomes):
                 break
 
+        if not team.leads:
+            return outcomes
         if done.epoch >= spec.epochs:  # the file holds the end of the run, but not what is looked at there
             activities = [measure(net, feeds[0].training(1024))]
         seconds = (time.perf_counter() - started) / len(outcomes)
         for replica, (outcome, feed, activity) in enumerate(zip(outcomes, feeds, activities, strict=True)):
             outcome.summary = {"seconds": seconds, "steps": steps}
+            if spec.processes > 1:
+                parts = 1 if spec.sync_batchnorm else spec.processes
+                outcome.summary["batchnorm_batch"] = spec.batch // parts
             if outcome.status == "done" and activity is not None:
                 conclude(outcome, take(net, replica).eval(), activity, feed, spec.thresholds)
         return outcomes
@@ -212,18 +222,20 @@ def epoch_by_epoch(
     penalty: Callable[[], Tensor] | None = None,
     execution: Execution | None = None,
     precision: Precision = "float32",
+    team: Team | None = None,
 ) -> Iterator[list[float]]:
     """The one training loop: takes the steps of an epoch whenever it is asked for the next mean losses, one a feed.
 
     net: one network, or as many `Replicas` as there are feeds, on the device of `execution`; it starts from the weights that
     it has. orders: what decides each feed's order of images. rates: the learning rate of every step of the whole run, (steps,)
     or (steps, parameter groups), of which the last epoch may be cut short; done: epochs of it that were taken before. penalty:
-    what is added to the loss (the mean cross entropy over the batch, summed over the networks).
+    what is added to the loss (the mean cross entropy over the batch, summed over the networks). team: the processes that
+    share each batch.
     """
-    run = execution or Execution()
+    run, team = execution or Execution(), team or Team()
     device, joint = torch.device(run.device), isinstance(net, Replicas)
-    forward = torch.compile(net) if run.compile and not joint else net
     layout = run.layout(net)
+    forward = team.forward(torch.compile(net) if run.compile and not joint else net, feeds[0].shape)  # type: ignore[arg-type]
     losses = torch.zeros(len(feeds), device=device)
 
     def step(x: Tensor, y: Tensor) -> None:
@@ -240,15 +252,16 @@ def epoch_by_epoch(
     advance = CudaGraphStep(step) if run.graphs else step
     steps = feeds[0].steps(batch)
     for first in range(done * steps, len(rates), steps):
+        team.begin_epoch(orders[0].initial_seed(), first // steps)
         net.train()
         optimizer.train()
         losses.zero_()
         coming = rates[first : first + steps]
-        for (x, y), lr in zip(_together(feeds, batch, orders), coming, strict=False):
+        for (x, y), lr in zip(_together(feeds, batch, orders, (team.rank, team.size)), coming, strict=False):
             _set_lr(optimizer.param_groups, lr)
             advance(x if joint else x.contiguous(memory_format=layout), y)
         # The only moment of an epoch at which the processor waits for the device.
-        yield (losses / len(coming)).tolist()
+        yield team.mean(losses / len(coming)).tolist()
 
 
 def _feeds(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list[Feed]:
@@ -293,9 +306,9 @@ def _started(start: Saved, feed: Feed, spec: RunSpec) -> nn.Module:
     return copy.deepcopy(start.net)
 
 
-def _together(feeds: Sequence[Feed], batch: int, orders: Sequence[torch.Generator]) -> Iterator[Batch]:
+def _together(feeds: Sequence[Feed], batch: int, orders: Sequence[torch.Generator], share: Share) -> Iterator[Batch]:
     """The epochs of all seeds side by side: images (n, seeds x C, H, W) and labels (seeds, n)."""
-    epochs = [feed.epoch(batch, order) for feed, order in zip(feeds, orders, strict=True)]
+    epochs = [feed.epoch(batch, order, share) for feed, order in zip(feeds, orders, strict=True)]
     for parts in zip(*epochs, strict=True):
         yield torch.cat([x for x, _ in parts], dim=1), torch.stack([y for _, y in parts])
 

@@ -31,6 +31,7 @@ RECIPES = {
     ),
     "evidence.study": ("Run", "run_all"),
     "evidence.store": ("Store",),
+    "evidence.merge": ("merge",),
     "figures.style": ("Picture", "save", "styled"),
     "fullscale.data": ("load",),
     "fullscale.spec": ("RunSpec",),

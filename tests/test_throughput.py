@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import throughput
+from bench import side_by_side, throughput
 from bench.throughput import Augmented, Row, main, noise, peak, table
 
 
@@ -67,3 +67,39 @@ def test_bad_usage_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "bench: repeats 0: a positive whole number is accepted\n"
     assert main(["--json", "/nowhere/found.json", "--device", "cpu"]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_small_networks_alone_and_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side_by_side, "TURN", 1e6)
+    monkeypatch.setattr(side_by_side, "SIZES", (8,))
+    monkeypatch.setattr(side_by_side, "WIDTHS", (0.04, 0.05))
+    monkeypatch.setattr(
+        side_by_side, "machine", lambda at, repeats, threads: {"both cores": [float(at.size)] * repeats}
+    )
+    threads = torch.get_num_threads()
+    assert main(["--device", "cpu", "--repeats", "2", "--json", str(tmp_path / "found.json")]) == 0
+    assert torch.get_num_threads() == threads
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [row["cell"]["width"] for row in found["rows"]] == [0.04, 0.05]
+    for row in found["rows"]:
+        assert row["cell"]["runs"] == side_by_side.REPLICAS
+        assert {kind: len(speeds) for kind, speeds in row["speeds"].items()} == dict.fromkeys(side_by_side.KINDS, 2)
+        assert all(speed > 0 for speeds in row["speeds"].values() for speed in speeds)
+    assert "| both cores | 8 |" in capsys.readouterr().out
+
+
+def test_speed_is_that_of_turns_at_the_same_time_and_runs_together_count_each() -> None:
+    assert side_by_side.speed([(1.0, 3.0, 40), (2.0, 5.0, 80)]) == 30
+    at = side_by_side.Cell(8, 0.04, 3, 2)
+    assert [side_by_side.turn(at, kind)[2] for kind in side_by_side.KINDS] == [80, 80, 240]
+    assert side_by_side.cell(32, 1.0, 8).runs == 2
+    assert side_by_side.cell(16, 0.125, 8).steps > 10 * side_by_side.cell(32, 1.0, 8).steps
+
+
+def test_ratios_are_of_turns_that_followed_each_other() -> None:
+    row = side_by_side.Row(side_by_side.Cell(16, 0.125, 8, 1))
+    row.speeds = {"plain": [1.0, 2.0, 4.0], "alone": [2.0, 3.0, 4.0], "together": [4.0, 8.0, 20.0]}
+    line = side_by_side.table([row], {}).splitlines()[2]
+    assert line == "| 16x16, 0.125 | 2 | 3 | 1.50 [1.00, 2.00] | 8: 8 | 4.00 [4.00, 5.00] | 2.67 [2.00, 5.00] |"

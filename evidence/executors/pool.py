@@ -60,7 +60,7 @@ class Pool(Executor):
         self._prepare = packed(prepare)
         self._slots = [dict(slot) for slot in slots]
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([work.__module__, *preload])
+        self._context.set_forkserver_preload(["evidence.executors.server", work.__module__, *preload])
         self._workers: list[_Worker] = []  # of the thread alone, as is all that is not said to be shared
         self._early_deaths = 0
         # Shared with the thread, under the lock.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -45,6 +46,7 @@ class RayExecutor(Elsewhere):
         workers: int | None = None,
         slots: int = 0,
     ) -> None:
+        _knock(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
@@ -93,6 +95,17 @@ def _perform(task: bytes, name: str, boxed: list[Any]) -> bytes:
     return performed_here(task, name, fetched)
 
 
+def _knock(address: str) -> None:
+    # Ray itself takes more than a minute to say that nobody is there.
+    if not address:
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"no Ray cluster at {address!r} ({error}): the address of a running one is accepted") from None
+
+
 def _reach(address: str, workers: int | None) -> None:
     import ray
 
@@ -104,7 +117,7 @@ def _reach(address: str, workers: int | None) -> None:
             ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR)
         else:
             ray.init("local", num_cpus=workers or len(os.sched_getaffinity(0)), **quiet)
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())
         raise InputError(f"no Ray cluster at {address!r} ({said}): the address of a running one is accepted") from None
     finally:

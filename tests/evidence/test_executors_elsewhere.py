@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -188,6 +189,18 @@ def test_an_unknown_executor_is_refused(asked: str, tmp_path: Path) -> None:
         InputError, match=f"executor {asked!r} is unknown: local, slurm, ray or a Ray cluster's HOST:PORT"
     ):
         executor(asked, tmp_path)
+
+
+@pytest.mark.parametrize("asked", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "127.0.0.1:99999"])
+def test_a_ray_cluster_that_is_not_there_is_refused_at_once(asked: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = asked.format(taken.getsockname()[1])
+        with pytest.raises(
+            InputError, match=f"^no Ray cluster at '{address}' .*: the address of a running one is accepted$"
+        ):
+            executor(address, tmp_path)
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,54 +6,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
+from concurrent.futures import BrokenExecutor, Future
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from squares import KIND, NUMBERS, Inline, Turns, Worked, numbers, quiet
 
 from evidence.executors.local import processes
-from evidence.store import Row, Store
+from evidence.store import Store
 from evidence.study import Run, other_versions, run_all
-
-KIND = "square"
-NUMBERS = (1, 2, 3, 4)
-
-
-class Inline(Executor):
-    """Runs what it is given at once, in this process."""
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*arguments, **options))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-class Worked(list[int]):
-    """In place of a worker: remembers the numbers it was asked for, and fails at some."""
-
-    failing: tuple[int, ...] = ()
-
-    def __call__(self, number: int) -> dict[str, Any]:
-        self.append(number)
-        if number in self.failing:
-            raise MemoryError(f"no room at {number}")
-        return squared(number)
-
-    def runs(self, *numbers: int, group: str = "") -> list[Run]:
-        return [Run(KIND, {"n": n}, f"number {n}", partial(self, n), group) for n in numbers or NUMBERS]
-
-
-def squared(number: int) -> dict[str, Any]:
-    return {"summary": {"square": number**2}, "curves": {"roots": [number, -number]}}
-
-
-def quiet(done: int, total: int, text: str) -> None:
-    """A notify that keeps nothing."""
 
 
 @pytest.fixture
@@ -65,43 +28,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def worked() -> Worked:
     return Worked()
-
-
-def numbers(rows: list[Row]) -> list[int]:
-    return [row.spec["n"] for row in rows]
-
-
-class Turns(Inline):
-    """Runs the first of what it is given at once, and one more whenever the driver tells of something."""
-
-    def __init__(self) -> None:
-        self.given: list[tuple[Future[Any], Callable[[], Any]]] = []
-        self.begun = False
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.given.append((future, partial(function, *arguments, **options)))
-        if not self.begun:
-            self.turn()
-        return future
-
-    def turn(self) -> None:
-        while self.given and not self.given[0][0].set_running_or_notify_cancel():
-            del self.given[0]
-        if self.given:
-            self.begun = True
-            future, call = self.given.pop(0)
-            try:
-                future.set_result(call())
-            except Exception as error:
-                future.set_exception(error)
-
-    def hearing(self, notify: Callable[[int, int, str], None] = quiet) -> Callable[[int, int, str], None]:
-        def heard(done: int, total: int, text: str) -> None:
-            notify(done, total, text)
-            self.turn()
-
-        return heard
 
 
 def test_rows_come_in_order_and_each_run_is_stored_as_it_ends(tmp_path: Path, store: Store, worked: Worked) -> None:

@@ -98,3 +98,14 @@ def test_every_shift_and_both_mirrors_come(shift: int) -> None:
     dark = x.min()
     # 100 lies left of 255, unless mirrored or beyond the border.
     assert 0.4 < float((left > dark).double().mean()) < 0.6
+
+
+@settings(max_examples=15, deadline=None)
+@given(parts=st.integers(1, 4), each=st.integers(1, 3), count=st.integers(12, 30), augment=st.booleans())
+def test_parts_of_the_batches_are_the_batches(parts: int, each: int, count: int, augment: bool) -> None:
+    feed, batch = Resident(numbered(count), augment=augment), parts * each
+    shares = [feed.epoch(batch, torch.Generator().manual_seed(1), (k, parts)) for k in range(parts)]
+    whole = list(feed.epoch(batch, torch.Generator().manual_seed(1)))
+    joint = [tuple(map(torch.cat, zip(*pieces, strict=True))) for pieces in zip(*shares, strict=True)]
+    assert len(joint) == len(whole) == feed.steps(batch)
+    assert all(torch.equal(a, x) and torch.equal(b, y) for (a, b), (x, y) in zip(joint, whole, strict=True))

@@ -20,5 +20,6 @@ _NAMES = [
     "fetch",
     "study",
     "results",
+    "merge",
 ]
 COMMANDS = {name: import_module(f"undertow.commands.{name}") for name in _NAMES}

@@ -1,7 +1,8 @@
 """`undertow train`: train a CNN on images, measure its inactive filters, remove the dead ones and certify the smaller
 network.
 
-The run is written to OUT after every epoch: the same command again goes on where it was.
+The run is written to OUT after every epoch: the same command again goes on where it was. Started by torchrun
+--nproc-per-node N -m undertow train, N processes share each batch.
 """
 
 from __future__ import annotations
@@ -77,6 +78,11 @@ def add(parser: Parser) -> None:
     how.add_argument("--precision", default="float32", metavar="NAME", help="float32 or bf16 (float32)")
     for name, what in (("compile", "torch.compile"), ("graphs", "CUDA graphs")):
         how.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=f"{what} (on cuda yes, on cpu no)")
+    how.add_argument(
+        "--sync-batchnorm",
+        action="store_true",
+        help="with torchrun: BatchNorm of the whole batch, not of each process's part",
+    )
     how.add_argument("--deterministic", action="store_true", help="the same numbers at every run on one device")
     how.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard, too")
     add_out(parser, f"network.safetensors, smaller.safetensors, {RUN} and results.sqlite")
@@ -91,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     from evidence.progress import Live
     from evidence.store import Store
     from fullscale.data import Images, open_source
+    from fullscale.distributed import place
     from fullscale.spec import RunSpec
     from fullscale.sweep import KIND, as_row
     from fullscale.train import one_thread, train
@@ -102,11 +109,16 @@ def run(arguments: argparse.Namespace) -> int:
     # Checked before the data are read: a typo should not cost a minute.
     RunSpec(digest="", size=arguments.size, label_noise=arguments.label_noise, **numbers)
     execution = _execution(arguments)
+    leads = place().rank == 0
     with Live() as live:
-        live.line(f"reading {arguments.data}")
+        if leads:
+            live.line(f"reading {arguments.data}")
         source, task = _prepared(open_source(arguments.data), arguments)
         spec = RunSpec(digest=source.digest, **task, **numbers)
         images: Images | Feed = source if isinstance(source, Images) else _streamed(source, spec, execution)
+        if not leads:
+            train(spec, images, execution=execution, checkpoint=arguments.out / RUN, start=start)
+            return 0
         folder = writable(arguments.out)
         with Store(folder / "results.sqlite") as store, _writer(arguments, folder) as write:
             bar = live.task(f"{spec.optimizer} on {source.name}", spec.epochs)
@@ -153,6 +165,7 @@ def _streamed(source: Files, spec: RunSpec, execution: Execution) -> Streamed:
 def _numbers(arguments: argparse.Namespace, start: Saved | None) -> dict[str, Any]:
     """What the run is, but for the data."""
     from dynamics.answers.setting import parse
+    from fullscale.distributed import place
 
     setting = parse(arguments.optimizer, given_setting(arguments))
     defaults = setting.rule.defaults
@@ -170,6 +183,8 @@ def _numbers(arguments: argparse.Namespace, start: Saved | None) -> dict[str, An
         "augment": arguments.augment,
         "precision": arguments.precision,
         "start": _digest(arguments.start) if arguments.start else "",
+        "processes": place().size,
+        "sync_batchnorm": arguments.sync_batchnorm,
     }
 
 
@@ -185,10 +200,19 @@ def _digest(path: Path) -> str:
 def _execution(arguments: argparse.Namespace) -> Execution:
     from dataclasses import replace
 
+    from fullscale.distributed import place
     from fullscale.execution import Execution
 
+    best, here = Execution.best(arguments.device), place()
+    if here.size > 1:
+        device = f"cuda:{here.local_rank}" if best.device == "cuda" else best.device
+        if device.startswith("cuda") and arguments.device not in (None, "cuda"):
+            raise InputError(
+                f"--device {arguments.device} with torchrun: cuda, of which each process takes its own, is accepted"
+            )
+        best = replace(best, device=device, compile=False, graphs=False)
     asked = {name: value for name in ("compile", "graphs") if (value := getattr(arguments, name)) is not None}
-    return replace(Execution.best(arguments.device), deterministic=arguments.deterministic, **asked)
+    return replace(best, deterministic=arguments.deterministic, **asked)
 
 
 def _start(arguments: argparse.Namespace) -> Saved | None:
