@@ -160,6 +160,11 @@ def test_help_loads_nothing_heavy(name: str) -> None:
     assert [name for name in HEAVY if name in loaded] == []
 
 
+def test_results_load_neither_torch_nor_images_nor_labelled_arrays() -> None:
+    loaded = loaded_by("results", "digits-lr", "--store", ROOT / "fullscale" / "studies" / "digits-lr.sqlite")
+    assert [name for name in ("torch", "sklearn", "PIL", "xarray", "rich") if name in loaded] == []
+
+
 @pytest.mark.parametrize(
     "arguments", [["train", "SHADES", *SMALL, "--epochs", "1", "--out", "OUT"], ["fetch", "nothing", "--out", "OUT"]]
 )

@@ -35,15 +35,14 @@ def cells(standing: Standing) -> list[dict[str, Any]]:
     for cell, rows in standing.by_cell():
         ended = [row.status for row in rows if row is not None]
         counts = {status: ended.count(status) for status in ("done", "diverged", "failed")}
-        whole = counts["done"] == len(rows)
-        found.append({"cell": cell, "runs": len(rows)} | counts | {m: _measure(m, rows, whole) for m in MEASURES})
+        found.append({"cell": cell, "runs": len(rows)} | counts | {m: _measure(m, rows) for m in MEASURES})
     return found
 
 
-def _measure(name: str, rows: Sequence[Row | None], whole: bool) -> dict[str, Any]:
+def _measure(name: str, rows: Sequence[Row | None]) -> dict[str, Any]:
     done = [row.summary for row in rows if row is not None and row.status == "done"]
     samples = [float(summary[name]) for summary in done if name in summary]
-    whole = whole and len(samples) == len(rows)
+    whole = len(samples) == len(rows)
     estimate: Estimate | None = mean_interval(samples, "", "seeds") if whole and len(samples) > 1 else None
     mean = (estimate.value if estimate else samples[0]) if whole else None
     return {"samples": samples, "mean": mean} | {end: getattr(estimate, end, None) for end in ("low", "high")}

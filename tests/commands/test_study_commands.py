@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,10 @@ def test_images_elsewhere_stand_in_for_those_of_the_study(
     study.write_text(STUDY.replace('data = "digits"', ""))
     assert run("study", study, "--data", "digits", "--out", tmp_path / "out").status == 0
     assert places == ["digits"] * RUNS
+    # What another study calls the same are other images.
+    with Store(tmp_path / "out" / "results.sqlite") as store:
+        others = {source: replace(one, digest="other") for source, one in images.kept(store, "little").items()}
+        images.keep(store, "big", others)
     assert run("results", study, "--out", tmp_path / "out").out.endswith("(2 diverged)\n")
     study.write_text(STUDY.replace('data = "digits"', "").replace("[axes]", '[axes]\ndata = ["a", "b"]'))
     refused(run("study", study, "--data", "digits", "--out", tmp_path / "out"), "--data digits for a study of a, b")

@@ -164,7 +164,7 @@ def stored_runs(store: Store, left_out: int) -> None:
         "parameters_before": 2, "parameters_after": 1, "multiply_adds_before": 2, "multiply_adds_after": 1,
     }  # fmt: skip
     facts = {"thresholds": [1e-12, 1e-3], "error_before": 0.0, "filters": 4, "images": 10, "test_images": 10} | found
-    summary = {"removal": {"share": 0.0}, "certificate": certificate, "channels": [4]}
+    summary = {"removal": {"share": 0.5}, "certificate": certificate, "channels": [4]}
     curves = {"epoch": [1.0], **{name: [0.25] for name in CURVES}}
     for spec in plan.specs[: len(plan.specs) - left_out]:
         more = {"thresholds": facts} if spec.thresholds else {}
