@@ -125,7 +125,8 @@ def _ours(at: Cell, together: bool) -> Iterator[list[float]]:
         RunSpec(feed.digest, at.width, "adam", "l2", lr=LR * (1 + k), strength=1e-4, batch=BATCH, epochs=1, seed=k)
         for k in range(runs)
     ]
-    nets = [net.to(at.device, memory_format=torch.channels_last) for net in drawn(at.architecture, range(runs))]  # type: ignore[call-overload]
+    layout: Any = torch.contiguous_format if together else torch.channels_last
+    nets = [net.to(at.device, memory_format=layout) for net in drawn(at.architecture, range(runs))]  # type: ignore[call-overload]
     orders = [torch.Generator().manual_seed(k) for k in range(runs)]
     net: torch.nn.Module = nets[0]
     optimizer: Optimizer | Optimizers

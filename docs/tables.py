@@ -196,6 +196,14 @@ def _torch() -> str:
     )
 
 
+def _side_by_side() -> str:
+    from bench.side_by_side import Cell, Row
+    from bench.side_by_side import table as side_by_side
+
+    found = read("bench/side_by_side.json")
+    return side_by_side([Row(Cell(**row["cell"]), row["speeds"]) for row in found["rows"]], found["machine"])
+
+
 def _rules() -> str:
     from dynamics.answers.table import overview
 
@@ -210,5 +218,6 @@ _TABLES: dict[str, Callable[[], str]] = {
     "criteria": _criteria,
     "kernel": _kernel,
     "torch": _torch,
+    "side by side": _side_by_side,
     "rules": _rules,
 }

@@ -2,7 +2,7 @@
 
 data        images from archives, folders and IDX files, and scikit-learn's digits; fetched, checked, digested
 feed        images on the device, shuffled and augmented there; stream brings what is larger than memory
-models      BasicNet, VGGs, ResNets; replicas trains several BasicNets side by side
+models      BasicNet, VGGs, ResNets; replicas trains several networks side by side
 spec        what a training run is: configuration, help text and key in one
 train       the training loop; outcome is what a run leaves, execution where and how a step runs, resume how a run goes on
 graph       a network as a graph, its BatchNorms and what is behind them; shapes fits it to narrower weights

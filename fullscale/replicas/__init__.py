@@ -1,7 +1,14 @@
 """Several networks of one shape trained side by side, as one network.
 
-No replica sees another: convolutions are grouped, BatchNorm is by channel, linear layers are batched; each replica has its own
-loss and, in one flat matrix of all weights, its own row, which its optimizer takes as one parameter.
+- layers.py      a layer of all networks: grouped convolutions, BatchNorm by channel, batched linear layers
+- kernels.py     on a processor: convolution and BatchNorm with the images innermost; blocks.py: their innermost loops
+- optimizers.py  one optimizer for each rule and coupling, over the networks' rows of one flat matrix of weights
+
+No replica sees another. What was tried, for BasicNet at width 1/8, 40 images of 16x16, 8 replicas, one core with AVX-512, in
+milliseconds of forward and backward for each: the network alone 5.1; torch.func.vmap 5.0; grouped convolutions 4.3, with
+channels last 3.2; these in bfloat16 2.7; the matrix products alone of unfolded convolutions, on copied patches, 2.7; the
+kernels here 2.2. torch.compile was left out, since it needs a C++ compiler where it runs. One flat row takes Adam 0.15 ms, its
+23 tensors 0.5. Batches that are no whole number of vectors, bfloat16 and CUDA go through grouped convolutions.
 """
 
 from __future__ import annotations
