@@ -225,7 +225,7 @@ def test_a_file_in_the_way_of_the_output_folder(writer: list[str], tmp_path: Pat
 
 
 STORES = {
-    "newer": ("pragma user_version = 1000; create table runs (unknown)", ["results.sqlite", "format 1000", "up to 1 is accepted"]),
+    "newer": ("pragma user_version = 1000; create table runs (unknown)", ["results.sqlite", "format 1000", "up to 2 is accepted"]),
     "another's": (
         "create table addresses (name); insert into addresses values ('Ada')",
         ["holds other tables (addresses)", "accepted"],
