@@ -4,7 +4,8 @@ data        images from archives, folders and IDX files, and scikit-learn's digi
 feed        images on the device, shuffled and augmented there; stream brings what is larger than memory
 models      BasicNet, VGGs, ResNets; replicas trains several networks side by side
 spec        what a training run is: configuration, help text and key in one
-train       the training loop; outcome is what a run leaves, execution where and how a step runs, resume how a run goes on
+train       the training loop; outcome is what a run leaves, execution where and how a step runs, resume how a run goes on,
+            distributed how several processes share one
 graph       a network as a graph, its BatchNorms and what is behind them; shapes fits it to narrower weights
 measure     inactive filters by activation and by scale, selectivity; thresholds, how much hangs on them
 monitor     the same while a network trains, in anyone's loop, and of what a filter died

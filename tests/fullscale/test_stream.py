@@ -114,6 +114,15 @@ def test_a_broken_picture_is_named_in_one_line(tmp_path: Path, workers: int) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_parts_of_the_batches_are_the_batches(files: Files) -> None:
+    feed = Streamed(files, size=SIZE)
+    x, y = joined(feed.epoch(4, seeded(0)))
+    parts = [joined(feed.epoch(4, seeded(0), (k, 2))) for k in range(2)]
+    for whole, (one, other) in zip((x, y), zip(*parts, strict=True), strict=True):
+        pieces = [piece for pair in zip(one.split(2), other.split(2), strict=True) for piece in pair]
+        assert torch.equal(torch.cat(pieces), whole)
+
+
 def test_without_augmentation_only_the_order_changes(files: Files) -> None:
     feed = Streamed(files, size=SIZE, augment=False)
     plain = joined(feed.training(12))[0]
