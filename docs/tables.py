@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
+from docs import costs
 from docs.fill import read
 from docs.paper import PAPER, Row, Shown
 from docs.values import CNN, claims, estimate, noted, percent, powers
@@ -204,6 +205,10 @@ def _side_by_side() -> str:
     return side_by_side([Row(Cell(**row["cell"]), row["speeds"]) for row in found["rows"]], found["machine"])
 
 
+def _costs() -> str:
+    return _markdown(*costs.rows())
+
+
 def _rules() -> str:
     from dynamics.answers.table import overview
 
@@ -220,4 +225,5 @@ _TABLES: dict[str, Callable[[], str]] = {
     "torch": _torch,
     "side by side": _side_by_side,
     "rules": _rules,
+    "costs": _costs,
 }

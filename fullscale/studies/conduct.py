@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from evidence.store import Store
 from evidence.study import run_all
 from fullscale.studies import images
+from fullscale.studies.estimate import cost
 from fullscale.studies.file import Study
 from fullscale.studies.runs import asked
 from fullscale.studies.standing import Standing, of_images
@@ -69,7 +70,15 @@ def conduct(
     images.keep(store, plan.study.name, plan.found)
     # Whole paths: a worker may start in another folder.
     places = [_whole(images.place(run.source, data)) for run in plan.runs]
-    wanted = runs_of(plan.specs, places, device)
+    costs: dict[Any, float] = {}
+    each = []
+    for run, spec in zip(plan.runs, plan.specs, strict=True):
+        found = plan.found[run.source]
+        shape = (spec.model, spec.width, spec.head, found.shape, len(found.counts))
+        if shape not in costs:
+            costs[shape] = cost(spec, found)
+        each.append(costs[shape])
+    wanted = runs_of(plan.specs, places, each, device)
     run_all(wanted, store, executor, notify, outcome, fresh=fresh, retry=retry, strict=strict, curves=False)
     return plan.in_store(store, curves)
 

@@ -34,7 +34,7 @@ def seconds_left(standing: Standing) -> float | None:
         if stored is None or stored.status == "failed":
             found, shape = standing.found[run.source], _shape(spec)
             if shape not in an_image:
-                an_image[shape] = a_product * _cost(spec, found)
+                an_image[shape] = a_product * cost(spec, found)
             total += an_image[shape] * _passed(spec, found)
     return total
 
@@ -61,8 +61,8 @@ def _multiply_adds(row: Row) -> float:
     return float(row.summary["certificate"]["multiply_adds_before"])
 
 
-def _cost(spec: RunSpec, found: Found) -> float:
-    """Multiply-adds for one image."""
+def cost(spec: RunSpec, found: Found) -> float:
+    """Multiply-adds of a run's network for one image."""
     import torch
 
     from fullscale.cost import multiply_adds

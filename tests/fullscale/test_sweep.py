@@ -40,18 +40,18 @@ def test_runs_and_outcomes_in_words(tmp_path: Path) -> None:
 def test_a_worker_reads_the_images_by_itself_and_refuses_others() -> None:
     images = prepared(load("digits"), ("0", "1"), 4)
     spec = replace(SPEC, digest=images.digest, classes=("0", "1"), size=4, batch=64)
-    [run] = runs_of([spec], ["digits"])
+    [run] = runs_of([spec], ["digits"], [1e4])
     row = pickle.loads(pickle.dumps(run.work))()
     assert (run.kind, run.spec, row["status"]) == (KIND, spec.as_dict(), "done")
     assert row["summary"]["certificate"]["held_out_images"] == len(images.test.labels)
     with pytest.raises(InputError, match="digest d of the spec is not that of the images"):
-        runs_of([replace(spec, digest="d")], ["digits"])[0].work()
+        runs_of([replace(spec, digest="d")], ["digits"], [1e4])[0].work()
 
 
 @given(st.lists(st.sampled_from([(0.02, "sgd"), (0.02, "adam"), (0.04, "adam"), (0.02, "lars")]), max_size=60))
 def test_groups_share_their_shape_and_are_cut_by_what_is_asked_for(kinds: list[tuple[float, str]]) -> None:
     asked = [replace(SPEC, width=w, optimizer=name, seed=k) for k, (w, name) in enumerate(kinds)]
-    groups = together(asked, ["digits"] * len(asked))
+    groups = together(asked, ["digits"] * len(asked), [True] * len(asked))
     members: dict[str, list[RunSpec]] = {}
     for spec, group in zip(asked, groups, strict=True):
         members.setdefault(group, []).append(spec)
@@ -65,16 +65,20 @@ def test_groups_share_their_shape_and_are_cut_by_what_is_asked_for(kinds: list[t
         sizes += [1] * sum(spec.width == width and spec.optimizer != "lars" for spec in alone)
         assert not sizes or (max(sizes) - min(sizes) <= 1 and (len(sizes) % 2 == 0 or sizes == [1]))
     # Other images are another group.
-    apart = together(asked, [str(k) for k in range(len(asked))])
+    apart = together(asked, [str(k) for k in range(len(asked))], [True] * len(asked))
     assert set(apart) <= {""}
+    # So does what is too large to gain by it.
+    assert set(together(asked, ["digits"] * len(asked), [False] * len(asked))) <= {""}
 
 
 def test_a_group_is_trained_as_one_and_comes_back_in_order() -> None:
     images = prepared(load("digits"), ("0", "1"), 4)
     spec = replace(SPEC, digest=images.digest, classes=("0", "1"), size=4, batch=64)
-    runs = runs_of(
-        [spec, replace(spec, optimizer="adam", lr=1e-3), replace(spec, lr=1e30), replace(spec, seed=1)], ["digits"] * 4
-    )
+    specs = [spec, replace(spec, optimizer="adam", lr=1e-3), replace(spec, lr=1e30), replace(spec, seed=1)]
+    runs = runs_of(specs, ["digits"] * 4, [1e4] * 4)
+    # What pays depends on the device.
+    assert {run.group for run in runs_of(specs, ["digits"] * 4, [1e8] * 4)} == {""}
+    assert {run.group for run in runs_of(specs, ["digits"] * 4, [1e8] * 4, "cuda:1")} != {""}
     assert len({run.group for run in runs}) == 2
     assert runs[0].group != ""
     rows = runs[0].together([pickle.loads(pickle.dumps(run.work)) for run in runs])
