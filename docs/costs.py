@@ -24,7 +24,7 @@ class Task(NamedTuple):
 
 
 TASKS = (
-    Task("digits, 5,000 steps of 16", 8, 0.125, 80_000),
+    Task("digits, 2,000 steps", 8, 0.125, 80_000),
     Task("CIFAR-10 at 16 x 16, 10 epochs", 16, 0.125, 500_000),
     Task("CIFAR-10 at 16 x 16, 10 epochs", 16, 0.25, 500_000),
     Task("CIFAR-10, 60 epochs", 32, 0.25, 3_000_000),
