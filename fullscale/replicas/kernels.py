@@ -51,51 +51,56 @@ def _met(i, j, kernel, stride, padding, rows, columns, back, at, taps):  # type:
 
 @cache
 def convolve(images: int, size: int) -> Callable[..., None]:
-    """A convolution, and, going back, its gradient with respect to the images, for batches of `images`.
+    """A convolution, or, going back, its gradient with respect to the images, for batches of `images`.
 
-    (x, w, y, stride, padding, back): x (R, ci, H, W, N), w (R, co, k, k, ci), y (R, co, O, P, N); from x and w comes y, going
-    back from y and w comes x.
+    (source, w, target, stride, padding, back): source (R, c, H, W, N), w (R, f, k, k, c), target (R, f, O, P, N), which is
+    written. Going back, source is the gradient of what the convolution gave, and f are the channels that it read.
     """
     wide, vectors = shape(images, size)
     block, one = sums(wide, vectors, size), sums(1, vectors, size)
     lanes = vectors * LANES[size]
 
     @numba.njit(**_PLAIN)  # type: ignore[untyped-decorator]
-    def run(x, w, y, stride, padding, back):  # type: ignore[no-untyped-def]
-        source, target = (y, x) if back else (x, y)
-        kernel, n = w.shape[2], x.shape[4]
+    def run(source, w, target, stride, padding, back):  # type: ignore[no-untyped-def]
+        kernel, n = w.shape[2], source.shape[4]
         reads, rows, columns = source.shape[1:4]
         gives, height, width = target.shape[1:4]
-        a_filter, a_channel = kernel * kernel * w.shape[4], 1
-        if back:
-            a_filter, a_channel = a_channel, a_filter
-        x_channel, out_filter = rows * columns * n, height * width * n
+        x_channel, out_filter, w_filter = rows * columns * n, height * width * n, kernel * kernel * reads
         at, taps = np.empty(kernel * kernel, np.intp), np.empty(kernel * kernel, np.intp)
         for r in range(w.shape[0]):
-            from_, to, by = source[r].ctypes.data, target[r].ctypes.data, w[r].ctypes.data
+            read, write, by = source[r].ctypes.data, target[r].ctypes.data, w[r].ctypes.data
             for place in range(height * width):
                 count = _met(place // width, place % width, kernel, stride, padding, rows, columns, back, at, taps)
                 at *= n
-                taps *= w.shape[4]
+                taps *= reads
+                a, t = at.ctypes.data, taps.ctypes.data
                 for start in range(0, n, lanes):
-                    data, here = from_ + size * start, to + size * (place * n + start)
-                    f = 0
-                    while f < gives:
-                        out, weight = here + size * f * out_filter, by + size * f * a_filter
-                        if f + wide <= gives:
-                            block(
-                                out, data, weight, at.ctypes.data, taps.ctypes.data, count, reads, out_filter, x_channel,
-                                a_filter, a_channel,
-                            )  # fmt: skip
-                            f += wide
-                        else:
-                            one(
-                                out, data, weight, at.ctypes.data, taps.ctypes.data, count, reads, out_filter, x_channel,
-                                a_filter, a_channel,
-                            )  # fmt: skip
-                            f += 1
+                    data, here = read + size * start, write + size * (place * n + start)
+                    for f in range(0, gives - gives % wide, wide):
+                        out, weight = here + size * f * out_filter, by + size * f * w_filter
+                        block(out, data, weight, a, t, count, reads, out_filter, x_channel, w_filter, 1)
+                    for f in range(gives - gives % wide, gives):
+                        out, weight = here + size * f * out_filter, by + size * f * w_filter
+                        one(out, data, weight, a, t, count, reads, out_filter, x_channel, w_filter, 1)
 
     return run  # type: ignore[no-any-return]
+
+
+@numba.njit(**_PLAIN)  # type: ignore[untyped-decorator]
+def _meetings(x_shape, y_shape, kernel, stride, padding):  # type: ignore[no-untyped-def]
+    """For each tap of the kernel the pixels of x that it reads, the pixels of y that it gives to, and their number."""
+    height, width, columns = x_shape[2], x_shape[3], y_shape[3]
+    places = y_shape[2] * columns
+    x_at, y_at = np.empty((kernel * kernel, places), np.intp), np.empty((kernel * kernel, places), np.intp)
+    counts = np.zeros(kernel * kernel, np.intp)
+    for tap in range(kernel * kernel):
+        for place in range(places):
+            u = place // columns * stride + tap // kernel - padding
+            v = place % columns * stride + tap % kernel - padding
+            if 0 <= u < height and 0 <= v < width:
+                x_at[tap, counts[tap]], y_at[tap, counts[tap]] = u * width + v, place
+                counts[tap] += 1
+    return x_at, y_at, counts
 
 
 @cache
@@ -110,83 +115,40 @@ def weigh(size: int) -> Callable[..., None]:
     @numba.njit(**_PLAIN)  # type: ignore[untyped-decorator]
     def run(x, w, y, stride, padding):  # type: ignore[no-untyped-def]
         replicas, filters, kernel, _, channels = w.shape
-        height, width, n = x.shape[2:]
-        places, columns = y.shape[2] * y.shape[3], y.shape[3]
-        x_at, y_at = np.empty(places, np.intp), np.empty(places, np.intp)
-        x_channel, y_filter, w_filter, vectors = height * width * n, places * n, kernel * kernel * channels, n // lanes
+        n = x.shape[4]
+        x_at, y_at, counts = _meetings(x.shape, y.shape, kernel, stride, padding)
+        x_at *= n
+        y_at *= n
+        x_channel, y_filter, w_filter = (
+            x.shape[2] * x.shape[3] * n,
+            y.shape[2] * y.shape[3] * n,
+            kernel * kernel * channels,
+        )
+        vectors = n // lanes
         for r in range(replicas):
             data, given, to = x[r].ctypes.data, y[r].ctypes.data, w[r].ctypes.data
-            for tap in range(kernel * kernel):
-                count = 0
-                for place in range(places):
-                    u = place // columns * stride + tap // kernel - padding
-                    v = place % columns * stride + tap % kernel - padding
-                    if 0 <= u < height and 0 <= v < width:
-                        x_at[count], y_at[count] = (u * width + v) * n, place * n
-                        count += 1
-                for f in range(0, filters - filters % 4, 4):
-                    c = 0
-                    while c < channels:
+            f = 0
+            while f < filters:
+                high = 4 if f + 4 <= filters else 1
+                c = 0
+                while c < channels:
+                    left = channels - c
+                    deep = 1 if high == 1 or left < 3 else 3 if left == 3 else 4
+                    g, images = given + size * f * y_filter, data + size * c * x_channel
+                    # All taps in a row: what they read stays in the cache.
+                    for tap in range(kernel * kernel):
                         out = to + size * (f * w_filter + tap * channels + c)
-                        g, images = given + size * f * y_filter, data + size * c * x_channel
-                        if c + 4 <= channels:
-                            four(
-                                out,
-                                g,
-                                images,
-                                y_at.ctypes.data,
-                                x_at.ctypes.data,
-                                count,
-                                vectors,
-                                w_filter,
-                                y_filter,
-                                x_channel,
-                            )
-                            c += 4
-                        elif c + 3 == channels:
-                            three(
-                                out,
-                                g,
-                                images,
-                                y_at.ctypes.data,
-                                x_at.ctypes.data,
-                                count,
-                                vectors,
-                                w_filter,
-                                y_filter,
-                                x_channel,
-                            )
-                            c += 3
+                        ys, xs, count = y_at[tap].ctypes.data, x_at[tap].ctypes.data, counts[tap]
+                        if deep == 4:
+                            four(out, g, images, ys, xs, count, vectors, w_filter, y_filter, x_channel)
+                        elif deep == 3:
+                            three(out, g, images, ys, xs, count, vectors, w_filter, y_filter, x_channel)
+                        elif high == 4:
+                            tall(out, g, images, ys, xs, count, vectors, w_filter, y_filter, x_channel)
                         else:
-                            tall(
-                                out,
-                                g,
-                                images,
-                                y_at.ctypes.data,
-                                x_at.ctypes.data,
-                                count,
-                                vectors,
-                                w_filter,
-                                y_filter,
-                                x_channel,
-                            )
-                            c += 1
-                for f in range(filters - filters % 4, filters):
-                    for c in range(channels):
-                        out = to + size * (f * w_filter + tap * channels + c)
-                        g, images = given + size * f * y_filter, data + size * c * x_channel
-                        one(
-                            out,
-                            g,
-                            images,
-                            y_at.ctypes.data,
-                            x_at.ctypes.data,
-                            count,
-                            vectors,
-                            w_filter,
-                            y_filter,
-                            x_channel,
-                        )
+                            one(out, g, images, ys, xs, count, vectors, w_filter, y_filter, x_channel)
+                    c += deep
+                f += high
 
     return run  # type: ignore[no-any-return]
 

@@ -56,7 +56,8 @@ class _Convolve(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             x_gradient = torch.empty_like(x)
             run = kernels.convolve(x.shape[4], x.element_size())
-            run(x_gradient.numpy(), w.numpy(), y.numpy(), *ctx.how, True)
+            turned = w.permute(0, 4, 2, 3, 1).contiguous()
+            run(y.numpy(), turned.numpy(), x_gradient.numpy(), *ctx.how, True)
         if ctx.needs_input_grad[1]:
             w_gradient = w.new_empty(w.shape)
             kernels.weigh(x.element_size())(x.numpy(), w_gradient.numpy(), y.numpy(), *ctx.how)
