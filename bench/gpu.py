@@ -65,7 +65,6 @@ def steps(out: Path, data: str, rehearse: bool) -> list[Step]:
     )
     speed = (*python, "bench.throughput", *device)
     phase = (*python, "undertow", "phase", *device, "--out", str(out))
-    beside = (*python, "bench.side_by_side", *device)
     study = (*python, "undertow", "study")
     runs = (*device, "--data", data, "--out", str(out))
     if rehearse:
@@ -73,9 +72,6 @@ def steps(out: Path, data: str, rehearse: bool) -> list[Step]:
         speeds = [Step("throughput basicnet", (*speed, *tiny, "--models", "basicnet"), 120, 1, "basicnet.json")]
         phases = [Step("phase diagram", (*python, "undertow", "phase", "--cells", "8", "--out", str(out)), 30, 1)]
         small = Path(__file__).with_name("rehearsal.toml")
-        speeds.append(
-            Step("side by side", (*beside, "--sizes", "8", "--widths", "0.04", "--repeats", "1"), 90, 1, "beside.json")
-        )
         studies = [Step("study", (*study, str(small), *runs), 300, 1)]
     else:
         speeds = [
@@ -88,7 +84,6 @@ def steps(out: Path, data: str, rehearse: bool) -> list[Step]:
             )
             for name in ("basicnet", "vgg16")
         ]
-        speeds.append(Step("side by side", (*beside, "--repeats", "2"), 90, 45, "beside.json"))
         phases = [Step("phase diagram", (*phase, "--cells", "256", "--seeds", "64"), 40, 20)]
         studies = [
             Step("vgg16-cifar10", (*study, "vgg16-cifar10", *runs), 360, 60),
