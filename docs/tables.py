@@ -205,6 +205,17 @@ def _side_by_side() -> str:
     return side_by_side([Row(Cell(**row["cell"]), row["speeds"]) for row in found["rows"]], found["machine"])
 
 
+def _studies() -> str:
+    from fullscale.studies import asked, built_in, find_study
+
+    rows = []
+    for name in built_in():
+        study = find_study(name)
+        where = "" if "data" in study.product.names else "; needs `--data`"
+        rows.append((f"`{name}`", study.title + where, str(len(asked(study)))))
+    return _markdown(("name", "what it asks for", "runs"), rows)
+
+
 def _costs() -> str:
     return _markdown(*costs.rows())
 
@@ -226,4 +237,5 @@ _TABLES: dict[str, Callable[[], str]] = {
     "side by side": _side_by_side,
     "rules": _rules,
     "costs": _costs,
+    "studies": _studies,
 }

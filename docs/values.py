@@ -65,8 +65,8 @@ def percent(shares: list[float]) -> str:
 def value(name: str) -> str:
     """What stands for a name; KeyError for an unknown one.
 
-    `claim ID`: its estimate and verdict. `noted NAME`: see noted.json. `count WHAT`: of claims, rules or couplings. `cnn WHAT`:
-    of its runs. `steps RULE COUPLING`: how many a weight without a gradient lasts.
+    `claim ID`: its estimate and verdict. `noted NAME`: see noted.json. `count WHAT`: of claims, rules, couplings, seeds. `cnn
+    WHAT`: of its runs. `steps RULE COUPLING`: how many a weight without a gradient lasts.
     """
     kind, _, rest = name.partition(" ")
     if kind == "claim":
@@ -86,9 +86,11 @@ def _counts() -> dict[str, int]:
     every = list(claims().values())
     from dynamics.couplings import COUPLINGS
     from dynamics.rules import RULES
+    from fullscale import lr_grid
 
     found = {verdict: sum(c["verdict"] == verdict for c in every) for verdict in ("holds", "fails", "undecided")}
     found |= {"rules": len(RULES), "couplings": sum(name != "none" for name in COUPLINGS)}
+    found["seeds of the grid"] = len(lr_grid.STUDY.axes["seed"])
     return found | {"claims": len(every), "CNN": sum(c["experiment"] in CNN for c in every)}
 
 
