@@ -267,8 +267,12 @@ def test_results_makes_nothing_and_names_what_a_store_holds(
     refused(run("results", study, "--out", out, "--csv", tmp_path / "no" / "a.csv"), "a.csv cannot be written")
     a, known = tmp_path / "a.csv", (out / "results.sqlite").read_bytes()
     refused(run("results", study, "--out", out, "--csv", a, "--netcdf", tmp_path / "no" / "a.nc"), "cannot be written")
-    refused(run("results", study, "--out", out, "--csv", a, "--netcdf", a), "a.csv is the store, or is named twice")
+    refused(
+        run("results", study, "--out", out, "--csv", a, "--netcdf", a),
+        "a.csv is the store or the study, or is named twice",
+    )
     refused(run("results", study, "--out", out, "--csv", out / ".." / "out" / "results.sqlite"), "is the store")
+    refused(run("results", study, "--out", out, "--csv", study), "is the store or the study")
     assert (out / "results.sqlite").read_bytes() == known
     refused(run("results", "digit", "--out", out), "study 'digit' is unknown")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["little.toml", "out"]

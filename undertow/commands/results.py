@@ -57,7 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     study = find_study(arguments.study)
     path = arguments.store or arguments.out / STORE
     files = {arguments.csv: table.as_csv, arguments.parquet: table.as_parquet, arguments.netcdf: table.as_netcdf}
-    _apart(path, [file for file in (arguments.csv, arguments.parquet, arguments.netcdf) if file is not None])
+    _apart(
+        [path, Path(arguments.study)],
+        [file for file in (arguments.csv, arguments.parquet, arguments.netcdf) if file is not None],
+    )
     with Store(path, reading=True) as store:
         stands = standing(study, store, arguments.data, curves=arguments.netcdf is not None)
         if not any(stands.rows):
@@ -77,12 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _apart(store: Path, files: list[Path]) -> None:
-    """InputError where a file would take the place of the store, or of another."""
-    taken = [store.resolve()]
+def _apart(read: list[Path], files: list[Path]) -> None:
+    """InputError where a file would take the place of one that is read, or of another."""
+    taken = [file.resolve() for file in read]
     for file in files:
         if file.resolve() in taken:
-            raise InputError(f"{file} is the store, or is named twice: another file for each is accepted")
+            raise InputError(f"{file} is the store or the study, or is named twice: another file for each is accepted")
         taken.append(file.resolve())
 
 
