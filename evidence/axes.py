@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class Product:
     exclude: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
+        self._take_once()
         for name, value in self.fixed.items():
             _plain(name, value)
             if name in self.axes:
@@ -72,6 +74,13 @@ class Product:
             if not isinstance(combination, Mapping) or not combination:
                 raise InputError(f"exclusion {k}: names with values are accepted")
             self._known(f"exclusion {k}", combination)
+
+    def _take_once(self) -> None:
+        """Values that can be gone through only once, as those of a generator, as lists."""
+        for word in ("fixed", "axes"):
+            object.__setattr__(self, word, _listed(word, getattr(self, word)))
+        for word in ("override", "exclude"):
+            object.__setattr__(self, word, [_listed(word, entry) for entry in getattr(self, word)])
 
     @property
     def names(self) -> list[str]:
@@ -155,6 +164,18 @@ class Product:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+def _listed(name: str, value: Any) -> Any:
+    """A row of values as a list, also within a mapping, of which no more is taken than a study may have."""
+    if isinstance(value, Mapping):
+        return {name: _listed(name, part) for name, part in value.items()}
+    if not _is_list(value) or isinstance(value, np.ndarray):
+        return value
+    values = list(islice(value, MOST + 1))
+    if len(values) > MOST:
+        raise InputError(f"{name!r} has more than {MOST:,} values: up to {MOST:,} are accepted")
+    return values
 
 
 def _item(value: Any) -> Any:

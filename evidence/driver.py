@@ -130,7 +130,7 @@ class Driver:
             if lost and task.attempts < ATTEMPTS:
                 again.append(task)
                 self._tell(f"{_titles(task)}: its worker died, attempt {task.attempts + 1} of {ATTEMPTS} follows")
-            elif failure is not None and not lost and len(task.runs) > 1:
+            elif failure is not None and len(task.runs) > 1:  # one of them may cost all others theirs
                 again += [Task({key: run}) for key, run in task.runs.items()]
                 self._tell(f"{_titles(task)}: {_reason(failure)}; each is tried alone")
             elif failure is not None:

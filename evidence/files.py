@@ -49,6 +49,14 @@ def clear_unfinished(path: Path) -> None:
         left.unlink(missing_ok=True)  # several processes of one run may clear up at once
 
 
+def usable(folder: Path) -> Path:
+    """The folder, which is not made; InputError if it is a file, or would be in one."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"output folder {folder} cannot be made ({there} is a file): a writable folder is accepted")
+    return folder
+
+
 def writable(folder: Path) -> Path:
     """The folder, made if need be; InputError if it cannot be, or cannot be written."""
     try:

@@ -198,6 +198,7 @@ REFUSED = {
     "no rule": ("x = 1", ["no rule stands in it"]),
     "no Python": ("def", ["line 1", "invalid syntax"]),
     "it raises": ("1 / 0", ["cannot be run", "ZeroDivisionError"]),
+    "it exits": ("raise SystemExit(0)", ["cannot be run", "SystemExit: 0"]),
     "taken": (HEAD + SGD + STEP.replace("mine", "adam"), ["'adam' is taken"]),
     "no name": (HEAD + SGD + STEP.replace("mine", "My Own"), ["'My Own'"]),
     "arguments": (HEAD + "def _step(g, w, lr): return (w - lr * g,)\nr = " + STEP, ["must take w, g, lr"]),

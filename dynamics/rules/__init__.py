@@ -99,7 +99,7 @@ def load_rules(path: str | Path) -> tuple[Rule, ...]:
         exec(compile(text, str(file), "exec"), vars(module))
     except SyntaxError as error:
         raise InputError(f"rules {path}, line {error.lineno}: {error.msg}; a Python file is accepted") from error
-    except Exception as error:  # another's code: whatever it raises is told as its mistake
+    except (Exception, SystemExit) as error:  # another's code: whatever it raises is told as its mistake
         raise InputError(f"rules {path} cannot be run: {type(error).__name__}: {error}") from error
     found = {id(x): x for x in vars(module).values() if isinstance(x, Rule) and x not in _ALL}
     rules = tuple(found.values())

@@ -17,13 +17,24 @@ NAMES = ("local", "slurm", "ray")
 _ADDRESS = re.compile(r"(ray://)?[^:/\s]+:\d+")
 
 
-def check_executor(asked: str) -> None:
-    """InputError for an executor that there is not, or that needs what is not installed; nothing is started."""
+def check_executor(asked: str, parameters: Mapping[str, Any] | None = None) -> None:
+    """InputError for an executor that there is not, that needs what is not installed, or that does not take these parameters,
+    which are SLURM's; nothing is started or written."""
     if asked not in NAMES and not _ADDRESS.fullmatch(asked):
         raise InputError(f"executor {asked!r} is unknown: {', '.join(NAMES)} or a Ray cluster's HOST:PORT is accepted")
     package = {"local": "", "slurm": "submitit"}.get(asked, "ray")
     if package and find_spec(package) is None:
         raise InputError(f"{package!r} is missing: install undertow[cluster]")
+    if parameters and asked != "slurm":
+        raise InputError(f"parameters {dict(parameters)} are of SLURM jobs: with executor {asked!r} none is accepted")
+    if asked == "slurm":
+        from evidence.executors.slurm import check_jobs
+
+        check_jobs(parameters or {})
+    elif asked not in NAMES:
+        from evidence.executors.ray_cluster import knock
+
+        knock(asked)
 
 
 def executor(
@@ -59,9 +70,7 @@ def executor(
         ...     pool.submit(pow, 2, 5).result()
         32
     """
-    check_executor(asked)
-    if parameters and asked != "slurm":
-        raise InputError(f"parameters {dict(parameters)} are of SLURM jobs: with executor {asked!r} none is accepted")
+    check_executor(asked, parameters)
     if asked == "local":
         return processes(prepare, preload, workers, devices, slots)
     from evidence.executors.elsewhere import ending

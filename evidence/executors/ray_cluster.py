@@ -46,7 +46,7 @@ class RayExecutor(Elsewhere):
         workers: int | None = None,
         slots: int = 0,
     ) -> None:
-        _knock(address)
+        knock(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
@@ -95,8 +95,8 @@ def _perform(task: bytes, name: str, boxed: list[Any]) -> bytes:
     return performed_here(task, name, fetched)
 
 
-def _knock(address: str) -> None:
-    # Ray itself takes more than a minute to say that nobody is there.
+def knock(address: str) -> None:
+    """InputError where nobody listens at the address, if it is one: Ray itself takes more than a minute to say so."""
     if not address:
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")

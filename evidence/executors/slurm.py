@@ -12,7 +12,7 @@ import signal
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from hashlib import sha256
 from pathlib import Path
@@ -62,20 +62,13 @@ class SlurmExecutor(Elsewhere):
         patience: float = 120.0,
         **parameters: Any,
     ) -> None:
-        import submitit
-
-        if cluster == "slurm" and shutil.which("sbatch") is None:
-            raise InputError(
-                "no SLURM here (sbatch is not found): a machine from which jobs can be submitted is accepted"
-            )
         self._folder = folder.absolute() / f".jobs-{uuid.uuid4().hex}"
         self._jobs, self._pause, self._patience = jobs, pause, patience
         try:
-            self._submitit = submitit.AutoExecutor(self._folder, cluster=cluster)
-            self._submitit.update_parameters(**parameters)
-        except (TypeError, ValueError, NameError) as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise InputError(f"SLURM parameters {parameters} cannot be used: {' '.join(str(error).split())}") from None
+            self._submitit = check_jobs(parameters, self._folder, cluster)
+        except InputError:
+            shutil.rmtree(self._folder, ignore_errors=True)  # "local" has made it
+            raise
         self._folder.mkdir(parents=True, exist_ok=True)
         packed = luggage(prepare)
         self._name = sha256(packed).hexdigest()
@@ -168,6 +161,22 @@ class SlurmExecutor(Elsewhere):
         while time.monotonic() < until and not all(job.done() for job, _ in self._live.values()):
             time.sleep(self._pause)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def check_jobs(parameters: Mapping[str, Any], folder: Path = Path(), cluster: str = "slurm") -> Any:
+    """submitit's executor of such jobs, which has written nothing yet. InputError where there is no SLURM, and for parameters
+    that are not submitit's."""
+    import submitit
+
+    if cluster == "slurm" and shutil.which("sbatch") is None:
+        raise InputError("no SLURM here (sbatch is not found): a machine from which jobs can be submitted is accepted")
+    try:
+        jobs = submitit.AutoExecutor(folder, cluster=cluster)
+        jobs.update_parameters(**parameters)
+    except (TypeError, ValueError, NameError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"SLURM parameters {dict(parameters)} cannot be used: {said}") from None
+    return jobs
 
 
 def _perform(folder: str, patience: float, name: str, task: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
 import tomllib
 import traceback
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,7 @@ def find_study(name: str) -> Study:
 def _from_toml(text: str, where: str) -> Study:
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits, lists too deep in each other
         raise InputError(f"study {where}: {error}") from None
     for word in found:
         if word not in _WORDS:
@@ -125,14 +126,20 @@ def _from_toml(text: str, where: str) -> Study:
 
 
 def _from_python(path: Path) -> Study:
+    beside = str(path.absolute().parent)
+    sys.path.insert(0, beside)  # as for any script, modules beside it can be imported
     try:
         names = runpy.run_path(str(path), run_name=path.stem)
     except SyntaxError as error:
         raise InputError(f"study {error.filename}, line {error.lineno}: {error.msg}") from None
-    except (Exception, SystemExit) as error:  # another's code: whatever it raises is told as its mistake
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # another's code: whatever it raises is told as its mistake
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise InputError(f"study {path}, line {lines[-1] if lines else 1}: {said}") from None
+    finally:
+        sys.path.remove(beside)
     found = [thing for thing in names.values() if isinstance(thing, Study)]
     if len({id(thing) for thing in found}) != 1:
         raise InputError(f"study {path} holds {len(found)} studies: one, study = Study(...), is accepted")

@@ -60,11 +60,16 @@ def kept(store: Store, study: str) -> dict[Source, Found]:
     found = {}
     for row in store.rows(KIND):
         spec, summary = row.spec, row.summary
-        if spec["study"] == study:
-            source = Source(**{name: _hashable(spec[name]) for name in Source._fields})
-            asked = {name: _hashable(value) for name, value in summary["asked"].items()}
-            counts, shape = tuple(summary["counts"]), tuple(summary["shape"])
-            found[source] = Found(spec["digest"], summary["name"], counts, shape, asked)
+        try:
+            if spec["study"] == study:
+                source = Source(**{name: _hashable(spec[name]) for name in Source._fields})
+                asked = {name: _hashable(value) for name, value in summary["asked"].items()}
+                counts, shape = tuple(summary["counts"]), tuple(summary["shape"])
+                found[source] = Found(spec["digest"], summary["name"], counts, shape, asked)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"store {store.path} has a damaged row of images ({error}): a whole one is accepted"
+            ) from None
     return found
 
 

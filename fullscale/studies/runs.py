@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -155,7 +156,8 @@ def _typed(name: str, value: Any) -> Any:
         whole = number and abs(value) < 2**63 and value == int(value)
         return int(value) if whole else _refuse(name, value, "a whole number is")
     if kind is float:
-        return float(value) if number else _refuse(name, value, "a number is")
+        # A whole number beyond all floating-point ones is none.
+        return float(value) if number and abs(value) <= sys.float_info.max else _refuse(name, value, "a number is")
     if typing.get_origin(kind) is tuple:
         words = isinstance(value, list) and all(isinstance(one, str) for one in value)
         return tuple(value) if words else _refuse(name, value, "a list of words is")

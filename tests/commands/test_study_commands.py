@@ -232,6 +232,30 @@ def test_what_cannot_be_run_is_refused_with_nothing_written(
     assert [path.name for path in tmp_path.iterdir()] == ["little.toml"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--workers", "0"], ["--workers 0"]),
+        (["--workers", "10000"], ["--workers 10000: a whole number from 1 to 4,096 is accepted"]),
+        (["--executor", "pbs"], ["executor 'pbs' is unknown", "slurm"]),
+        (["--executor", "slurm"], ["sbatch is not found"]),
+        (["--executor", "127.0.0.1:99999"], ["no Ray cluster at '127.0.0.1:99999'"]),
+        (["--slurm", "timeout"], ["--slurm timeout: NAME=VALUE"]),
+        (["--slurm", "a=1"], ["are of SLURM jobs"]),
+        (["--out", "little.toml"], ["little.toml is a file"]),
+        (["--out", "little.toml/out"], ["little.toml is a file"]),
+    ],
+)
+def test_flags_that_cannot_be_are_refused_with_nothing_written(
+    flags: list[str], words: list[str], study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for more in ([], ["--dry-run"]):
+        refused(run("study", study, *flags, *more), *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["little.toml"]
+
+
 def test_results_makes_nothing_and_names_what_a_store_holds(
     stub: pytest.MonkeyPatch, study: Path, tmp_path: Path
 ) -> None:
@@ -241,11 +265,16 @@ def test_results_makes_nothing_and_names_what_a_store_holds(
     run("study", study, "--out", out)
     refused(run("results", "digits", "--out", out), "no run of study digits: it holds 18 runs, of the studies little")
     refused(run("results", study, "--out", out, "--csv", tmp_path / "no" / "a.csv"), "a.csv cannot be written")
+    a, known = tmp_path / "a.csv", (out / "results.sqlite").read_bytes()
+    refused(run("results", study, "--out", out, "--csv", a, "--netcdf", tmp_path / "no" / "a.nc"), "cannot be written")
+    refused(
+        run("results", study, "--out", out, "--csv", a, "--netcdf", a),
+        "a.csv is the store or the study, or is named twice",
+    )
+    refused(run("results", study, "--out", out, "--csv", out / ".." / "out" / "results.sqlite"), "is the store")
+    refused(run("results", study, "--out", out, "--csv", study), "is the store or the study")
+    assert (out / "results.sqlite").read_bytes() == known
     refused(run("results", "digit", "--out", out), "study 'digit' is unknown")
-    refused(run("study", study, "--out", out, "--workers", "0"), "--workers 0")
-    refused(run("study", study, "--out", out, "--executor", "pbs"), "executor 'pbs' is unknown", "slurm")
-    refused(run("study", study, "--out", out, "--slurm", "timeout"), "--slurm timeout: NAME=VALUE")
-    refused(run("study", study, "--out", out, "--slurm", "a=1"), "are of SLURM jobs")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["little.toml", "out"]
 
 

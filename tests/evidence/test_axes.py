@@ -95,6 +95,8 @@ def test_one_and_one_point_nought_are_one_value_but_not_true() -> None:
             lambda: Product({}, {"x": [1], "z": [1]}, [{"when": {"x": 1}, "y": 2}, {"when": {"z": 1}, "y": 3}]),
             "two values for 'y' where z = 1: [2] and [3]",
         ),
+        (lambda: Product({}, {"x": range(10**12)}), "'x' has more than 100,000 values"),
+        (lambda: Product({}, {"x": itertools.count()}), "'x' has more than 100,000 values"),
         (lambda: Product({}, {n: list(range(400)) for n in "xyz"}), "160,000 combinations or more: up to 100,000"),
     ],
 )
@@ -103,6 +105,11 @@ def test_a_slip_of_the_hand_is_said_in_one_line(product: Any, said: str) -> None
         product().cells()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_values_that_can_be_gone_through_once_are_values() -> None:
+    product = Product({}, {"x": iter([1, 2])}, [{"when": {"x": iter([2])}, "y": iter([3, 4])}], [{"y": iter([4])}])
+    assert product.cells() == product.cells() == [{"x": 1}, {"x": 2, "y": 3}]
 
 
 def test_two_overrides_may_agree() -> None:

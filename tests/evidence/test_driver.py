@@ -63,7 +63,8 @@ def ends(works: Sequence[Ill]) -> list[str]:
                 return ["failed"] if len(works) == 1 else [end for w in alone for end in ends([w])]
         else:
             return ["done"] * len(works)
-    return ["lost"] * len(works)
+    alone = [Ill(w.number, d, w.raises) for w, d in zip(works, deaths, strict=True)]
+    return ["lost"] if len(works) == 1 else [end for w in alone for end in ends([w])]
 
 
 @given(ills, st.booleans())
@@ -105,6 +106,15 @@ def test_a_group_that_fails_together_is_tried_one_by_one(path: Path) -> None:
     assert calls == [[1, 2, 3], [4, 5]]
     assert {row.spec["n"]: row.status for row in rows} == dict.fromkeys((1, 3, 4, 5, 6), "done") | {2: "failed"}
     assert rows[1].error == "MemoryError: no room at 2"
+
+
+def test_a_run_that_kills_its_worker_costs_its_group_nothing(path: Path) -> None:
+    works = [Ill(1, 0, False), Ill(2, 99, False), Ill(3, 0, False)]
+    runs = [Run(KIND, {"n": work.number}, f"{work.number}", work, "a") for work in works]
+    with Store(path) as store:
+        rows = run_all(runs, store, Inline(), quiet)
+    assert [row.status for row in rows] == ["done", "failed", "done"]
+    assert works[1].calls == 2 * ATTEMPTS
 
 
 def test_a_group_that_gives_too_little_is_tried_one_by_one(path: Path) -> None:

@@ -162,7 +162,7 @@ class TestSlurm:
         with pytest.raises(InputError, match="sbatch is not found"):
             executor("slurm", tmp_path)
         with pytest.raises(InputError, match="'timeout_mn'"):
-            executor("slurm", tmp_path, parameters={"cluster": "local", "timeout_mn": 3})
+            self.jobs(tmp_path, timeout_mn=3)
         assert list(tmp_path.iterdir()) == []
 
 

@@ -154,9 +154,9 @@ def test_the_command_says_what_is_where(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     a, b = one(tmp_path / "a.sqlite", error=1), one(tmp_path / "b.sqlite", error=1)
     said = run("merge", a, b)
-    assert (said.status, said.out, said.err) == (0, "3 runs were new, 1 known; all are in out/results.sqlite\n", "")
+    assert (said.status, said.out, said.err) == (0, "3 rows were new, 1 known; all are in out/results.sqlite\n", "")
     assert len(content(tmp_path / "out" / "results.sqlite")) == 3
-    assert run("merge", b).out.startswith("0 runs were new, 2 known")
+    assert run("merge", b).out.startswith("0 rows were new, 2 known")
 
 
 def test_a_full_disk_leaves_the_target_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,10 @@ def test_toml_and_python_say_the_same(tmp_path: Path) -> None:
         ("s.toml", "name = 'a'\noverride = [3]\n", "override 3 of a study"),
         ("s.toml", "name = 'a/b'\n", "name 'a/b' of a study"),
         ("s.toml", "name = 'a'\n[fixed]\nlr = 1\nlr = 2\n", "line 4"),
+        ("s.toml", f"name = 'a'\n[axes]\nx = {'[' * 5000}{']' * 5000}\n", "recursion"),
+        ("s.toml", f"name = 'a'\n[axes]\nlr = [{'9' * 5000}]\n", "digits"),
         ("s.py", "x = 1\nx = (\n", "s.py, line 2"),
+        ("s.py", "raise GeneratorExit\n", "s.py, line 1: GeneratorExit"),
         ("s.py", "x = 1\n1 / 0\n", "s.py, line 2: ZeroDivisionError: division by zero"),
         ("s.py", "import sys\nsys.exit(3)\n", "s.py, line 2: SystemExit: 3"),
         ("s.py", "def f():\n    raise OSError('no')\n\nf()\n", "s.py, line 2: OSError: no"),
@@ -99,6 +103,15 @@ def test_a_file_that_is_no_study_is_said_in_one_line(tmp_path: Path, name: str, 
     assert said in str(error.value)
     assert str(file) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_study_imports_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", before := list(sys.path))
+    written(tmp_path, "values_of_mine.py", "SEEDS = [3, 4]\n")
+    text = PYTHON.replace("[0, 1]", "SEEDS").replace('"seed": 1', '"seed": 4')
+    study = find_study(written(tmp_path, "s.py", f"from values_of_mine import SEEDS\n{text}"))
+    assert study.axes["seed"] == [3, 4]
+    assert sys.path == before
 
 
 def test_a_study_that_is_not_there() -> None:
@@ -156,6 +169,7 @@ def test_what_is_left_out_is_as_in_undertow_train() -> None:
         ({"fixed": {"lr": "0.1"}}, "lr '0.1': a number is accepted"),
         ({"fixed": {"batch": 2.5}}, "batch 2.5: a whole number is accepted"),
         ({"fixed": {"batch": math.inf}}, "batch inf: a whole number is accepted"),
+        ({"fixed": {"lr": 10**400}}, f"lr {10**400}: a number is accepted"),
         ({"fixed": {"augment": 1}}, "augment 1: true or false is accepted"),
         ({"fixed": {"classes": "cat"}}, "classes 'cat': a list of words is accepted"),
         ({"fixed": {"model": 3}}, "model 3: a word is accepted"),

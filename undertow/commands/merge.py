@@ -23,9 +23,9 @@ def add(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Say how many runs were new, and where they are."""
+    """Say how many rows were new, which are runs and what is known of a study's images, and where they are."""
     from evidence.merge import merge
 
     merged = merge(arguments.stores, arguments.into)
-    print(f"{merged.new} runs were new, {merged.known} known; all are in {arguments.into}")
+    print(f"{merged.new} rows were new, {merged.known} known; all are in {arguments.into}")
     return 0

@@ -49,25 +49,24 @@ def add_study(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, or the path that was written."""
-    from evidence.files import write_whole
+    from evidence.files import write_together
     from evidence.store import Store
     from fullscale.studies import find_study, table
     from fullscale.studies.standing import standing
 
     study = find_study(arguments.study)
     path = arguments.store or arguments.out / STORE
+    files = {arguments.csv: table.as_csv, arguments.parquet: table.as_parquet, arguments.netcdf: table.as_netcdf}
+    _apart(
+        [path, Path(arguments.study)],
+        [file for file in (arguments.csv, arguments.parquet, arguments.netcdf) if file is not None],
+    )
     with Store(path, reading=True) as store:
         stands = standing(study, store, arguments.data, curves=arguments.netcdf is not None)
         if not any(stands.rows):
             raise InputError(f"store {path} holds no run of study {study.name}: {_holds(store)}")
-    files = {
-        arguments.csv: table.as_csv,
-        arguments.parquet: table.as_parquet,
-        arguments.netcdf: table.as_netcdf,
-    }
     made = {file: make(stands) for file, make in files.items() if file is not None}
-    for file, content in made.items():
-        write_whole(file, content)
+    write_together(made)
     if arguments.json:
         print(json.dumps(_as_data(stands), indent=1))
         return 0
@@ -79,6 +78,15 @@ def run(arguments: argparse.Namespace) -> int:
     for file in made:
         print(f"written: {file.resolve()}")
     return 0
+
+
+def _apart(read: list[Path], files: list[Path]) -> None:
+    """InputError where a file would take the place of one that is read, or of another."""
+    taken = [file.resolve() for file in read]
+    for file in files:
+        if file.resolve() in taken:
+            raise InputError(f"{file} is the store or the study, or is named twice: another file for each is accepted")
+        taken.append(file.resolve())
 
 
 def _as_data(stands: Standing) -> dict[str, object]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Reasons of failed runs that are printed; all are in the store.
 FIRST = 3
+# Workers: more are a slip of the hand.
+MOST = 4096
 
 
 def add(parser: Parser) -> None:
@@ -48,25 +50,25 @@ def run(arguments: argparse.Namespace) -> int:
 
     study = find_study(arguments.study)
     asked(study)  # a slip of the hand is told before anything is loaded
-    if arguments.workers is not None and arguments.workers < 1:
-        raise InputError(f"--workers {arguments.workers}: a positive whole number is accepted")
+    if arguments.workers is not None and not 1 <= arguments.workers <= MOST:
+        raise InputError(f"--workers {arguments.workers}: a whole number from 1 to {MOST:,} is accepted")
     from undertow.extras import needs
 
     needs("fullscale", "torch", "safetensors", "PIL", "sklearn")
     from evidence.executors.choice import check_executor, executor
-    from evidence.files import writable
+    from evidence.files import usable, writable
     from evidence.progress import Live
     from evidence.store import Store
     from fullscale.studies.conduct import conduct, planned
 
-    check_executor(arguments.executor)
+    parameters = _parameters(arguments.slurm)
+    check_executor(arguments.executor, parameters)
     local = arguments.executor == "local"
     workers, devices = _workers(arguments.workers, arguments.device, local)
-    parameters = _parameters(arguments.slurm)
-    path = arguments.out / STORE
+    path = usable(arguments.out) / STORE
     plan = planned(study, arguments.data)
     if arguments.dry_run:
-        if path.is_file():
+        if path.exists():
             with Store(path, reading=True) as store:
                 plan = plan.in_store(store)
         print(_left(plan, workers))
