@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba import types
 
 from fullscale.replicas.blocks import LANES, dots, shape, sums
 
@@ -25,6 +26,12 @@ _REORDERED: dict[str, Any] = _PLAIN | {"fastmath": {"reassoc", "contract"}}
 def whole_vectors(images: int, size: int) -> bool:
     """Whether a batch of so many images, of numbers of `size` bytes, is a whole number of vectors."""
     return images % LANES[size] == 0
+
+
+def _signature(size: int, *more: Any) -> Any:
+    """Three arrays, stride, padding and more. One for all strides: what numba sees apart it compiles once more."""
+    array = types.Array({4: types.float32, 8: types.float64}[size], 5, "A")  # type: ignore[no-untyped-call, call-overload]
+    return types.void(array, array, array, types.intp, types.intp, *more)
 
 
 @numba.njit(**_PLAIN)  # type: ignore[untyped-decorator]
@@ -60,7 +67,7 @@ def convolve(images: int, size: int) -> Callable[..., None]:
     block, one = sums(wide, vectors, size), sums(1, vectors, size)
     lanes = vectors * LANES[size]
 
-    @numba.njit(**_PLAIN)  # type: ignore[untyped-decorator]
+    @numba.njit(_signature(size, types.boolean), **_PLAIN)  # type: ignore[untyped-decorator]
     def run(source, w, target, stride, padding, back):  # type: ignore[no-untyped-def]
         kernel, n = w.shape[2], source.shape[4]
         reads, rows, columns = source.shape[1:4]
@@ -112,7 +119,7 @@ def weigh(size: int) -> Callable[..., None]:
     four, three, tall, one = (dots(f, c, size) for f, c in ((4, 4), (4, 3), (4, 1), (1, 1)))
     lanes = LANES[size]
 
-    @numba.njit(**_PLAIN)  # type: ignore[untyped-decorator]
+    @numba.njit(_signature(size), **_PLAIN)  # type: ignore[untyped-decorator]
     def run(x, w, y, stride, padding):  # type: ignore[no-untyped-def]
         replicas, filters, kernel, _, channels = w.shape
         n = x.shape[4]

@@ -64,6 +64,12 @@ class _Convolve(torch.autograd.Function):
         return x_gradient, w_gradient, None, None
 
 
+def _convolved(x: Tensor, w: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 0) -> Tensor:
+    """By our kernels: (N, R x ci, H, W), w (R, co, k, k, ci) and bias (R, co) -> (N, R x co, O, P)."""
+    y = _outside(_Convolve.apply(_inside(x, len(w)), w, stride, padding))
+    return y if bias is None else y + bias.flatten()[:, None, None]
+
+
 class _Normalize(torch.autograd.Function):
     """x (R, C, M) -> the same shape, and mean and variance (R, C)."""
 
@@ -104,13 +110,11 @@ class Convolutions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, R x ci, H, W) -> (N, R x co, O, P)."""
-        replicas, last = len(self.weight), self.weight.permute(0, 1, 3, 4, 2)
-        bias = None if self.bias is None else self.bias.flatten()
+        last = self.weight.permute(0, 1, 3, 4, 2)
         if by_kernels(x):
-            y = _outside(_Convolve.apply(_inside(x, replicas), last, self.stride, self.padding))
-            return y if bias is None else y + bias[:, None, None]
-        weight = last.flatten(0, 1).permute(0, 3, 1, 2)
-        return conv2d(x, weight, bias, self.stride, self.padding, groups=replicas)
+            return _convolved(x, last, self.bias, self.stride, self.padding)
+        weight, bias = last.flatten(0, 1).permute(0, 3, 1, 2), None if self.bias is None else self.bias.flatten()
+        return conv2d(x, weight, bias, self.stride, self.padding, groups=len(last))
 
 
 class Norms(nn.Module):
@@ -156,5 +160,7 @@ class Linears(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, R x inputs) -> (N, R x outputs)."""
+        if by_kernels(x):  # a batched product takes another order of sums with every number of replicas
+            return _convolved(x[..., None, None], self.weight[:, :, None, None], self.bias).flatten(1)
         each = x.unflatten(1, (len(self.weight), -1)).transpose(0, 1)
         return torch.baddbmm(self.bias.unsqueeze(1), each, self.weight.mT).transpose(0, 1).flatten(1)
