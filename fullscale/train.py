@@ -109,7 +109,8 @@ def train_together(
         InputError: as `train`, and for runs that cannot go together.
 
     Example:
-        >>>         >>> from fullscale.data import Split
+        >>> from dataclasses import replace
+        >>> from fullscale.data import Split
         >>> part = Split(np.arange(1024, dtype=np.uint8).reshape(16, 1, 8, 8), np.arange(16) % 2)
         >>> images = Images("stripes", ("even", "odd"), part, part)
         >>> spec = RunSpec(images.digest, 0.0625, "adam", "l2", lr=1e-3, strength=1e-4, batch=8, epochs=1, seed=0)
@@ -237,7 +238,7 @@ def epoch_by_epoch(
     run, team = execution or Execution(), team or Team()
     device, joint = torch.device(run.device), isinstance(net, Replicas)
     layout = run.layout(net)
-    forward = team.forward(torch.compile(net) if run.compile and not joint else net, feeds[0].shape)  # type: ignore[arg-type]
+    forward = team.forward(torch.compile(net, dynamic=False) if run.compile and not joint else net, feeds[0].shape)  # type: ignore[arg-type]
     losses = torch.zeros(len(feeds), device=device)
 
     def step(x: Tensor, y: Tensor) -> None:
