@@ -7,8 +7,8 @@ BasicNet at batch 40 with Adam and L2, three ways that take turns, so that a nei
 - together: several runs as `fullscale.train.train_together` takes them, each with its own learning rate; their images are
   counted together.
 
-On a CPU each has one thread, as in the worker processes of a study. Then, at one size, the whole machine: a worker process a
-core with plain loops, with runs alone, with runs together, beside one run after another on all of torch's threads.
+On a CPU each has one thread, as in the worker processes of a study. Then, at one of several sizes, the whole machine: a worker
+process a core with plain loops, with runs alone, with runs together, beside one run after another on all of torch's threads.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from multiprocessing import get_context
@@ -53,6 +54,8 @@ REPLICAS = 8
 KINDS = ("plain", "alone", "together")
 # Multiply-adds of one turn of one run: a quarter of a second and more on a core; at least one step.
 TURN = 2.5e9
+# Steps of a turn at most, since a small step takes as long as its launches; on a CUDA device, where all do, as many.
+STEPS = 200
 LR = 1e-3
 
 
@@ -86,11 +89,12 @@ class Row:
 
 
 def cell(size: int, width: float, runs: int, device: str = "cpu") -> Cell:
-    """With as many steps as a turn takes; wide networks, which gain nothing from company, go in pairs."""
+    """With as many steps as a turn takes; wide networks, which gain nothing from company on a processor, go in pairs there."""
+    if device.startswith("cuda"):
+        return Cell(size, width, runs, STEPS, device)
     first = Cell(size, width, min(runs, 2) if width >= 1 else runs, 1, device)
     cost = multiply_adds(build(first.architecture), torch.empty(1, first.channels, size, size)) * 3 * BATCH
-    faster = 50 if device.startswith("cuda") else 1
-    return Cell(size, width, first.runs, max(1, round(faster * TURN / cost)), device)
+    return Cell(size, width, first.runs, min(max(1, round(TURN / cost)), STEPS), device)
 
 
 def images(at: Cell) -> Images:
@@ -151,8 +155,9 @@ def contestant(at: Cell, kind: str) -> Iterator[Any]:
 def turn(at: Cell, kind: str) -> tuple[float, float, int]:
     """When it began and ended, and how many images it took."""
     run = contestant(at, kind)
-    started = time.time()
-    next(run)
+    with nullcontext() if kind == "plain" else Execution.best(at.device).applied():
+        started = time.time()
+        next(run)
     return started, time.time(), at.steps * BATCH * (at.runs if kind == "together" else 1)
 
 
@@ -161,9 +166,8 @@ def speed(turns: Sequence[tuple[float, float, int]]) -> float:
     return sum(t[2] for t in turns) / (max(t[1] for t in turns) - min(t[0] for t in turns))
 
 
-def measure(cells: Sequence[Cell], repeats: int) -> list[Row]:
+def measure(cells: Sequence[Cell], repeats: int) -> Iterator[Row]:
     """All rows, the kinds taking turns; the first turn of each, which compiles, does not count."""
-    rows = []
     for at in cells:
         print(f"{at.size}x{at.size}, width {at.width:g}", file=sys.stderr, flush=True)
         row = Row(at)
@@ -173,8 +177,8 @@ def measure(cells: Sequence[Cell], repeats: int) -> list[Row]:
                 if repeat:
                     row.speeds[kind].append(took)
         contestant.cache_clear()
-        rows.append(row)
-    return rows
+        torch.compiler.reset()
+        yield row
 
 
 def machine(at: Cell, repeats: int, threads: int) -> dict[str, list[float]]:
@@ -251,23 +255,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.json:
             write_whole(asked.json, b"{}\n")  # measuring takes long: it shall not be for nothing
         cells = [cell(size, width, asked.runs, asked.device) for size in asked.sizes for width in asked.widths]
+        name = torch.cuda.get_device_name(asked.device) if asked.device.startswith("cuda") else "cpu"
         whole: dict[str, list[float]] = {}
         if asked.device == "cpu":
             one_thread()
+        if asked.device == "cpu" and len(cells) > 1:
             middle = min(cells, key=lambda at: (abs(math.log(at.size / 16)), at.width))
             whole = machine(middle, asked.repeats, threads)
-        rows = measure(cells, asked.repeats)
+        rows: list[Row] = []
+        for row in measure(cells, asked.repeats):
+            rows.append(row)
+            if asked.json:  # at once: what is stopped later has measured these
+                found: dict[str, Any] = {
+                    "device": name, "environment": environment(), "batch": BATCH, "rows": [asdict(r) for r in rows],
+                    "machine": whole,
+                }  # fmt: skip
+                write_whole(asked.json, (json.dumps(found, indent=1) + "\n").encode())
     except InputError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     finally:
         torch.set_num_threads(threads)
-    name = torch.cuda.get_device_name(asked.device) if asked.device.startswith("cuda") else "cpu"
-    found: dict[str, Any] = {
-        "device": name, "environment": environment(), "batch": BATCH, "rows": [asdict(row) for row in rows], "machine": whole,
-    }  # fmt: skip
-    if asked.json:
-        write_whole(asked.json, (json.dumps(found, indent=1) + "\n").encode())
     print(f"{name}, torch {torch.__version__}, batch {BATCH}, images a second\n\n{table(rows, whole)}")
     return 0
 

@@ -17,7 +17,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -119,10 +119,9 @@ def ours(images: Images, architecture: Architecture, batch: int, execution: Exec
 
 def measure(
     images: Images, models: Sequence[str], batches: Sequence[int], width: float, device: str, repeats: int, workers: int
-) -> list[Row]:
+) -> Iterator[Row]:
     """All rows; both loops take turns, repetition by repetition."""
     execution = Execution.best(device)
-    rows = []
     for model in models:
         architecture = Architecture(model, width, images.train.images.shape[1], len(images.classes))
         shape = torch.empty(1, *images.train.images.shape[1:])
@@ -134,8 +133,7 @@ def measure(
                 print(f"{model}, batch {batch}: repetition {repeat + 1} of {repeats}", file=sys.stderr, flush=True)
                 row.ours += ours(images, architecture, batch, execution)
                 row.plain += plain(images, architecture, batch, device, workers)
-            rows.append(row)
-    return rows
+            yield row
 
 
 def peak(name: str) -> float | None:
@@ -195,18 +193,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.json:
             write_whole(asked.json, b"{}\n")  # measuring takes long: it shall not be for nothing
         images = load(asked.data) if asked.data else noise(asked.images)
-        rows = measure(
+        name = torch.cuda.get_device_name(asked.device) if asked.device.startswith("cuda") else "cpu"
+        rows: list[Row] = []
+        for row in measure(
             images, asked.models or MODELS, asked.batches, asked.width, asked.device, asked.repeats, asked.workers
-        )
+        ):
+            rows.append(row)
+            if asked.json:  # at once: what is stopped later has measured these
+                found: dict[str, Any] = {
+                    "device": name, "environment": environment(), "data": images.name, "rows": [asdict(r) for r in rows],
+                }  # fmt: skip
+                write_whole(asked.json, (json.dumps(found, indent=1) + "\n").encode())
     except InputError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    name = torch.cuda.get_device_name(asked.device) if asked.device.startswith("cuda") else "cpu"
-    found: dict[str, Any] = {
-        "device": name, "environment": environment(), "data": images.name, "rows": [asdict(row) for row in rows],
-    }  # fmt: skip
-    if asked.json:
-        write_whole(asked.json, (json.dumps(found, indent=1) + "\n").encode())
     how = f"{torch.get_num_threads()} threads, {asked.workers} workers of the plain loop"
     print(f"{name}, torch {torch.__version__}, width {asked.width:g}, {images.name}, {how}\n\n{table(rows, name)}")
     return 0

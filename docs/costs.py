@@ -39,7 +39,7 @@ def speeds() -> Iterator[tuple[str, dict[tuple[int, float], float]]]:
     if visit.exists():
         found = json.loads(visit.read_text(encoding="utf-8"))
         for step in found["steps"]:
-            if step["step"] == "replicas" and "result" in step:
+            if step["step"] == "replicas" and step.get("result"):
                 yield found["device"], _by_cell(step["result"])
 
 

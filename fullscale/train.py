@@ -238,7 +238,7 @@ def epoch_by_epoch(
     run, team = execution or Execution(), team or Team()
     device, joint = torch.device(run.device), isinstance(net, Replicas)
     layout = run.layout(net)
-    forward = team.forward(torch.compile(net) if run.compile and not joint else net, feeds[0].shape)  # type: ignore[arg-type]
+    forward = team.forward(torch.compile(net, dynamic=False) if run.compile and not joint else net, feeds[0].shape)  # type: ignore[arg-type]
     losses = torch.zeros(len(feeds), device=device)
 
     def step(x: Tensor, y: Tensor) -> None:

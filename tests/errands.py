@@ -86,3 +86,11 @@ def row_once(folder: Path, number: int) -> dict[str, Any]:
     if number == 0:
         pid_once(folder)
     return {"summary": {"square": number**2}, "curves": {}}
+
+
+def start_a_worker() -> int:
+    """In a worker: a task in a worker of its own."""
+    from evidence.executors.local import processes
+
+    with processes(workers=1) as pool:
+        return int(pool.submit(pow, 2, 5).result())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.errors import InputError
-from evidence.executors.local import processes
+from evidence.executors.local import check_place, processes
 
 NAMES = ("local", "slurm", "ray")
 _ADDRESS = re.compile(r"(ray://)?[^:/\s]+:\d+")
@@ -22,6 +22,8 @@ def check_executor(asked: str, parameters: Mapping[str, Any] | None = None) -> N
     which are SLURM's; nothing is started or written."""
     if asked not in NAMES and not _ADDRESS.fullmatch(asked):
         raise InputError(f"executor {asked!r} is unknown: {', '.join(NAMES)} or a Ray cluster's HOST:PORT is accepted")
+    if asked == "local":
+        check_place()
     package = {"local": "", "slurm": "submitit"}.get(asked, "ray")
     if package and find_spec(package) is None:
         raise InputError(f"{package!r} is missing: install undertow[cluster]")

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
+from dynamics.errors import InputError
 from evidence.executors.pool import Pool
 from evidence.executors.tasks import Preparation
+
+# Bytes of a socket's path, of which multiprocessing adds the last ones: /pymp-abcdefgh/listener-abcdefgh.
+_MOST, _ADDED = 107, 33
+
+
+def check_place() -> None:
+    """InputError where the folder of temporary files is one whose path is too long for a socket in it."""
+    folder, most = tempfile.gettempdir(), _MOST - _ADDED
+    if len(os.fsencode(folder)) > most:
+        raise InputError(f"TMPDIR {folder}: workers are reached in it, a path of at most {most} bytes is accepted")
 
 
 @contextmanager
@@ -23,8 +35,10 @@ def processes(
 
     prepare: called in each worker, once, before its first task; picklable. preload: modules that a server imports once for
     all workers, while it still has no threads. devices: of the CUDA devices that this process sees, so many are used, each
-    by `slots` workers, which see no other device. What is raised within, an interrupt too, ends the workers at once.
+    by `slots` workers, which see no other device. What is raised within, an interrupt too, ends the workers at once. InputError
+    as `check_place`.
     """
+    check_place()
     pool = Pool(Preparation(prepare), _surroundings(workers, devices, slots), preload)
     try:
         yield pool

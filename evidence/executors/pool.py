@@ -230,7 +230,9 @@ class Pool(Executor):
     def _died_early(self, how: str) -> None:
         self._early_deaths += 1
         if self._early_deaths >= EARLY_DEATHS + len(self._slots):
-            self._break(f"{self._early_deaths} workers in a row died before their first task; the last: {how}")
+            # As it does when a script starts workers while it is imported, which each of them does.
+            hint = ' (a script starts workers under `if __name__ == "__main__":`)' if how.endswith(" 1") else ""
+            self._break(f"{self._early_deaths} workers in a row died before their first task; the last: {how}{hint}")
 
     def _break(self, why: str) -> None:
         with self._lock:

@@ -61,10 +61,16 @@ class Replicas(nn.Module):
         """(N, R x C, H, W) -> (R, N, classes)."""
         if not by_kernels(x):
             x = x.contiguous(memory_format=torch.channels_last)
-        for name, weight in self._weights().items():
+        weights = self._weights()
+        for name, weight in weights.items():
             path, _, own = name.rpartition(".")
             setattr(self.net.get_submodule(path), own, weight)
         logits: Tensor = self.net(x)
+        for name in weights:
+            # A view that stays keeps the graph behind it, with the node that adds up gradients on the stream of this pass: a
+            # CUDA graph is recorded on another one.
+            path, _, own = name.rpartition(".")
+            delattr(self.net.get_submodule(path), own)
         each: Tensor = logits.unflatten(1, (self.count, -1)).transpose(0, 1)
         return each
 

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed, wait
@@ -17,11 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from errands import Deadly, hold, kill_self, kill_self_once, killed_at_random, meet, raise_unwritable, seen
+from errands import (
+    Deadly,
+    hold,
+    kill_self,
+    kill_self_once,
+    killed_at_random,
+    meet,
+    raise_unwritable,
+    seen,
+    start_a_worker,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynamics.errors import InputError
 from evidence.executors import WorkerLost
+from evidence.executors.choice import check_executor
 from evidence.executors.local import processes
 from evidence.executors.pool import EARLY_DEATHS, Pool
 from evidence.executors.tasks import Preparation, packed, performed, settle, unpacked
@@ -223,3 +236,21 @@ def test_no_worker_outlives_a_killed_driver(tmp_path: Path, moment: str, later: 
                 os.killpg(driver.pid, signal.SIGKILL)
     assert driver.returncode == -signal.SIGKILL
     assert said in (b"", b"now\n")  # the other worker's
+
+
+def test_workers_of_a_worker_leave_the_drivers_own_reachable() -> None:
+    with processes(workers=1) as pool:
+        assert pool.submit(start_a_worker).result() == 32
+        with pytest.raises(WorkerLost):
+            pool.submit(kill_self).result()
+        assert pool.submit(pow, 2, 3).result() == 8  # by a worker that was started since
+
+
+def test_a_folder_of_temporary_files_with_too_long_a_path_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("x" * 75)
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    for use in (lambda: check_executor("local"), lambda: processes(workers=1).__enter__()):
+        with pytest.raises(InputError, match=r"^TMPDIR .*x: .*at most 74 bytes is accepted$"):
+            use()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynamics.couplings import COUPLINGS
 from dynamics.optimizer import Optimizer
@@ -193,3 +194,34 @@ def test_a_layer_that_is_not_known_is_refused() -> None:
     net.config = None
     with pytest.raises(TypeError, match="1, a PReLU, cannot be trained side by side"):
         Replicas([net])
+
+
+class Unread(TorchDispatchMode):
+    """Within it no tensor's value is looked at, for which the processor would wait for a device."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_recorded_step_would_read_and_write_fixed_memory() -> None:
+    """What a CUDA graph asks for: no value is looked at, and replayed it meets what it was recorded on; and no graph of
+    autograd outlives a step."""
+    specs = [replace(SPEC, optimizer=rule, seed=k) for k, rule in enumerate(TOGETHER)]
+    joined = Replicas([network(spec, torch.float32) for spec in specs])
+    optimizers = Optimizers(joined, specs, capturable=True)
+    places: list[list[int]] = []
+    for x, y in batches(3, specs, 8, torch.float32):
+        with Unread():
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs = joined(torch.cat(list(x), dim=1))
+            optimizers.zero_grad()
+            cross_entropy(outputs.flatten(0, 1).float(), y.flatten()).backward()
+            optimizers.step()
+        kept = [value for module in joined.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+        assert not [value for value in kept if value.grad_fn is not None]
+        states = [v for o in optimizers._each for s in o.state.values() for v in s.values()]
+        rates = [group["lr"] for group in optimizers.param_groups]
+        used = [joined.flat, joined.flat.grad, *joined.buffers(), *(row.grad for row in joined.rows), *joined.rows]
+        places.append([tensor.data_ptr() for tensor in [*used, *states, *rates] if isinstance(tensor, Tensor)])
+    assert places[0] == places[1] == places[2]
