@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -71,21 +72,32 @@ def together(specs: Sequence[RunSpec], places: Sequence[str], pays: Sequence[boo
 
 def work(spec: RunSpec, place: str, device: str | None = None) -> dict[str, Any]:
     """In a worker: one run, as plain data. Raises InputError for images that are not those of the spec."""
-    from fullscale.train import one_thread, train
+    from fullscale.train import train
 
-    one_thread()  # the workers share the processor
+    _as_worker()
     images = _prepared(place, spec.classes, spec.size, spec.label_noise)
     return as_row(train(spec, images, execution=_execution(device)))
 
 
 def work_together(works: Sequence[Any]) -> list[dict[str, Any]]:
     """In a worker: the runs of a group as one program. works: of each run, as `runs_of` makes it."""
-    from fullscale.train import one_thread, train_together
+    from fullscale.train import train_together
 
-    one_thread()
+    _as_worker()
     (first, place, device), specs = works[0].args, [one.args[0] for one in works]
     images = _prepared(place, first.classes, first.size, first.label_noise)
     return [as_row(outcome) for outcome in train_together(specs, images, execution=_execution(device))]
+
+
+def _as_worker() -> None:
+    """One thread, since workers share the processor, and no semaphore, which a worker that is killed would leave behind."""
+    from torch.hub import tqdm  # type: ignore[attr-defined]
+
+    from fullscale.train import one_thread
+
+    one_thread()
+    if hasattr(tqdm, "set_lock"):  # torch has a stand-in where tqdm is not installed
+        tqdm.set_lock(threading.RLock())
 
 
 def _execution(device: str | None) -> Execution | None:
