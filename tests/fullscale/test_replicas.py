@@ -217,6 +217,18 @@ def test_a_replica_that_is_not_finite_leaves_the_others_as_they_are(rule: str, b
         assert torch.equal(clean.flat[r], joined.flat[r])
 
 
+def test_in_bfloat16_too_a_replica_that_diverges_leaves_the_others_as_they_are() -> None:
+    specs = [replace(SPEC, width=0.05, optimizer="sgd", seed=seed) for seed in range(3)]
+    data = batches(3, specs, 8, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        clean = together(specs, data)
+        joined = together([specs[0], replace(specs[1], lr=1e20), specs[2]], data)
+    assert not joined.flat[1].isfinite().any()
+    for r in (0, 2):
+        assert clean.flat[r].isfinite().all()
+        assert torch.equal(clean.flat[r], joined.flat[r])
+
+
 def test_a_layer_that_is_not_known_is_refused() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU())
     net.config = None
