@@ -94,7 +94,8 @@ def train_together(
     """As `train`, for runs that advance together as one program, which takes less than half the time (`fullscale.replicas`).
 
     They may differ in seed, optimizer, coupling, strength, lr, hyperparameters, schedule and thresholds. None sees another,
-    so that each ends as it would alone, but for rounding, and one that diverges leaves the others as they are.
+    so that each ends as it would alone, but for rounding, and one that diverges leaves the others as they are. On a CPU, in float32
+    and with a batch that is a multiple of 8, a run comes out the same to the last bit in any company.
 
     Args:
         specs: of runs that share a `fullscale.spec.together_key`.
@@ -106,7 +107,7 @@ def train_together(
         The Outcomes in the order of the specs; seconds are each one's share of the time.
 
     Raises:
-        InputError: as `train`, and for runs that cannot go together.
+        InputError: as `train`, and for runs that cannot go together, or none.
 
     Example:
         >>> from dataclasses import replace
@@ -118,6 +119,8 @@ def train_together(
         ['done', 'done']
     """
     keys = {together_key(spec) for spec in specs}
+    if not specs:
+        raise InputError("0 runs: at least one is accepted")
     if len(specs) > 1 and (len(keys) > 1 or "" in keys):
         raise InputError(
             f"{len(specs)} runs, of which some go alone or are of another kind: one together_key is accepted"

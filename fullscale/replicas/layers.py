@@ -35,24 +35,24 @@ def _outside(x: Tensor) -> Tensor:
 
 
 class _Convolve(torch.autograd.Function):
-    """x (R, ci, H, W, N) and w (R, co, k, k, ci) -> (R, co, O, P, N)."""
+    """x (R, ci, H, W, N), w (R, co, k, k, ci) and bias (R, co) or None -> (R, co, O, P, N)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, stride: int, padding: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.how = stride, padding
         height, width = ((n + 2 * padding - w.shape[2]) // stride + 1 for n in x.shape[2:4])
         y = x.new_empty(*w.shape[:2], height, width, x.shape[4])
         run = kernels.convolve(x.shape[4], x.element_size())
         run(x.numpy(), w.numpy(), y.numpy(), stride, padding, False)
-        return y
+        return y if bias is None else y.add_(bias[:, :, None, None, None])
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, y: Tensor) -> tuple[Tensor | None, ...]:
         x, w = ctx.saved_tensors
         y = y.contiguous()
-        x_gradient = w_gradient = None
+        x_gradient = w_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
             x_gradient = torch.empty_like(x)
             run = kernels.convolve(x.shape[4], x.element_size())
@@ -61,13 +61,14 @@ class _Convolve(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             w_gradient = w.new_empty(w.shape)
             kernels.weigh(x.element_size())(x.numpy(), w_gradient.numpy(), y.numpy(), *ctx.how)
-        return x_gradient, w_gradient, None, None
+        if ctx.needs_input_grad[2]:
+            bias_gradient = y.flatten(2).sum(dim=2)
+        return x_gradient, w_gradient, bias_gradient, None, None
 
 
 def _convolved(x: Tensor, w: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 0) -> Tensor:
     """By our kernels: (N, R x ci, H, W), w (R, co, k, k, ci) and bias (R, co) -> (N, R x co, O, P)."""
-    y = _outside(_Convolve.apply(_inside(x, len(w)), w, stride, padding))
-    return y if bias is None else y + bias.flatten()[:, None, None]
+    return _outside(_Convolve.apply(_inside(x, len(w)), w, bias, stride, padding))
 
 
 class _Normalize(torch.autograd.Function):
@@ -113,6 +114,11 @@ class Convolutions(nn.Module):
         last = self.weight.permute(0, 1, 3, 4, 2)
         if by_kernels(x):
             return _convolved(x, last, self.bias, self.stride, self.padding)
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # In bfloat16 oneDNN lets what is not finite in one group into the others (seen with torch 2.13).
+            biases = [None] * len(last) if self.bias is None else self.bias
+            each = zip(x.chunk(len(last), dim=1), self.weight, biases, strict=True)
+            return torch.cat([conv2d(one, w, bias, self.stride, self.padding) for one, w, bias in each], dim=1)
         weight, bias = last.flatten(0, 1).permute(0, 3, 1, 2), None if self.bias is None else self.bias.flatten()
         return conv2d(x, weight, bias, self.stride, self.padding, groups=len(last))
 

@@ -196,3 +196,5 @@ def test_runs_of_another_shape_or_that_go_alone_do_not_go_together() -> None:
     for specs in refused:
         with pytest.raises(InputError, match="one together_key is accepted"):
             train_together(specs, IMAGES)
+    with pytest.raises(InputError, match="0 runs: at least one is accepted"):
+        train_together([], IMAGES)
