@@ -28,6 +28,8 @@ RATIO = (3 / 4, 4 / 3)
 ATTEMPTS = 10
 # The shorter side of a test picture before the crop: 256 for 224.
 RIM = 256 / 224
+# Of the images that come out, in pixels, unless another is asked for.
+SIDE = 224
 MOST_WORKERS = 16
 
 
@@ -49,7 +51,7 @@ class Streamed:
         self,
         files: Files,
         device: torch.device | str = "cpu",
-        size: int = 224,
+        size: int = SIDE,
         augment: bool = True,
         workers: int | None = None,
     ) -> None:

@@ -337,6 +337,11 @@ def test_train_on_fewer_classes_smaller_images_and_wrong_labels(tmp_path: Path) 
     made = {name: row.spec[name] for name in ("classes", "size", "label_noise", "digest")}
     digest = prepared(load("digits"), ("1", "8"), 4, 0.25).digest
     assert made == {"classes": ["1", "8"], "size": 4, "label_noise": 0.25, "digest": digest}
+    # Looked at on the same images, with classes written as one does in a sentence; on others that is told.
+    look = ("measure", tmp_path / "network.safetensors", "--data", "digits", "--classes", "8,", "1")
+    assert "trained on others" not in (same := run(*look, *how[2:])).out + same.err
+    assert digest[:12] in same.out
+    refused(run(*look[:5], ","), "--classes ','", "names of classes are accepted")
     refused(run(*asked), "holds another run (", "another --out")
     refused(run(*asked, "--label-noise", "1.5"), "label_noise 1.5", "[0, 1]")
     refused(run(*asked, "--size", "9"), "size 9", "1 to 8")

@@ -90,25 +90,37 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_images(parser: Any, text: str = "only these classes") -> None:
-    """The flags of a choice among the classes of the images, and of their size."""
+    """The flags of what is made of the images: fewer classes, fewer pixels, other labels."""
     parser.add_argument("--classes", nargs="+", default=[], metavar="NAME", help=f"{text}: cat,dog or cat dog")
     parser.add_argument(
         "--size", type=whole, default=0, metavar="N", help="images of N x N pixels, averaged over areas (as they are)"
     )
+    parser.add_argument(
+        "--label-noise",
+        type=number,
+        default=0.0,
+        metavar="P",
+        help="draw this share of the training labels at random (0)",
+    )
 
 
 def given_images(arguments: argparse.Namespace, live: Live) -> Images:
-    """The images of --data, of all classes or of those in --classes, of --size."""
+    """The images of --data, of all classes or of those in --classes, of --size, with --label-noise."""
     from fullscale.data import load, prepared
 
     live.line(f"reading {arguments.data}")
     images = load(arguments.data)
-    return prepared(images, named(arguments.classes, images.classes), arguments.size)
+    return prepared(images, named(arguments.classes, images.classes), arguments.size, arguments.label_noise)
 
 
 def named(given: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
-    """The names in --classes: a class's own name as it is, comma or not, and anything else cut at its commas."""
-    return tuple(name.strip() for text in given for name in ([text] if text in classes else text.split(",")))
+    """The names in --classes: a class's own name as it is, comma or not, and anything else cut at its commas, as in cat, dog.
+    InputError where commas are all that is given."""
+    parts = [name.strip() for text in given for name in ([text] if text in classes else text.split(","))]
+    found = tuple(name for name in parts if name)
+    if given and not found:
+        raise InputError(f"--classes {' '.join(given)!r}: names of classes are accepted")
+    return found
 
 
 def add_worlds(parser: argparse.ArgumentParser) -> None:

@@ -133,9 +133,9 @@ def _checked(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
         raise InputError("--empirical without --data: the images that the network was trained on are accepted")
     if arguments.tolerance is not None and not 0 <= arguments.tolerance < float("inf"):
         raise InputError(f"--tolerance {arguments.tolerance}: a number from 0 is accepted")
-    for name in ("classes", "size"):
+    for name in ("classes", "size", "label_noise"):
         if getattr(arguments, name) and arguments.data is None:
-            raise InputError(f"--{name} without --data: both or neither is accepted")
+            raise InputError(f"--{name.replace('_', '-')} without --data: both or neither is accepted")
     if not out.name or out.suffix in (".json", ".onnx"):
         raise InputError(f"--out {out}: a file name such as smaller.safetensors is accepted")
     files = [out, out.with_suffix(".json"), *([out.with_suffix(".onnx")] if arguments.onnx else [])]

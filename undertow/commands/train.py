@@ -52,13 +52,6 @@ def add(parser: Parser) -> None:
     )
     add_images(task, "only these classes: an easier task")
     task.add_argument(
-        "--label-noise",
-        type=number,
-        default=0.0,
-        metavar="P",
-        help="draw this share of the training labels at random (0)",
-    )
-    task.add_argument(
         "--augment",
         action="store_true",
         help="shift training images by up to 4 pixels (an eighth of --size), and mirror them; of larger pictures on disk, "
@@ -151,7 +144,10 @@ def _prepared(source: Images | Files, arguments: argparse.Namespace) -> tuple[Im
             raise InputError(
                 f"--{flag} {given} of pictures that stay on disk: accepted for images that fit into memory"
             )
-    return source, {"size": arguments.size}
+    from fullscale.stream import SIDE
+
+    # The side that they have anyway is none of the key.
+    return source, {"size": 0 if arguments.size == SIDE else arguments.size}
 
 
 def _streamed(source: Files, spec: RunSpec, execution: Execution) -> Streamed:
