@@ -24,6 +24,9 @@ TOGETHER = 8
 # million, nothing is gained at 11 million, and less than nothing at 171 million. On a CUDA device it is not measured yet: up
 # to BasicNet at half width; at full width (171 million) a run alone is stored eight times as soon as eight together.
 PAYS = {"cpu": 1e7, "cuda": 1e8}
+# On a CPU batches of whole vectors alone: with them a run comes out the same to the last bit in any company, so that stores
+# of several machines, or of studies that overlap, hold one result for one run.
+VECTOR = 8
 
 
 def runs_of(
@@ -42,24 +45,32 @@ def runs_of(
     """
     from evidence.study import Run  # brings xarray, which whoever only reads results need not wait for
 
-    limit = PAYS["cuda" if device is not None and device.startswith("cuda") else "cpu"]
-    groups = together(specs, places, [cost <= limit for cost in costs])
+    cuda = device is not None and device.startswith("cuda")
+    limit = PAYS["cuda" if cuda else "cpu"]
+    joint = [
+        cost <= limit
+        and (cuda or (spec.batch % VECTOR == 0 and spec.precision == "float32"))
+        and together_key(spec) != ""
+        for spec, cost in zip(specs, costs, strict=True)
+    ]
+    groups = together(specs, places, joint)
     return [
-        Run(KIND, spec.as_dict(), title(spec), partial(work, spec, place, device), group, work_together)
-        for spec, place, group in zip(specs, places, groups, strict=True)
+        Run(KIND, spec.as_dict(), title(spec), partial(work, spec, place, device, one), group, work_together)
+        for spec, place, group, one in zip(specs, places, groups, joint, strict=True)
     ]
 
 
-def together(specs: Sequence[RunSpec], places: Sequence[str], pays: Sequence[bool]) -> list[str]:
-    """The group that each run goes in, "" for one that goes alone: runs of one shape, at most TOGETHER of them, where it pays.
+def together(specs: Sequence[RunSpec], places: Sequence[str], joint: Sequence[bool]) -> list[str]:
+    """The group that each run goes in, "" for one that goes alone: runs of one shape, at most TOGETHER of them.
 
-    It follows from what is asked for alone, not from what is stored, so that a run comes out the same at every try. Runs of
-    one shape are cut into pieces of like size, an even number of them, so that two workers, or more, have as much to do.
+    joint: of each run, whether it can go with others and gains by it. Groups follow from what is asked for alone, not from what
+    is stored. Runs of one shape are cut into pieces of like size, an even number of them, so that two workers, or more, have
+    as much to do.
     """
     shapes: dict[tuple[str, str], list[int]] = {}
     for k, (spec, place) in enumerate(zip(specs, places, strict=True)):
-        if pays[k] and (key := together_key(spec)):
-            shapes.setdefault((key, place), []).append(k)
+        if joint[k]:
+            shapes.setdefault((together_key(spec), place), []).append(k)
     groups = [""] * len(specs)
     for found in shapes.values():
         pieces = 2 * -(-len(found) // (2 * TOGETHER))
@@ -70,23 +81,27 @@ def together(specs: Sequence[RunSpec], places: Sequence[str], pays: Sequence[boo
     return [group if counts[group] > 1 else "" for group in groups]
 
 
-def work(spec: RunSpec, place: str, device: str | None = None) -> dict[str, Any]:
-    """In a worker: one run, as plain data. Raises InputError for images that are not those of the spec."""
-    from fullscale.train import train
-
-    _as_worker()
-    images = _prepared(place, spec.classes, spec.size, spec.label_noise)
-    return as_row(train(spec, images, execution=_execution(device)))
+def work(spec: RunSpec, place: str, device: str | None = None, joint: bool = False) -> dict[str, Any]:
+    """In a worker: one run, as plain data; joint: as if it had company. InputError for images that are not the spec's."""
+    (row,) = _worked([spec], place, device, joint)
+    return row
 
 
 def work_together(works: Sequence[Any]) -> list[dict[str, Any]]:
     """In a worker: the runs of a group as one program. works: of each run, as `runs_of` makes it."""
-    from fullscale.train import train_together
+    _, place, device, _ = works[0].args
+    return _worked([one.args[0] for one in works], place, device, joint=True)
+
+
+def _worked(specs: Sequence[RunSpec], place: str, device: str | None, joint: bool) -> list[dict[str, Any]]:
+    from fullscale.train import train, train_together
 
     _as_worker()
-    (first, place, device), specs = works[0].args, [one.args[0] for one in works]
-    images = _prepared(place, first.classes, first.size, first.label_noise)
-    return [as_row(outcome) for outcome in train_together(specs, images, execution=_execution(device))]
+    first = specs[0]
+    images, execution = _prepared(place, first.classes, first.size, first.label_noise), _execution(device)
+    if joint:
+        return [as_row(outcome) for outcome in train_together(specs, images, execution=execution)]
+    return [as_row(train(first, images, execution=execution))]
 
 
 def _as_worker() -> None:

@@ -51,7 +51,7 @@ def test_a_worker_reads_the_images_by_itself_and_refuses_others() -> None:
 @given(st.lists(st.sampled_from([(0.02, "sgd"), (0.02, "adam"), (0.04, "adam"), (0.02, "lars")]), max_size=60))
 def test_groups_share_their_shape_and_are_cut_by_what_is_asked_for(kinds: list[tuple[float, str]]) -> None:
     asked = [replace(SPEC, width=w, optimizer=name, seed=k) for k, (w, name) in enumerate(kinds)]
-    groups = together(asked, ["digits"] * len(asked), [True] * len(asked))
+    groups = together(asked, ["digits"] * len(asked), [spec.optimizer != "lars" for spec in asked])
     members: dict[str, list[RunSpec]] = {}
     for spec, group in zip(asked, groups, strict=True):
         members.setdefault(group, []).append(spec)
@@ -84,7 +84,11 @@ def test_a_group_is_trained_as_one_and_comes_back_in_order() -> None:
     rows = runs[0].together([pickle.loads(pickle.dumps(run.work)) for run in runs])
     assert [row["status"] for row in rows] == ["done", "done", "diverged", "done"]
     for run, row in zip(runs, rows, strict=True):
-        lone = run.work()
-        assert row["status"] == lone["status"]
-        for name in ("test_loss", "test_error") if row["status"] == "done" else ():
-            assert row["summary"][name] == pytest.approx(lone["summary"][name], rel=1e-3)
+        lone = run.work()  # to the last bit: what else is asked for, or stored, has no say in a run
+        for found in (row, lone):
+            found["summary"].pop("seconds")
+        assert row == lone
+    # In batches of other numbers, in bfloat16, and where it does not pay, a run goes as it goes by itself.
+    for change in ({"batch": 20}, {"precision": "bf16"}, {"optimizer": "lars"}):
+        apart = runs_of([replace(one, **change) for one in specs], ["digits"] * 4, [1e4] * 4)
+        assert {(run.group, run.work.args[3]) for run in apart} == {("", False)}
