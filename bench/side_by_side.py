@@ -113,7 +113,9 @@ def _plain(at: Cell) -> Iterator[None]:
         net.train()
         loss = torch.zeros(())
         for chosen in torch.randperm(len(pixels)).to(at.device).split(BATCH):
-            loss = cross_entropy(net(pixels[chosen]), labels[chosen])
+            with torch.autocast(torch.device(at.device).type, torch.bfloat16, enabled=at.device != "cpu"):  # as ours
+                outputs = net(pixels[chosen])
+            loss = cross_entropy(outputs.float(), labels[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
