@@ -42,9 +42,10 @@ def draw(data: xr.Dataset) -> Picture:
         ends["all, no L2"] = ((100 - bottom) / (101.5 - bottom) + 0.02, "0.35")
         axes.set(xlabel="epochs", ylabel="filters alive, %")
         lost = (100 - alive.isel(epoch=-1)).mean("seed")
-        most, none = float(lost.sel(optimizer="adam", strength=strength)), float(lost.sel(strength=0.0).max())
+        with_l2, none = lost.sel(strength=strength), float(lost.sel(strength=0.0).max())
+        first = label_of(str(data.optimizer.values[int(with_l2.argmax())]))
         without = f"at most {none:.0f}% fall" if none > 0 else "none falls"
-        axes.set_title(f"Adam + L2 silences {most:.0f}% of the filters; without L2 {without} silent")
+        axes.set_title(f"{first} + L2 silences {float(with_l2.max()):.0f}% of the filters; without L2 {without} silent")
         label_ends(axes, ends)
     rates = ", ".join(f"{label_of(n)} {float(data.lr.sel(optimizer=n, strength=strength)):g}" for n in names)
     seeds = data.sizes["seed"]

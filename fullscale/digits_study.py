@@ -23,7 +23,7 @@ STRENGTH: float = STUDY.axes["strength"][0]
 SEEDS: tuple[int, ...] = tuple(STUDY.axes["seed"])
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")
 # The optimizer whose networks are looked at over all thresholds.
-SWEPT = "adam"
+SWEPT = "rmsprop"
 CURVES = ("inactive_by_activation", "inactive_by_scale", "test_error")
 ENDS = ("removed", "difference", "noise_difference", "error_before", "error_after", "parameters", "multiply_adds")
 

@@ -212,7 +212,7 @@ def _train(
                 parts = 1 if spec.sync_batchnorm else spec.processes
                 outcome.summary["batchnorm_batch"] = spec.batch // parts
             if outcome.status == "done" and activity is not None:
-                conclude(outcome, take(net, replica).eval(), activity, feed, spec.thresholds)
+                conclude(outcome, take(net, replica).eval(), activity, feed, specs[replica].thresholds)
         return outcomes
 
 

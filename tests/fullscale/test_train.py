@@ -198,3 +198,8 @@ def test_runs_of_another_shape_or_that_go_alone_do_not_go_together() -> None:
             train_together(specs, IMAGES)
     with pytest.raises(InputError, match="0 runs: at least one is accepted"):
         train_together([], IMAGES)
+
+
+def test_of_a_group_those_are_looked_at_over_all_thresholds_that_ask_for_it() -> None:
+    asked = [replace(one, thresholds=k == 1) for k, one in enumerate(TWO)]
+    assert ["thresholds" in outcome.summary for outcome in train_together(asked, IMAGES)] == [False, True]
