@@ -43,7 +43,7 @@ def draw(data: xr.Dataset) -> Picture:
         axes.set(xlabel="epochs", ylabel="filters alive, %")
         lost = (100 - alive.isel(epoch=-1)).mean("seed")
         with_l2, none = lost.sel(strength=strength), float(lost.sel(strength=0.0).max())
-        first = label_of(str(data.optimizer.values[int(with_l2.argmax())]))
+        first = label_of(str(data.optimizer.values[with_l2.fillna(-1).values.argmax()]))
         without = f"at most {none:.0f}% fall" if none > 0 else "none falls"
         axes.set_title(f"{first} + L2 silences {float(with_l2.max()):.0f}% of the filters; without L2 {without} silent")
         label_ends(axes, ends)
