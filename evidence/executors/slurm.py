@@ -6,6 +6,7 @@ Driver and jobs meet in a folder that all machines see. The driver's heart beats
 
 from __future__ import annotations
 
+import logging.config
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -163,13 +165,22 @@ class SlurmExecutor(Elsewhere):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _submitit() -> Any:
+    """The module. At its import it configures logging, which closes whatever handlers the program has: that is left out."""
+    configure = logging.config.dictConfig
+    logging.config.dictConfig = lambda config: None
+    try:
+        return import_module("submitit")
+    finally:
+        logging.config.dictConfig = configure
+
+
 def check_jobs(parameters: Mapping[str, Any], folder: Path = Path(), cluster: str = "slurm") -> Any:
     """submitit's executor of such jobs, which has written nothing yet. InputError where there is no SLURM, and for parameters
     that are not submitit's."""
-    import submitit
-
     if cluster == "slurm" and shutil.which("sbatch") is None:
         raise InputError("no SLURM here (sbatch is not found): a machine from which jobs can be submitted is accepted")
+    submitit = _submitit()
     try:
         jobs = submitit.AutoExecutor(folder, cluster=cluster)
         jobs.update_parameters(**parameters)

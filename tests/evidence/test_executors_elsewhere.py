@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,24 @@ class TestRay:
 class TestSlurm:
     @pytest.fixture(autouse=True)
     def _installed(self) -> None:
-        pytest.importorskip("submitit", reason="the extra cluster is not installed")
+        if find_spec("submitit") is None:
+            pytest.skip("the extra cluster is not installed")
+
+    def test_handlers_of_the_programs_log_stay_open(self, tmp_path: Path) -> None:
+        code = """
+import logging
+from pathlib import Path
+from evidence.executors.slurm import check_jobs
+handler = logging.FileHandler("log")
+check_jobs({}, Path("jobs"), "local")
+assert not handler.stream.closed
+"""
+        # In a process of its own: submitit is imported once.
+        root = Path(__file__).resolve().parents[2]
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(root)}, check=False
+        )
+        assert done.returncode == 0
 
     def jobs(self, folder: Path, *prepare: Any, **settings: Any) -> Any:
         from evidence.executors.slurm import SlurmExecutor
