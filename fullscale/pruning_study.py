@@ -30,7 +30,6 @@ from fullscale.outcome import loss_and_error
 from fullscale.prune import remove_dead
 from fullscale.pruning_claims import KIND, by_criterion
 from fullscale.replicas import Replicas
-from fullscale.replicas.layers import Norms
 from fullscale.spec import RunSpec
 from fullscale.train import drawn, epoch_by_epoch, one_thread, train_together
 
@@ -175,15 +174,17 @@ def slim(
     passes: epochs of the training, the last fifth of them at lr / 10.
     Source: Liu et al., "Network Slimming" (arXiv 1708.06519), equation 1. Here scales begin at 1, in the paper at 1/2.
     """
-    side_by_side = Replicas(drawn(Architecture("basicnet", width, feed.shape[0], len(feed.classes)), seeds))
+    nets = drawn(Architecture("basicnet", width, feed.shape[0], len(feed.classes)), seeds)
+    side_by_side = Replicas(nets)
     optimizer = Optimizer(side_by_side.parameters(), base.optimizer, "l2", lr=base.lr, weight_decay=base.strength)
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
     steps = feed.steps(batch)
     rates = np.where(np.arange(passes * steps) < passes * 4 // 5 * steps, base.lr, base.lr / 10)
-    norms = [layer for layer in side_by_side.modules() if isinstance(layer, Norms)]
+    norms = [path for path, layer in nets[0].named_modules() if isinstance(layer, nn.BatchNorm2d)]
 
     def penalty() -> Tensor:
-        return base.slimming * torch.cat([norm.weight.flatten() for norm in norms]).abs().sum()
+        weights = side_by_side.weights()
+        return base.slimming * torch.cat([weights[f"{path}.weight"] for path in norms], dim=1).abs().sum()
 
     for _ in epoch_by_epoch(side_by_side, optimizer, [feed] * len(seeds), orders, rates, batch, penalty=penalty):
         pass

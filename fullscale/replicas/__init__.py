@@ -48,7 +48,7 @@ class Replicas(nn.Module):
         self.flat = nn.Parameter(like.new_zeros(self.count, sum(sizes)))
         self.flat.grad = torch.zeros_like(self.flat)
         with torch.no_grad():
-            for name, weight in self._weights().items():
+            for name, weight in self.weights().items():
                 for row, net in zip(weight, nets, strict=True):
                     row.copy_(net.get_parameter(name))
         self.rows = [nn.Parameter(row) for row in self.flat.data]
@@ -56,7 +56,7 @@ class Replicas(nn.Module):
             row.grad = gradient
         self.net = _joined("", nets)
 
-    def _weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
         """The weights by the names that they have in one network, (R, its shape) each; views of `flat`."""
         parts = self.flat.split([shape.numel() for shape in self._shapes.values()], dim=1)
         return {name: _shaped(part, shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
@@ -65,7 +65,7 @@ class Replicas(nn.Module):
         """(N, R x C, H, W) -> (R, N, classes)."""
         if not by_kernels(x):
             x = x.contiguous(memory_format=torch.channels_last)
-        weights = self._weights()
+        weights = self.weights()
         for name, weight in weights.items():
             path, _, own = name.rpartition(".")
             setattr(self.net.get_submodule(path), own, weight)
@@ -87,7 +87,7 @@ class Replicas(nn.Module):
     def take(self, replica: int) -> nn.Module:
         """A copy of one replica as a network of its own, in the mode this one is in."""
         net = copy.deepcopy(self._one[0])
-        for name, weight in self._weights().items():
+        for name, weight in self.weights().items():
             net.get_parameter(name).copy_(weight[replica])
         for name, buffer in net.named_buffers():
             whole = self.net.get_buffer(name)
