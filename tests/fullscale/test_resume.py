@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import re
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,7 +58,7 @@ def test_killed_at_random_moments_it_ends_bit_equal(tmp_path: Path) -> None:
             if told.get() == SPEC.epochs:
                 break
         time.sleep(draws.random() * 0.1)  # where exactly does not matter for what is tested
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()  # or it has just ended
         process.join()
         kills += 1
         assert [p.name for p in tmp_path.iterdir() if p.name.startswith("killed")] in ([], ["killed"])
