@@ -97,6 +97,8 @@ class Chaos:
     def _start(self, place: Path, scratch: Path) -> subprocess.Popen[bytes]:
         command = [part.format(folder=place) for part in self.command]
         surroundings = {MARK: self.mark, "TMPDIR": str(scratch), "PYTHONPATH": str(ROOT)}
+        # torch keeps a cache for later processes, below TMPDIR unless told otherwise: it is meant to stay.
+        surroundings["TORCHINDUCTOR_CACHE_DIR"] = str(self.folder / "cache of torch")
         self.seen["drivers started"] += 1
         with (self.folder / "said.txt").open("ab") as said:
             return subprocess.Popen(
