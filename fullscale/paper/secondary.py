@@ -132,9 +132,14 @@ def by_strength(seen: Looked) -> list[Samples]:
     return [seen.inactive(seeds=TABLE, coupling="l2" if s else "none", strength=s) for s in STRENGTHS]
 
 
+def at_steps_of(seen: Looked) -> list[Samples]:
+    """Adam's inactive shares at each of BATCHES, at equal steps."""
+    return [seen.inactive(seeds=TABLE, batch=b, epochs=12 * b // 40) for b in BATCHES]
+
+
 def at_steps(seen: Looked) -> Samples:
     """Slope over log2(batch) at equal steps."""
-    return slope(BATCHES, np.array([seen.inactive(seeds=TABLE, batch=b, epochs=12 * b // 40) for b in BATCHES]))
+    return slope(BATCHES, np.array(at_steps_of(seen)))
 
 
 def scaled(seen: Looked) -> Samples:

@@ -20,8 +20,9 @@ from fullscale.paper import claims as declared
 from fullscale.paper import contrasts
 from fullscale.paper.cells import PAIRED, RUN, Cell, Cells, MissingRunError
 from fullscale.paper.contrasts import CONTRASTS, Looked, More, Slope, flat, looked, moving, primary, slope
+from fullscale.paper.pictures import by_error, by_knob
 from fullscale.paper.rates import OPTIMIZERS, rates
-from fullscale.paper.secondary import SECONDARY, tau
+from fullscale.paper.secondary import SECONDARY, tau, with_l2
 from fullscale.spec import RunSpec
 
 # Of a spec and a seed, the inactive share in percent; small numbers of the seed keep intervals from being points.
@@ -231,3 +232,20 @@ def test_tau_counts_pairs() -> None:
     shares = [np.array([0.0, 3.0]), np.array([0.0, 2.0]), np.array([5.0, 1.0])]
     assert tau(shares).tolist() == pytest.approx([2 / 3, -1.0])
     assert contrasts.STEPS == 12 * (45_000 // 40)
+
+
+def test_figures_show_the_numbers_of_the_contrasts() -> None:
+    seen = looked(Made(as_claimed), watched(True))
+    shares = by_knob(seen)["inactive"]
+    for knob, name in {"batch, equal epochs": "S5a", "width": "S5b", "classes": "S5c"}.items():
+        levels = by_knob(seen)["value"].sel(knob=knob).dropna("level").values
+        found = slope(levels, shares.sel(knob=knob).dropna("level", how="all").values)
+        assert found == pytest.approx(primary(seen)[name].samples)
+    data = by_error(seen)
+    at = data.sel(optimizer="adam", coupling="l2", seed=3)
+    assert sorted(at["lr"].values[np.isfinite(at["inactive"])]) == sorted(
+        cell.spec.lr for cell in with_l2(seen, "adam")
+    )
+    for lr, strength, share in zip(at["lr"].values, at["strength"].values, at["inactive"].values, strict=True):
+        if math.isfinite(lr):
+            assert share == pytest.approx(as_claimed(replace(RUN, lr=float(lr), strength=float(strength)), 3))
