@@ -78,6 +78,8 @@ class RunSpec:
         measure_every: epochs between two measurements of the whole training set.
         validation: share of the training images that takes the place of the test images, another part for each seed; 0:
             the test images stay.
+        held_out: share of the training images, the same for every seed, that no step sees. The error on them stands beside
+            the test error, for choices that must not look at that.
         model: one of MODELS.
         head: as in `fullscale.models.Architecture`.
         augment: training images are shifted by up to `shift` pixels and mirrored at random.
@@ -114,6 +116,7 @@ class RunSpec:
     hyper: tuple[tuple[str, float], ...] = ()
     measure_every: int = 1
     validation: float = 0.0
+    held_out: float = 0.0
     model: str = "basicnet"
     head: Literal["cifar", "imagenet"] = "cifar"
     augment: bool = False
@@ -129,7 +132,7 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         # 1 and 1.0 are one number, and must be one key in the store.
-        for name in ("width", "lr", "strength", "validation", "label_noise"):
+        for name in ("width", "lr", "strength", "validation", "held_out", "label_noise"):
             object.__setattr__(self, name, as_float(name, getattr(self, name)))
         object.__setattr__(self, "hyper", tuple((name, as_float(name, value)) for name, value in sorted(self.hyper)))
         rule = find_rule(self.optimizer)
@@ -152,8 +155,11 @@ class RunSpec:
             raise InputError(f"seed {self.seed}: a whole number from 0 to 2^63 - 1 is accepted")
         if rule.unit == "matrix":
             raise InputError(f"optimizer {self.optimizer!r} takes matrices only: convolutions are none")
-        if not 0 <= self.validation < 1:
-            raise InputError(f"validation {self.validation}: a share in [0, 1) is accepted")
+        for name in ("validation", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)}: a share in [0, 1) is accepted")
+        if self.validation and self.held_out:
+            raise InputError(f"validation {self.validation} and held_out {self.held_out}: one of them is accepted")
         if not 0 <= self.label_noise <= 1:
             raise InputError(f"label_noise {self.label_noise}: a share in [0, 1] is accepted")
         if self.size < 0:

@@ -285,8 +285,9 @@ def _feeds(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list
     """A feed for each run; without a validation part they share one."""
     first = specs[0]
     if not isinstance(images, Images):
-        if first.validation:
-            raise InputError(f"validation {first.validation}: images in memory are accepted for it")
+        for name in ("validation", "held_out"):
+            if getattr(first, name):
+                raise InputError(f"{name} {getattr(first, name)}: images in memory are accepted for it")
         if images.augment != first.augment:
             raise InputError(
                 f"augment {first.augment} of the spec with a feed of augment {images.augment}: one is accepted"
@@ -296,7 +297,11 @@ def _feeds(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list
         return [images]
     if first.validation:
         return [Resident(images.validation(s.validation, s.seed), device, s.augment, s.shift) for s in specs]
-    return [Resident(images, device, first.augment, first.shift)] * len(specs)
+    held_out = None
+    if first.held_out:
+        parts = images.validation(first.held_out)
+        images, held_out = replace(images, train=parts.train), parts.test
+    return [Resident(images, device, first.augment, first.shift, held_out)] * len(specs)
 
 
 def drawn(architecture: Architecture, seeds: Sequence[int]) -> list[nn.Module]:

@@ -193,13 +193,14 @@ def test_steps_are_the_nearest_epochs_of_the_images_that_a_run_has() -> None:
     images = prepared(load("digits"), ("1", "7"), 4)
     asked_for = {"classes": ["1", "7"], "size": 4, "steps": 30, "batch": 16, "measure_every": 99}
     [with_all, with_part] = asked(Study("s", fixed=asked_for, axes={"validation": [0, 0.2]}))
+    [held_out] = asked(Study("s", fixed=asked_for | {"held_out": 0.2}))
     assert with_all.source == Source("", ("1", "7"), 4)
     counts = tuple(int((images.train.labels == k).sum()) for k in range(2))
     found = Found(images.digest, "", counts, (1, 4, 4), canonical(load("digits"), ("1", "7"), 4))
-    assert found.training(0.2) == len(images.validation(0.2, 3).train.labels)
-    for run in (with_all, with_part):
+    assert found.training(held_out.on(found)) == len(images.validation(0.2, 3).train.labels)
+    for run in (with_all, with_part, held_out):
         spec = run.on(found)
-        steps = found.training(spec.validation) // 16
+        steps = found.training(spec) // 16
         assert abs(spec.epochs * steps - 30) <= steps / 2
         assert spec.measure_every == spec.epochs
         assert (spec.digest, spec.classes, spec.size) == (images.digest, ("1", "7"), 4)
