@@ -13,6 +13,7 @@ from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from dynamics.theory.pull import PullShare, pull_share
 from fullscale.measure import Activity
+from fullscale.monitor import Monitor
 from fullscale.monitor.watched import number, watched
 from fullscale.spec import RunSpec
 from fullscale.thresholds import MEASURES
@@ -29,6 +30,9 @@ COLUMNS = {
     "size_gamma": "what the rule divides gamma's update by at the end, sqrt(v) under Adam, uncorrected for v's start at 0",
     "size_weights": "the same of the filter's weights, root of the mean square over them",
 }
+# Steps from one look of the monitor to the next: it says when a filter dies, and of what.
+INTERVAL = 50
+DEATH = ("step", "filter", "cause", "revived")
 # The fields of the rules' states that an update is divided by, and what makes a size of each. Of several the first divides.
 _SIZES: dict[str, Callable[[Tensor], Tensor]] = {
     "vmax": torch.sqrt, "v": torch.sqrt, "s": torch.sqrt, "n": torch.sqrt, "u": torch.abs,
@@ -81,6 +85,7 @@ class Watch:
         self._epochs: list[int] = []
         self._rows: dict[str, list[list[float | None]]] = {name: [] for name in COLUMNS}
         self._dead: dict[str, list[int]] = {}
+        self._monitor = Monitor(net, optimizer, interval=INTERVAL)
         optimizer.register_step_pre_hook(self._follow)
 
     @torch.no_grad()
@@ -134,9 +139,12 @@ class Watch:
 
         layers: number of filters of each; epochs: those measured; each of COLUMNS: a row an epoch, a number a filter, to four
         digits, None where there is none (the share of a filter that nothing moved, the size under a rule that has none);
-        dead_by_activation, dead_by_scale: 1 for each filter that is so at the last measurement.
+        dead_by_activation, dead_by_scale: 1 for each filter that is so at the last measurement; deaths: by activation, the
+        step, filter, cause and revival of each, as `Monitor.deaths` has them.
         """
-        return {"layers": self._sizes, "epochs": self._epochs, **self._rows, **self._dead}
+        deaths = [row for row in self._monitor.deaths if row["measure"] == "activation"]
+        died = {name: [row[name] for row in deaths] for name in DEATH}
+        return {"layers": self._sizes, "epochs": self._epochs, **self._rows, **self._dead, "deaths": died}
 
     def _by_filter(self, row: Tensor) -> dict[str, Tensor]:
         """Of each filter, gamma's number and the mean over its weights: (filters,) both."""

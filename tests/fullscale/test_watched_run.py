@@ -21,6 +21,7 @@ from fullscale.measure import measure
 from fullscale.spec import RunSpec, together_key
 from fullscale.sweep import as_row
 from fullscale.train import train
+from fullscale.watched import run as module
 from fullscale.watched.run import COLUMNS, Watch
 
 IMAGES = shades()
@@ -38,7 +39,7 @@ def test_a_watched_run_is_the_same_to_the_last_bit(optimizer: str, coupling: str
     for name, tensor in plain.net.state_dict().items():
         assert torch.equal(tensor, watched.net.state_dict()[name]), name
     assert not plain.filters
-    assert {*watched.filters} == {*COLUMNS, "layers", "epochs", "dead_by_activation", "dead_by_scale"}
+    assert {*watched.filters} == {*COLUMNS, "layers", "epochs", "dead_by_activation", "dead_by_scale", "deaths"}
 
 
 def test_the_row_of_a_watched_run_is_plain_data_of_every_filter_at_every_measured_epoch() -> None:
@@ -132,6 +133,23 @@ def test_shares_squares_sizes_and_arrivals_are_those_computed_by_hand(optimizer:
             np.testing.assert_allclose(got, expected, rtol=2e-3, err_msg=f"{name} {row}")
     assert [row[2] for row in table["arrival"]] == [0.0, 0.0]
     assert table["share_weights"][0][2] == 1.0
+
+
+def test_deaths_are_told_as_the_monitor_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "INTERVAL", 2)
+    net = small()
+    with torch.no_grad():
+        net[1].bias[2] = -50.0
+    asked = RunSpec("", 1.0, "adam", "l2", lr=1e-2, strength=0.1, batch=64, epochs=1, seed=0, watch=True)
+    ours = Optimizer(net.parameters(), "adam", "l2", lr=asked.lr, weight_decay=asked.strength)
+    watch = Watch(net, ours, asked)
+    for step in range(12):
+        x, y = batch(step, 64)
+        ours.zero_grad()
+        cross_entropy(net(x), y).backward()
+        ours.step()
+    watch.measured(1, measure(net, batch(0)[0]))
+    assert watch.table()["deaths"] == {"step": [0], "filter": [2], "cause": ["unknown"], "revived": [None]}
 
 
 @pytest.mark.parametrize(
