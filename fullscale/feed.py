@@ -50,16 +50,25 @@ class Feed(Protocol):
         """All test images in order, as they are."""
         ...
 
+    def held_out(self, batch: int) -> Iterator[Batch]:
+        """All images that are neither trained on nor tested on, in order, as they are; often none."""
+        ...
+
 
 class Resident:
     """A `Feed` whose images all lie on the device, as bytes; all work on them is done there.
 
-    Each channel has mean 0 and variance 1 over the training images. augment: each training image is shifted by up to
-    `shift` pixels to each side and, in half of the cases, mirrored.
+    Each channel has mean 0 and variance 1 over the training images. augment: each of them is shifted by up to `shift` pixels
+    to each side and, in half of the cases, mirrored. held_out: images that are neither trained on nor tested on.
     """
 
     def __init__(
-        self, images: Images, device: torch.device | str = "cpu", augment: bool = False, shift: int = SHIFT
+        self,
+        images: Images,
+        device: torch.device | str = "cpu",
+        augment: bool = False,
+        shift: int = SHIFT,
+        held_out: Split | None = None,
     ) -> None:
         self.digest, self.classes = images.digest, images.classes
         channels, height, width = images.train.images.shape[1:]
@@ -71,6 +80,7 @@ class Resident:
         scale = np.where(spread > 0, spread, 1.0)
         self._mean, self._scale = (torch.from_numpy(x.astype(np.float32)).to(device) for x in (mean, scale))
         self._train, self._test = self._on_device(images.train), self._on_device(images.test)
+        self._held_out = held_out and self._on_device(held_out)
 
     def _on_device(self, split: Split) -> Batch:
         # torch takes neither read-only arrays nor backward ones.
@@ -112,6 +122,10 @@ class Resident:
     def test(self, batch: int) -> Iterator[Batch]:
         """As `Feed` says."""
         return self._in_order(self._test, batch)
+
+    def held_out(self, batch: int) -> Iterator[Batch]:
+        """As `Feed` says."""
+        return self._in_order(self._held_out, batch) if self._held_out else iter(())
 
     def _in_order(self, part: Batch, batch: int) -> Iterator[Batch]:
         for x, y in zip(part[0].split(batch), part[1].split(batch), strict=True):

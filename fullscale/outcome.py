@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +11,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
-from fullscale.feed import Feed, joined
+from fullscale.feed import Batch, Feed, joined
 from fullscale.graph import evaluation
 from fullscale.measure import Activity, measure, zeroed
 from fullscale.prune import Removal, certify, remove_dead
 from fullscale.replicas import Replicas
 from fullscale.resume import Curves
+from fullscale.thresholds import INACTIVE_ACTIVATION
 
 # Pixels of test images that a certificate compares outputs on: all of CIFAR's 10,000, some 200 of ImageNet's.
 CERTIFIED = 10_000 * 3 * 32 * 32
@@ -25,13 +27,15 @@ CERTIFIED = 10_000 * 3 * 32 * 32
 class Outcome:
     """What a run leaves: curves and summary as plain data, and, unless it diverged, the networks.
 
-    status: done or diverged, error saying where. summary: see `assess`. smaller: net without its dead filters.
+    status: done or diverged, error saying where. summary: see `assess`. filters: of a watched run, see
+    `fullscale.watched.run.Watch.table`. smaller: net without its dead filters.
     """
 
     status: str = "done"
     error: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
+    filters: dict[str, Any] = field(default_factory=dict)
     net: nn.Module | None = None
     smaller: nn.Module | None = None
 
@@ -57,22 +61,32 @@ def conclude(outcome: Outcome, net: nn.Module, activity: Activity, feed: Feed, t
 
 
 def assess(net: nn.Module, smaller: nn.Module, removal: Removal, activity: Activity, feed: Feed) -> dict[str, Any]:
-    """The end of a run as plain data: both measures of inactive filters, over all, by layer and over thresholds; test
-    error and loss; what the removal of the dead filters took away, and its certificate on test images."""
-    loss, error = loss_and_error(net, feed)
+    """The end of a run as plain data: both measures of inactive filters, over all, by layer and over thresholds; the mean
+    selectivity of the others, by layer (None where there are none); test error and loss, and those on held-out images, if
+    there are any; what the removal of the dead filters took away, and its certificate on test images."""
+    loss, error = loss_and_error(net, feed.test(1024))
     x, y = joined(feed.test(1024), max(1, CERTIFIED // math.prod(feed.shape)))
     return {
         "inactive_by_activation": activity.inactive_by_activation(),
         "inactive_by_scale": activity.inactive_by_scale(),
         "layers_by_activation": activity.layers_by_activation(),
         "layers_by_scale": activity.layers_by_scale(),
+        "layers_selectivity": [
+            float(selectivity[peak >= INACTIVE_ACTIVATION].mean()) if (peak >= INACTIVE_ACTIVATION).any() else None
+            for selectivity, peak in zip(activity.selectivity, activity.peak, strict=True)
+        ],
         "sweep": [tuple(point) for point in activity.sweep(10.0**k for k in range(-14, 1))],
         "test_error": error,
         "test_loss": loss,
         "channels": [len(gamma) for gamma in activity.gamma],
         "removal": removal.as_dict() | {"share": removal.share},
         "certificate": certify(net, smaller, x, y).as_dict(),
-    }
+    } | _held_out(net, feed)
+
+
+def _held_out(net: nn.Module, feed: Feed) -> dict[str, float]:
+    parts = list(feed.held_out(1024))
+    return dict(zip(("held_out_loss", "held_out_error"), loss_and_error(net, parts), strict=True)) if parts else {}
 
 
 def look(
@@ -96,18 +110,18 @@ def look(
             "loss": losses[replica],
             "inactive_by_activation": activity.inactive_by_activation(),
             "inactive_by_scale": activity.inactive_by_scale(),
-            "test_error": loss_and_error(one, feed)[1],
+            "test_error": loss_and_error(one, feed.test(1024))[1],
         }
         for name, value in point.items():
             outcome.curves.setdefault(name, []).append(value)
     return seen
 
 
-def loss_and_error(net: nn.Module, feed: Feed) -> tuple[float, float]:
-    """Mean cross entropy and share of errors on the test images, in evaluation mode."""
+def loss_and_error(net: nn.Module, parts: Iterable[Batch]) -> tuple[float, float]:
+    """Mean cross entropy and share of errors on batches of images with labels, in evaluation mode."""
     loss, wrong, count = 0.0, 0, 0
     with evaluation(net):
-        for x, y in feed.test(1024):
+        for x, y in parts:
             outputs = net(x)
             loss += float(cross_entropy(outputs, y, reduction="sum"))
             wrong += int((outputs.argmax(dim=1) != y).sum())

@@ -78,6 +78,8 @@ class RunSpec:
         measure_every: epochs between two measurements of the whole training set.
         validation: share of the training images that takes the place of the test images, another part for each seed; 0:
             the test images stay.
+        held_out: share of the training images, the same for every seed, that no step sees. The error on them stands beside
+            the test error, for choices that must not look at that.
         model: one of MODELS.
         head: as in `fullscale.models.Architecture`.
         augment: training images are shifted by up to `shift` pixels and mirrored at random.
@@ -90,6 +92,7 @@ class RunSpec:
         label_noise: share of the training images whose label is drawn at random.
         processes: that share each batch between them, every one with BatchNorm of its own part.
         sync_batchnorm: BatchNorm of the whole batch instead, over all processes.
+        watch: every filter is followed through every step (`fullscale.watched`).
 
     Raises:
         InputError: for unknown names and values out of range.
@@ -113,6 +116,7 @@ class RunSpec:
     hyper: tuple[tuple[str, float], ...] = ()
     measure_every: int = 1
     validation: float = 0.0
+    held_out: float = 0.0
     model: str = "basicnet"
     head: Literal["cifar", "imagenet"] = "cifar"
     augment: bool = False
@@ -124,10 +128,11 @@ class RunSpec:
     label_noise: float = 0.0
     processes: int = 1
     sync_batchnorm: bool = False
+    watch: bool = False
 
     def __post_init__(self) -> None:
         # 1 and 1.0 are one number, and must be one key in the store.
-        for name in ("width", "lr", "strength", "validation", "label_noise"):
+        for name in ("width", "lr", "strength", "validation", "held_out", "label_noise"):
             object.__setattr__(self, name, as_float(name, getattr(self, name)))
         object.__setattr__(self, "hyper", tuple((name, as_float(name, value)) for name, value in sorted(self.hyper)))
         rule = find_rule(self.optimizer)
@@ -150,8 +155,11 @@ class RunSpec:
             raise InputError(f"seed {self.seed}: a whole number from 0 to 2^63 - 1 is accepted")
         if rule.unit == "matrix":
             raise InputError(f"optimizer {self.optimizer!r} takes matrices only: convolutions are none")
-        if not 0 <= self.validation < 1:
-            raise InputError(f"validation {self.validation}: a share in [0, 1) is accepted")
+        for name in ("validation", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)}: a share in [0, 1) is accepted")
+        if self.validation and self.held_out:
+            raise InputError(f"validation {self.validation} and held_out {self.held_out}: one of them is accepted")
         if not 0 <= self.label_noise <= 1:
             raise InputError(f"label_noise {self.label_noise}: a share in [0, 1] is accepted")
         if self.size < 0:
@@ -162,6 +170,11 @@ class RunSpec:
             )
         if self.sync_batchnorm and self.processes == 1:
             raise InputError("sync_batchnorm True with 1 process: False is accepted")
+        if self.watch and (rule.unit != "weight" or self.start or self.processes > 1):
+            raise InputError(
+                f"watch of {self.optimizer} in {self.processes} process(es){' from a file' if self.start else ''}: a rule that "
+                "takes weights one by one is accepted, in one process, from first weights"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: what the store hashes and keeps. What is at its default is left out, so that a field that is new
@@ -200,9 +213,9 @@ _OWN: dict[str, Any] = {
 def together_key(spec: RunSpec) -> str:
     """The same for runs that can be trained together by `fullscale.train.train_together`; "" for one that goes alone.
 
-    Alone go rules that look at a whole tensor, a start from a file, several processes, and networks with dropout.
+    Alone go rules that look at a whole tensor, a start from a file, several processes, watched runs, and networks with dropout.
     """
     dropout = spec.model.startswith("vgg") and spec.head == "imagenet"
-    if find_rule(spec.optimizer).unit != "weight" or spec.start or spec.processes > 1 or dropout:
+    if find_rule(spec.optimizer).unit != "weight" or spec.start or spec.processes > 1 or spec.watch or dropout:
         return ""
     return json.dumps(replace(spec, **_OWN).as_dict(), sort_keys=True)

@@ -90,6 +90,10 @@ class Streamed:
         """As `Feed` says."""
         return self._batches(self._files.test, range(len(self._files.test)), batch, None)
 
+    def held_out(self, batch: int) -> Iterator[Batch]:
+        """As `Feed` says: none."""
+        return iter(())
+
     def _batches(self, pictures: Pictures, order: list[int] | range, batch: int, key: int | None) -> Iterator[Batch]:
         cuda = self.device.type == "cuda"
         loader: DataLoader[Item] = DataLoader(

@@ -41,7 +41,7 @@ def seconds_left(standing: Standing) -> float | None:
 
 def _passed(spec: RunSpec, found: Found) -> int:
     """Images that a run trains on, each as often as it does."""
-    return spec.epochs * found.training(spec.validation)
+    return spec.epochs * found.training(spec)
 
 
 def _shape(spec: RunSpec) -> tuple[Any, ...]:

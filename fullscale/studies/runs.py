@@ -43,9 +43,10 @@ class Found:
     shape: tuple[int, ...]
     asked: Mapping[str, Any]
 
-    def training(self, validation: float) -> int:
-        """Training images that are left beside a validation part, as `Images.validation` takes it."""
-        given = sum(min(max(round(validation * n), 1), n - 1) for n in self.counts) if validation else 0
+    def training(self, spec: RunSpec) -> int:
+        """The images that a run trains on: what is left beside a part that `Images.validation` takes."""
+        share = spec.validation or spec.held_out
+        given = sum(min(max(round(share * n), 1), n - 1) for n in self.counts) if share else 0
         return sum(self.counts) - given
 
 
@@ -67,7 +68,7 @@ class Asked:
 
     def on(self, found: Found) -> RunSpec:
         """The run on images that are known; InputError if they have no whole batch."""
-        left = found.training(self.spec.validation)
+        left = found.training(self.spec)
         if left < self.spec.batch:
             raise InputError(f"batch {self.spec.batch}: {found.name} has {left} training images, one batch is accepted")
         epochs = max(1, round(self.steps / (left // self.spec.batch))) if self.steps else self.spec.epochs

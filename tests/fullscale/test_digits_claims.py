@@ -213,7 +213,7 @@ def test_only_networks_with_filters_below_the_scale_bear_on_what_zeroing_them_do
 
 def stored_runs(store: Store, left_out: int) -> None:
     """The digits study in a store, but for its last runs; each with the numbers that claims look at."""
-    plan = planned(STUDY)
+    [plan] = planned(STUDY)
     keep(store, STUDY.name, plan.found)
     shares = [0.5, 0.5]
     found = {

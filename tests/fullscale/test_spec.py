@@ -39,6 +39,7 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     ).map(lambda pair: (pair,)),
     "measure_every": too_small,
     "validation": not_a_size | st.floats(min_value=1),
+    "held_out": not_a_size | st.floats(min_value=1),
     "model": st.text().filter(lambda name: name not in MODELS),
     "head": st.just("imagenet") | st.text().filter(lambda name: name != "cifar"),  # BasicNet has one
     "precision": st.text().filter(lambda name: name not in ("float32", "bf16")),
@@ -48,7 +49,7 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     "sync_batchnorm": st.just(True),  # for one process
 }
 # Whatever stands in them is possible, here.
-FREE = {"digest", "augment", "thresholds", "start", "classes"}
+FREE = {"digest", "augment", "thresholds", "start", "classes", "watch"}
 
 
 @pytest.mark.parametrize("name", INVALID)
@@ -66,6 +67,7 @@ def test_every_field_but_the_free_ones_has_values_that_are_refused() -> None:
 
 CLASHES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"coupling": "none"}, {"strength": 0.0}, r"strength 0\.0001 with coupling none: name the coupling it shall enter by$"),
+    ({"validation": 0.1, "held_out": 0.1}, {"validation": 0.0}, r"validation 0\.1 and held_out 0\.1: one of them is accepted$"),
     ({"optimizer": "muon"}, {"optimizer": "adam"}, "optimizer 'muon' takes matrices only"),
 ]  # fmt: skip
 

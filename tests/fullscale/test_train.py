@@ -14,6 +14,8 @@ from dynamics.errors import InputError
 from dynamics.rules import RULES
 from fullscale import train as module
 from fullscale.data import Images
+from fullscale.feed import Resident
+from fullscale.measure import measure
 from fullscale.prune import certify
 from fullscale.train import train, train_together
 
@@ -103,6 +105,29 @@ def test_the_validation_part_is_another_one_for_each_seed(monkeypatch: pytest.Mo
     # 24 training images, a quarter of each class away: 18 are left, and 6 judge.
     assert [o.summary["steps"] for o in outcomes] == [3 * (18 // 8)] * 2
     assert [o.summary["certificate"]["held_out_images"] for o in outcomes] == [6, 6]
+
+
+def test_the_held_out_part_is_the_same_for_every_seed_and_not_trained_on() -> None:
+    parts = IMAGES.validation(0.25)
+    both = train_together([replace(SPEC, held_out=0.25, seed=seed) for seed in (3, 4)], IMAGES)
+    for outcome, seed in zip(both, (3, 4), strict=True):
+        # The same training on the remaining images alone, once judged by the test images, once by those held out.
+        left = Images("left", IMAGES.classes, parts.train, IMAGES.test)
+        alone = train_together([replace(SPEC, digest=left.digest, seed=seed)], left)[0]
+        assert outcome.curves == alone.curves
+        assert "held_out_error" not in alone.summary
+        judged = Images("judged", IMAGES.classes, parts.train, parts.test)
+        again = train_together([replace(SPEC, digest=judged.digest, seed=seed)], judged)[0]
+        assert outcome.summary["held_out_error"] == again.summary["test_error"]
+        assert outcome.summary["held_out_loss"] == again.summary["test_loss"]
+
+
+def test_the_selectivity_of_a_layer_is_that_of_its_filters_that_are_active() -> None:
+    outcome = train(SPEC, IMAGES)
+    activity = measure(outcome.net, Resident(IMAGES).training(1024))
+    for i, found in enumerate(outcome.summary["layers_selectivity"]):
+        active = [s for s, p in zip(activity.selectivity[i], activity.peak[i], strict=True) if p >= 1e-12]
+        assert found == pytest.approx(sum(active) / len(active) if active else None)
 
 
 def test_the_test_images_have_no_say_in_training() -> None:
