@@ -12,7 +12,7 @@ import xarray as xr
 
 from dynamics.errors import InputError
 from dynamics.rules import RULES
-from evidence.claim import Decision, Estimate, above, below, mean_interval, never_above, spread
+from evidence.claim import Estimate, above, below, every_cell, mean_interval, never_above, spread, within
 from evidence.registry import claim, experiment
 from evidence.sources import MEHTA
 from evidence.store import Store
@@ -33,14 +33,15 @@ experiment(
     "long", lambda: {"kept": digits_long.KEPT} | digits_long.constants(), f"undertow study {digits_long.STUDY.name}"
 )
 _on_digits = partial(claim, source=MEHTA, experiment="pocket")
-_at_length = partial(claim, source=MEHTA, experiment="long")
+# Margins were committed before the first of these runs.
+_at_length = partial(claim, source=MEHTA, experiment="long", margin="before")
 _SHARE, _POINTS = "% of filters", "percentage points"
 # Networks at chance level have no say in what a regularizer does.
 TRAINED = 0.1
 # By how many decades the thresholds are raised: by one, and as far as 1e-4 of the largest activation and 1e-1 of gamma.
 RAISED = {"activation": (1, 8), "scale": (1, 2)}
 # A test error is a number of images: one more or less is no difference.
-_ONE_IMAGE = Decision(-1, 1, every=True)
+_ONE_IMAGE = within(-1, 1)
 
 
 def bearing(store: Store, stands: Standing, grid: Standing | None = None) -> dict[str, Any]:
@@ -99,24 +100,24 @@ def _images(count: int) -> str:
 
 
 @_on_digits("S1", decision=above(1))
-def adaptive_sparsity(data: xr.Dataset) -> Estimate:
+def adaptive_sparsity(data: xr.Dataset) -> dict[str, Estimate]:
     """With every adaptive optimizer and L2, some filters of a CNN with BatchNorm and ReLU end up active for no image, at its tuned
     learning rate and 5,000 steps.
 
     Inactive share of the adaptive optimizer that has least, of Adam and RMSprop. Adam's tuned rate is a third of RMSprop's, so
     that L2 has had least time to act under it: "S1 any lr" gives it more.
     """
-    return worst_cell(_inactive(data, True), _SHARE, "seeds")
+    return every_cell(_inactive(data, True), _SHARE)
 
 
 @_at_length("S1 any lr", decision=above(1))
-def adaptive_sparsity_any_rate(cells: list[Cell]) -> Estimate:
+def adaptive_sparsity_any_rate(cells: list[Cell]) -> dict[str, Estimate]:
     """With every adaptive optimizer and L2, some filters of a CNN with BatchNorm and ReLU end up active for no image, at every
     learning rate of like accuracy that reaches an equal sum of learning rates within 50,000 steps.
 
     Inactive share of the cell that has least: Adam and RMSprop at rates that validation cannot tell from the best.
     """
-    return worst_cell(_long(cells, True), _SHARE, "seeds")
+    return every_cell(_long(cells, True), _SHARE)
 
 
 @_at_length("S2", decision=never_above(0))
@@ -131,17 +132,17 @@ def unregularized_sparsity(cells: list[Cell]) -> Estimate:
 
 
 @_on_digits("S3", decision=above(0))
-def adaptive_excess(data: xr.Dataset) -> Estimate:
+def adaptive_excess(data: xr.Dataset) -> dict[str, Estimate]:
     """Every adaptive optimizer with L2 silences more filters than SGD and than momentum SGD with it, each at its tuned learning
     rate and 5,000 steps.
 
     Inactive share of an adaptive optimizer minus that of one of the others, paired by seed: the pair in which it is least.
     """
-    return worst_cell(_between(_inactive(data, True), _inactive(data, False)), _POINTS, "seeds")
+    return every_cell(_between(_inactive(data, True), _inactive(data, False)), _POINTS)
 
 
 @_at_length("S3 any lr", decision=above(0), source=MEHTA + ", made stricter here")
-def adaptive_excess_any_rate(cells: list[Cell]) -> Estimate:
+def adaptive_excess_any_rate(cells: list[Cell]) -> dict[str, Estimate]:
     """Every adaptive optimizer with L2 silences more filters than SGD and than momentum SGD with it, at every learning rate of like
     accuracy that reaches the optimizer's sum of learning rates within 50,000 steps.
 
@@ -149,11 +150,11 @@ def adaptive_excess_any_rate(cells: list[Cell]) -> Estimate:
     are the rates that validation cannot tell from the optimizer's best, each run until its sum of learning rates is that
     of 5,000 steps at the highest of them.
     """
-    return worst_cell(_between(_long(cells, True), _long(cells, False)), _POINTS, "seeds")
+    return every_cell(_between(_long(cells, True), _long(cells, False)), _POINTS)
 
 
 @claim("S3 any lr steps", source=MEHTA + ", made stricter here", experiment="grid", decision=above(0))
-def adaptive_excess_equal_steps(found: dict[str, Any]) -> Estimate:
+def adaptive_excess_equal_steps(found: dict[str, Any]) -> dict[str, Estimate]:
     """Every adaptive optimizer with L2 silences more filters than SGD and than momentum SGD with it, at every learning rate of like
     accuracy, if all have 5,000 steps.
 
@@ -168,10 +169,10 @@ def adaptive_excess_equal_steps(found: dict[str, Any]) -> Estimate:
         each = {f"{c['optimizer']} {c['lr']:g}": c["each"]["inactive_by_activation"] for c in cells}
         return {name: 100 * np.array(values) for name, values in each.items()}
 
-    return worst_cell(_between(shares(True), shares(False)), _POINTS, "seeds")
+    return every_cell(_between(shares(True), shares(False)), _POINTS)
 
 
-@_on_digits("S9", decision=_ONE_IMAGE)
+@_on_digits("S9", decision=_ONE_IMAGE, margin="after")
 def error_change(data: xr.Dataset) -> Estimate:
     """Removing the filters that are inactive by activation, or constant, leaves the test error of every network as it was, up
     to one image.
@@ -196,12 +197,12 @@ def zeroed_error_change(cells: list[Cell]) -> Estimate:
     return spread(np.round(count * np.array(change), 6), _images(count))
 
 
-def added_by(cells: list[Cell], measure: str, decades: int) -> Estimate:
+def added_by(cells: list[Cell], measure: str, decades: int) -> dict[str, Estimate]:
     """Inactive share at the higher threshold minus that at the paper's, for Adam and RMSprop with L2 at rates of like accuracy and
     equal sum of learning rates: the cell in which it is most. Two points are the margin within which the study of CIFAR-10
     calls two shares equal; the shares of three networks over thresholds were known when it was taken for this."""
     swept = {name: [_added(network, measure, decades) for network in found] for name, found in _swept(cells).items()}
-    return worst_cell(swept, _POINTS, "seeds", most=True)
+    return every_cell(swept, _POINTS)
 
 
 def _added(network: Mapping[str, Any], measure: str, decades: int) -> float:
@@ -243,16 +244,6 @@ for _measure in thresholds.MEASURES:
         experiment="thresholds",
         decision=above(3),
         figure="thresholds",
+        margin="after",
         measure=_measure,
     )(flat_by)
-
-
-def worst_cell(cells: Mapping[str, Any], unit: str, over: str, most: bool = False) -> Estimate:
-    """The cell of the lowest mean, or the highest, with simultaneous intervals: the lowest end of any cell's, and the lowest of
-    their other ends. Each cell has a t-interval of level 1 - 0.05 / cells (Bonferroni)."""
-    each = {name: mean_interval(values, unit, over, 1 - 0.05 / len(cells)) for name, values in cells.items()}
-    extreme = np.max if most else np.min
-    value, low, high = (float(extreme([getattr(e, end) for e in each.values()])) for end in ("value", "low", "high"))
-    name, found = next(((n, e) for n, e in each.items() if e.value == value), next(iter(each.items())))
-    words = f"simultaneous 95% t-interval over {over}, worst of {len(cells)} cells: {name}"
-    return Estimate(value, low, high, found.n, unit, words, found.samples)

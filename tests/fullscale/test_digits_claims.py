@@ -162,19 +162,7 @@ def test_the_worst_pair_stands_for_all_and_is_named() -> None:
     estimate = judge(CLAIM["S3"], data).estimate
     assert estimate.value == pytest.approx(100 * (0.2 + STEADY.mean() - 0.15))
     assert (estimate.n, estimate.unit) == (SEEDS, "percentage points")
-    assert estimate.interval.endswith("worst of 4 cells: adam against momentum")
-    # A cell of a higher mean that reaches further down has its say in the lower end.
-    data["inactive_by_activation"].loc[end(STRENGTH, "rmsprop")] = 0.4 + NOISY - NOISY.mean()
-    wider = judge(CLAIM["S3"], data).estimate
-    assert (wider.value, wider.high) == (estimate.value, estimate.high)
-    assert wider.low < 0 < estimate.low
-
-
-def test_a_worst_cell_covers_the_worst_of_the_true_means() -> None:
-    """Twenty cells of one mean: a plain t-interval of the lowest lies below it more often than not."""
-    draws = np.random.default_rng(0).normal(size=(400, 20, SEEDS))
-    found = [claims.worst_cell({str(k): x for k, x in enumerate(cells)}, "", "seeds") for cells in draws]
-    assert np.mean([e.low <= 0 <= e.high for e in found]) > 0.93
+    assert estimate.interval == "95% t-interval over seeds for all 4 cells at once, the worst: adam against momentum"
 
 
 def test_the_worst_network_speaks_for_all_without_a_regularizer() -> None:
