@@ -11,6 +11,8 @@ from docs.fill import ROOT
 from dynamics.errors import InputError
 from evidence.store import Record, Store, key_of
 from fullscale import digits_long, lr_grid
+from fullscale.paper import kept as paper
+from fullscale.paper.kept import stages
 from fullscale.studies import Study, images
 from fullscale.studies.standing import standing
 from fullscale.sweep import KIND
@@ -31,11 +33,30 @@ def keep(study: Study, out: Path, kept: Path) -> int:
     Raises InputError where the study is incomplete.
     """
     with Store(out / "results.sqlite", reading=True) as store:
+        return _write(kept, [_bare(record) for record in _records(store, [study], out)])
+
+
+def keep_paper(out: Path, kept: Path) -> int:
+    """Write the rows of all stages of the study paper that are begun in `out`, with curves and all but two lists; how many.
+
+    Raises InputError where one of these is incomplete.
+    """
+    with Store(out / "results.sqlite", reading=True) as store:
+        begun = [study for study in stages() if images.kept(store, study.name)]
+        return _write(kept, [_without_lists(record) for record in _records(store, begun, out)])
+
+
+def _records(store: Store, studies: list[Study], out: Path) -> list[Record]:
+    keys = set()
+    for study in studies:
         stands = standing(study, store)
         if not stands.complete:
             raise InputError(f"study {study.name} in {out}: {stands.in_words()}; a complete one is accepted")
-        keys = {key_of(KIND, spec.as_dict()) for spec in stands.specs}
-        records = [_bare(record) for record in store.records() if record.key in keys or _is_image(record, study)]
+        keys |= {key_of(KIND, spec.as_dict()) for spec in stands.specs}
+    return [r for r in store.records() if r.key in keys or any(_is_image(r, study) for study in studies)]
+
+
+def _write(kept: Path, records: list[Record]) -> int:
     kept.unlink(missing_ok=True)
     with Store(kept) as store:
         return store.write(records)
@@ -53,10 +74,22 @@ def _bare(record: Record) -> Record:
     return record._replace(summary=json.dumps(few), curves="{}")
 
 
+def _without_lists(record: Record) -> Record:
+    if record.kind == images.KIND:
+        return record
+    whole = json.loads(record.summary).items()
+    return record._replace(summary=json.dumps({n: value for n, value in whole if n not in ("sweep", "channels")}))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Keep the rows of a study in the package.")
-    parser.add_argument("study", choices=KEPT)
+    parser.add_argument("study", choices=[*KEPT, paper.NAME])
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the store that holds them")
     arguments = parser.parse_args()
-    asked, file = KEPT[arguments.study]
-    print(f"{keep(asked, arguments.out, file)} rows: {file.relative_to(ROOT)}")
+    if arguments.study == paper.NAME:
+        file = ROOT / paper.KEPT
+        count = keep_paper(arguments.out, file)
+    else:
+        asked, file = KEPT[arguments.study]
+        count = keep(asked, arguments.out, file)
+    print(f"{count} rows: {file.relative_to(ROOT)}")

@@ -52,9 +52,14 @@ def _secondary(of: Callable[[Looked], Estimate]) -> Read:
 
 
 for _name, _contrast in CONTRASTS.items():
-    claim(f"{_name} cifar", sentence=SENTENCES[_name], source=MEHTA, experiment=NAME, decision=_contrast.decision)(
-        _primary(_name)
-    )
+    claim(
+        f"{_name} cifar",
+        sentence=SENTENCES[_name],
+        source=MEHTA,
+        experiment=NAME,
+        decision=_contrast.decision,
+        margin="before",
+    )(_primary(_name))
 for _name, (_sentence, _estimate, _decision) in SECONDARY.items():
     claim(
         _name,
@@ -62,4 +67,5 @@ for _name, (_sentence, _estimate, _decision) in SECONDARY.items():
         source=f"{MEHTA}, made stricter or wider here",
         experiment=NAME,
         decision=_decision,
+        margin="before",
     )(_secondary(_estimate))
