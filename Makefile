@@ -34,9 +34,10 @@ mutants: $(VENV)/.test
 chaos: $(VENV)/.test
 	$(BIN)/python tests/evidence/chaos.py --kills 200
 
-# The learning rates of the CNN study: the rows that come with the package, run again.
+# The learning rates of the CNN study, and the runs watched filter by filter: the rows that come with the package, run again.
 grid: $(VENV)/.test
 	$(BIN)/undertow study digits-lr --out $(OUT)
+	$(BIN)/undertow study digits-watched --out $(OUT)
 	$(BIN)/python -m docs.keep --out $(OUT)
 
 # The numbers of README.md and docs/*.md, from the store in $(OUT); also docs/findings.json, from which the tests compare them.

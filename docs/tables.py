@@ -130,6 +130,12 @@ def _grid() -> str:
     )
 
 
+def _watched() -> str:
+    from docs import watched
+
+    return _markdown(watched.COLUMNS, watched.rows())
+
+
 def _thresholds() -> str:
     points = read("docs/findings.json")["thresholds"]
     by = {(p["measure"], p["threshold"]): p for p in points}
@@ -230,6 +236,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "paper": _paper,
     "cnn": _cnn,
     "grid": _grid,
+    "watched": _watched,
     "thresholds": _thresholds,
     "criteria": _criteria,
     "kernel": _kernel,

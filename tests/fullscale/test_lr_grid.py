@@ -101,12 +101,12 @@ def test_a_grid_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
         store.write(record("train", spec, summary=nested, curves={"loss": [1.0]}) for spec in most)
     kept = tmp_path / "kept.sqlite"
     with pytest.raises(InputError, match=f"incomplete: {len(most)} of {len(most) + 1} runs are stored"):
-        keep(tmp_path, kept)
+        keep(lr_grid.STUDY, tmp_path, kept)
     assert not kept.exists()
     with Store(tmp_path / "results.sqlite") as store:
         store.put("train", last, summary=nested, curves={"loss": [1.0]})
         store.put("coin", {}, summary={}, curves={})
-    assert keep(tmp_path, kept) == len(most) + 2
+    assert keep(lr_grid.STUDY, tmp_path, kept) == len(most) + 2
     with Store(kept, reading=True) as store:
         stands = standing(lr_grid.STUDY, store, curves=True)
         assert stands.complete
