@@ -34,11 +34,12 @@ mutants: $(VENV)/.test
 chaos: $(VENV)/.test
 	$(BIN)/python tests/evidence/chaos.py --kills 200
 
-# The learning rates of the CNN study, and the runs watched filter by filter: the rows that come with the package, run again.
+# The learning rates of the CNN study, their runs at equal sum of learning rates, and the runs watched filter by filter: the rows
+# that come with the package, run again.
 grid: $(VENV)/.test
-	$(BIN)/undertow study digits-lr --out $(OUT)
-	$(BIN)/undertow study digits-watched --out $(OUT)
-	$(BIN)/python -m docs.keep --out $(OUT)
+	for study in digits-lr digits-long digits-watched; do \
+		$(BIN)/undertow study $$study --out $(OUT) && $(BIN)/python -m docs.keep $$study --out $(OUT) || exit; \
+	done
 
 # The numbers of README.md and docs/*.md, from the store in $(OUT); also docs/findings.json, from which the tests compare them.
 docs: reproduce

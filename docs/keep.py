@@ -1,5 +1,5 @@
-"""The rows of studies that come with the package: `python -m docs.keep --out FOLDER` takes them from the store in which `undertow
-study NAME --out FOLDER` has put them."""
+"""The rows of studies that come with the package: `python -m docs.keep NAME --out FOLDER` takes them from the store in which
+`undertow study NAME --out FOLDER` has put them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from pathlib import Path
 from docs.fill import ROOT
 from dynamics.errors import InputError
 from evidence.store import Record, Store, key_of
-from fullscale import lr_grid
+from fullscale import digits_long, lr_grid
 from fullscale.studies import Study, images
 from fullscale.studies.standing import standing
 from fullscale.sweep import KIND
 from fullscale.watched import claims as watched
 
-STUDIES = ((lr_grid.STUDY, ROOT / lr_grid.KEPT), (watched.STUDY, ROOT / watched.KEPT))
+KEPT = {
+    study.name: (study, ROOT / path)
+    for study, path in (
+        (lr_grid.STUDY, lr_grid.KEPT),
+        (digits_long.STUDY, digits_long.KEPT),
+        (watched.STUDY, watched.KEPT),
+    )
+}
 
 
 def keep(study: Study, out: Path, kept: Path) -> int:
-    """Write the rows of the study in `out`: of their summaries the numbers alone, of their curves the filters of watched runs;
-    how many.
+    """Write the rows of the study in `out`, of their summaries the numbers and what thresholds do, of their curves the filters of
+    watched runs; how many.
 
     Raises InputError where the study is incomplete.
     """
@@ -43,13 +50,16 @@ def _is_image(record: Record, study: Study) -> bool:
 def _bare(record: Record) -> Record:
     if record.kind == images.KIND:
         return record
-    numbers = {name: value for name, value in json.loads(record.summary).items() if isinstance(value, int | float)}
+    summary = json.loads(record.summary).items()
+    few = {name: value for name, value in summary if isinstance(value, int | float) or name == "thresholds"}
     filters = {name: value for name, value in json.loads(record.curves).items() if name == "filters"}
-    return record._replace(summary=json.dumps(numbers), curves=json.dumps(filters, separators=(",", ":")))
+    return record._replace(summary=json.dumps(few), curves=json.dumps(filters, separators=(",", ":")))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Keep the rows of the studies that come with the package.")
+    parser = argparse.ArgumentParser(description="Keep the rows of a study in the package.")
+    parser.add_argument("study", choices=KEPT)
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the store that holds them")
-    for study, kept in STUDIES:
-        print(f"{keep(study, parser.parse_args().out, kept)} rows: {kept.relative_to(ROOT)}")
+    arguments = parser.parse_args()
+    asked, file = KEPT[arguments.study]
+    print(f"{keep(asked, arguments.out, file)} rows: {file.relative_to(ROOT)}")

@@ -136,6 +136,19 @@ def _watched() -> str:
     return _markdown(watched.COLUMNS, watched.rows())
 
 
+def _long() -> str:
+    from fullscale.digits_long import kept
+
+    return _markdown(
+        ("optimizer, lr", "steps", "filters inactive by activation", "test error"),
+        (
+            (f"{c.optimizer}, {c.lr:g}", f"{c.steps:,}", percent(c.inactive.tolist()), percent(c.test_error.tolist()))
+            for c in kept()
+            if c.l2
+        ),
+    )
+
+
 def _thresholds() -> str:
     points = read("docs/findings.json")["thresholds"]
     by = {(p["measure"], p["threshold"]): p for p in points}
@@ -237,6 +250,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "cnn": _cnn,
     "grid": _grid,
     "watched": _watched,
+    "long": _long,
     "thresholds": _thresholds,
     "criteria": _criteria,
     "kernel": _kernel,

@@ -137,7 +137,7 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     from fullscale.claims import bearing
     from fullscale.studies.conduct import conduct, planned
 
-    plan = planned(digits_study.STUDY)
+    [plan] = planned(digits_study.STUDY)
     task = live.task("CNNs", len(plan.runs))
     with processes() as executor:
         stands = conduct(plan, store, executor, task, fresh=fresh, strict=True, curves=True)
