@@ -16,19 +16,21 @@ from fullscale.paper.kept import stages
 from fullscale.studies import Study, images
 from fullscale.studies.standing import standing
 from fullscale.sweep import KIND
+from fullscale.watched import claims as watched
 
 KEPT = {
     study.name: (study, ROOT / path)
     for study, path in (
         (lr_grid.STUDY, lr_grid.KEPT),
         (digits_long.STUDY, digits_long.KEPT),
+        (watched.STUDY, watched.KEPT),
     )
 }
 
 
 def keep(study: Study, out: Path, kept: Path) -> int:
-    """Write the rows of the study in `out`, without their curves and of their summaries the numbers and what thresholds do; how
-    many.
+    """Write the rows of the study in `out`, of their summaries the numbers and what thresholds do, of their curves the filters of
+    watched runs; how many.
 
     Raises InputError where the study is incomplete.
     """
@@ -71,7 +73,8 @@ def _bare(record: Record) -> Record:
         return record
     summary = json.loads(record.summary).items()
     few = {name: value for name, value in summary if isinstance(value, int | float) or name == "thresholds"}
-    return record._replace(summary=json.dumps(few), curves="{}")
+    filters = {name: value for name, value in json.loads(record.curves).items() if name == "filters"}
+    return record._replace(summary=json.dumps(few), curves=json.dumps(filters, separators=(",", ":")))
 
 
 def _without_lists(record: Record) -> Record:

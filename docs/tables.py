@@ -130,6 +130,12 @@ def _grid() -> str:
     )
 
 
+def _watched() -> str:
+    from docs import watched
+
+    return _markdown(watched.COLUMNS, watched.rows())
+
+
 def _long() -> str:
     from fullscale.digits_long import kept
 
@@ -243,6 +249,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "paper": _paper,
     "cnn": _cnn,
     "grid": _grid,
+    "watched": _watched,
     "long": _long,
     "thresholds": _thresholds,
     "criteria": _criteria,

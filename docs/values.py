@@ -10,7 +10,7 @@ from typing import Any
 from docs.fill import read
 
 # Whose data are a CNN's; every other experiment is a toy world.
-CNN = ("pocket", "grid", "long", "thresholds", "compare")
+CNN = ("pocket", "grid", "long", "thresholds", "compare", "watched")
 
 
 @cache
@@ -66,7 +66,7 @@ def value(name: str) -> str:
     """What stands for a name; KeyError for an unknown one.
 
     `claim ID`: its estimate and verdict. `noted NAME`: see noted.json. `count WHAT`: of claims, rules, couplings, seeds. `cnn
-    WHAT`: of its runs. `steps RULE COUPLING`: how many a weight without a gradient lasts.
+    WHAT`: of its runs; `watched WHAT`: of those watched. `steps RULE COUPLING`: how many a weight without a gradient lasts.
     """
     kind, _, rest = name.partition(" ")
     if kind == "claim":
@@ -77,6 +77,10 @@ def value(name: str) -> str:
         return str(_counts()[rest])
     if kind == "cnn":
         return _cnn()[rest]
+    if kind == "watched":
+        from docs import watched
+
+        return watched.values()[rest]
     if kind == "steps":
         return _steps(*rest.split())
     raise KeyError(name)
