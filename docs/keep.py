@@ -35,26 +35,25 @@ def keep(study: Study, out: Path, kept: Path) -> int:
     Raises InputError where the study is incomplete.
     """
     with Store(out / "results.sqlite", reading=True) as store:
-        return _write(kept, [_bare(record) for record in _records(store, [study], out)])
-
-
-def keep_paper(out: Path, kept: Path) -> int:
-    """Write the rows of all stages of the study paper that are begun in `out`, with curves and all but two lists; how many.
-
-    Raises InputError where one of these is incomplete.
-    """
-    with Store(out / "results.sqlite", reading=True) as store:
-        begun = [study for study in stages() if images.kept(store, study.name)]
-        return _write(kept, [_without_lists(record) for record in _records(store, begun, out)])
-
-
-def _records(store: Store, studies: list[Study], out: Path) -> list[Record]:
-    keys = set()
-    for study in studies:
         stands = standing(study, store)
         if not stands.complete:
             raise InputError(f"study {study.name} in {out}: {stands.in_words()}; a complete one is accepted")
-        keys |= {key_of(KIND, spec.as_dict()) for spec in stands.specs}
+        keys = {key_of(KIND, spec.as_dict()) for spec in stands.specs}
+        return _write(kept, [_bare(record) for record in _of(store, keys, [study])])
+
+
+def keep_paper(out: Path, kept: Path) -> int:
+    """Write the rows of all stages of the study paper that are stored in `out`, with curves and all but two lists; how many.
+
+    Of a stage that is incomplete, too: it is said to be so wherever it is looked at.
+    """
+    with Store(out / "results.sqlite", reading=True) as store:
+        begun = [study for study in stages() if images.kept(store, study.name)]
+        keys = {key_of(KIND, spec.as_dict()) for study in begun for spec in standing(study, store).specs}
+        return _write(kept, [_without_lists(record) for record in _of(store, keys, begun)])
+
+
+def _of(store: Store, keys: set[str], studies: list[Study]) -> list[Record]:
     return [r for r in store.records() if r.key in keys or any(_is_image(r, study) for study in studies)]
 
 

@@ -45,7 +45,7 @@ def _claims(which: str) -> str:
         (
             (
                 f"**{c['id']}**",
-                f"{c['sentence']} ({c['source']})",
+                f"{c['sentence']} ({c['source']})" + "".join(f" **Against it: {id}.**" for id in c.get("against", ())),
                 estimate(c),
                 _verdict(c),
                 c["holds_if"],

@@ -26,7 +26,8 @@ def noted(part: str) -> dict[str, Any]:
 
 
 def estimate(claim: dict[str, Any], scale: float = 1, unit: str | None = None) -> str:
-    """Value, unit, interval and n; a star where the interval is from the smallest sample to the largest."""
+    """Value, unit, interval, n and, of the cells of a grid, the worst; a star where the interval is from the smallest sample to
+    the largest."""
     unit = claim["unit"] if unit is None else unit
     if claim["value"] is None:
         return f"no estimate ({claim['interval']})"
@@ -36,7 +37,9 @@ def estimate(claim: dict[str, Any], scale: float = 1, unit: str | None = None) -
     star = "" if over else "\\*"
     samples = f" {over[1]}" if over else ""
     unit = f" {unit}" if unit and not unit.startswith("%") else unit
-    return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]{star}, n = {claim['n']}{samples}"
+    cells = re.search(r"for all (\d+) cells at once(, \d+ left out)?, the worst: (.*)", claim["interval"])
+    worst = f"; worst of {cells[1]}{cells[2] or ''}: {cells[3]}" if cells else ""
+    return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]{star}, n = {claim['n']}{samples}{worst}"
 
 
 def number(x: float, width: float) -> str:

@@ -152,7 +152,7 @@ def test_claims_prints_verdicts_why_and_data(reproduced: Reproduced, tmp_path: P
     said = run("claims", "B1", "--why", *out)
     assert said.out.startswith("B1: holds\n")
     # The rule in words comes from the decision and the estimate's unit.
-    assert "holds if: interval within [0.95, 1.05] simulated / predicted\n" in said.out
+    assert "holds if: interval within [0.95, 1.05] simulated / predicted; margin chosen with the data\n" in said.out
     for words in ("source:", "formula:", "measured:", "n = 10", "samples:", "lr 0.001", "--only selective"):
         assert words in said.out
     found = {entry["id"]: entry for entry in json.loads(run("claims", "S8", "--json", *out).out)}

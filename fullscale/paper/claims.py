@@ -14,6 +14,7 @@ from evidence.sources import MEHTA
 from fullscale.paper.cells import RUN
 from fullscale.paper.contrasts import CONTRASTS, Looked
 from fullscale.paper.secondary import SECONDARY
+from fullscale.watched.claims import QUESTIONS, declare
 
 NAME = "paper"
 SENTENCES = {
@@ -69,3 +70,10 @@ for _name, (_sentence, _estimate, _decision) in SECONDARY.items():
         decision=_decision,
         margin="before",
     )(_secondary(_estimate))
+declare(
+    "cifar",
+    NAME,
+    lambda found: list(found["looked"].watched.values()),
+    [name for name in QUESTIONS if name],
+    margin="before",
+)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evidence.claim import Decision, Estimate, above, mean_interval
+from evidence.claim import Decision, Estimate, Margin, above, mean_interval
 from evidence.registry import claim, experiment
 from evidence.sources import MEHTA
 from evidence.store import Store
@@ -115,7 +115,14 @@ QUESTIONS = {
 }  # fmt: skip
 
 
-def declare(data: str, experiment: str, records: Find, names: Iterable[str] = QUESTIONS) -> None:
+def declare(
+    data: str,
+    experiment: str,
+    records: Find,
+    names: Iterable[str] = QUESTIONS,
+    margin: Margin = "with the data",
+    figure: str = "",
+) -> None:
     """Registers questions as claims on an experiment.
 
     Args:
@@ -123,6 +130,8 @@ def declare(data: str, experiment: str, records: Find, names: Iterable[str] = QU
         experiment: whose data bear on them.
         records: finds the watched runs' records in those data.
         names: of QUESTIONS.
+        margin: when the decisions were chosen, as for `evidence.registry.claim`.
+        figure: in which they are seen.
 
     Raises:
         InputError: for claims that are declared already.
@@ -137,7 +146,7 @@ def declare(data: str, experiment: str, records: Find, names: Iterable[str] = QU
         asked = QUESTIONS[name]
         claim(
             f"S6 {data} {name}".strip(), sentence=asked.sentence, source=asked.source, experiment=experiment,
-            decision=asked.decision, figure="watched", records=records, **asked.fixed,
+            decision=asked.decision, figure=figure, margin=margin, records=records, **asked.fixed,
         )(asked.estimator)  # fmt: skip
 
 
@@ -161,4 +170,4 @@ experiment(
     lambda: {"kept": KEPT} | dict(STUDY.fixed) | {"seeds": STUDY.axes["seed"]},
     "undertow study digits-watched",
 )
-declare("digits", "watched", list)
+declare("digits", "watched", list, figure="watched")
