@@ -19,7 +19,8 @@ from evidence.store import Store
 from fullscale import digits_long, digits_study, lr_grid, pruning_claims, thresholds
 from fullscale.digits_long import Cell
 from fullscale.lr_grid import indistinguishable
-from fullscale.studies.standing import Standing, standing
+from fullscale.studies import asked
+from fullscale.studies.standing import Standing, of_images, standing
 
 _AGAIN = "undertow reproduce --only fullscale --fresh"
 experiment("pocket", digits_study.constants, _AGAIN)
@@ -44,16 +45,19 @@ RAISED = {"activation": (1, 8), "scale": (1, 2)}
 _ONE_IMAGE = within(-1, 1)
 
 
-def bearing(store: Store, stands: Standing, grid: Standing | None = None) -> dict[str, Any]:
+def bearing(
+    store: Store, stands: Standing, grid: Standing | None = None, long: Standing | None = None
+) -> dict[str, Any]:
     """What the CNN claims look at, by experiment: the runs of `digits_study` and their thresholds, if the study is complete;
-    the learning-rate grid, as it is kept unless that study is complete here; and the comparison of pruning criteria as it is
-    stored for these images, or kept.
+    the learning-rate grid and its runs at equal sum of learning rates, as they are kept unless these studies are complete here;
+    and the comparison of pruning criteria as it is stored for these images, or kept.
 
     Raises InputError for a damaged row.
     """
     (images,) = stands.found.values()
     rates = lr_grid.of_study(grid) if grid is not None and grid.complete else lr_grid.kept()
-    data = {"grid": rates, "compare": pruning_claims.stored(store, images.digest)}
+    cells = digits_long.of_study(long) if long is not None and long.complete else digits_long.kept()
+    data = {"grid": rates, "long": cells, "compare": pruning_claims.stored(store, images.digest)}
     if not stands.complete:
         return data
     rows = [row for row in stands.rows if row is not None]
@@ -67,10 +71,12 @@ def bearing(store: Store, stands: Standing, grid: Standing | None = None) -> dic
 
 def stored(store: Store) -> tuple[dict[str, Any], dict[str, str]]:
     """`bearing` of the runs that are stored; and, by experiment, how a study stands of which only some are."""
-    stands, grid = (standing(study, store, curves=True) for study in (digits_study.STUDY, lr_grid.STUDY))
+    stands = standing(digits_study.STUDY, store, curves=True)
+    # All three are on the same images.
+    grid, long = (of_images(s, asked(s), stands.found, store) for s in (lr_grid.STUDY, digits_long.STUDY))
     begun = stands.stored and not stands.complete
     incomplete = dict.fromkeys(("pocket", "thresholds"), stands.in_words()) if begun else {}
-    return bearing(store, stands, grid), incomplete
+    return bearing(store, stands, grid, long), incomplete
 
 
 def _inactive(data: xr.Dataset, adaptive: bool) -> dict[str, np.ndarray]:
