@@ -171,7 +171,7 @@ def test_claims_prints_verdicts_why_and_data(reproduced: Reproduced, tmp_path: P
 def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_path: Path) -> None:
     from fullscale import lr_grid, pruning_claims
 
-    said = run("claims", "S10", "S3 any lr", "--why", "--out", tmp_path)
+    said = run("claims", "S10", "S3 any lr steps", "--why", "--out", tmp_path)
     told = {part.split(":")[0]: part for part in said.out.split("\n\n")}
     verdicts = {f.claim.id: f.verdict for f in pruning_claims.findings(pruning_claims.kept())}
     assert len(verdicts) == 10
@@ -179,7 +179,7 @@ def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_pa
         assert told[name].startswith(f"{name}: {verdicts[name]}\n")
         assert "experiment compare: kept fullscale/compared.json, width 0.125" in told[name]
         assert "again: undertow compare" in told[name]
-    assert "strength 0.005" in " ".join(told["S3 any lr"].split())
+    assert "strength 0.005" in " ".join(told["S3 any lr steps"].split())
     from evidence.registry import EXPERIMENTS
 
     assert EXPERIMENTS["pocket"].constants()["lr"] == {n: c["lr"] for n, c in lr_grid.kept()["chosen"].items()}
