@@ -19,7 +19,9 @@ from evidence.store import Store
 from fullscale import digits_long, digits_study, lr_grid, pruning_claims, thresholds
 from fullscale.digits_long import Cell
 from fullscale.lr_grid import indistinguishable
-from fullscale.studies.standing import Standing, standing
+from fullscale.paper import kept as paper
+from fullscale.studies import asked
+from fullscale.studies.standing import Standing, of_images, standing
 from fullscale.watched import claims as filters
 
 _AGAIN = "undertow reproduce --only fullscale --fresh"
@@ -46,18 +48,23 @@ _ONE_IMAGE = within(-1, 1)
 
 
 def bearing(
-    store: Store, stands: Standing, grid: Standing | None = None, watched: Standing | None = None
+    store: Store,
+    stands: Standing,
+    grid: Standing | None = None,
+    long: Standing | None = None,
+    watched: Standing | None = None,
 ) -> dict[str, Any]:
-    """What the CNN claims look at, by experiment: the runs of `digits_study` and their thresholds, if the study is complete;
-    the learning-rate grid and the watched runs, as they are kept unless those studies are complete here; and the comparison
-    of pruning criteria as it is stored for these images, or kept.
+    """What the claims on digits look at, by experiment: the runs of `digits_study` and their thresholds, if the study is complete;
+    the learning-rate grid, its runs at equal sum of learning rates and the watched runs, as they are kept unless these studies
+    are complete here; and the comparison of pruning criteria as it is stored for these images, or kept.
 
     Raises InputError for a damaged row.
     """
     (images,) = stands.found.values()
     rates = lr_grid.of_study(grid) if grid is not None and grid.complete else lr_grid.kept()
+    cells = digits_long.of_study(long) if long is not None and long.complete else digits_long.kept()
     records = filters.of_study(watched) if watched is not None and watched.complete else filters.kept()
-    data = {"grid": rates, "watched": records, "compare": pruning_claims.stored(store, images.digest)}
+    data = {"grid": rates, "long": cells, "watched": records, "compare": pruning_claims.stored(store, images.digest)}
     if not stands.complete:
         return data
     rows = [row for row in stands.rows if row is not None]
@@ -71,11 +78,16 @@ def bearing(
 
 def stored(store: Store) -> tuple[dict[str, Any], dict[str, str]]:
     """`bearing` of the runs that are stored; and, by experiment, how a study stands of which only some are."""
-    studies = (digits_study.STUDY, lr_grid.STUDY, filters.STUDY)
-    stands, grid, watched = (standing(study, store, curves=True) for study in studies)
+    stands = standing(digits_study.STUDY, store, curves=True)
+    # All are on the same images.
+    studies = (lr_grid.STUDY, digits_long.STUDY, filters.STUDY)
+    others = (of_images(study, asked(study), stands.found, store, curves=True) for study in studies)
     begun = stands.stored and not stands.complete
     incomplete = dict.fromkeys(("pocket", "thresholds"), stands.in_words()) if begun else {}
-    return bearing(store, stands, grid, watched), incomplete
+    found, missing = paper.bearing(store)
+    if missing:
+        incomplete[paper.NAME] = missing
+    return bearing(store, stands, *others) | ({paper.NAME: found} if found else {}), incomplete
 
 
 def _inactive(data: xr.Dataset, adaptive: bool) -> dict[str, np.ndarray]:
