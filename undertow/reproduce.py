@@ -20,7 +20,7 @@ from evidence.registry import FIGURES, Experiment, find_claims, judged, worlds
 from evidence.store import Store
 from evidence.study import other_versions, world_data
 from figures.report import Section, write
-from figures.story import CHAPTERS, Chapter, PictureSource
+from figures.story import CHAPTERS, NETWORKS, Chapter, PictureSource
 from figures.style import InlineSvg, save
 from undertow.experiments import declare
 from undertow.extras import needs_fullscale
@@ -57,7 +57,7 @@ def reproduce(
             sections.append(_fullscale(store, figures, live, fresh))
     findings = [finding for section in sections for finding in section.findings]
     report = folder / "report.html"
-    write(report, sections, summary or _summary(findings, figures), explorer)
+    write(report, sections, summary or _summary(findings, figures), explorer, part=only is not None)
     return findings, report
 
 
@@ -132,7 +132,6 @@ def _explorer(folder: Path) -> str:
 
 
 def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
-    from figures import alive, pruning, thresholds
     from fullscale import digits_study
     from fullscale.claims import bearing
     from fullscale.studies.conduct import conduct, planned
@@ -145,8 +144,7 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
         live.line(line)
     data = bearing(store, stands)
     findings = judged(find_claims(experiments=data), data)
-    drawn = (alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), pruning.draw(data["compare"]))
-    inline = [save(picture, figures) for picture in drawn]
+    inline = [save(drawing(p.name)(*(data[name] for name in p.worlds)), figures) for p in NETWORKS]
     live.line("CNNs: claims judged, figures drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
     text = (
