@@ -51,7 +51,13 @@ def _digits(id: str, label: str = "", unit: str | None = None, about: str = "") 
 
 
 def _cifar(id: str, label: str = "", about: str = "") -> Shown:
+    """Of the study on CIFAR-10: of one of its primary contrasts."""
     return Shown(id, label, data="CIFAR-10", about=about)
+
+
+def _beside(id: str, label: str, about: str = "") -> Shown:
+    """Of the same study: of a contrast that its protocol calls exploratory."""
+    return _cifar(id, f"{label} (exploratory)", about)
 
 
 PAPER = (
@@ -69,7 +75,11 @@ PAPER = (
         "Without a regularizer none does",
         "share of dead filters = 0 at lambda = 0",
         (Shown("S2 toy", "", 100, _SHARE),),
-        (_digits("S2", unit="% of filters"), _cifar("S2 cifar")),
+        (
+            _digits("S2", unit="% of filters"),
+            _cifar("S2 cifar"),
+            _beside("S2 cifar strict", "every optimizer at every lr"),
+        ),
     ),
     Row(
         "S3",
@@ -83,8 +93,11 @@ PAPER = (
         (
             _digits("S3", "each at its tuned lr", "points of filters more"),
             _digits("S3 any lr", "at every lr of like accuracy", "points of filters more"),
-            _cifar("S3 cifar"),
-            _cifar("S3 cifar every", "every adaptive optimizer"),
+            _cifar("S3 cifar", "each at its tuned lr"),
+            _beside("S3 cifar every", "every adaptive optimizer"),
+            _beside("S3 cifar as good", "at every lr as good"),
+            _beside("S3 cifar matched", "at like error"),
+            _beside("S3 cifar sum", "longer, at a third of the lr"),
         ),
     ),
     Row(
@@ -99,8 +112,8 @@ PAPER = (
         ),
         (
             _cifar("S4 cifar", "decay without lr", "decay without lr"),
-            _cifar("S4 cifar every", "decay without lr, every optimizer and strength", "decay without lr"),
-            _cifar("S4 cifar torch", "decay x lr, as torch has it", "decay x lr"),
+            _beside("S4 cifar every", "decay without lr, every optimizer", "decay without lr"),
+            _beside("S4 cifar torch", "decay x lr, as torch has it", "decay x lr"),
         ),
     ),
     Row(
@@ -114,7 +127,8 @@ PAPER = (
         ),
         (
             _cifar("S5a cifar", "equal epochs", "epochs"),
-            _cifar("S5a cifar steps", "equal steps", "steps"),
+            _beside("S5a cifar steps", "equal steps", "steps"),
+            _beside("S5a cifar scaled", "equal epochs, lr by the root of the batch", "epochs"),
         ),
     ),
     Row(
@@ -132,9 +146,9 @@ PAPER = (
         "share of dead filters falls with larger gradients, more classes, wrong labels",
         (Shown("S5c", "", 100, "points of features a doubling of the gradients"),),
         (
-            _cifar("S5c cifar"),
-            _cifar("S5c cifar classes", "more classes"),
-            _cifar("S5c cifar noise", "wrong labels"),
+            _cifar("S5c cifar", "more classes"),
+            _beside("S5c cifar noise", "more classes, with wrong labels"),
+            _beside("S5c cifar labels", "wrong labels"),
         ),
     ),
     Row(
@@ -152,7 +166,7 @@ PAPER = (
             Shown("S6 alone capacity", "it alone explains S5b", 100, _LEFT, about="S5b"),
             Shown("S6 alone difficulty", "it alone explains S5c", 100, _LEFT, about="S5c"),
         ),
-        (_cifar("S6 cifar", "the more selective die next", "who dies"),),
+        (_cifar("S6 cifar", "the regularizer's share of an update rises with selectivity", "share"),),
         no_cnn="no claim yet; docs/monitor.md tells two observations",
     ),
     Row(
@@ -161,7 +175,7 @@ PAPER = (
         "Adam learns more selective features than SGD",
         "s = share of images below 1e-3 of the feature's largest activation",
         (Shown("S7 toy", "", 100, "points of selectivity more"),),
-        (_cifar("S7 cifar"),),
+        (_cifar("S7 cifar"), _beside("S7 cifar momentum", "against momentum")),
     ),
     Row(
         "S8",
@@ -185,7 +199,10 @@ PAPER = (
             _digits("S9", "removal", "points of test error", "removal"),
             _digits("S9 thresholds activation", "thresholds on activation", about="thresholds"),
             _digits("S9 thresholds scale", "thresholds on gamma", about="thresholds"),
-            _cifar("S9 cifar", "removal", "removal"),
+            _beside("S9 cifar", "removal", "removal"),
+            _beside("S9 cifar activation", "threshold on activation 1e-4", "thresholds"),
+            _beside("S9 cifar scale", "threshold on gamma 1e-2", "thresholds"),
+            _beside("S9 cifar zeroing", "small gammas put to 0", "zeroing"),
         ),
     ),
     Row(
@@ -198,7 +215,7 @@ PAPER = (
             _digits("S10 l1", "L1 norms"),
             _digits("S10 gamma", "Slimming"),
             _cifar("S10 cifar l1", "L1 norms"),
-            _cifar("S10 cifar gamma", "Slimming"),
+            _cifar("S10 cifar slimming", "Slimming"),
         ),
         no_toy="a toy world is no network to prune",
         left="VGG-11 on ImageNet: such trainings take days on a GPU",
@@ -213,8 +230,8 @@ PAPER = (
             Shown("S11 lr", "learning rate", 1, _PAIRS, about="lr"),
         ),
         (
-            _cifar("S11 cifar strength", "strength", "strength"),
-            _cifar("S11 cifar lr", "learning rate", "lr"),
+            _beside("S11 cifar strength", "strength", "strength"),
+            _beside("S11 cifar lr", "learning rate", "lr"),
         ),
     ),
     Row(

@@ -109,14 +109,12 @@ CHAPTERS = (
     ),
 )
 
-NETWORKS = (
-    PictureSource("alive", ("pocket",)),
-    PictureSource("thresholds", ("thresholds",)),
-    PictureSource("pruning", ("compare",)),
-)
+# The experiments with networks, whose pictures `undertow.reproduce` draws.
+_OF_NETWORKS = {"pocket": "alive", "thresholds": "thresholds", "compare": "pruning"}
 
 
 def picture_of(experiment: str) -> str:
     """The picture in which an experiment is seen first, empty if there is none."""
-    every = (*(picture for chapter in CHAPTERS for picture in chapter.pictures), *NETWORKS)
-    return next((picture.name for picture in every if experiment in picture.worlds), "")
+    every = (picture for chapter in CHAPTERS for picture in chapter.pictures)
+    seen = (picture.name for picture in every if experiment in picture.worlds)
+    return next(seen, _OF_NETWORKS.get(experiment, ""))

@@ -20,7 +20,7 @@ from evidence.registry import FIGURES, Experiment, find_claims, judged, worlds
 from evidence.store import Store
 from evidence.study import other_versions, world_data
 from figures.report import Section, write
-from figures.story import CHAPTERS, NETWORKS, Chapter, PictureSource
+from figures.story import CHAPTERS, Chapter, PictureSource
 from figures.style import InlineSvg, save
 from undertow.experiments import declare
 from undertow.extras import needs_fullscale
@@ -132,6 +132,7 @@ def _explorer(folder: Path) -> str:
 
 
 def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
+    from figures import alive, pruning, thresholds
     from fullscale import digits_study
     from fullscale.claims import bearing
     from fullscale.studies.conduct import conduct, planned
@@ -144,7 +145,8 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
         live.line(line)
     data = bearing(store, stands)
     findings = judged(find_claims(experiments=data), data)
-    inline = [save(drawing(p.name)(*(data[name] for name in p.worlds)), figures) for p in NETWORKS]
+    drawn = (alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), pruning.draw(data["compare"]))
+    inline = [save(picture, figures) for picture in drawn]
     live.line("CNNs: claims judged, figures drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
     text = (
