@@ -13,9 +13,9 @@ from typing import Any
 
 import xarray as xr
 
+from evidence import registry
 from evidence.claim import Finding
 from evidence.files import write_whole
-from evidence.registry import CLAIMS, EXPERIMENTS
 from figures.paper import PAPER
 from figures.paper_table import Answer, Cell, Line, lines
 from figures.report_runs import grid, removal
@@ -90,7 +90,7 @@ def _paper(numbered: list[tuple[int, Section]], part: bool) -> str:
     """The table of the paper's claims; where only a part was run, of those that it bears on."""
     places = {f.claim.id: (n, _place(f, section)) for n, section in numbered for f in section.findings}
     found = {f.claim.id: (f.verdict, f.estimate) for _, section in numbered for f in section.findings}
-    table = lines(found, found if part else {*CLAIMS, *found})
+    table = lines(found, found if part else {*registry.CLAIMS, *found})
     table = [line for line in table if line.answers or not part]
     if not table:
         return ""
@@ -187,8 +187,8 @@ _TOLD = {one.id for row in PAPER for one in row.toy + row.cnn}
 
 def _open(f: Finding) -> bool:
     """Whether a claim stands in its chapter: those of the paper's table and those of a user's own file."""
-    own = f.claim.experiment in EXPERIMENTS and EXPERIMENTS[f.claim.experiment].file
-    return f.claim.id in _TOLD or bool(own)
+    experiment = registry.EXPERIMENTS.get(f.claim.experiment)
+    return f.claim.id in _TOLD or (experiment is not None and experiment.file != "")
 
 
 def _short(findings: list[Finding]) -> str:
