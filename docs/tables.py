@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
 from docs import costs
-from docs.fill import read
-from docs.paper import PAPER, Row, Shown
-from docs.values import CNN, claims, estimate, noted, percent, powers
-from dynamics.errors import InputError
+from docs.fill import ROOT, read
+from docs.values import claims, estimate, finding, noted, percent
+from figures.paper import Row
+from figures.paper_table import Answer, Cell, lines, powers
 
 
 def table(name: str) -> str:
@@ -61,32 +62,44 @@ def _verdict(claim: dict[str, Any]) -> str:
 
 
 def _paper() -> str:
+    import undertow.experiments  # noqa: F401
+    from evidence.registry import CLAIMS
+
+    found = {id: finding(claim) for id, claim in claims().items()}
     return _markdown(
         ("Claim", "What the paper says", "Toy worlds", "Real CNN"),
         (
-            (f"**{row.id}** {row.short}", row.says, _cell(row, row.toy, False), _cell(row, row.cnn, True))
-            for row in PAPER
+            (
+                f"**{_linked(line.row)}** {line.row.short}",
+                f"{line.row.says}<br>`{line.row.formula}`",
+                _cell(line.toy),
+                _cell(line.cnn),
+            )
+            for line in lines(found, CLAIMS)
         ),
     )
 
 
-def _cell(row: Row, shown: Sequence[Shown], cnn: bool) -> str:
-    """What bears on a row of the paper; InputError where a claim does and none is shown."""
-    bearing = [
-        c for c in claims() if (c == row.id or c.startswith(f"{row.id} ")) and (claims()[c]["experiment"] in CNN) == cnn
-    ]
-    if bool(bearing) != bool(shown):
-        found = ", ".join(bearing) or "none"
-        raise InputError(f"docs/paper.py, row {row.id}: it shows {len(shown)} claims where {found} bear on it")
-    if not shown:
-        return "not tested" + (f" ({row.beside})" if cnn and row.beside else "")
-    said = (f"{one.label + ': ' if one.label else ''}{_with_verdict(one)}" for one in shown)
-    return "<br>".join(said)
+def _linked(row: Row) -> str:
+    """The row's id, with a link to its claims in docs/results.md where they have a heading there."""
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    heading = re.search(rf"^### ({group(row.id)}: .*)$", text, re.MULTILINE)
+    if heading is None:
+        return row.id
+    anchor = re.sub(r"[^\w -]", "", heading[1].lower()).replace(" ", "-")
+    return f"[{row.id}](docs/results.md#{anchor})"
 
 
-def _with_verdict(one: Shown) -> str:
-    claim = claims()[one.id]
-    return f"**{claim['verdict']}**, {estimate(claim, one.scale, one.unit)}"
+def _cell(cell: Cell) -> str:
+    said = [_answer(answer) for answer in cell.answers]
+    return "<br>".join([*said, *([f"not tested: {cell.untested}"] if cell.untested else [])])
+
+
+def _answer(answer: Answer) -> str:
+    told = f"{answer.told}: " if answer.told else ""
+    verdict = f"**{answer.verdict}**, " if answer.verdict else ""
+    against = f" (**{answer.against}**)" if answer.against else ""
+    return told + verdict + answer.number.replace("*", "\\*") + against
 
 
 def _cnn() -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from functools import cache
 from typing import Any
 
 from docs.fill import read
-
-# Whose data are a CNN's; every other experiment is a toy world.
-CNN = ("pocket", "grid", "long", "thresholds", "compare", "watched")
+from evidence.claim import Estimate, Verdict
+from figures.paper_table import in_brief, powers
 
 
 @cache
@@ -25,36 +23,15 @@ def noted(part: str) -> dict[str, Any]:
     return {name: found for run in read("docs/noted.json")["runs"] for name, found in run[part].items()}
 
 
-def estimate(claim: dict[str, Any], scale: float = 1, unit: str | None = None) -> str:
-    """Value, unit, interval, n and, of the cells of a grid, the worst; a star where the interval is from the smallest sample to
-    the largest."""
-    unit = claim["unit"] if unit is None else unit
-    if claim["value"] is None:
-        return f"no estimate ({claim['interval']})"
-    value, low, high = (scale * claim[name] for name in ("value", "low", "high"))
-    shown = [number(x, high - low) for x in (value, low, high)]
-    over = re.search(r"over ([a-z]+)", claim["interval"])
-    star = "" if over else "\\*"
-    samples = f" {over[1]}" if over else ""
-    unit = f" {unit}" if unit and not unit.startswith("%") else unit
-    cells = re.search(r"for all (\d+) cells at once(, \d+ left out)?, the worst: (.*)", claim["interval"])
-    worst = f"; worst of {cells[1]}{cells[2] or ''}: {cells[3]}" if cells else ""
-    return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]{star}, n = {claim['n']}{samples}{worst}"
+def finding(claim: dict[str, Any]) -> tuple[Verdict, Estimate]:
+    """Verdict and estimate of a stored finding."""
+    value, low, high = (math.nan if claim[name] is None else float(claim[name]) for name in ("value", "low", "high"))
+    return claim["verdict"], Estimate(value, low, high, claim["n"], claim["unit"], claim["interval"])
 
 
-def number(x: float, width: float) -> str:
-    """x to two digits of the width of its interval; to four where there is none; tiny ones as powers of ten."""
-    if width == 0 or not math.isfinite(width):
-        return f"{x:.4g}"
-    if max(abs(x), width) < 1e-3:
-        return powers(x)
-    digits = max(0, 1 - math.floor(math.log10(width)))
-    return f"{round(x, digits) + 0.0:,.{digits}f}"  # + 0.0: no -0
-
-
-def powers(x: float) -> str:
-    """Two digits, 1e-6 rather than 1e-06."""
-    return re.sub(r"e([-+])0", r"e\1", f"{x:.2g}")
+def estimate(claim: dict[str, Any]) -> str:
+    """Value, unit, interval and n, as Markdown; a star where the interval is from the smallest sample to the largest."""
+    return in_brief(finding(claim)[1]).replace("*", "\\*")
 
 
 def percent(shares: list[float]) -> str:
@@ -93,13 +70,14 @@ def _counts() -> dict[str, int]:
     every = list(claims().values())
     from dynamics.couplings import COUPLINGS
     from dynamics.rules import RULES
+    from evidence.registry import worlds
     from fullscale import digits_long, lr_grid
 
     found = {verdict: sum(c["verdict"] == verdict for c in every) for verdict in ("holds", "fails", "undecided")}
     found |= {"rules": len(RULES), "couplings": sum(name != "none" for name in COUPLINGS)}
     found["seeds of the grid"] = len(lr_grid.STUDY.axes["seed"])
     found["seeds of the long runs"] = len(digits_long.STUDY.axes["seed"])
-    return found | {"claims": len(every), "CNN": sum(c["experiment"] in CNN for c in every)}
+    return found | {"claims": len(every), "CNN": sum(c["experiment"] not in worlds() for c in every)}
 
 
 def _cnn() -> dict[str, str]:

@@ -1,5 +1,5 @@
-"""The report's chapters: what is told in which order, with which pictures, on which worlds. No numbers stand here: those
-come from the data."""
+"""The report's chapters: what is told in which order, with which pictures, on which worlds, and the pictures of networks. No
+numbers stand here: those come from the data."""
 
 from __future__ import annotations
 
@@ -108,3 +108,15 @@ CHAPTERS = (
         ("noise", "scale_invariant", "quadratic", "noisy_quadratic", "stability", "bounded", "scheduled"),
     ),
 )
+
+# The experiments with networks, whose pictures `undertow.reproduce` draws.
+_OF_NETWORKS = {
+    "pocket": "alive", "long": "alive", "thresholds": "thresholds", "watched": "watched", "compare": "pruning", "paper": "matched",
+}  # fmt: skip
+
+
+def picture_of(experiment: str) -> str:
+    """The picture in which an experiment is seen first, empty if there is none."""
+    every = (picture for chapter in CHAPTERS for picture in chapter.pictures)
+    seen = (picture.name for picture in every if experiment in picture.worlds)
+    return next(seen, _OF_NETWORKS.get(experiment, ""))

@@ -137,7 +137,7 @@ def adaptive_sparsity_any_rate(cells: list[Cell]) -> dict[str, Estimate]:
     return every_cell(_long(cells, True), _SHARE)
 
 
-@_at_length("S2", decision=never_above(0))
+@_at_length("S2", decision=never_above(0), margin="after")
 def unregularized_sparsity(cells: list[Cell]) -> Estimate:
     """Without regularization no filter of a CNN with BatchNorm and ReLU falls silent, at any learning rate that trains.
 

@@ -93,7 +93,8 @@ def test_reproduce_runs_and_reports_a_world_that_no_chapter_names(mine: Path, tm
     page = (out / "report.html").read_text(encoding="utf-8")
     for words in (
         "<p>A coin is flipped, again and again.</p>",
-        "<td>X1</td>",
+        '<li id="claim-x1"><b class="verdict holds">holds</b>',
+        '<a href="#claim-x1">X1</a>',  # in its chapter
         "common knowledge",
         "--only coin --fresh",
     ):

@@ -77,13 +77,14 @@ def test_reproduce_prints_every_verdict_and_simulates_nothing_twice(reproduced: 
 
 def test_reproduce_writes_a_report_that_needs_nothing_else(reproduced: Reproduced) -> None:
     page = (reproduced.folder / "report.html").read_text(encoding="utf-8")
-    assert not re.search(r"<(script|link|img|iframe|object)\b", page)
+    assert not re.search(r"<(script .*|link|img|iframe|object)\b", page)
     assert set(re.findall(r"""(?:src|href)\s*=\s*["']((?!#)[^"']*)""", page)) == {"explorer.html"}
     assert not re.search(r"@import|url\((?!#)", page)
     assert page.count("<svg") == page.count("</svg>") == 3
     for name, verdict in VERDICTS.items():
-        assert f"<td>{name}</td>" in page
-        assert f'<td class="{verdict}">{verdict}</td>' in page
+        id = name.lower().replace(" ", "-")
+        assert page.count(f'<li id="claim-{id}"><b class="verdict {verdict}">{verdict}</b>') == 1
+    assert re.findall(r'<tr id="(.*?)">', page) == ["paper-S8"]
     assert 'Of 6 claims <span class="holds">5 hold</span>, <span class="fails">1 fail</span>' in page
     assert (reproduced.folder / "explorer.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     for name in ("silence", "crossover", "verdicts"):
@@ -165,6 +166,33 @@ def test_claims_prints_verdicts_why_and_data(reproduced: Reproduced, tmp_path: P
     assert said.status == 0
     assert said.out.splitlines()[-1].startswith("not run yet, see undertow reproduce: S1")
     refused(run("claims", "S99", "--out", tmp_path / "new"), "'S99'", "S8 silent")
+    assert not (tmp_path / "new").exists()
+
+
+def test_claims_takes_text_failures_and_the_papers_table(
+    reproduced: Reproduced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    out = ("--out", copied(reproduced, tmp_path))
+    said = run("claims", "S8", "--fails", *out)
+    assert (said.status, set(verdicts(said.out.splitlines()))) == (0, {"S8 always"})
+    assert set(verdicts(run("claims", "--grep", "GRADIENTS ARE large", *out).out.splitlines())) == {"S8 always"}
+    assert [f["id"] for f in json.loads(run("claims", "S8", "--grep", "silent", "--json", *out).out)] == ["S8 silent"]
+    assert run("claims", "A1", "--fails", *out).out == "of 1 claims none fails\n"
+    assert json.loads(run("claims", "A1", "--fails", "--json", *out).out) == []
+    table = run("claims", "S8", "--paper", *out).out
+    assert max(map(len, table.splitlines())) <= 60
+    assert re.findall(r"^     toy +(\w+)", table, re.MULTILINE) == ["holds", "holds", "fails"]
+    assert re.findall(
+        r"^(S\w+) ", run("claims", "--paper", "--grep", "regularizes HARDER", *out).out, re.MULTILINE
+    ) == ["S8"]
+    [row] = json.loads(run("claims", "S8", "S5a", "--paper", "--fails", "--json", *out).out)
+    assert [(a["id"], a["verdict"]) for a in row["toy"]["answers"]] == [("S8 always", "fails")]
+    new = ("--out", tmp_path / "new")
+    refused(run("claims", "--grep", "no such words", *new), "'no such words'", "a claim's id or sentence")
+    refused(run("claims", "A1", "--paper", *new), "A1", "the paper's table")
+    refused(run("claims", "--paper", "--grep", "no such words", *new), "'no such words'", "the paper's table")
+    refused(run("claims", "--paper", "--why", *new), "--why", "--paper")
     assert not (tmp_path / "new").exists()
 
 

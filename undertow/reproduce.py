@@ -57,7 +57,7 @@ def reproduce(
             sections.append(_fullscale(store, figures, live, fresh))
     findings = [finding for section in sections for finding in section.findings]
     report = folder / "report.html"
-    write(report, sections, summary or _summary(findings, figures), explorer)
+    write(report, sections, summary or _summary(findings, figures), explorer, part=only is not None)
     return findings, report
 
 
@@ -153,8 +153,8 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     live.line("CNNs: claims judged, figures drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
     text = (
-        "The learning-rate grid, its runs at equal sum of learning rates, the watched runs, and the comparison of pruning criteria "
-        "unless it is stored here, come with the suite; undertow study digits-lr, digits-long and digits-watched, and undertow compare, "
-        "run them again."
+        "The learning-rate grid, its runs at equal sum of learning rates, the watched runs, and the comparison of pruning "
+        "criteria unless it is stored here, come with the suite; undertow study digits-lr, digits-long and digits-watched, and "
+        "undertow compare, run them again."
     )
     return Section(title, "fullscale", findings, inline, text, data["pocket"], data["grid"])

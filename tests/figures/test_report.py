@@ -10,18 +10,20 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from browser import browser, needs_browser
 from matplotlib import pyplot as plt
 from worlds import cnn
 
 from dynamics.errors import InputError
 from evidence.claim import Claim, Estimate, Finding, above
+from figures.paper import PAPER
 from figures.report import Section, write
 from figures.style import InlineSvg, Picture, label_of, save, styled
 from fullscale.digits_study import OPTIMIZERS
 from fullscale.lr_grid import kept
 
-NASTY = "<script>alert('x')</script> & \"quoted\" <b>"
-VOID = {"meta", "br", "link", "img"}
+NASTY = "<script>alert('x')</script> & \"quoted\" <!--HASH--> <b>"
+VOID = {"meta", "br", "link", "img", "input"}
 
 
 class Page(HTMLParser):
@@ -51,8 +53,8 @@ class Page(HTMLParser):
         self.text += data
 
 
-def finding(verdict: str, text: str = "A sentence.") -> Finding:
-    claim = Claim("S0", text, text, "silence", lambda data: data, above(0), "", text, text)
+def finding(verdict: str, text: str = "A sentence.", id: str = "S1 toy") -> Finding:
+    claim = Claim(id, text, text, "silence", lambda data: data, above(0), "", text, text)
     return Finding(claim, Estimate(1.5, 1.25, 1.75, 7, text, text), verdict)  # type: ignore[arg-type]
 
 
@@ -83,46 +85,121 @@ def written(folder: Path, *sections: Section) -> str:
 def test_data_are_text_and_never_markup(folder: Path) -> None:
     section = Section(NASTY, "synthetic", [finding("holds", NASTY)], [picture("one", folder, NASTY)], NASTY)
     page = Page(written(folder, section))
-    assert not [tag for tag, _ in page.tags if tag in ("script", "b")]
-    assert page.text.count(NASTY) >= 9  # title, contents, text, sentence, source, formula, unit, rule, caption
+    classes = [attributes.get("class", "") for tag, attributes in page.tags if tag == "b"]
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert all(name.startswith("verdict ") for name in classes if name)
+    # Title, contents, chapter of the fold, text, sentence (twice), source, formula, unit (three times), rule, caption.
+    assert page.text.count(NASTY) >= 13
     [found] = [attributes for tag, attributes in page.tags if tag == "svg"]
     assert found["aria-label"] == NASTY
     assert found["role"] == "img"
 
 
-def test_every_finding_is_there_whatever_its_verdict(folder: Path) -> None:
-    findings = [finding(verdict) for verdict in ("holds", "fails", "undecided")]
-    page = Page(written(folder, part([], findings)))
-    cells = [attributes.get("class") for tag, attributes in page.tags if tag == "td" and "class" in attributes]
-    assert cells == ["holds", "fails", "undecided"]
-    assert page.text.count("1.5 [1.25, 1.75] A sentence. (n = 7, A sentence.)") == 3
-    assert "undertow reproduce --only synthetic --fresh" in page.text
+def verdicts(page: str, part: str) -> list[str]:
+    """The verdicts in the table (paper), in the chapters or in the fold."""
+    table, rest = page.split("</table>", 1)
+    where = dict(zip(("paper", "chapters", "fold"), (table, *rest.split("<details", 1)), strict=True))
+    return re.findall(r'<b class="verdict (\w+)">', where[part])
+
+
+def test_a_finding_of_the_paper_is_in_the_table_in_its_chapter_and_in_the_fold_whatever_its_verdict(
+    folder: Path,
+) -> None:
+    ids = ("S1 toy", "S2 toy", "S3 toy")
+    findings = [finding(verdict, id=id) for verdict, id in zip(("holds", "fails", "undecided"), ids, strict=True)]
+    findings.append(finding("fails", "A derived one.", "E8 lr"))
+    text = written(folder, part([], findings))
+    assert verdicts(text, "paper")[:1] == ["holds"]
+    assert [v for v in verdicts(text, "paper") if v != "untested"] == ["holds", "fails", "undecided"]
+    assert verdicts(text, "chapters") == ["holds", "fails", "undecided"]
+    assert verdicts(text, "fold") == ["holds", "fails", "undecided", "fails"]
+    assert Page(text).text.count("1.5 [1.25, 1.75] A sentence. (n = 7, A sentence.)") == 6
+    assert "undertow reproduce --only synthetic --fresh" in text
+    [fold] = [attributes for tag, attributes in Page(text).tags if tag == "details"]
+    assert "open" not in fold
+
+
+def test_what_a_network_contradicts_is_said_in_both_cells(folder: Path) -> None:
+    text = written(folder, part([], [finding("holds", id="S1 toy"), finding("fails", id="S1")]))
+    row = text.split('id="paper-S1"')[1].split("</tr>")[0]
+    assert re.findall(r'class="against">([^<]+)<', row) == ["network: fails", "toy: holds"]
+    text = written(folder, part([], [finding("holds", id="S1 toy"), finding("undecided", id="S1")]))
+    assert 'class="against"' not in text
+
+
+def test_a_part_shows_only_the_rows_it_bears_on_and_opens_the_fold(folder: Path) -> None:
+    path = folder / "report.html"
+    write(path, [part([], [finding("holds")])], part=True)
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r'<tr id="(.*?)">', text) == ["paper-S1"]
+    assert "untested" not in verdicts(text, "paper")
+    assert '<details id="all" open>' in text
+    write(path, [part([], [])], part=True)
+    assert "<table" not in path.read_text(encoding="utf-8")
 
 
 def test_claims_stand_below_the_picture_in_which_they_are_seen(folder: Path) -> None:
-    seen, other = finding("holds", "Seen in one."), finding("fails", "Seen nowhere.")
+    seen, other = finding("holds", "Seen in one."), finding("fails", "Seen nowhere.", "S2 toy")
     seen = replace(seen, claim=replace(seen.claim, figure="one"))
     text = written(folder, part([picture("one", folder), picture("two", folder)], [other, seen]))
     order = [text.index(words) for words in ('id="figure-one"', "Seen in one.", 'id="figure-two"', "Seen nowhere.")]
     assert order == sorted(order)
+    links = dict(re.findall(r'<tr id="paper-(S[12])">.*?<a href="#(.*?)">chapter 1</a>', text))
+    assert links == {"S1": "figure-one", "S2": "part"}
 
 
-def test_the_page_begins_with_the_score_and_the_contents(folder: Path) -> None:
+def test_the_page_begins_with_the_table_then_the_score_and_the_contents(folder: Path) -> None:
     path = folder / "report.html"
     sections = [
-        part([], [finding("holds"), finding("fails")]),
-        Section("More", "synthetic", [finding("undecided")], []),
+        part([], [finding("holds"), finding("fails", id="S2 toy")]),
+        Section("More", "synthetic", [finding("undecided", id="E8 lr")], []),
     ]
     write(path, sections, picture("verdicts", folder), "explorer.html")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert "Of 3 claims 1 hold, 1 fail, 1 undecided." in page.text
     ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
-    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
-    assert links[0] == "explorer.html"
-    assert {link[1:] for link in links[1:]} <= ids  # type: ignore[index]
-    assert text.index("figure-verdicts") < text.index("<h2")
-    assert "undertow claims S0 --why" in page.text
+    links = [str(attributes["href"]) for tag, attributes in page.tags if tag == "a"]
+    assert {link[1:] for link in links if link != "explorer.html"} <= ids
+    order = [
+        text.index(words) for words in ('class="paper"', "Of 3 claims", "explorer.html", "<nav", "<h2", "<details")
+    ]
+    assert order == sorted(order)
+    assert text.index("figure-verdicts") > order[-1]
+    assert "undertow claims &#x27;S1 toy&#x27; --why" in text
+
+
+@needs_browser
+def test_on_a_phone_verdicts_are_seen_figures_are_readable_and_the_search_searches(folder: Path) -> None:
+    findings = [finding("holds"), finding("fails", "Momentum is a derived word.", "E8 lr")]
+    address = f"file://{folder / 'report.html'}"
+    written(folder, part([picture("one", folder)], findings, small()))
+    with browser(folder / "profile") as driver:
+        run = driver.execute_script
+        screen = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        driver.get(address)
+        assert run("return document.documentElement.scrollWidth") == 390
+        ends = "e => Math.max(...[...e.querySelectorAll('.verdict')].map(v => v.getBoundingClientRect().right))"
+        rights = run(f"return [...document.querySelectorAll('.paper tbody tr')].map({ends})")
+        assert len(rights) == len(PAPER)
+        assert all(0 < right <= 390 for right in rights)
+        # A letter of nine points, which is 9 in the picture's own units, has nine pixels.
+        assert run("return Math.min(...[...document.querySelectorAll('svg')].map(e => e.getScreenCTM().a))") > 0.99
+        assert not run("return document.getElementById('all').open")
+        run("location.hash = '#claim-e8-lr'")
+        driver.execute_async_script("setTimeout(arguments[0], 50)")
+        assert run("return document.getElementById('all').open")
+        search = "const box = document.getElementById('search'); box.value = arguments[0]; box.dispatchEvent(new Event('input'));"
+        seen = "return [...document.querySelectorAll('#all li')].filter(e => e.checkVisibility()).map(e => e.id)"
+        for words, left in (
+            ("FAILS momentum", ["claim-e8-lr"]),
+            ("nowhere", []),
+            ("", ["claim-s1-toy", "claim-e8-lr"]),
+        ):
+            assert run(search + seen, words) == left
+        assert run("return document.getElementById('shown').textContent") == "2 of 2"
+        assert driver.get_log("browser") == []
 
 
 def test_an_estimate_never_stands_without_its_n_and_interval() -> None:
@@ -145,8 +222,11 @@ def test_pictures_do_not_refer_into_each_other(folder: Path) -> None:
 def test_the_page_fetches_nothing(folder: Path) -> None:
     pictures = [picture("one", folder)]
     page = Page(written(folder, part(pictures, [finding("holds")], small())))
+    [policy] = [str(a["content"]) for tag, a in page.tags if "http-equiv" in a]
+    assert policy.startswith("default-src 'none';")
+    assert "script-src 'sha256-" in policy  # the page's own script and no other
     for tag, attributes in page.tags:
-        assert tag not in ("script", "link", "img", "iframe", "object", "image")
+        assert tag not in ("link", "img", "iframe", "object", "image")
         assert "src" not in attributes
         for name in ("href", "xlink:href"):
             assert (attributes.get(name) or "#").startswith("#")

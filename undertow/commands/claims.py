@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
+from dynamics.errors import InputError
 from undertow.commands.arguments import Parser, add_json, add_out, add_rules, add_worlds, wrapped
 
 if TYPE_CHECKING:
@@ -22,7 +24,13 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "ids", nargs="*", metavar="ID", help="a claim, e.g. S6, with all claims of that row; all if none"
     )
-    parser.add_argument("--why", action="store_true", help="tell the evidence: experiment, constants, rule, samples")
+    parser.add_argument(
+        "--grep", default="", metavar="TEXT", help="only claims with TEXT in id or sentence, in any case"
+    )
+    parser.add_argument("--fails", action="store_true", help="only claims that fail")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--why", action="store_true", help="tell the evidence: experiment, constants, rule, samples")
+    shape.add_argument("--paper", action="store_true", help="the paper's table: toy worlds beside real CNNs, by claim")
     add_json(parser)
     add_worlds(parser)
     add_out(parser, "results.sqlite, where results are kept")
@@ -32,18 +40,32 @@ def add(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings."""
     from evidence.registry import find_claims
+    from undertow.commands import paper
     from undertow.experiments import declare
 
     declare(arguments.worlds)
-    claims = find_claims(arguments.ids)
+    claims = [claim for claim in find_claims(arguments.ids) if paper.has(claim, arguments.grep)]
+    rows = paper.bearing(arguments.ids, arguments.grep) if arguments.paper else {}
+    if not (rows if arguments.paper else claims):
+        where = "in a claim of the paper's table" if arguments.paper else "in a claim's id or sentence"
+        asked = f"--grep {arguments.grep!r}" if arguments.grep else f"--paper with {' '.join(arguments.ids)}"
+        raise InputError(f"{asked}: what stands {where} is accepted; undertow claims lists them all")
+    if arguments.paper:
+        claims = paper.beside(rows)
     findings, incomplete = _findings(claims, arguments.out, arguments.worlds)
-    silent = [claim for claim in claims if claim.id not in {f.claim.id for f in findings}]
-    if arguments.json:
-        print(json.dumps([as_dict(f) for f in findings], indent=2))
-    elif arguments.why:
-        print("\n\n".join(_why(f) for f in findings))
+    known = {f.claim.id for f in findings}
+    kept = [f for f in findings if f.verdict == "fails" or not arguments.fails]
+    if arguments.paper:
+        lines = paper.made(rows, findings, arguments.fails)
+        width = shutil.get_terminal_size((80, 24)).columns
+        print(json.dumps(paper.as_data(lines), indent=2) if arguments.json else paper.as_text(lines, width))
+    elif arguments.json:
+        print(json.dumps([as_dict(f) for f in kept], indent=2))
+    elif kept:
+        print("\n\n".join(_why(f) for f in kept) if arguments.why else table(kept))
     elif findings:
-        print(table(findings))
+        print(f"of {len(findings)} claims none fails")
+    silent = [claim for claim in claims if claim.id not in known]
     if silent and findings and not arguments.json:
         print()
     for said in dict.fromkeys(incomplete.get(claim.experiment, "") for claim in silent):
