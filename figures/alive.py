@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from evidence.claim import mean_interval
-from figures.style import LINES, Picture, colour_of, label_ends, label_of, styled
+from figures.style import LINES, Picture, colour_of, heading, label_ends, label_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -45,7 +45,9 @@ def draw(data: xr.Dataset) -> Picture:
         with_l2, none = lost.sel(strength=strength), float(lost.sel(strength=0.0).max())
         first = label_of(str(data.optimizer.values[with_l2.fillna(-1).values.argmax()]))
         without = f"at most {none:.0f}% fall" if none > 0 else "none falls"
-        axes.set_title(f"{first} + L2 silences {float(with_l2.max()):.0f}% of the filters; without L2 {without} silent")
+        heading(
+            figure, f"{first} + L2 silences {float(with_l2.max()):.0f}% of the filters; without L2 {without} silent"
+        )
         label_ends(axes, ends)
     rates = ", ".join(f"{label_of(n)} {float(data.lr.sel(optimizer=n, strength=strength)):g}" for n in names)
     seeds = data.sizes["seed"]

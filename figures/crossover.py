@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from dynamics.theory.closed import l2_over_decay
 from evidence.claim import Estimate, ratio_interval
 from figures.shares import intervals
-from figures.style import Picture, colour_of, label_ends, label_of, styled
+from figures.style import Picture, colour_of, heading, label_ends, label_of, marker_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -29,7 +29,14 @@ def draw(data: xr.Dataset) -> Picture:
             values, errors = intervals(at.ratio.sel(optimizer=name).transpose("size", "seed").values, _interval)
             shift = 1.04 ** (k - 2)  # side by side, or equal values would hide each other
             axes.errorbar(
-                sizes * shift, values, errors, fmt="o", color=colour_of(name), markersize=5, capsize=2, zorder=3
+                sizes * shift,
+                values,
+                errors,
+                fmt=marker_of(k),
+                color=colour_of(name),
+                markersize=5,
+                capsize=2,
+                zorder=3,
             )
             height = axes.transAxes.inverted().transform(axes.transData.transform((sizes[-1], values[-1])))[1]
             ratios[name] = (values[0], values[-1])
@@ -42,12 +49,14 @@ def draw(data: xr.Dataset) -> Picture:
         adam = np.log(at.ratio.sel(optimizer=named)).mean("seed").values
         if adam[0] > 0 > adam[-1]:
             crossing = float(np.exp(np.interp(0, -adam, np.log(sizes))))
-            axes.set_title(
-                f"Under {label_of(named)}, L2 is the stronger pull only while gradients stay below {crossing:.2f}"
+            heading(
+                figure,
+                f"Under {label_of(named)}, L2 is the stronger pull only while gradients stay below {crossing:.2f}",
             )
         else:
-            axes.set_title(
-                f"Under {label_of(named)}, L2 pulls {np.exp(adam.min()):.2g} to {np.exp(adam.max()):.2g} times as hard as decay"
+            heading(
+                figure,
+                f"Under {label_of(named)}, L2 pulls {np.exp(adam.min()):.2g} to {np.exp(adam.max()):.2g} times as hard as decay",
             )
         label_ends(axes, ends)
     seeds, lanes = data.sizes["seed"], data.attrs["weights"]

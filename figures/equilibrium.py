@@ -1,70 +1,88 @@
-"""The size weights keep under pure noise: simulated against predicted, a panel an optimizer."""
+"""The size weights keep under pure noise: simulated over predicted, a row an optimizer and coupling."""
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 
-from figures.shares import heading, intervals
-from figures.style import Picture, colour_of, label_of, styled
+from evidence.claim import ratio_interval
+from figures.shares import intervals
+from figures.style import WIDTH, Picture, colour_of, heading, label_of, styled
 
-_SIGNS = {"signs": "signs (Lion, beta1 = 0)"}
+_SIGNS = {"signs": "signs"}
 _COUPLINGS = {"l2": ("L2", colour_of("sgd"), "o"), "decoupled_lr": ("decay x lr", colour_of("adam"), "s")}
 _BORROWED = "0.35"
+_NEAR = 0.05  # of the claims on these sizes
+_SHOWN = (0.4, 1.6)  # ratios; what lies further out is told at the edge
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """From `synthetic.noise.Noise.run`: a mark a coupling, strength, gradient size and arrival; crosses stand where a formula
-    is asked for more than it says."""
+    """From `synthetic.noise.Noise.run`: a mark a strength, gradient size and arrival; crosses stand where a formula is asked
+    for more than it says."""
     names = [str(name) for name in data.optimizer.values]
-    known = data["mean_square"].where(data["predicted"].notnull())
-    low, high = float(np.nanmin(known)) / 3, float(np.nanmax(known)) * 3
-    worst, beyond = 1.0, {}
+    rows: list[tuple[str, np.ndarray, str, str]] = []  # label, ratios (setting, seed), colour, mark
+    beyond: dict[str, float] = {}
+    for name in names:
+        label, square = _SIGNS.get(name) or label_of(name), data["mean_square"].sel(optimizer=name)
+        for coupling, (words, colour, mark) in _COUPLINGS.items():
+            form = data["predicted"].sel(optimizer=name, coupling=coupling)
+            if bool(form.notnull().any()):
+                rows.append((f"{label}, {words}", _ratios(square.sel(coupling=coupling), form), colour, mark))
+        formula, words = _borrowed(data, name)
+        if formula is not None:
+            ratios = _ratios(square.sel(coupling="decoupled_lr"), formula)
+            rows.append((f"{label}, {words}", ratios, _BORROWED, "x"))
+            beyond[name] = float(np.exp(np.log(ratios.mean(axis=1)).mean()))
+    means = np.concatenate([ratios.mean(axis=1) for _, ratios, _, mark in rows if mark != "x"])
+    worst = float(np.max(np.maximum(means, 1 / means)))
     with styled():
-        rows = -(-len(names) // 3)
-        figure, grid = plt.subplots(rows, 3, sharex=True, sharey=True, squeeze=False, figsize=(9.4, 0.8 + 2.7 * rows))
-        for axes, name in zip(grid.flat, names, strict=False):
-            at = data.sel(optimizer=name)
-            axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=1)
-            shown = []
-            for coupling, (label, colour, marker) in _COUPLINGS.items():
-                one = at.sel(coupling=coupling)
-                x, y = _marks(axes, one["predicted"], one["mean_square"], colour, marker)
-                if len(x):
-                    shown.append((f"{'●' if marker == 'o' else '□'} {label}", colour))
-                    worst = max(worst, float(np.max(np.maximum(y / x, x / y))))
-            formula, text = _borrowed(data, name)
-            if formula is not None:
-                x, y = _marks(axes, formula, at["mean_square"].sel(coupling="decoupled_lr"), _BORROWED, "x")
-                shown.append((f"x {text}", _BORROWED))
-                beyond[name] = float(np.exp(np.log(y / x).mean()))
-            for k, (label, colour) in enumerate(shown):
-                axes.text(0.04, 0.94 - 0.09 * k, label, color=colour, transform=axes.transAxes, va="center", fontsize=9)
-            axes.set(
-                xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), title=_SIGNS.get(name) or label_of(name)
-            )
-            axes.minorticks_off()
-        for axes in grid.flat[len(names) :]:
-            axes.remove()
-        figure.supxlabel("predicted E[w^2]", fontsize=10)
-        figure.supylabel("simulated E[w^2]", fontsize=10)
-        title = f"Sizes are as predicted within a factor of {worst:.3g}"
+        figure, axes = plt.subplots(figsize=(WIDTH, 1.3 + 0.36 * len(rows)))
+        axes.axvspan(1 - _NEAR, 1 + _NEAR, color="0.9", linewidth=0, zorder=0)
+        axes.axvline(1, color="0.4", linewidth=0.8, zorder=1)
+        for k, (_, ratios, colour, mark) in enumerate(rows):
+            x, bars = intervals(ratios, ratio_interval)
+            y = k + np.linspace(-0.3, 0.3, len(x)) if len(x) > 1 else np.array([float(k)])
+            seen = (x > _SHOWN[0]) & (x < _SHOWN[1])
+            axes.errorbar(
+                x[seen], y[seen], xerr=bars[:, seen], fmt=mark, color=colour, markersize=4, elinewidth=0.9, zorder=3,
+                markerfacecolor="white" if mark == "s" else colour,
+            )  # fmt: skip
+            for far, edge, side in ((x[x >= _SHOWN[1]], 0.97, "right"), (x[x <= _SHOWN[0]], 0.03, "left")):
+                if far.size:
+                    words = f"{far.min():.2g} to {far.max():.2g}"
+                    words = f"{words} →" if side == "right" else f"← {words}"
+                    axes.text(
+                        edge,
+                        k,
+                        words,
+                        transform=axes.get_yaxis_transform(),
+                        color=colour,
+                        ha=side,
+                        va="center",
+                        fontsize=9,
+                    )
+        axes.set(xscale="log", xlim=_SHOWN, ylim=(len(rows) - 0.5, -0.5), xlabel="E[w^2], simulated / predicted")
+        ticks = (0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5)
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.minorticks_off()
+        axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
+        axes.grid(visible=False, axis="y")
+        title = f"Under noise alone weights keep the predicted size, within a factor of {worst:.3g} in every setting"
         if "adam" in beyond:
-            title += f"; AdamW's at p = {float(data.arrival[0]):g} are {beyond['adam']:.2g} of that"
+            rarest = float(data.arrival[0])
+            title += f"; AdamW's at p = {rarest:g}, beyond its formula, are {beyond['adam']:.2g} of it"
         heading(figure, title)
     settings = {n: ", ".join(f"{v:g}" for v in data[n].values) for n in ("strength", "size", "arrival")}
     return Picture(
         "equilibrium",
         figure,
         f"lr {data.attrs['lr']:g}; strengths {settings['strength']}; gradients of root mean square {settings['size']} that arrive "
-        f"with p = {settings['arrival']}; memory of squares {data.attrs['beta2']:g}. Mean and 95% t-interval over n = "
-        f"{data.sizes['seed']} seeds of {data.attrs['weights']} weights, steps {data.attrs['settled']} to "
-        f"{data.attrs['steps']}. Marks only where a closed form's regime holds. Crosses, not counted in the factor: the formula "
-        "of p = 1 at the smallest p, and that of independent signs for Lion.",
-        f"Log-log panels of simulated against predicted mean squares; all marks lie within a factor of {worst:.3g} of the "
-        "diagonal"
+        f"with p = {settings['arrival']}; memory of squares {data.attrs['beta2']:g}. A mark a setting in which a closed form's "
+        f"regime holds: geometric mean and 95% t-interval over n = {data.sizes['seed']} seeds of {data.attrs['weights']} weights, "
+        f"steps {data.attrs['settled']} to {data.attrs['steps']}. Grey: within {_NEAR:.0%}. Signs: Lion with beta1 = 0. Crosses, "
+        "not counted in the factor: the formula of p = 1 at the smallest p, and that of independent signs for Lion.",
+        f"Simulated over predicted mean squares, {len(means)} settings, all within a factor of {worst:.3g} of 1"
         + "".join(
             f"; {_SIGNS.get(n) or label_of(n)} is at {v:.2g} times a formula outside its regime"
             for n, v in beyond.items()
@@ -73,20 +91,13 @@ def draw(data: xr.Dataset) -> Picture:
     )
 
 
-def _marks(
-    axes: Axes, predicted: xr.DataArray, found: xr.DataArray, colour: str, marker: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draws those with a prediction; hands them back."""
+def _ratios(found: xr.DataArray, predicted: xr.DataArray) -> np.ndarray:
+    """Simulated over predicted where there is a prediction, (setting, seed)."""
     dims = [str(d) for d in predicted.dims]
-    x = predicted.values.ravel()
-    samples = found.transpose(*dims, "seed").values.reshape(len(x), -1)[np.isfinite(x)]
-    x = x[np.isfinite(x)]
-    y, bars = intervals(samples)
-    axes.errorbar(
-        x, y, bars if len(x) else None, fmt=marker,
-        color=colour, markersize=5, capsize=2, zorder=3, markerfacecolor="white" if marker == "s" else colour,
-    )  # fmt: skip
-    return x, y
+    form = predicted.values.ravel()
+    samples = found.transpose(*dims, "seed").values.reshape(len(form), -1)
+    known = np.isfinite(form)
+    return np.asarray(samples[known] / form[known, None])
 
 
 def _borrowed(data: xr.Dataset, name: str) -> tuple[xr.DataArray | None, str]:
@@ -95,7 +106,7 @@ def _borrowed(data: xr.Dataset, name: str) -> tuple[xr.DataArray | None, str]:
     if name in ("adam", "rmsprop"):
         rarest = float(data.arrival[0])
         common = formula.sel(optimizer=name).isel(arrival=-1, drop=True)
-        return common.where(data.arrival == rarest), f"p = {rarest:g}, form of p = 1"
+        return common.where(data.arrival == rarest), f"decay at p = {rarest:g}"
     if name == "lion" and "signs" in data.optimizer:
-        return formula.sel(optimizer="signs").where(data.arrival == 1), "by independent signs"
+        return formula.sel(optimizer="signs").where(data.arrival == 1), "as if signs"
     return None, ""

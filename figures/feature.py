@@ -9,8 +9,7 @@ from scipy.special import betaincinv
 
 from dynamics.couplings import COUPLINGS
 from dynamics.rules import RULES
-from figures.shares import heading
-from figures.style import Picture, colour_of, label_ends, label_of, styled
+from figures.style import WIDTH, Picture, colour_of, heading, label_of, marker_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -21,25 +20,26 @@ def draw(data: xr.Dataset) -> Picture:
     names, levels = [str(n) for n in data["optimizer"].values], data["selectivity"].values
     places = np.arange(len(levels))
     with styled():
-        figure, panels = plt.subplots(1, data.sizes["coupling"], sharey=True, figsize=(10.6, 3.9))
-        for axes, coupling in zip(panels, map(str, data["coupling"].values), strict=True):
-            ends: dict[str, tuple[float, str]] = {}
+        rows = -(-data.sizes["coupling"] // 2)
+        figure, panels = plt.subplots(rows, 2, sharey=True, squeeze=False, figsize=(WIDTH, 1.5 + 2.3 * rows))
+        for axes, coupling in zip(panels.flat, map(str, data["coupling"].values), strict=False):
             for k, name in enumerate(names):
                 count = dead.sel(optimizer=name, coupling=coupling).values
                 low, high = exact_interval(count, seeds)
                 share = count / seeds
                 shift = 0.13 * (k - (len(names) - 1) / 2)
                 axes.errorbar(
-                    places + shift, 100 * share, 100 * np.array([share - low, high - share]), fmt="o-", linewidth=0.9,
-                    color=colour_of(name), markersize=5, capsize=2, elinewidth=1.1,
+                    places + shift, 100 * share, 100 * np.array([share - low, high - share]), fmt=f"{marker_of(k)}-",
+                    linewidth=0.9, color=colour_of(name), markersize=5, capsize=2, elinewidth=1.1, label=label_of(name),
                 )  # fmt: skip
-                ends[label_of(name)] = ((100 * share[-1] + 3) / 106, colour_of(name))
             axes.set(
                 xticks=places, xticklabels=[f"{s:g}" for s in levels], ylim=(-3, 103), xlim=(-0.5, len(levels) - 0.5),
                 title=COUPLINGS[coupling].label,
             )  # fmt: skip
-        label_ends(panels[-1], ends, gap=0.07)
-        panels[0].set_ylabel("features active for no image, %")
+        for axes in panels.flat[data.sizes["coupling"] :]:
+            axes.remove()
+        panels[0, 0].legend(loc="upper left", fontsize=9)
+        figure.supylabel("features active for no image, %", fontsize=10)
         figure.supxlabel(str(data["selectivity"].attrs.get("long_name", "selectivity")), fontsize=10)
         l2 = 100 * dead.sel(coupling="l2").mean("selectivity") / seeds
         groups = [[n for n in names if RULES[n].adaptive == adaptive] for adaptive in (False, True)]

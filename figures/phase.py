@@ -7,15 +7,15 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from figures.shares import heading
-from figures.style import Picture, styled
+from figures.style import WIDTH, Picture, heading, styled
 from synthetic.phase import LABELS, crossing
 
-_NAMES = {
-    "selectivity": "how selective a feature may be",
-    "rate": "learning rate and strength",
-    "batch": "batch size and selectivity",
-    "epoch": "length of the epoch and Adam's memory",
+# Of each diagram: what it asks, and what its rows are.
+_ASKED = {
+    "selectivity": ("How rare must gradients be for Adam + L2 to kill a feature, at each strength?", "strengths"),
+    "rate": ("How strong must L2 be for Adam to kill a feature, at each learning rate?", "learning rates"),
+    "batch": ("How rare must gradients be for Adam + L2 to kill a feature, at each batch size?", "batch sizes"),
+    "epoch": ("How long must an epoch be for Adam + L2 to kill a feature, at each memory of squares?", "memories"),
 }
 
 
@@ -23,14 +23,17 @@ def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.phase.Phase.run`: share dead, steps to death, final size, each (y, x) on logarithmic axes."""
     a = data.attrs
     panels = {
-        "dead": ("share dead", "cividis", data.dead.values, (0.0, 1.0)),
+        "dead": ("share of features that died", "cividis", data.dead.values, (0.0, 1.0)),
         "time": ("steps to death, median", "viridis_r", data.time.values, (0.0, float(a["steps"]))),
-        "size": ("final size, mean", "magma", data["size"].values, (0.0, max(1.0, float(data["size"].max())))),
+        "size": ("final size, mean", "magma", data["size"].values, (0.0, float(data["size"].max()) or 1.0)),
     }
+    asked, rows = _ASKED[a["diagram"]]
     with styled():
-        figure, row = plt.subplots(1, 3, figsize=(10.6, 3.9), sharey=True, sharex=True)
-        for axes, (title, colours, values, ends) in zip(row, panels.values(), strict=True):
-            axes.set(xscale="log", yscale="log", xlabel=LABELS[a["x"]].replace(", ", ",\n"))
+        figure, found = plt.subplot_mosaic(
+            [["dead", "dead"], ["time", "size"]], figsize=(WIDTH, 6.6), height_ratios=(6, 5), sharex=True, sharey=True
+        )
+        for axes, (title, colours, values, ends) in zip(found.values(), panels.values(), strict=True):
+            axes.set(xscale="log", yscale="log", xlabel="", ylabel=LABELS[a["y"]])
             axes.grid(False)
             mesh = axes.pcolormesh(
                 data.x.values, data.y.values, values, cmap=colours, vmin=ends[0], vmax=ends[1], rasterized=True
@@ -41,9 +44,11 @@ def draw(data: xr.Dataset) -> Picture:
             bar.set_ticks([ends[0], (ends[0] + ends[1]) / 2, ends[1]], labels=_ends(ends))
             bar.outline.set_visible(False)
             _boundary(axes, data)
-        row[0].set_ylabel(LABELS[a["y"]])
-        _name(row[2], data)
-        heading(figure, _finding(data))
+        found["dead"].tick_params(labelbottom=True)
+        found["size"].set_ylabel("")
+        _name(found["dead"], data)
+        figure.supxlabel(LABELS[a["x"]], fontsize=10)
+        heading(figure, f"{asked} {_finding(data, rows)}")
     constants = {"lr": "lr", "strength": "strength", "arrival": "arrival", "forgetting": "1 - beta2"}
     shown = ", ".join(f"{word} {a[name]:.3g}" for name, word in constants.items() if name in a)
     return Picture(
@@ -53,7 +58,7 @@ def draw(data: xr.Dataset) -> Picture:
         f"(w - 1) + noise of standard deviation {a['sigma']:g}; dead at {a['floor']:g} for good. {data.sizes['x']} x "
         f"{data.sizes['y']} settings, n = {a['seeds']} seeds each ({a['lanes']:,} lanes). Line: where a gap "
         "between gradients long enough to kill has probability 1/2, computed. Grey: fewer than half died.",
-        f"Maps of {_NAMES[a['diagram']]}: {_finding(data)}. {float(data.dead.mean()):.0%} of all lanes died.",
+        f"Maps. {asked} {_finding(data, rows)}. {float(data.dead.mean()):.0%} of all lanes died.",
     )
 
 
@@ -66,22 +71,26 @@ def _boundary(axes: Axes, data: xr.Dataset) -> None:
 
 def _ends(ends: tuple[float, float]) -> list[str]:
     middle = (ends[0] + ends[1]) / 2
-    return [f"{x:,.0f}" if x >= 100 else f"{x:.3g}" for x in (ends[0], middle, ends[1])]
+    return [f"{x:,.0f}" if x >= 100 else f"{x:.2g}" for x in (ends[0], middle, ends[1])]
 
 
 def _name(axes: Axes, data: xr.Dataset) -> None:
-    """A word on the dark side of the line, where the dead are, at its middle."""
+    """A word on the dark side of the line, where the living are, at its middle."""
     known = data.boundary.dropna("y")
     if known.size:
         x, y = float(known[known.size // 2]), float(known.y[known.size // 2])
         dies_left = float(data.dead[:, 0].mean()) > float(data.dead[:, -1].mean())
-        at, side = (x / 1.2, "right") if dies_left else (x * 1.2, "left")
-        axes.text(at, y, "computed", color="white", fontsize=9, ha=side, va="bottom")
+        at, side = (x * 1.6, "left") if dies_left else (x / 1.6, "right")
+        axes.text(at, y, "computed", color="white", fontsize=10, ha=side, va="top")
 
 
-def _finding(data: xr.Dataset) -> str:
+def _finding(data: xr.Dataset, rows: str) -> str:
+    """The middle and the extremes of the rows that the boundary crosses, and how many those are."""
     ratio = (crossing(data) / data.boundary).dropna("y").values
     if not ratio.size:
-        return f"Of these settings {float(data.dead.mean()):.0%} of the lanes die"
+        return f"{float(data.dead.mean()):.0%} of these lanes die; no row runs from dead to alive across the computed boundary"
     typical = float(np.exp(np.median(np.log(ratio))))
-    return f"Half are dead at {typical:.2f} times the computed boundary (median of {ratio.size} rows)"
+    return (
+        f"Half are dead at {typical:.2f} times what is computed ({ratio.min():.2f} to {ratio.max():.2f} over the {ratio.size} of "
+        f"{data.sizes['y']} {rows} that cross it)"
+    )

@@ -6,8 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
-from figures.shares import heading
-from figures.style import Picture, colour_of, styled
+from figures.style import WIDTH, Picture, colour_of, heading, styled
 
 _TITLES = {"sgd": "SGD + L2", "adamw": "AdamW", "adam_l2": "Adam + L2"}
 _PATHS = {"sgd": colour_of("sgd"), "adamw": colour_of("nesterov"), "adam_l2": colour_of("adam")}
@@ -21,7 +20,7 @@ def draw(data: xr.Dataset) -> Picture:
     entered, last = _entered(data), int(data["step"][-1])
     outside = int((~_dead(data).isel(step=0)).isel(update=0).sum())
     with styled():
-        figure, panels = plt.subplots(1, 3, sharex=True, sharey=True, figsize=(10.2, 4.4))
+        figure, panels = plt.subplots(1, 3, sharex=True, sharey=True, figsize=(WIDTH, 4.0))
         for axes, name in zip(panels, map(str, data["update"].values), strict=True):
             at = data.sel(update=name)
             axes.fill_between(edge, -slope * edge, y[0], color="0.88", linewidth=0, zorder=0)

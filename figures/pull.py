@@ -6,12 +6,11 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from figures.shares import intervals
-from figures.style import LINES, Picture, colour_of, label_of, styled
+from figures.style import LINES, WIDTH, Picture, colour_of, fixed_layout, heading, label_of, styled
 
-_COLUMNS = 5
+_COLUMNS = 4
 # A decay that grows by less than this from selectivity 0 to the critical one counts as one that does not.
 _GROWS = 1.1
 
@@ -24,13 +23,12 @@ def draw(data: xr.Dataset) -> Picture:
     low, high = float(found.min()) / 2, float(found.max()) * 2
     with styled():
         figure, panels = plt.subplots(
-            rows, _COLUMNS, sharex=True, sharey=True, figsize=(10.4, 1.2 + 1.7 * rows), squeeze=False
+            rows, _COLUMNS, sharex=True, sharey=True, figsize=(WIDTH, 1.4 + 1.45 * rows), squeeze=False
         )
-        # Panels of one size need no layout to be solved for them, which would take seconds. (With none at all, saving
-        # would bring the style's layout back.)
-        figure.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
+        # Panels of one size need no layout to be solved for them, which would take seconds.
+        fixed_layout(figure)
         height = figure.get_figheight()
-        figure.subplots_adjust(0.075, 0.6 / height, 0.99, 1 - 0.65 / height, 0.08, 0.28)
+        figure.subplots_adjust(0.12, 0.75 / height, 0.99, 1 - 0.95 / height, 0.08, 0.33)
         for axes in panels.flat[len(rules) :]:
             axes.set_axis_off()
         first = panels[0, 0]
@@ -40,16 +38,18 @@ def draw(data: xr.Dataset) -> Picture:
             _panel(axes, data["pull"].sel(optimizer=rule), colour_of(rule))
             axes.axvline(critical, color="0.75", linewidth=0.8, zorder=0)
             axes.minorticks_off()
-            axes.set_title(label_of(rule), y=1.02, fontsize=10, color=colour_of(rule))
+            axes.set_title(
+                label_of(rule), y=1.0, fontsize=9 if len(label_of(rule)) < 15 else 7.5, color=colour_of(rule)
+            )
             axes.text(0.04, 0.95, _times(_growth(data, rule, "l2")), transform=axes.transAxes, va="top", fontsize=9)
         first.annotate("critical", (critical, low * 1.5), (-3, 0), textcoords="offset points", ha="right", fontsize=8)
         figure.supxlabel(
-            "p = 1 - selectivity, the probability that a gradient arrives (solid: L2, dashed: weight decay)",
+            "p = 1 - selectivity, the probability that a gradient arrives\n(solid: L2, dashed: weight decay)",
             fontsize=10,
-            y=0.012,
+            y=0.01,
         )
         figure.supylabel("pull, in lr x strength", fontsize=10, x=0.005)
-        figure.suptitle(_title(data, rules), x=0.01, y=1 - 0.1 / height, ha="left", weight="bold", fontsize=11)
+        heading(figure, _title(data, rules))
     seeds, lanes = data.sizes["seed"], data.attrs["weights"]
     return Picture(
         "pull",

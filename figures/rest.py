@@ -7,10 +7,10 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from figures.shares import heading, intervals
-from figures.style import Picture, colour_of, label_ends, label_of, marker_of, styled
+from figures.shares import intervals
+from figures.style import WIDTH, Picture, colour_of, heading, label_of, marker_of, styled
 
-_TITLES = {"l2": "L2", "decoupled_lr": "Weight decay x lr"}
+_TITLES = {"l2": "L2", "decoupled_lr": "decay x lr"}
 _LOSSES = {"restoring": "loss pulls to 1", "constant": "loss pulls evenly"}
 
 
@@ -19,12 +19,12 @@ def draw(data: xr.Dataset) -> Picture:
     critical, rules = data.attrs["critical"], [str(name) for name in data.optimizer.values]
     times = data.arrival.values / critical
     with styled():
-        figure, panels = plt.subplots(2, 2, sharex=True, sharey="row", figsize=(9.8, 6.6))
+        figure, panels = plt.subplots(2, 2, sharex=True, sharey="row", figsize=(WIDTH, 6.6))
         for row, loss in zip(panels, _LOSSES, strict=True):
             for axes, coupling in zip(row, _TITLES, strict=True):
                 axes.set(xscale="log", yscale="linear" if loss == "restoring" else "log")
                 axes.axvline(1, color="0.6", linewidth=0.8, zorder=0)
-                axes.set_title(f"{_TITLES[coupling]}, {_LOSSES[loss]}")
+                axes.set_title(f"{_TITLES[coupling]}, {_LOSSES[loss]}", fontsize=10)
                 for k, rule in enumerate(rules):
                     at = data.sel(optimizer=rule, loss=loss, coupling=coupling)
                     _curve(axes, at, times * 1.04 ** (k - 2), rule, marker_of(k))
@@ -35,15 +35,8 @@ def draw(data: xr.Dataset) -> Picture:
         ticks = [t for t in (0.5, 1, 2, 4, 10, 20, 40) if times.min() / 1.3 <= t <= times.max() * 1.3]
         panels[0, 0].set_xticks(ticks, [f"{t:g}" for t in ticks])
         panels[0, 0].minorticks_off()
-        for axes, (loss, coupling) in zip(panels.flat, ((a, b) for a in _LOSSES for b in _TITLES), strict=True):
-            ends = data["rest"].sel(loss=loss, coupling=coupling).isel(arrival=0).mean("seed")
-            label_ends(
-                axes,
-                {label_of(r): (_height(axes, float(ends.sel(optimizer=r))), colour_of(r)) for r in rules},
-                gap=0.085,
-            )
-        for axes in panels[1]:
-            axes.set_xlabel("arrivals, in critical ones: p / (1 - sqrt(beta2))")
+        panels[0, 0].legend(loc="lower left", fontsize=9)
+        figure.supxlabel("arrivals, in critical ones: p / (1 - sqrt(beta2))", fontsize=10)
         held = data["rest"].sel(loss="restoring").sel(arrival=critical, method="nearest").mean("seed")
         shown = [r for r in ("adam", "sgd") if r in rules] or rules[:1]
         left = [f"{float(held.sel(optimizer=r, coupling='l2')):.2f} of a weight under {label_of(r)}" for r in shown]
@@ -52,7 +45,6 @@ def draw(data: xr.Dataset) -> Picture:
         heading(
             figure,
             f"At the critical arrival L2 leaves {told}, weight decay {decay:.2f} under {label_of(shown[0])}",
-            fontsize=10,
         )
     seeds, lanes = data.sizes["seed"], data.attrs["weights"]
     return Picture(
@@ -75,10 +67,7 @@ def draw(data: xr.Dataset) -> Picture:
 
 def _curve(axes: Axes, at: xr.Dataset, x: np.ndarray, rule: str, marker: str) -> None:
     mean, errors = intervals(at["rest"].transpose("arrival", "seed").values)
-    axes.errorbar(x, mean, errors, fmt=marker, color=colour_of(rule), markersize=4.5, capsize=2, zorder=3)
+    axes.errorbar(
+        x, mean, errors, fmt=marker, color=colour_of(rule), markersize=4, capsize=2, zorder=3, label=label_of(rule)
+    )
     axes.plot(x, at["predicted"].values, color=colour_of(rule), linewidth=1.2, zorder=2)
-
-
-def _height(axes: Axes, value: float) -> float:
-    """`value` as a height in fractions of the axes."""
-    return float((axes.transScale + axes.transLimits).transform((1.0, value))[1])

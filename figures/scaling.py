@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from figures.style import Picture, colour_of, styled
+from figures.style import WIDTH, Picture, colour_of, heading, styled
 
 _NOUNS = {"lanes": "weights", "steps": "steps", "threads": "threads"}
 _COLOUR = colour_of("sgd")
@@ -20,7 +20,7 @@ def draw(data: xr.Dataset) -> Picture:
     middles = {axis: found.median("repetition") for axis, found in speeds.items()}
     cores = data.attrs["cores"]
     with styled():
-        figure, panels = plt.subplots(1, 3, figsize=(9.6, 3.4), sharey=True, width_ratios=(3, 3, 2))
+        figure, panels = plt.subplots(3, 1, figsize=(WIDTH, 7.6), sharey=True)
         for panel, (axis, found) in zip(panels, speeds.items(), strict=True):
             low, high = found.min("repetition"), found.max("repetition")
             panel.fill_between(found[axis], low, high, color=_COLOUR, alpha=0.25, linewidth=0)
@@ -41,8 +41,9 @@ def draw(data: xr.Dataset) -> Picture:
             va="bottom",
         )
         top = max(float(ideal.max()), *(float(found.max()) for found in speeds.values()))
-        panels[0].set(ylabel="million weight-steps / s", ylim=(0, 1.2 * top))
-        figure.suptitle(_title(middles, cores), x=0.01, ha="left", fontsize=11, fontweight="bold")
+        panels[0].set_ylim(0, 1.2 * top)
+        figure.supylabel("million weight-steps / s", fontsize=10)
+        heading(figure, _title(middles, cores))
     ends = [
         f"{float(middle[0]):.0f} to {float(middle[-1]):.0f} from {int(middle[axis][0]):,} to {int(middle[axis][-1]):,} "
         + _NOUNS[axis]

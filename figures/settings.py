@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from dynamics.answers.curves import Curve
-from figures.style import Picture, styled
+from figures.style import WIDTH, Picture, styled
 
 # Okabe and Ito's palette in order of lightness, then again with dashes.
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -17,25 +17,25 @@ _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#
 def draw(paths: Sequence[Curve], pulls: Sequence[Curve]) -> Picture:
     """From `dynamics.answers.curves.silent_paths` and `pull_curves` of the same settings."""
     with styled():
-        height = 4.2 + 0.22 * len(paths)
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, height))
+        height = 6.4 + 0.22 * len(paths)
+        figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, height))
         handles = []
         for k, (path, pull) in enumerate(zip(paths, pulls, strict=True)):
             look = {"color": _COLOURS[k % len(_COLOURS)], "linestyle": ("-", "--", ":")[k // len(_COLOURS) % 3]}
             shown = path.x > 0
-            handles += left.plot(path.x[shown], path.y[shown], label=path.setting, **look)
-            right.plot(pull.x, pull.y, marker="o", markersize=3, **look)
-        left.set(xscale="log", xlabel="steps without a gradient", ylabel="abs(w)", ylim=(0, 1.05))
-        left.set_title("A weight that falls silent")
-        right.set(
+            handles += above.plot(path.x[shown], path.y[shown], label=path.setting, **look)
+            below.plot(pull.x, pull.y, marker="o", markersize=3, **look)
+        above.set(xscale="log", xlabel="steps without a gradient", ylabel="abs(w)", ylim=(0, 1.05))
+        above.set_title("A weight that falls silent")
+        below.set(
             xscale="log", yscale="log", xlabel="rms of the gradients", ylabel="share of a weight taken off a step"
         )
-        right.set_title("A weight with gradients at every step")
+        below.set_title("A weight with gradients at every step")
         figure.legend(handles=handles, loc="outside lower center", ncols=1, fontsize=9)
     return Picture(
         "settings",
         figure,
-        "Left: fresh state, from size 1, simulated. Right: mean over 8 seeds of 24 weights, small against gradient / strength.",
+        "Above: fresh state, from size 1, simulated. Below: mean over 8 seeds of 24 weights, small against gradient / strength.",
         "; ".join(_told(path, pull) for path, pull in zip(paths, pulls, strict=True)) + ".",
     )
 

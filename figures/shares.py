@@ -1,4 +1,4 @@
-"""What figures of toy worlds have in common: headings, intervals over seeds, and curves of the share of dead features."""
+"""What figures of toy worlds have in common: intervals over seeds, and curves of the share of dead features."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from evidence.claim import Estimate, mean_interval
 from figures.style import label_ends
 
 LOW, HIGH = -0.06, 1.06
 MARKS = "osD^v<>pPXh*"
-GAP = 0.055
-
-
-def heading(figure: Figure, finding: str, fontsize: float | None = None) -> None:
-    """The finding, in bold above all panels."""
-    figure.suptitle(finding, x=0.01, ha="left", weight="bold", **({"fontsize": fontsize} if fontsize else {}))
+GAP = 0.065
 
 
 def intervals(
@@ -46,6 +41,28 @@ def curve(axes: Axes, x: np.ndarray, shares: np.ndarray, mark: int, colour: Any)
         x, means, bars, marker=MARKS[mark % len(MARKS)], color=colour, linewidth=1.2, markersize=5, elinewidth=0.8, capsize=2
     )  # fmt: skip
     return float(means[-1])
+
+
+def mean_curve(axes: Axes, x: np.ndarray, shares: np.ndarray) -> float:
+    """The mean of several curves, `shares` (x, seed), in black with its numbers at both ends; the last one is handed back."""
+    means, bars = intervals(shares)
+    axes.errorbar(x, means, bars, color="black", linewidth=2.4, elinewidth=1.2, capsize=3, zorder=4)
+    for k in (0, -1):
+        axes.annotate(
+            f"{means[k]:.0%}", (x[k], means[k]), (0, 9), textcoords="offset points", ha="center", va="bottom", weight="bold",
+            fontsize=10, zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+        )  # fmt: skip
+    return float(means[-1])
+
+
+def slope(share: xr.DataArray, along: str) -> str:
+    """In words, of a share (along, seed): its slope against log2 of `along` with the 95% t-interval over seeds, if there are
+    several."""
+    samples = np.polyfit(np.log2(share[along].values), 100 * share.transpose(along, "seed").values, 1)[0]
+    [mean], bars = intervals(samples[None])
+    low, high = (float(mean + sign * bar[0]) for sign, bar in zip((-1, 1), bars, strict=True))
+    between = f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""
+    return f"{mean:+.1f}{between} points a doubling"
 
 
 def label_shares(axes: Axes, ends: Mapping[str, tuple[float, Any]]) -> None:

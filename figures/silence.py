@@ -7,8 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from figures.shares import heading
-from figures.style import LINES, Picture, colour_of, label_of, styled
+from figures.style import LINES, WIDTH, Picture, colour_of, heading, label_of, styled
 
 
 def draw(data: xr.Dataset) -> Picture:
@@ -16,7 +15,7 @@ def draw(data: xr.Dataset) -> Picture:
     strength, lr, target = float(data.strength[-1]), data.attrs["lr"], data.attrs["target"]
     titles = {"l2": "L2: joins the gradient", "decoupled_lr": "Weight decay x lr"}
     with styled():
-        figure, panels = plt.subplots(1, 2, sharey=True, figsize=(9.4, 4.2))
+        figure, panels = plt.subplots(2, 1, sharex=True, sharey=True, figsize=(WIDTH, 6.2))
         for axes, coupling in zip(panels, titles, strict=True):
             ends: dict[str, tuple[float, str]] = {}
             for name in map(str, data.optimizer.values):
@@ -27,10 +26,10 @@ def draw(data: xr.Dataset) -> Picture:
                 axes.plot(path.step.values[:stop], size[:stop], linestyle=LINES[coupling], color=colour_of(name))
                 ends[name] = (float(np.interp(-0.03, -size[:stop], path.step.values[:stop])), colour_of(name))
             axes.axhline(target, color="0.5", linewidth=0.8)
-            axes.set(xscale="log", yscale="log", xlabel="steps without a gradient", title=titles[coupling])
+            axes.set(xscale="log", yscale="log", ylabel="abs(w)", title=titles[coupling])
             axes.set(ylim=(target / 2, 2), xlim=(1, float(data.step[-1])))
             _label(axes, ends)
-        panels[0].set_ylabel("|w|")
+        panels[1].set_xlabel("steps without a gradient")
         taken = data.passage.sel(strength=strength)
         named = "adam" if "adam" in data.optimizer else str(data.optimizer.values[0])
         l2, decay = (float(taken.sel(optimizer=named, coupling=c)) for c in titles)

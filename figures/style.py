@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ mpl.use("agg")  # pictures go to files; no display is asked for
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.ticker import NullLocator
 
 from dynamics.rules import RULES
@@ -34,6 +37,8 @@ _FURTHER = (
     *("#6699CC", "#661100", "#7F5F00", "#BB5566", "#B15928", "#33A02C", "#6A3D9A"),
 )
 _MARKERS = "osv^Dx+*P<>"
+# Of every figure, in inches: on a phone's 360 pixels letters of 10 points are then 8 pixels high.
+WIDTH = 6.4
 LINES = {
     "none": ":",
     "l2": "-",
@@ -111,6 +116,19 @@ def styled() -> Iterator[None]:
     """
     with plt.style.context(Path(__file__).with_name("undertow.mplstyle")):
         yield
+
+
+def heading(figure: Figure, finding: str) -> None:
+    """The finding, in bold above all panels, in as many lines as it needs."""
+    # A bold letter of 11 points is a tenth of an inch wide, a little less in the mean.
+    kept = re.sub(r"\[[^]]*\]", lambda interval: interval[0].replace(" ", "\N{NO-BREAK SPACE}"), finding)
+    lines = textwrap.wrap(kept, int(10.2 * figure.get_figwidth()), break_on_hyphens=False)
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", weight="bold", fontsize=11)
+
+
+def fixed_layout(figure: Figure) -> None:
+    """Leave everything where it is put; with no engine at all, saving would bring the style's back."""
+    figure.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
 
 
 def spread_labels(positions: list[float], gap: float) -> list[float]:

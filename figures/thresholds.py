@@ -10,43 +10,73 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from evidence.claim import mean_interval
-from figures.style import Picture, styled
+from figures.style import WIDTH, Picture, heading, styled
 from fullscale.thresholds import SAME
 
+_FAR = 3.0  # points of test error: what changes it by more is told at the edge
 # By measure: name, colour, line, mark.
 LOOKS = {"activation": ("by activation", "#0072B2", "-", "o"), "scale": ("by scale", "#D55E00", "--", "s")}
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """From `fullscale.thresholds.by_threshold`: left the share of inactive filters with the range over which it is flat, right the
-    change of the test error; mean and interval over seeds where there are two or more."""
+    """From `fullscale.thresholds.by_threshold`: above the share of inactive filters with the range over which it is flat, below
+    the change of the test error, up to a few points; mean and interval over seeds where there are two or more."""
     lost = 100 * (data["error"] - data["error_before"])
     with styled():
-        figure, panels = plt.subplots(1, 2, figsize=(10.5, 4.4), sharex=True)
-        low, top = min(float(lost.min()), 0.0), max(float(lost.max()), 1.0)
-        panels[0].set(ylabel="% of all filters", ylim=(-4, 138), yticks=range(0, 101, 20))
-        room = 0.06 * (top - low)
-        panels[1].set(ylabel="test error, change in points", ylim=(low - room, top + 2 * room))
+        figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 6.4), sharex=True)
+        panels[0].set(ylabel="% of all filters", ylim=(-4, 104), title="inactive filters")
+        panels[1].set(
+            ylabel="test error, change in points", ylim=(-_FAR, 1.25 * _FAR), title=_cost(data), xlabel="threshold"
+        )
         for name, (label, colour, line, mark) in LOOKS.items():
             _curve(panels[0], 100 * data["sparsity"].sel(measure=name), name)
             _curve(panels[1], lost.sel(measure=name), name)
             (first, last), paper = _common(data, name), float(data.paper.sel(measure=name))
             if last >= first:
-                for axes, height in zip(panels, (105, top + room), strict=True):
-                    axes.vlines(paper, axes.get_ylim()[0], height, color=colour, linewidth=0.9, linestyle=":")
-                panels[0].text(paper, 107, "paper's", color=colour, fontsize=8.5, ha="center", va="bottom")
-            if last > first:
+                for axes in panels:
+                    axes.axvline(paper, color=colour, linewidth=0.9, linestyle=":")
                 level = 100 * float(data["sparsity"].sel(measure=name, threshold=paper).mean())
-                panels[0].plot([first, last], [level] * 2, color=colour, linewidth=9, alpha=0.2, solid_capstyle="butt")
+                panels[0].text(
+                    paper,
+                    0.99,
+                    " paper's",
+                    color=colour,
+                    fontsize=9,
+                    va="top",
+                    transform=panels[0].get_xaxis_transform(),
+                )
+                if last > first:
+                    panels[0].plot(
+                        [first, last], [level] * 2, color=colour, linewidth=9, alpha=0.2, solid_capstyle="butt"
+                    )
             words = f"{label}: {_flat(data, name)}"
             panels[0].plot([], [], color=colour, linestyle=line, marker=mark, markersize=4, linewidth=1.4, label=words)
-        for axes, title in zip(panels, ("inactive filters", _cost(data)), strict=True):
-            axes.set(xscale="log", xlabel="threshold", title=title)
+        _outside(panels[1], lost)
+        for axes in panels:
+            axes.set_xscale("log")
             axes.minorticks_off()
             axes.margins(x=0.06)
-        panels[0].legend(loc="upper left", fontsize=9, handlelength=2.6)
-        figure.suptitle(_title(data), x=0.01, ha="left", weight="bold", fontsize=11)
+        figure.legend(
+            handles=panels[0].get_legend_handles_labels()[0], loc="outside lower left", fontsize=9, handlelength=2.6
+        )
+        heading(figure, _title(data))
     return Picture("thresholds", figure, _caption(data), _alt(data, lost))
+
+
+def _outside(axes: Axes, lost: xr.DataArray) -> None:
+    """An arrow and its number at the edge for each mean change that the panel does not hold, by threshold."""
+    for threshold in lost.threshold.values:
+        mean = lost.sel(threshold=threshold).mean("seed")
+        far = mean[np.abs(mean.values) > _FAR]
+        if far.size:
+            up = float(far.mean()) > 0
+            edge, mark = (1.08 * _FAR, "^") if up else (-0.85 * _FAR, "v")
+            axes.plot(threshold, edge, mark, color="0.3", markersize=6)
+            numbers = sorted({f"{float(x):+.0f}" for x in far}, key=float)
+            axes.annotate(
+                "\n".join(numbers), (threshold, edge), (-6, 0), textcoords="offset points", color="0.3", fontsize=9,
+                ha="right", va="center",
+            )  # fmt: skip
 
 
 def harmless(data: xr.Dataset, measure: str) -> float:
@@ -108,7 +138,7 @@ def _caption(data: xr.Dataset) -> str:
     return (
         f"{_of(data)}; {n}. By activation: largest absolute activation over the training set below the threshold; by scale: "
         "BatchNorm's abs(gamma) below it. Dotted: the paper's thresholds, 1e-12 and 1e-3. Broad line: the thresholds around "
-        "the paper's over which the share changes by less than one point in every network. Right: these filters put out 0, "
+        "the paper's over which the share changes by less than one point in every network. Below: these filters put out 0, "
         "also where their shift would have them put out a constant."
     )
 

@@ -1,77 +1,104 @@
-"""The map of all claims: each estimate and its interval beside the range in which the claim holds, in units of its own."""
+"""All verdicts on one page: how many claims hold by chapter, and every sentence that does not."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from evidence.claim import Finding
-from figures.style import Picture, styled
+from evidence.registry import EXPERIMENTS
+from figures.story import CHAPTERS
+from figures.style import WIDTH, Picture, fixed_layout, styled
 
-VERDICTS = {"holds": ("#0072B2", "o"), "undecided": ("0.45", "D"), "fails": ("#D55E00", "X")}
-_COLUMNS = 3
+# By verdict: colour, mark, the verb of a count.
+VERDICTS = {
+    "holds": ("#0072B2", "o", "hold"),
+    "undecided": ("0.45", "D", "undecided"),
+    "fails": ("#D55E00", "X", "fail"),
+}
+NETWORKS = "Real CNNs"
+_LINE = 0.16  # inches from one line to the next
+_LETTERS = 86  # of a sentence in a line
 
 
 def draw(findings: Sequence[Finding]) -> Picture:
-    """A strip a claim. The range of "holds" is the grey band from 0 to 1, or from 0 on where it has one end only; a strip is
-    scaled so that interval and band are both seen, and an arrow stands for what is further out."""
-    rows = math.ceil(len(findings) / _COLUMNS)
+    """Chapter by chapter: a bar of verdicts, then the sentences of claims that fail or are undecided, with their numbers."""
+    parts: dict[str, list[Finding]] = {}
+    for finding in findings:
+        parts.setdefault(chapter_of(finding), []).append(finding)
+    told = [chapter.title for chapter in CHAPTERS]
+    order = sorted(parts, key=lambda title: told.index(title) if title in told else len(told))
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in VERDICTS}
-    said = ", ".join(f"{n} {'fail' if v == 'fails' else 'hold' if v == 'holds' else v}" for v, n in counts.items())
+    said = ", ".join(f"{n} {VERDICTS[verdict][2]}" for verdict, n in counts.items())
     with styled():
-        figure, columns = plt.subplots(1, _COLUMNS, figsize=(10.6, 0.9 + 0.23 * rows), squeeze=False)
-        for k, axes in enumerate(columns[0]):
-            part = findings[k * rows : (k + 1) * rows]
-            axes.set(xlim=(-1.15, 2.15), ylim=(rows - 0.4, -0.8), yticks=range(len(part)), xticks=[])
-            axes.set_yticklabels([f.claim.id for f in part], fontsize=8)
-            axes.grid(False)
-            axes.spines["bottom"].set_visible(False)
-            axes.spines["left"].set_visible(False)
-            axes.tick_params(length=0)
-            _strips(axes, part)
-        figure.suptitle(f"Of {len(findings)} claims {said}", x=0.01, ha="left", weight="bold")
+        lines = {title: [(f, _wrapped(f)) for f in parts[title] if f.verdict != "holds"] for title in order}
+        height = 0.7 + _LINE * sum(3.6 + sum(len(text) + 0.35 for _, text in lines[title]) for title in order)
+        figure = plt.figure(figsize=(WIDTH, height))
+        fixed_layout(figure)
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, WIDTH), ylim=(-height, 0), xticks=[], yticks=[])
+        axes.set_axis_off()
+        axes.text(0.06, -0.22, f"Of {len(findings)} claims {said}", fontsize=11, weight="bold", va="center")
+        axes.text(0.06, -0.45, "cross: the data refute it; diamond: undecided", fontsize=9, color="0.3", va="center")
+        y, most = -0.55, max(map(len, parts.values()))
+        for title in order:
+            y = _chapter(axes, title, parts[title], lines[title], y, most)
     return Picture(
         "verdicts",
         figure,
-        "Every claim's estimate with its interval (n and kind of interval: in the tables). Grey: where the claim holds, each "
-        "strip in units of its own; circle holds, diamond undecided, cross fails; an arrow stands for what lies further out.",
+        "A bar a chapter, as long as it has claims: blue hold, grey undecided, orange fail. Below it the sentence of each claim "
+        "that does not hold, with its name, estimate and interval (n, unit and kind of interval: in the tables). A claim that "
+        "the data refute is a result.",
         f"{len(findings)} claims, {said}. Failing: "
         + (", ".join(f.claim.id for f in findings if f.verdict == "fails") or "none")
         + ".",
     )
 
 
-def place(finding: Finding) -> tuple[float, float, float, float]:
-    """(value, low, high) and the right end of the band, on a strip whose band begins at 0; clipped to [-1, 2].
-
-    A band with two ends ends at 1. With one end, the unit is the distance of the farthest number from that end, so that the
-    band has no other end than the strip's.
-    """
-    e, rule = finding.estimate, finding.claim.decision
-    numbers = np.array([e.value, e.low, e.high])
-    if math.isfinite(rule.low) and math.isfinite(rule.high):
-        unit = (numbers - rule.low) / ((rule.high - rule.low) or 1.0)
-        end = 1.0
-    else:
-        away = numbers - rule.low if math.isfinite(rule.low) else rule.high - numbers
-        farthest = float(np.max(np.abs(away))) or 1.0
-        unit, end = away / farthest, 2.0
-    value, low, high = np.clip(np.nan_to_num(unit, nan=0.5), -1.0, 2.0)
-    return float(value), float(min(low, high)), float(max(low, high)), end
+def chapter_of(finding: Finding) -> str:
+    """The chapter in which the claim's world stands; of networks, one for all."""
+    name = finding.claim.experiment
+    for chapter in CHAPTERS:
+        if name in chapter.worlds:
+            return chapter.title
+    experiment = EXPERIMENTS.get(name)
+    if experiment is not None and experiment.world is None:
+        return NETWORKS
+    return (experiment.chapter if experiment is not None else "") or name
 
 
-def _strips(axes: Axes, findings: Sequence[Finding]) -> None:
-    """All strips of a column; few artists, for each costs time."""
-    placed = np.array([place(finding) for finding in findings]).reshape(-1, 4)
-    axes.barh(range(len(findings)), placed[:, 3], height=0.74, color="0.9", zorder=1)
-    for verdict, (colour, mark) in VERDICTS.items():
-        rows = np.flatnonzero([finding.verdict == verdict for finding in findings])
-        value, low, high, _ = placed[rows].T
-        axes.hlines(rows, low, high, color=colour, linewidth=1.6, zorder=2)
-        axes.plot(value, rows, mark, color=colour, markersize=4.6, zorder=3)
-        axes.plot(np.full((low <= -1.0).sum(), -1.08), rows[low <= -1.0], "<", color=colour, markersize=4, zorder=3)
-        axes.plot(np.full((high >= 2.0).sum(), 2.08), rows[high >= 2.0], ">", color=colour, markersize=4, zorder=3)
+def _wrapped(finding: Finding) -> list[str]:
+    e = finding.estimate
+    numbers = f"{e.value:.3g} [{e.low:.3g}, {e.high:.3g}]" if math.isfinite(e.value) else "not a number"
+    words = f"{finding.claim.sentence} ({finding.claim.id}: {numbers})"
+    return textwrap.wrap(words, _LETTERS, break_on_hyphens=False)
+
+
+def _chapter(
+    axes: Axes, title: str, findings: Sequence[Finding], lines: Sequence[tuple[Finding, list[str]]], y: float, most: int
+) -> float:
+    """One chapter from the height y down; where the next begins."""
+    axes.text(0.06, y - _LINE, title, fontsize=10, weight="bold", va="center")
+    left, y = 0.06, y - 2 * _LINE
+    for verdict, (colour, *_) in VERDICTS.items():
+        number = sum(f.verdict == verdict for f in findings)
+        width = (WIDTH - 2.2) * number / most
+        axes.barh(y, width, left=left, height=0.7 * _LINE, color=colour)
+        left += width
+    words = ", ".join(
+        f"{n} {verb}"
+        for verdict, (_, _, verb) in VERDICTS.items()
+        if (n := sum(f.verdict == verdict for f in findings))
+    )
+    axes.text(left + 0.08, y, words, fontsize=9, color="0.3", va="center")
+    y -= 1.1 * _LINE
+    for finding, text in lines:
+        colour, mark, _ = VERDICTS[finding.verdict]
+        axes.plot(0.14, y, mark, color=colour, markersize=5)
+        for k, line in enumerate(text):
+            axes.text(0.28, y - k * _LINE, line, fontsize=9, va="center")
+        y -= (len(text) + 0.35) * _LINE
+    return y - 0.5 * _LINE

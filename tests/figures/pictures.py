@@ -12,6 +12,11 @@ from matplotlib.text import Text
 from scipy import stats
 
 
+def title_of(figure: Figure) -> str:
+    """The finding above all panels, whatever lines it is broken into."""
+    return " ".join(figure.get_suptitle().split())
+
+
 def words(figure: Figure, renderer: RendererBase) -> list[Text]:
     """Every text that is seen: titles, axis and tick labels, notes."""
     # Ticks beyond the limits have labels too, which are not drawn: an axis' box holds those that are.

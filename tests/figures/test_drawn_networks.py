@@ -8,7 +8,7 @@ import comparison
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from pictures import interval
+from pictures import interval, title_of
 from worlds import (
     CLIFF,
     EPOCHS,
@@ -70,7 +70,7 @@ def test_pruning_draws_means_thin_lines_of_each_network_and_a_star_for_the_dead(
         [limit] = [line for line in axes.lines if line.get_linestyle() == ":"]
         np.testing.assert_allclose(limit.get_ydata(), 3)
     altered = comparison.comparison({"selective": 0.7, "random": 0.3}, {"momentum": 0.7})
-    title = pruning.draw(altered).figure.get_suptitle()
+    title = title_of(pruning.draw(altered).figure)
     assert "momentum and weak L2 has silenced 70% of the filters" in title
     assert "selective removes 81%, chance 41%" in title
 
@@ -95,10 +95,10 @@ def test_thresholds_draws_means_with_their_intervals_and_marks_the_flat_range() 
 def test_the_titles_of_thresholds_are_computed() -> None:
     def titles(**points: dict[str, Any]) -> tuple[str, str]:
         figure = thresholds.draw(by_threshold(dict(enumerate(points.values())))).figure
-        return figure.get_suptitle(), figure.axes[1].get_title(loc="left")
+        return title_of(figure), figure.axes[1].get_title(loc="left")
 
     figure = drawn("thresholds").figure
-    assert figure.get_suptitle() == "By activation flat over 13 decades; by scale flat over less than a decade"
+    assert title_of(figure) == "By activation flat over 13 decades; by scale flat over less than a decade"
     assert figure.axes[1].get_title(loc="left") == "zeroing costs under a point up to 0.1"
     none, everything = (point([share] * 15, [share] * 15, [error] * 15) for share, error in ((0.0, 0.1), (1.0, 0.9)))
     assert titles(one=none)[0] == "Inactive filters, both measures: flat over 14 decades"
@@ -141,7 +141,7 @@ def test_monitor_shows_what_was_seen() -> None:
 )
 def test_the_title_of_monitor_is_read_off_the_data(filters: Any, said: str) -> None:
     deaths = SELECTIVE if 34 in filters else [death(i, 1800) for i in filters]
-    title = monitor.draw(seen(deaths)).figure.get_suptitle()
+    title = title_of(monitor.draw(seen(deaths)).figure)
     assert title.startswith(f"{len(deaths)} of 40 filters dead at the end;")
     assert said in title
     assert ("deaths: 6 by regularizer" in title) == (len(deaths) == 6)
@@ -178,8 +178,8 @@ def test_scaling_draws_medians_and_the_extremes() -> None:
     np.testing.assert_allclose(panels[2].lines[1].get_ydata(), [270, 540, 540])  # twice as fast with two, and no more
     said = [panel.get_title(loc="left") for panel in panels]
     assert said == ["1,024 steps, 1 thread", "4,096 weights, 1 thread", "4,096 weights, 1,024 steps"]
-    slower = scaling.draw(timed([200, 100, 50, 25], [200, 150, 100])).figure.get_suptitle()
+    slower = title_of(scaling.draw(timed([200, 100, 50, 25], [200, 150, 100])).figure)
     assert "16 weights at once" in slower
     assert "2 threads are 0.75 times" in slower
-    alone = scaling.draw(timed([20, 190, 265, 270], [270, 260], cores=1)).figure.get_suptitle()
+    alone = title_of(scaling.draw(timed([20, 190, 265, 270], [270, 260], cores=1)).figure)
     assert alone.endswith("best speed")

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from pictures import interval, marks
+from pictures import interval, marks, title_of
 from scipy.stats import binomtest
 from worlds import FIGURES, changed, drawn, measured
 
@@ -54,7 +54,7 @@ def test_crossover_draws_geometric_means_beside_the_closed_form() -> None:
     assert len(one) == 1
     assert {t.get_text() for t in axes.texts} >= {label_of(n) for n in data.optimizer.values}
     [halved] = drawn("crossover", ("ratio", {"optimizer": "adam"}, lambda x: 0.5 * x)).figure.axes
-    assert float(halved.get_title(loc="left").split()[-1]) == pytest.approx(0.5, abs=0.02)
+    assert float(title_of(halved.figure).split()[-1]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_batch_draws_shares_against_the_batch_and_the_arrival() -> None:
@@ -62,7 +62,15 @@ def test_batch_draws_shares_against_the_batch_and_the_arrival() -> None:
     dead = data["dead"].sel(optimizer="adam", coupling="l2")
     for panel, horizon in zip(panels, ("epochs", "steps", "steps"), strict=True):
         assert panel.xaxis_inverted()
-        for container, exciting in zip(panel.containers, reversed(data.exciting.values), strict=True):
+        *each, over_all = panel.containers if panel is not panels[2] else [*panel.containers, None]
+        if over_all is not None:
+            shares = dead.sel(horizon=horizon).mean("exciting").transpose("batch", "seed").values
+            _, y, ends = marks(over_all)
+            np.testing.assert_allclose(y, interval(shares)[0])
+            np.testing.assert_allclose(ends, interval(shares)[1], atol=1e-9)
+            # Its ends are written beside it.
+            assert {f"{y[0]:.0%}", f"{y[-1]:.0%}"} <= {t.get_text() for t in panel.texts}
+        for container, exciting in zip(each, reversed(data.exciting.values), strict=True):
             x, y, ends = marks(container)
             mean, expected = interval(dead.sel(horizon=horizon, exciting=exciting).transpose("batch", "seed").values)
             arrival = 1 - data["silent_epoch"].sel(exciting=exciting)
@@ -70,14 +78,19 @@ def test_batch_draws_shares_against_the_batch_and_the_arrival() -> None:
             np.testing.assert_allclose(y, mean)
             np.testing.assert_allclose(ends, expected, atol=1e-9)
     labels = {t.get_text() for t in panels[1].texts}
-    assert labels == {"excited by", *(f"{k} of 512" for k in data.exciting.values)}
-    curves = [c[0] for c in panels[0].containers]
+    assert labels >= {"excited by", "mean", *(f"{k} of 512" for k in data.exciting.values)}
+    curves = [c[0] for c in panels[0].containers[:-1]]
     assert len({c.get_marker() for c in curves}) == len({tuple(c.get_color()) for c in curves}) == 6
 
 
 def by_batch(axes: Axes, adam: xr.DataArray, along: str) -> None:
-    """A set of marks for each batch size."""
-    for container, batch in zip(axes.containers, adam.batch.values, strict=True):
+    """A set of marks for each batch size, and their mean with its ends in numbers."""
+    *each, over_all = axes.containers
+    mean = adam.mean("batch").transpose(along, "seed").values
+    np.testing.assert_allclose(marks(over_all)[1], mean.mean(axis=1))
+    np.testing.assert_allclose(marks(over_all)[2], interval(mean)[1], atol=1e-9)
+    assert {f"{x:.0%}" for x in mean.mean(axis=1)[[0, -1]]} <= {t.get_text() for t in axes.texts}
+    for container, batch in zip(each, adam.batch.values, strict=True):
         x, y, ends = marks(container)
         mean, expected = interval(adam.sel(batch=batch).transpose(along, "seed").values)
         np.testing.assert_array_equal(x, adam[along])
@@ -91,7 +104,7 @@ def without_marks(axes: Axes) -> dict[tuple[str, str], np.ndarray]:
 
 
 def test_capacity_stands_on_its_formulas_and_draws_shares() -> None:
-    data, (left, right) = measured("capacity"), drawn("capacity").figure.axes
+    data, (right, left) = measured("capacity"), drawn("capacity").figure.axes
     for formula, mark, coupling in zip(left.lines[::2], left.lines[1::2], ("l2", "decoupled_lr"), strict=True):
         np.testing.assert_array_equal(mark.get_xdata(), data.network)
         np.testing.assert_array_equal(mark.get_ydata(), data["shared"].sel(coupling=coupling))
@@ -142,13 +155,13 @@ def test_pull_holds_one_rules_pulls_a_panel() -> None:
         ("pull", {"coupling": "decoupled_lr"}, 1.0),
     )
     redrawn = FIGURES["pull"][0](altered)
-    assert "x 7 under Adam" in redrawn.figure.get_suptitle()
-    assert "weight decay's grows under no rule" in redrawn.figure.get_suptitle()
+    assert "x 7 under Adam" in title_of(redrawn.figure)
+    assert "weight decay's grows under no rule" in title_of(redrawn.figure)
     assert "Adam x 7;" in redrawn.alt
     assert "x 7" in {t.get_text() for axes in redrawn.figure.axes for t in axes.texts}
     few = altered.sel(optimizer=["sgd", "lion", "adam"])
     few["pull"].loc[{"optimizer": ["sgd", "lion"], "coupling": "decoupled_lr", "arrival": critical}] = 3.0
-    assert "under 2 of 3 rules" in FIGURES["pull"][0](few).figure.get_suptitle()
+    assert "under 2 of 3 rules" in title_of(FIGURES["pull"][0](few).figure)
 
 
 def test_critical_and_rest_draw_marks_on_predictions() -> None:
@@ -175,37 +188,41 @@ def test_critical_and_rest_draw_marks_on_predictions() -> None:
     second = {"loss": "restoring", "arrival": data.arrival[1]}
     three = enumerate((("adam", "l2"), ("sgd", "l2"), ("adam", "decoupled_lr")), 1)
     redrawn = drawn("rest", *(("rest", second | {"optimizer": r, "coupling": c}, k / 10) for k, (r, c) in three))
-    assert "0.10 of a weight under Adam and 0.20 under SGD, weight decay 0.30" in redrawn.figure.get_suptitle()
+    assert "0.10 of a weight under Adam and 0.20 under SGD, weight decay 0.30" in title_of(redrawn.figure)
     assert "Adam 0.10 and 0.30" in redrawn.alt
 
 
-def test_equilibrium_draws_sizes_against_their_predictions() -> None:
+def test_equilibrium_draws_simulated_over_predicted_sizes() -> None:
     data = measured("equilibrium")
-    axes = drawn("equilibrium").figure.axes[list(data.optimizer.values).index("adam")]
-    for container, coupling in zip(axes.containers, ("l2", "decoupled_lr"), strict=False):
-        one = data.sel(optimizer="adam", coupling=coupling)
+    [axes] = drawn("equilibrium").figure.axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    for label, coupling in (("Adam, L2", "l2"), ("Adam, decay x lr", "decoupled_lr"), ("SGD, L2", "l2")):
+        one = data.sel(optimizer="sgd" if "SGD" in label else "adam", coupling=coupling)
         known = one["predicted"].notnull().values
-        x, y, ends = marks(container)
-        mean, expected = interval(one["mean_square"].values[known])
-        np.testing.assert_array_equal(x, one["predicted"].values[known])
-        np.testing.assert_allclose(y, mean)
-        np.testing.assert_allclose(ends, expected)
+        x, y, _ = marks(axes.containers[rows.index(label)])
+        ratios = one["mean_square"].values[known] / one["predicted"].values[known][:, None]
+        mean, expected = interval(np.log(ratios))
+        np.testing.assert_allclose(x, np.exp(mean))
+        assert {round(float(at)) for at in y} == {rows.index(label)}
+        ends = np.array([bar[:, 0] for bar in axes.containers[rows.index(label)][2][0].get_segments()])
+        np.testing.assert_allclose(ends, np.exp(expected))
     # Crosses stand where a formula is stretched.
-    x, y, _ = marks(axes.containers[-1])
+    x, _, _ = marks(axes.containers[rows.index("Adam, decay at p = 0.01")])
     decay = data.sel(optimizer="adam", coupling="decoupled_lr")
-    np.testing.assert_array_equal(x, decay["predicted"].sel(arrival=1.0).values.ravel())
-    np.testing.assert_allclose(y, decay["mean_square"].sel(arrival=0.01).mean("seed").values.ravel())
-    assert {t.get_text() for t in axes.texts} == {"● L2", "□ decay x lr", "x p = 0.01, form of p = 1"}
+    ratio = (decay["mean_square"].sel(arrival=0.01) / decay["predicted"].sel(arrival=1.0)).values.reshape(len(x), -1)
+    np.testing.assert_allclose(x, np.exp(np.log(ratio).mean(axis=1)))
     seeds = xr.ones_like(data["seed"], dtype=float)
     common = data["predicted"].sel(optimizer="adam", coupling="decoupled_lr", arrival=1.0)
-    title = drawn(
+    halved = drawn(
         "equilibrium",
         ("mean_square", {}, data["predicted"].fillna(1.0) * seeds),
         ("mean_square", {"optimizer": "sgd", "coupling": "l2", "arrival": 1.0}, lambda x: 0.25 * x),
         ("mean_square", {"optimizer": "adam", "coupling": "decoupled_lr", "arrival": 0.01}, common * 0.7 * seeds),
-    ).figure.get_suptitle()
-    assert "within a factor of 4;" in title
-    assert "p = 0.01 are 0.7 of that" in title
+    ).figure
+    assert "within a factor of 4 in every setting;" in title_of(halved)
+    assert "p = 0.01, beyond its formula, are 0.7 of it" in title_of(halved)
+    # What lies far out is told at the edge, in its row.
+    assert [t.get_text() for t in halved.axes[0].texts if t.get_position()[1] == 0] == ["← 0.25 to 0.25"]
 
 
 def test_minima_draws_rests_over_their_closed_forms() -> None:
@@ -220,17 +237,22 @@ def test_minima_draws_rests_over_their_closed_forms() -> None:
             np.testing.assert_array_equal(curves[2 * k + 1].get_xdata(), data.target)
         colours = {line.get_color() for line in curves[1::2]}
         assert len(colours) == data.sizes["optimizer"]
-        assert {text.get_color() for text in axes.texts} == colours
+        # Curves that coincide share a label, in the colour of the one on top.
+        labels = [text.get_text() for text in axes.texts]
+        assert labels == (
+            ["all 7"] if coupling == "l2" else ["momentum", "SGD", "Adamax, Lion", "RMSprop, Adam", "AMSGrad"]
+        )
+        assert coupling == "l2" or {text.get_color() for text in axes.texts} < colours
 
 
-def test_schedules_draws_silent_weights_above_and_sizes_below() -> None:
+def test_schedules_draws_silent_weights_beside_sizes() -> None:
     data, panels = measured("schedules"), drawn("schedules").figure.axes
     for column, schedule in enumerate(data.schedule.values):
-        above, below = panels[column], panels[column + 3]
+        above, below = panels[2 * column : 2 * column + 2]
         at = data.sel(schedule=schedule)
         floor, *silent = above.lines
         np.testing.assert_allclose(floor.get_ydata(), 1 - at["gone"])
-        three = (("adam", "l2"), ("rmsprop", "l2"), ("adam", "decoupled_lr"))
+        three = (("adam", "decoupled_lr"), ("adam", "l2"), ("rmsprop", "l2"))
         for line, (rule, coupling) in zip(silent, three, strict=True):
             np.testing.assert_array_equal(line.get_ydata(), at["silent"].sel(optimizer=rule, coupling=coupling))
         rate, *sizes = below.lines
@@ -257,22 +279,22 @@ def test_feature_draws_shares_with_their_exact_intervals(lost: tuple[tuple[str, 
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
-def test_compete_draws_survivors_with_their_intervals(share: float) -> None:
+def test_compete_draws_losses_with_their_intervals(share: float) -> None:
     size = measured("compete")["inactive"].shape
     inactive = ("inactive", {}, np.random.default_rng(0).random(size) < share)
     data, figure = changed("compete", inactive), drawn("compete", inactive).figure
-    alive = 100 * (1 - data["inactive"].sel(strength=data.attrs["reference"]).mean("copy"))
+    lost = 100 * data["inactive"].sel(strength=data.attrs["reference"]).mean("copy")
     for axes, coupling in zip(figure.axes, data["coupling"].values, strict=True):
         for container, name in zip(axes.containers, data["optimizer"].values, strict=True):
             _, y, ends = marks(container)
-            samples = alive.sel(optimizer=name, coupling=coupling).transpose("selectivity", "seed").values
+            samples = lost.sel(optimizer=name, coupling=coupling).transpose("selectivity", "seed").values
             mean, expected = interval(samples)
             expected = np.clip(expected, 0, 100)
             assert to_hex(container[0].get_color()) == colour_of(name).lower()
             np.testing.assert_allclose(y, mean)
             np.testing.assert_allclose(ends, expected, atol=1e-9)
             low, high = axes.get_ylim()
-            assert low <= expected.min()
+            assert low == 0
             assert expected.max() <= high
 
 
@@ -305,5 +327,5 @@ def test_phase_maps_are_the_data_and_the_line_the_boundary() -> None:
         for line in axes.lines:
             np.testing.assert_array_equal(line.get_xdata(), data.boundary.values[known])
             np.testing.assert_array_equal(line.get_ydata(), data.y.values[known])
-    first = drawn("phase_batch").figure.get_suptitle()
-    assert drawn("phase_batch", ("boundary", {}, lambda x: 2 * x)).figure.get_suptitle() != first
+    first = title_of(drawn("phase_batch").figure)
+    assert title_of(drawn("phase_batch", ("boundary", {}, lambda x: 2 * x)).figure) != first

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from matplotlib import pyplot as plt
+from pictures import title_of
 
 from evidence.registry import find_world
 from synthetic import worlds  # noqa: F401
@@ -48,7 +49,7 @@ def test_a_figure_is_drawn_with_other_constants(figure: str, world: str) -> None
     data = replace(find_world(world).world, **OTHER[figure, world]).run()  # type: ignore[type-var]
     picture = import_module(f"figures.{figure}").draw(data)
     picture.figure.draw_without_rendering()
-    said = f"{picture.alt} {picture.figure.get_suptitle()}"
+    said = f"{picture.alt} {title_of(picture.figure)}"
     shown = data["optimizer"].values.tolist() if "optimizer" in data.coords else ["sgd", "adam"]
     for name, label in {"sgd": "SGD", "adam": "Adam"}.items():
         assert name in shown or f"{label} + L2" not in said

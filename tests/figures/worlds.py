@@ -8,6 +8,7 @@ from typing import Any
 
 import comparison
 import numpy as np
+import trained
 import xarray as xr
 
 from bench import scaling as bench_scaling
@@ -21,6 +22,8 @@ from figures import (
     difficulty,
     equilibrium,
     feature,
+    knobs,
+    matched,
     minima,
     monitor,
     phase,
@@ -177,6 +180,8 @@ FIGURES: dict[str, tuple[Callable[[xr.Dataset], Picture], Callable[[], xr.Datase
     "plane": (plane.draw, Plane().run),
     **{f"phase_{diagram}": (phase.draw, Phase(diagram, **PHASE).run) for diagram in AXES},
     "thresholds": (thresholds.draw, three_networks),
+    "matched": (matched.draw, trained.cells),
+    "knobs": (knobs.draw, trained.knobs),
     "monitor": (monitor.draw, lambda: seen([*SELECTIVE, death(0, 300, "noise", revived=500), death(5, 200, measure="scale")])),
     "scaling": (scaling.draw, lambda: timed([20, 190, 265, 270], [270, 520, 530])),
 }  # fmt: skip
