@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from dynamics.errors import InputError
 
@@ -71,7 +71,7 @@ def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, c
         raise InputError(f"{values.size} samples: an interval needs two or more")
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     half = float(stdtrit(values.size - 1, (1 + confidence) / 2)) * spread / math.sqrt(values.size)
-    words = f"{confidence:.0%} t-interval over {over}"
+    words = f"{100 * confidence:.4g}% t-interval over {over}"
     return Estimate(mean, mean - half, mean + half, values.size, unit, words, tuple(values.tolist()))
 
 
@@ -123,3 +123,64 @@ def spread(samples: Sequence[float] | np.ndarray, unit: str) -> Estimate:
         raise InputError("0 samples: at least one is needed")
     middle, low, high = (float(x) for x in (np.median(values), values.min(), values.max()))
     return Estimate(middle, low, high, values.size, unit, "smallest to largest", tuple(values.tolist()))
+
+
+def holm(
+    samples: Mapping[str, Sequence[float] | np.ndarray],
+    margins: Mapping[str, Sequence[float]],
+    unit: str,
+    over: str = "seeds",
+    level: float = 0.95,
+) -> dict[str, Estimate]:
+    """A t-interval for each contrast of a family, so wide that the chance of any wrong verdict among them is at most 1 - level.
+
+    A verdict is on which side of its margins a contrast lies, and an interval that excludes them gives it. Contrasts are
+    taken in the order of their p-values, each against the margin nearest to its mean. Of m contrasts the first has an
+    interval of level 1 - (1 - level)/m, the next, if that excluded its margins, one of 1 - (1 - level)/(m - 1), and so on;
+    from the first that does not exclude them, all have the same level. So no interval is wider than Bonferroni's. The
+    promise is about the margins alone: it does not say that all intervals hold their true values at once.
+
+    Args:
+        samples: contrast -> (n,) numbers, two or more, one a seed.
+        margins: contrast -> the numbers at which its verdict turns, one or more, in `unit`; the same contrasts.
+        unit: what the samples are numbers of.
+        over: what one sample is, in the plural.
+        level: of the family, in (0, 1).
+
+    Returns:
+        contrast -> its Estimate, in the order of `samples`.
+
+    Raises:
+        InputError: for a contrast without margins or samples, and for fewer than two samples.
+
+    Example:
+        >>> found = holm({"a": [9, 10, 11], "b": [1, 2, 3]}, {"a": [0], "b": [0]}, "points")
+        >>> found["a"].in_words()
+        '10 [6.417, 13.58] points (n = 3, 97.5% t-interval over seeds, 1 of 2 by Holm)'
+        >>> found["b"].in_words()
+        '2 [-0.4841, 4.484] points (n = 3, 95% t-interval over seeds, 2 of 2 by Holm)'
+
+    Source:
+        Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
+    """
+    for name in [*samples, *margins]:
+        if not (name in samples and len(margins.get(name, ()))):
+            raise InputError(f"contrast {name!r} has no {'margins' if name in samples else 'samples'}: both are needed")
+    p = {name: _p_value(mean_interval(samples[name], unit, over), margins[name]) for name in samples}
+    found: dict[str, Estimate] = {}
+    left, going_on = len(p), True
+    for rank, name in enumerate(sorted(p, key=p.__getitem__), 1):
+        estimate = mean_interval(samples[name], unit, over, 1 - (1 - level) / left)
+        found[name] = replace(estimate, interval=f"{estimate.interval}, {rank} of {len(p)} by Holm")
+        going_on = going_on and p[name] <= (1 - level) / left
+        left -= going_on
+    return {name: found[name] for name in samples}
+
+
+def _p_value(estimate: Estimate, margins: Sequence[float]) -> float:
+    """Two-sided, of Student's t-test of the mean against the margin nearest to it."""
+    away = min(abs(estimate.value - margin) for margin in margins)
+    error = float(np.std(estimate.samples, ddof=1)) / math.sqrt(estimate.n)
+    if error == 0:
+        return float(away == 0)
+    return float(2 * stdtr(estimate.n - 1, -away / error))

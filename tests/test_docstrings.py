@@ -24,6 +24,7 @@ RECIPES = {
     "dynamics.simulate.together": ("simulate_together",),
     "dynamics.simulate.kernel": ("source",),
     "dynamics.simulate.schedules": ("constant", "step_decay", "cosine"),
+    "dynamics.estimate": ("holm",),
     "evidence.registry": ("World", "world", "claim", "figure", "load_worlds"),
     "evidence.claim": (
         *("Estimate", "mean_interval", "ratio_interval", "spread"),
