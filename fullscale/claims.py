@@ -32,14 +32,13 @@ _on_digits = partial(claim, source=MEHTA, experiment="pocket")
 
 def bearing(store: Store, stands: Standing, grid: Standing | None = None) -> dict[str, Any]:
     """What the CNN claims look at, by experiment: the runs of `digits_study` and their thresholds, if the study is complete;
-    the learning-rate grid, as it is kept unless that study is complete here; and the comparison of pruning criteria as it is
-    stored for these images, or kept.
+    the learning-rate grid, as it is kept unless that study is complete here; and the comparisons of pruning criteria as they are
+    stored, or kept.
 
     Raises InputError for a damaged row.
     """
-    (images,) = stands.found.values()
     rates = lr_grid.of_study(grid) if grid is not None and grid.complete else lr_grid.kept()
-    data = {"grid": rates, "compare": pruning_claims.stored(store, images.digest)}
+    data = {"grid": rates} | pruning_claims.bearing(store)
     if not stands.complete:
         return data
     rows = [row for row in stands.rows if row is not None]

@@ -135,6 +135,7 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     from figures import alive, pruning, thresholds
     from fullscale import digits_study
     from fullscale.claims import bearing
+    from fullscale.pruning_study import PAPER
     from fullscale.studies.conduct import conduct, planned
 
     plan = planned(digits_study.STUDY)
@@ -145,7 +146,8 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
         live.line(line)
     data = bearing(store, stands)
     findings = judged(find_claims(experiments=data), data)
-    drawn = (alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), pruning.draw(data["compare"]))
+    compared = [pruning.draw(data[name]) for name in ("compare", PAPER.name) if name in data]
+    drawn = (alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), *compared)
     inline = [save(picture, figures) for picture in drawn]
     live.line("CNNs: claims judged, figures drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
