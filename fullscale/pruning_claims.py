@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 from importlib import metadata
 from typing import Any
@@ -31,8 +30,8 @@ def better(data: xr.Dataset, training: str, one: str, other: str) -> Estimate:
 _ORDERS = {"selective": "over the whole network", "selective_layer": "in every layer alike"}
 _OTHERS = {"random": "chance", "gamma": "the smallest abs(gamma) (Liu et al.)"}
 _NETWORKS = {"adam": "Adam and strong L2", "momentum": "momentum and weak L2"}
-experiment("compare", lambda: {"kept": f"fullscale/{KEPT['digits']}"} | asdict(DIGITS), "undertow compare")
-experiment(PAPER.name, lambda: asdict(PAPER), f"undertow compare {PAPER.name} --data PATH")
+experiment("compare", lambda: {"kept": f"fullscale/{KEPT['digits']}"} | DIGITS.constants(), "undertow compare")
+experiment(PAPER.name, PAPER.constants, f"undertow compare {PAPER.name} --data PATH")
 _compare = partial(claim, experiment="compare", figure="pruning")
 for _training, _by in _NETWORKS.items():
     for _order, _how in _ORDERS.items():

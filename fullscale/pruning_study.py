@@ -90,6 +90,10 @@ class PruningStudy:
         if self.tuning_steps < 0:
             raise InputError(f"tuning_steps {self.tuning_steps}: a whole number from 0 is accepted")
 
+    def constants(self) -> dict[str, Any]:
+        """What it is run with, trainings by their names."""
+        return asdict(self) | {"bases": {base.name: asdict(base) for base in self.bases}}
+
     def tuning(self, base: Base) -> int:
         """Steps for which what is cut from a network of this training is fine-tuned."""
         return self.tuning_steps if base.criteria else 0
