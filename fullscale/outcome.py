@@ -27,13 +27,15 @@ CERTIFIED = 10_000 * 3 * 32 * 32
 class Outcome:
     """What a run leaves: curves and summary as plain data, and, unless it diverged, the networks.
 
-    status: done or diverged, error saying where. summary: see `assess`. smaller: net without its dead filters.
+    status: done or diverged, error saying where. summary: see `assess`. filters: of a watched run, see
+    `fullscale.watched.run.Watch.table`. smaller: net without its dead filters.
     """
 
     status: str = "done"
     error: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
+    filters: dict[str, Any] = field(default_factory=dict)
     net: nn.Module | None = None
     smaller: nn.Module | None = None
 

@@ -92,6 +92,7 @@ class RunSpec:
         label_noise: share of the training images whose label is drawn at random.
         processes: that share each batch between them, every one with BatchNorm of its own part.
         sync_batchnorm: BatchNorm of the whole batch instead, over all processes.
+        watch: every filter is followed through every step (`fullscale.watched`).
 
     Raises:
         InputError: for unknown names and values out of range.
@@ -127,6 +128,7 @@ class RunSpec:
     label_noise: float = 0.0
     processes: int = 1
     sync_batchnorm: bool = False
+    watch: bool = False
 
     def __post_init__(self) -> None:
         # 1 and 1.0 are one number, and must be one key in the store.
@@ -168,6 +170,11 @@ class RunSpec:
             )
         if self.sync_batchnorm and self.processes == 1:
             raise InputError("sync_batchnorm True with 1 process: False is accepted")
+        if self.watch and (rule.unit != "weight" or self.start or self.processes > 1):
+            raise InputError(
+                f"watch of {self.optimizer} in {self.processes} process(es){' from a file' if self.start else ''}: a rule that "
+                "takes weights one by one is accepted, in one process, from first weights"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: what the store hashes and keeps. What is at its default is left out, so that a field that is new
@@ -206,9 +213,9 @@ _OWN: dict[str, Any] = {
 def together_key(spec: RunSpec) -> str:
     """The same for runs that can be trained together by `fullscale.train.train_together`; "" for one that goes alone.
 
-    Alone go rules that look at a whole tensor, a start from a file, several processes, and networks with dropout.
+    Alone go rules that look at a whole tensor, a start from a file, several processes, watched runs, and networks with dropout.
     """
     dropout = spec.model.startswith("vgg") and spec.head == "imagenet"
-    if find_rule(spec.optimizer).unit != "weight" or spec.start or spec.processes > 1 or dropout:
+    if find_rule(spec.optimizer).unit != "weight" or spec.start or spec.processes > 1 or spec.watch or dropout:
         return ""
     return json.dumps(replace(spec, **_OWN).as_dict(), sort_keys=True)

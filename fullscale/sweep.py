@@ -137,8 +137,9 @@ def _loaded(place: str) -> Images:
 
 
 def as_row(outcome: Outcome) -> dict[str, Any]:
-    """A run's outcome as the store takes it."""
-    return {"status": outcome.status, "error": outcome.error, "summary": outcome.summary, "curves": outcome.curves}
+    """A run's outcome as the store takes it; the filters of a watched run stand beside the curves, which few readers read."""
+    curves = outcome.curves | ({"filters": outcome.filters} if outcome.filters else {})
+    return {"status": outcome.status, "error": outcome.error, "summary": outcome.summary, "curves": curves}
 
 
 def title(spec: RunSpec) -> str:

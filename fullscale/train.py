@@ -31,6 +31,7 @@ from fullscale.replicas import Replicas
 from fullscale.replicas.optimizers import Optimizers
 from fullscale.resume import Progress, holds_state_of, keep, load_run, restore, restore_optimizer
 from fullscale.spec import Precision, RunSpec, together_key
+from fullscale.watched.run import Watch
 
 # Called after each epoch with the epochs done and the mean loss of each run.
 Notify = Callable[[int, list[float]], None]
@@ -143,6 +144,10 @@ def _train(
     if spec.digest != images.digest:
         raise InputError(f"digest {spec.digest[:12]} of the spec is not that of the images, {images.digest[:12]}")
     run = execution or Execution()
+    if spec.watch:
+        if checkpoint or start:
+            raise InputError("watch of a run that goes on from a file: a run from its first step is accepted")
+        run = replace(run, graphs=False)  # a recorded step is replayed without what follows it
     with run.applied(), team_of(spec, run) as team:
         feeds = _feeds(specs, images, run.device)
         steps = spec.epochs * feeds[0].steps(spec.batch)
@@ -176,6 +181,7 @@ def _train(
             outcomes[0].curves = done.curves
         elif start and isinstance(optimizer, Optimizer) and holds_state_of(start, optimizer):
             restore_optimizer(net, optimizer, start)
+        watch = Watch(net, optimizer, spec) if spec.watch and isinstance(optimizer, Optimizer) else None
         team.check_same("settings, images or a checkpoint", (spec, done.epoch))
 
         rates = np.stack([s.lr * s.multiplier(steps)(np.arange(steps)) for s in specs], axis=1)
@@ -191,6 +197,8 @@ def _train(
                 optimizer.eval()  # a schedule-free rule is measured at its average
                 if team.leads:
                     activities = look(net, feeds, outcomes, epoch, losses)
+                    if watch and activities[0] is not None:
+                        watch.measured(epoch, activities[0])
                     if write and outcomes[0].status == "done":
                         write({name: values[-1] for name, values in outcomes[0].curves.items()})
             if team.leads and checkpoint and isinstance(optimizer, Optimizer) and outcomes[0].status == "done":
@@ -213,6 +221,8 @@ def _train(
                 parts = 1 if spec.sync_batchnorm else spec.processes
                 outcome.summary["batchnorm_batch"] = spec.batch // parts
             if outcome.status == "done" and activity is not None:
+                if watch:
+                    outcome.filters = watch.table()
                 conclude(outcome, take(net, replica).eval(), activity, feed, specs[replica].thresholds)
         return outcomes
 

@@ -138,7 +138,7 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     from fullscale.pruning_study import PAPER
     from fullscale.studies.conduct import conduct, planned
 
-    plan = planned(digits_study.STUDY)
+    [plan] = planned(digits_study.STUDY)
     task = live.task("CNNs", len(plan.runs))
     with processes() as executor:
         stands = conduct(plan, store, executor, task, fresh=fresh, strict=True, curves=True)

@@ -11,7 +11,7 @@ table     what came out: cells, CSV, Parquet, NetCDF
 
 from __future__ import annotations
 
-from .file import Study, built_in, find_study
+from .file import Study, built_in, find_studies, find_study
 from .runs import Asked, Found, Source, asked, on_images
 
-__all__ = ["Asked", "Found", "Source", "Study", "asked", "built_in", "find_study", "on_images"]
+__all__ = ["Asked", "Found", "Source", "Study", "asked", "built_in", "find_studies", "find_study", "on_images"]

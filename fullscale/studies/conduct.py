@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal
@@ -12,26 +12,31 @@ from evidence.study import run_all
 from fullscale.studies import images
 from fullscale.studies.estimate import cost
 from fullscale.studies.file import Study
-from fullscale.studies.runs import asked
+from fullscale.studies.runs import Asked, Found, Source, asked
 from fullscale.studies.standing import Standing, of_images
 from fullscale.sweep import outcome, runs_of
 
 
-def planned(study: Study, data: str | None = None) -> Standing:
-    """All runs of a study on its images, which are read; no store is looked at.
+def planned(*studies: Study, data: str | None = None) -> list[Standing]:
+    """All runs of studies on their images, each of which is read once; no store is looked at.
 
     Args:
-        study: which.
+        *studies: one or several.
         data: where the images lie, if not where the study says.
 
     Returns:
-        Its Standing without a row.
+        The Standing of each, without a row.
 
     Raises:
-        InputError: for whatever in the study cannot be run, before images are read where they do not matter.
+        InputError: for whatever in a study cannot be run, before images are read where they do not matter.
     """
-    runs = asked(study)
-    return of_images(study, runs, images.read([run.source for run in runs], data), None)
+    runs = [asked(study) for study in studies]
+    found = images.read([run.source for each in runs for run in each], data)
+    return [of_images(study, each, _of(each, found), None) for study, each in zip(studies, runs, strict=True)]
+
+
+def _of(runs: list[Asked], found: Mapping[Source, Found]) -> dict[Source, Found]:
+    return {run.source: found[run.source] for run in runs}
 
 
 def conduct(

@@ -8,7 +8,7 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,31 @@ def find_study(name: str) -> Study:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise InputError(f"study {path} cannot be read ({reason}): a file of TOML or Python is accepted") from None
     return _from_toml(text, name) if path.suffix == ".toml" else _from_python(path)
+
+
+def find_studies(name: str, **changes: Any) -> list[Study]:
+    """The studies that a name stands for.
+
+    Args:
+        name: as for `find_study`; or the first word of several that come with the package, as `paper` of paper-1-rates.
+        **changes: what all runs shall have instead of what the study says; a study that varies it keeps its own values.
+
+    Returns:
+        One study, or several in the order of their names.
+
+    Raises:
+        InputError: as `find_study`, and where no study fixes what is changed.
+
+    Example:
+        >>> [study.fixed["size"] for study in find_studies("paper-1-rates", size=32)]
+        [32]
+    """
+    parts = [known for known in built_in() if known.startswith(f"{name}-")]
+    found = [find_study(part) for part in parts] if parts and name not in built_in() else [find_study(name)]
+    for what, value in changes.items():
+        if not any(what in study.fixed for study in found):
+            raise InputError(f"{what} {value}: study {name} does not fix it: a study that does is accepted")
+    return [replace(study, fixed={k: changes.get(k, value) for k, value in study.fixed.items()}) for study in found]
 
 
 def _from_toml(text: str, where: str) -> Study:

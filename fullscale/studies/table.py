@@ -178,7 +178,7 @@ def as_dataset(standing: Standing) -> xr.Dataset:
                         put(f"{name}_{part}", at, inner)
         places = [epochs.index(e) for e in row.curves.get("epoch", [])]
         for name, values in row.curves.items():
-            if name != "epoch" and len(values) == len(places):
+            if name not in ("epoch", "filters") and len(values) == len(places):
                 put(f"{name}_by_epoch", (*at, places), values, ["epoch"], (len(epochs),))
     coords = {name: _one_kind(values) for name, values in axes.items()} | ({"epoch": epochs} if epochs else {})
     return xr.Dataset(data, coords, {"study": standing.study.name, "title": standing.study.title})

@@ -54,7 +54,8 @@ def as_it_would(spec: Any, *_: Any) -> dict[str, Any]:
     share = spec.lr + spec.seed / 100
     certificate = {"error_before": 0.1, "multiply_adds_before": 1000}
     summary = {"inactive_by_activation": share, "inactive_by_scale": 0.5, "test_error": 0.25, "seconds": 6.0}
-    curves = {"epoch": [1.0, 2.0], "loss": [2.0, 1.0 + share]}
+    # filters: as a watched run has them, which are no curve.
+    curves = {"epoch": [1.0, 2.0], "loss": [2.0, 1.0 + share], "filters": {"epochs": [1, 2]}}
     return {"summary": summary | {"certificate": certificate, "channels": [3, 4]}, "curves": curves}
 
 

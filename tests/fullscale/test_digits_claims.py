@@ -152,7 +152,7 @@ def test_only_networks_that_lost_filters_bear_on_what_removal_does() -> None:
 
 def stored_runs(store: Store, left_out: int) -> None:
     """The digits study in a store, but for its last runs; each with the numbers that claims look at."""
-    plan = planned(STUDY)
+    [plan] = planned(STUDY)
     keep(store, STUDY.name, plan.found)
     shares = [0.5, 0.5]
     found = {

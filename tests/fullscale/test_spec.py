@@ -49,7 +49,7 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     "sync_batchnorm": st.just(True),  # for one process
 }
 # Whatever stands in them is possible, here.
-FREE = {"digest", "augment", "thresholds", "start", "classes"}
+FREE = {"digest", "augment", "thresholds", "start", "classes", "watch"}
 
 
 @pytest.mark.parametrize("name", INVALID)

@@ -11,7 +11,7 @@ import pytest
 from dynamics.errors import InputError
 from fullscale.data import canonical, load, prepared
 from fullscale.spec import RunSpec
-from fullscale.studies import Found, Source, Study, asked, built_in, find_study, on_images
+from fullscale.studies import Found, Source, Study, asked, built_in, find_studies, find_study, on_images
 
 TOML = """
 name = "batch"
@@ -217,3 +217,24 @@ def test_what_comes_to_the_same_run_on_these_images_is_one() -> None:
         found[run.source] = Found(images.digest, "", (500, 500), (1, 8, 8), canonical(load("digits"), *given))
     specs = [spec for _, spec in on_images(asked(study), found)]
     assert [(spec.size, spec.classes) for spec in specs] == [(s, c) for s in (0, 4) for c in ((), ("0", "1"))]
+
+
+def test_a_first_word_stands_for_all_studies_that_begin_with_it() -> None:
+    found = find_studies("paper", size=32)
+    names = [study.name for study in found]
+    assert names == sorted(name for name in built_in() if name.startswith("paper-"))
+    assert len(names) > 1
+    assert all(study.fixed.get("size", 32) == 32 for study in found)
+    # Else they are as they were: a study that varies what is changed keeps its values.
+    for study in found:
+        old = find_study(study.name)
+        assert (study.axes, study.override, {**study.fixed, "size": 0}) == (
+            old.axes,
+            old.override,
+            {**old.fixed, "size": 0},
+        )
+    assert [study.name for study in find_studies("digits")] == ["digits"]
+    with pytest.raises(InputError, match="size 32: study digits does not fix it"):
+        find_studies("digits", size=32)
+    with pytest.raises(InputError, match="study 'pap' is unknown"):
+        find_studies("pap")

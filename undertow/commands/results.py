@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_json, add_rules
+from undertow.commands.arguments import Parser, add_json, add_rules, whole
 
 if TYPE_CHECKING:
     from evidence.store import Store
+    from fullscale.studies import Study
     from fullscale.studies.standing import Standing
 
 STORE = "results.sqlite"
@@ -40,44 +41,68 @@ def add_study(parser: Parser) -> None:
     parser.add_argument(
         "study",
         metavar="NAME|FILE",
-        help="digits, digits-lr, table, vgg16-cifar10, or a file that ends in .toml or .py",
+        help="digits, digits-lr, paper (all of paper-1-rates, ...), table, vgg16-cifar10, or a file that ends in .toml or .py",
     )
     parser.add_argument(
         "--data", metavar="DATA", help="images in the place of the study's: digits, a folder or an archive"
     )
+    parser.add_argument("--size", type=whole, metavar="N", help="pixels a side in the place of the study's")
+    parser.add_argument("--width", type=float, metavar="W", help="width of the network in the place of the study's")
+
+
+def studies_of(arguments: argparse.Namespace) -> list[Study]:
+    """The studies that are asked for."""
+    from fullscale.studies import find_studies
+
+    given = {name: getattr(arguments, name) for name in ("size", "width")}
+    return find_studies(arguments.study, **{name: value for name, value in given.items() if value is not None})
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table, or the path that was written."""
+    """Print the table of each study, or the paths that were written."""
     from evidence.files import write_together
     from evidence.store import Store
-    from fullscale.studies import find_study, table
-    from fullscale.studies.standing import standing
+    from fullscale.studies import table
 
-    study = find_study(arguments.study)
+    studies = studies_of(arguments)
     path = arguments.store or arguments.out / STORE
     files = {arguments.csv: table.as_csv, arguments.parquet: table.as_parquet, arguments.netcdf: table.as_netcdf}
-    _apart(
-        [path, Path(arguments.study)],
-        [file for file in (arguments.csv, arguments.parquet, arguments.netcdf) if file is not None],
-    )
+    given = [file for file in (arguments.csv, arguments.parquet, arguments.netcdf) if file is not None]
+    _apart([path, Path(arguments.study)], given)
+    if given and len(studies) > 1:
+        raise InputError(f"{given[0]} for {len(studies)} studies: one is accepted, e.g. {studies[0].name}")
     with Store(path, reading=True) as store:
-        stands = standing(study, store, arguments.data, curves=arguments.netcdf is not None)
-        if not any(stands.rows):
-            raise InputError(f"store {path} holds no run of study {study.name}: {_holds(store)}")
-    made = {file: make(stands) for file, make in files.items() if file is not None}
+        each = [_standing(study, store, arguments) for study in studies]
+        seen = [stands for stands in each if stands is not None and any(stands.rows)]
+        if not seen:
+            raise InputError(f"store {path} holds no run of study {arguments.study}: {_holds(store)}")
+    made = {file: make(stands) for file, make in files.items() if file is not None for stands in seen}
     write_together(made)
     if arguments.json:
-        print(json.dumps(_as_data(stands), indent=1))
+        found = [_as_data(stands) for stands in seen]
+        print(json.dumps(found if len(studies) > 1 else found[0], indent=1))
         return 0
-    if not made:
-        print(table.table(stands))
-    print(f"{study.name}: {stands.in_words()}")
-    if not stands.complete:
+    for stands in seen:
+        if len(studies) > 1:
+            print(f"\n{stands.study.title}")
+        if not made:
+            print(table.table(stands))
+        print(f"{stands.study.name}: {stands.in_words()}")
+    if not all(stands.complete for stands in seen):
         print("cells of which a run is missing have no mean and no interval: undertow study goes on with it")
     for file in made:
         print(f"written: {file.resolve()}")
     return 0
+
+
+def _standing(study: Study, store: Store, arguments: argparse.Namespace) -> Standing | None:
+    """How a study stands; None for one of several of which the store knows no images."""
+    from fullscale.studies import images
+    from fullscale.studies.standing import standing
+
+    if arguments.data is None and study.name != arguments.study and not images.kept(store, study.name):
+        return None
+    return standing(study, store, arguments.data, curves=arguments.netcdf is not None)
 
 
 def _apart(read: list[Path], files: list[Path]) -> None:

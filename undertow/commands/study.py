@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
 from undertow.commands.arguments import Parser, add_out, add_rules, whole
-from undertow.commands.results import STORE, add_study
+from undertow.commands.results import STORE, add_study, studies_of
 
 if TYPE_CHECKING:
     from fullscale.studies.standing import Standing
@@ -46,10 +46,11 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print how the study stands; exit status 1 if a run failed."""
-    from fullscale.studies import asked, find_study
+    from fullscale.studies import asked
 
-    study = find_study(arguments.study)
-    asked(study)  # a slip of the hand is told before anything is loaded
+    studies = studies_of(arguments)
+    for study in studies:
+        asked(study)  # a slip of the hand is told before anything is loaded
     if arguments.workers is not None and not 1 <= arguments.workers <= MOST:
         raise InputError(f"--workers {arguments.workers}: a whole number from 1 to {MOST:,} is accepted")
     from undertow.extras import needs
@@ -66,22 +67,25 @@ def run(arguments: argparse.Namespace) -> int:
     local = arguments.executor == "local"
     workers, devices = _workers(arguments.workers, arguments.device, local)
     path = usable(arguments.out) / STORE
-    plan = planned(study, arguments.data)
+    plans = planned(*studies, data=arguments.data)
     if arguments.dry_run:
         if path.exists():
             with Store(path, reading=True) as store:
-                plan = plan.in_store(store)
-        print(_left(plan, workers))
+                plans = [plan.in_store(store) for plan in plans]
+        print("\n".join(_left(plan, workers) for plan in plans))
         return 0
     with Store(writable(arguments.out) / STORE) as store, Live() as live:
-        live.line(_left(plan.in_store(store), workers))
-        task = live.task(study.name, len(plan.runs))
         how = {"data": arguments.data, "device": arguments.device}
         retry = [arguments.retry] if arguments.retry else []
         given = workers if local else arguments.workers
+        ended = []
         with executor(arguments.executor, arguments.out, workers=given, devices=devices, parameters=parameters) as pool:
-            stands = conduct(plan, store, pool, task, retry=retry, **how)
-    return _ended(stands, path, arguments.study)
+            for plan in plans:
+                live.line(_left(plan.in_store(store), workers))
+                task = live.task(plan.study.name, len(plan.runs))
+                ended.append(conduct(plan, store, pool, task, retry=retry, **how))
+    names = [arguments.study] if len(studies) == 1 else [study.name for study in studies]
+    return max(_ended(stands, path, name) for stands, name in zip(ended, names, strict=True))
 
 
 def _parameters(given: list[str]) -> dict[str, Any]:

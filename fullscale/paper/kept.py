@@ -1,0 +1,69 @@
+"""The rows of the study paper: those that come with the package, or those of a user's own store where a stage is complete there."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from evidence.store import Row, Store
+from fullscale.paper.cells import Cells, MissingRunError
+from fullscale.paper.contrasts import Looked, looked, primary
+from fullscale.studies import Study, find_studies, images
+from fullscale.studies.standing import Standing, standing
+
+KEPT = "fullscale/studies/paper.sqlite"
+NAME = "paper"
+
+
+def stages() -> list[Study]:
+    """The studies that it consists of, in their order."""
+    return find_studies(NAME)
+
+
+@cache
+def kept() -> dict[str, Standing]:
+    """How each stage stands in the rows that come with the package; one of which there is none is left out."""
+    with (
+        resources.as_file(resources.files("fullscale.studies").joinpath("paper.sqlite")) as path,
+        Store(path, reading=True) as store,
+    ):
+        return _known(store)
+
+
+def _known(store: Store) -> dict[str, Standing]:
+    return {study.name: standing(study, store, curves=True) for study in stages() if images.kept(store, study.name)}
+
+
+def bearing(store: Store) -> tuple[dict[str, Any], str]:
+    """What the claims look at, and, where runs of it are missing still, which.
+
+    Args:
+        store: the user's own, whose stages count where they are complete.
+
+    Returns:
+        `looked` and `primary`, or nothing with a line that says what is missing.
+    """
+    own = {name: stands for name, stands in _known(store).items() if stands.complete}
+    found = kept() | own
+    return _judged([row for stands in found.values() for row in stands.rows if row is not None])
+
+
+def bearing_kept() -> Looked:
+    """What came with the package. MissingRunError where that is incomplete."""
+    return _looked([row for stands in kept().values() for row in stands.rows if row is not None])
+
+
+def _judged(rows: list[Row]) -> tuple[dict[str, Any], str]:
+    try:
+        seen = _looked(rows)
+        return {"looked": seen, "primary": primary(seen)}, ""
+    except MissingRunError as error:
+        return {}, f"the study {NAME} is incomplete ({error})"
+
+
+def _looked(rows: list[Row]) -> Looked:
+    watched = {
+        row.spec["seed"]: row.curves["filters"] for row in rows if row.spec.get("watch") and row.status == "done"
+    }
+    return looked(Cells(row for row in rows if not row.spec.get("watch")), watched)

@@ -1,0 +1,82 @@
+"""What the figures of the study paper show, as labelled data (`figures.matched`, `figures.knobs`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from fullscale.paper.cells import PAIRED, TABLE, Cell
+from fullscale.paper.contrasts import BATCHES, COUNTS, WIDTHS, Looked, Samples, by_task
+from fullscale.paper.rates import OPTIMIZERS
+from fullscale.paper.secondary import STRENGTHS, at_steps_of, by_rate, by_strength
+
+COUPLINGS = ("none", "l2", "decoupled_schedule")
+ATTRIBUTES = {"network": "BasicNet at 1/8 width", "data": "CIFAR-10 (JPEG copy, 16 x 16 pixels)"}
+
+
+def by_error(seen: Looked) -> xr.Dataset:
+    """Inactive filters and test error, in percent, of all cells of the table and at all learning rates, on the table's seeds.
+
+    Args:
+        seen: the runs.
+
+    Returns:
+        `inactive` and `test_error` over (optimizer, coupling, cell, seed), NaN where a run diverged or there is no such cell;
+        `lr` and `strength` over (optimizer, coupling, cell).
+    """
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in seen.cells.all():
+        spec = cell.spec
+        ours = cell is seen.cells.find(
+            optimizer=spec.optimizer, coupling=spec.coupling, lr=spec.lr, strength=spec.strength
+        )
+        if ours and spec.coupling in COUPLINGS and all(seed in cell.rows for seed in TABLE):
+            found.setdefault((spec.optimizer, spec.coupling), []).append(cell)
+    most = max(map(len, found.values()), default=0)
+    shape = (len(OPTIMIZERS), len(COUPLINGS), most)
+    numbers = {name: np.full((*shape, len(TABLE)), np.nan) for name in ("inactive", "test_error")}
+    settings = {name: np.full(shape, np.nan) for name in ("lr", "strength")}
+    for (optimizer, coupling), cells in found.items():
+        for k, cell in enumerate(sorted(cells, key=lambda cell: (cell.spec.lr, cell.spec.strength))):
+            at = OPTIMIZERS.index(optimizer), COUPLINGS.index(coupling), k
+            numbers["inactive"][at] = cell.numbers("inactive_by_activation", TABLE)
+            numbers["test_error"][at] = cell.numbers("test_error", TABLE)
+            settings["lr"][at], settings["strength"][at] = cell.spec.lr, cell.spec.strength
+    axes = ("optimizer", "coupling", "cell")
+    coords: dict[str, Any] = {"optimizer": list(OPTIMIZERS), "coupling": list(COUPLINGS), "seed": list(TABLE)}
+    coords |= {name: (axes, values) for name, values in settings.items()}
+    return xr.Dataset({name: ((*axes, "seed"), v) for name, v in numbers.items()}, coords, ATTRIBUTES)
+
+
+def by_knob(seen: Looked) -> xr.Dataset:
+    """Inactive filters in percent as one knob of the training is turned, under Adam with L2.
+
+    Args:
+        seen: the runs.
+
+    Returns:
+        `inactive` over (knob, level, seed), NaN where a run diverged, was not asked for or the knob has no such level;
+        `value` over (knob, level).
+    """
+    knobs: dict[str, tuple[Sequence[float], Sequence[int], Callable[[], Sequence[Samples]]]] = {
+        "batch, equal epochs": (BATCHES, PAIRED, lambda: [seen.inactive(batch=b) for b in BATCHES]),
+        "batch, equal steps": (BATCHES, TABLE, lambda: at_steps_of(seen)),
+        "width": (WIDTHS, PAIRED, lambda: [seen.inactive(width=w) for w in WIDTHS]),
+        "classes": (COUNTS, PAIRED, lambda: by_task(seen, 0.0)),
+        "classes, 20% of labels random": (COUNTS, TABLE, lambda: by_task(seen, 0.2, TABLE)),
+        "strength": (STRENGTHS[1:], TABLE, lambda: by_strength(seen)[1:]),
+        "learning rate": (sorted(seen.found.errors["adam"]), TABLE, lambda: by_rate(seen)),
+    }
+    most = max(len(levels) for levels, *_ in knobs.values())
+    inactive = np.full((len(knobs), most, len(PAIRED)), np.nan)
+    value = np.full((len(knobs), most), np.nan)
+    for k, (levels, seeds, shares) in enumerate(knobs.values()):
+        value[k, : len(levels)] = levels
+        inactive[k, : len(levels), [PAIRED.index(seed) for seed in seeds]] = np.array(shares()).T
+    coords: dict[str, Any] = {"knob": list(knobs), "seed": list(PAIRED), "value": (("knob", "level"), value)}
+    return xr.Dataset(
+        {"inactive": (("knob", "level", "seed"), inactive)}, coords, ATTRIBUTES | {"optimizer": "Adam with L2"}
+    )

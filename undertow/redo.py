@@ -1,0 +1,109 @@
+"""`undertow reproduce --study paper`: its primary runs trained again, beside those that came with the package."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dynamics.errors import InputError
+from evidence.executors.local import processes
+from evidence.files import writable
+from evidence.progress import Live
+from evidence.store import Row, Store
+from evidence.study import run_all
+from fullscale.paper.cells import PAIRED, Cell, Cells
+from fullscale.paper.contrasts import CONTRASTS, Looked, primary
+from fullscale.paper.kept import bearing_kept
+from fullscale.spec import RunSpec
+from fullscale.sweep import outcome, runs_of, title
+from undertow.extras import needs_fullscale
+
+# The seed of a quick look.
+QUICK = 2
+# Of a run's summary, what is compared.
+NUMBERS = {"inactive_by_activation": "inactive", "test_error": "test error"}
+
+
+class _Noted(Cells):
+    """Runs that remember which of them were looked at."""
+
+    def __init__(self, cells: Cells) -> None:
+        super().__init__([])
+        self._cells, self.looked_at = {cell.spec: cell for cell in cells.all()}, dict[RunSpec, Cell]()
+
+    def find(self, **settings: Any) -> Cell:
+        found = super().find(**settings)
+        self.looked_at[found.spec] = found
+        return found
+
+
+def redo(out: Path, data: str, quick: bool = False, fresh: bool = False) -> str:
+    """Train again what the primary contrasts of the study paper rest on (but S6's watched runs), at 12 epochs.
+
+    Args:
+        out: folder of the store, results.sqlite; runs that it holds already do not run again.
+        data: where CIFAR-10 is.
+        quick: one seed of five.
+        fresh: also what the store holds.
+
+    Returns:
+        A table: each cell's numbers as they came with the package and as they came out here, then the contrasts.
+
+    Raises:
+        InputError: where the data are not those of the study, and for a folder that cannot be written.
+    """
+    needs_fullscale()
+    from fullscale.studies import images
+    from fullscale.studies.estimate import cost
+    from fullscale.studies.runs import Source
+
+    seeds = (QUICK,) if quick else PAIRED
+    seen: Looked = replace(bearing_kept(), epochs=12, moving=())
+    noted = _Noted(seen.cells)
+    stored = primary(replace(seen, cells=noted))
+    rows = [cell.rows[seed] for cell in noted.looked_at.values() for seed in seeds]
+    specs = [RunSpec.of(row.spec) for row in rows]
+    sources = [Source("", spec.classes, spec.size, spec.label_noise) for spec in specs]
+    found = images.read(sources, data)
+    for spec, source in zip(specs, sources, strict=True):
+        if found[source].digest != spec.digest:
+            raise InputError(
+                f"data {data}: other images than the study's, CIFAR-10 (JPEG copy), are no repetition of it"
+            )
+    place = str(Path(data).absolute())
+    wanted = runs_of(specs, [place] * len(specs), [cost(s, found[i]) for s, i in zip(specs, sources, strict=True)])
+    with Store(writable(out) / "results.sqlite") as store, Live() as live, processes() as executor:
+        again = run_all(
+            wanted, store, executor, live.task("study paper", len(wanted)), outcome, fresh=fresh, strict=True
+        )
+    lines = [_line(old, new) for old, new in zip(rows, again, strict=True)]
+    same = sum(line.endswith(SAME) for line in lines)
+    here = replace(seen, cells=Cells(again))
+    lines.append(f"{same} of {len(lines)} runs came out the same to the last bit")
+    for name, contrast in CONTRASTS.items():
+        if name == "S6":
+            continue
+        number = float(np.mean(contrast.samples(replace(here, seeds=seeds))))
+        e = stored[name]
+        inside = "within" if e.low <= number <= e.high else "outside"
+        lines.append(f"{name:4} {number:8.2f} here, {inside} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}] {e.unit}")
+    return "\n".join(lines)
+
+
+SAME = "the same to the last bit"
+
+
+def _line(old: Row, new: Row) -> str:
+    spec = RunSpec.of(old.spec)
+    task = f", {len(spec.classes)} classes" if spec.classes else ""
+    said = f"{title(spec)}, batch {spec.batch}, width {spec.width:g}{task}: "
+    if old.status != "done" or new.status != "done":
+        return f"{said}{old.status} before, {new.status} now"
+    numbers = [f"{label} {old.summary[n]:.2%} -> {new.summary[n]:.2%}" for n, label in NUMBERS.items()]
+    alike = {k: v for k, v in old.summary.items() if k != "seconds"} == {
+        k: v for k, v in new.summary.items() if k != "seconds"
+    }
+    return said + ", ".join(numbers) + (f", {SAME}" if alike else "")
