@@ -114,8 +114,11 @@ def _points(study: PruningStudy, base: Base, seed: int, net: nn.Module, feed: Fe
     for criterion in base.criteria:
         for share in study.shares:
             cut.append((criterion, share, *prune_by(net, criterion, share, x, seed)))
-    points = []
+    points: list[dict[str, Any]] = []
     for name, share, small, reached in cut:
+        if name == "dead" and not share:  # the whole network again
+            points.append(points[0] | {"criterion": "dead"})
+            continue
         point = {"criterion": name, "share": share, "reached": reached}
         point |= {"parameters": parameters(small), "multiply_adds": multiply_adds(small, x)}
         before = _errors(small, feed)
