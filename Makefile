@@ -34,10 +34,11 @@ mutants: $(VENV)/.test
 chaos: $(VENV)/.test
 	$(BIN)/python tests/evidence/chaos.py --kills 200
 
-# The learning rates of the CNN study: the rows that come with the package, run again.
+# The learning rates of the CNN study, and their runs at equal sum of learning rates: the rows that come with the package, run again.
 grid: $(VENV)/.test
-	$(BIN)/undertow study digits-lr --out $(OUT)
-	$(BIN)/python -m docs.keep --out $(OUT)
+	for study in digits-lr digits-long; do \
+		$(BIN)/undertow study $$study --out $(OUT) && $(BIN)/python -m docs.keep $$study --out $(OUT) || exit; \
+	done
 
 # The numbers of README.md and docs/*.md, from the store in $(OUT); also docs/findings.json, from which the tests compare them.
 docs: reproduce

@@ -130,6 +130,19 @@ def _grid() -> str:
     )
 
 
+def _long() -> str:
+    from fullscale.digits_long import kept
+
+    return _markdown(
+        ("optimizer, lr", "steps", "filters inactive by activation", "test error"),
+        (
+            (f"{c.optimizer}, {c.lr:g}", f"{c.steps:,}", percent(c.inactive.tolist()), percent(c.test_error.tolist()))
+            for c in kept()
+            if c.l2
+        ),
+    )
+
+
 def _thresholds() -> str:
     points = read("docs/findings.json")["thresholds"]
     by = {(p["measure"], p["threshold"]): p for p in points}
@@ -230,6 +243,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "paper": _paper,
     "cnn": _cnn,
     "grid": _grid,
+    "long": _long,
     "thresholds": _thresholds,
     "criteria": _criteria,
     "kernel": _kernel,

@@ -10,7 +10,7 @@ from typing import Any
 from docs.fill import read
 
 # Whose data are a CNN's; every other experiment is a toy world.
-CNN = ("pocket", "grid", "thresholds", "compare")
+CNN = ("pocket", "grid", "long", "thresholds", "compare")
 
 
 @cache
@@ -86,11 +86,12 @@ def _counts() -> dict[str, int]:
     every = list(claims().values())
     from dynamics.couplings import COUPLINGS
     from dynamics.rules import RULES
-    from fullscale import lr_grid
+    from fullscale import digits_long, lr_grid
 
     found = {verdict: sum(c["verdict"] == verdict for c in every) for verdict in ("holds", "fails", "undecided")}
     found |= {"rules": len(RULES), "couplings": sum(name != "none" for name in COUPLINGS)}
     found["seeds of the grid"] = len(lr_grid.STUDY.axes["seed"])
+    found["seeds of the long runs"] = len(digits_long.STUDY.axes["seed"])
     return found | {"claims": len(every), "CNN": sum(c["experiment"] in CNN for c in every)}
 
 
@@ -104,6 +105,7 @@ def _cnn() -> dict[str, str]:
     return {
         "filters": str(content["facts"]["filters"]),
         "test images": str(content["facts"]["test_images"]),
+        "one image": f"{100 / content['facts']['test_images']:.2g} points",
         "flat activation": f"{between[0]} decades",
         "flat scale": f"{between[1]} decades",
         "difference": powers(test),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from dynamics.errors import InputError
+
+EXTREMES = "smallest to largest"
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,14 @@ def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, c
     return Estimate(mean, mean - half, mean + half, values.size, unit, words, tuple(values.tolist()))
 
 
-def ratio_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str) -> Estimate:
+def ratio_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, confidence: float = 0.95) -> Estimate:
     """Geometric mean of ratios with the t-interval of their logarithms.
 
     Args:
         samples: (n,) positive numbers, two or more.
         unit: what they are numbers of.
         over: what one sample is, in the plural, e.g. "seeds".
+        confidence: of the interval, in (0, 1).
 
     Returns:
         The Estimate.
@@ -96,7 +99,7 @@ def ratio_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str) 
     values = np.asarray(samples, dtype=np.float64).ravel()
     if not np.all(values > 0):
         raise InputError(f"ratio {values[~(values > 0)][0]}: positive numbers are accepted")
-    log = mean_interval(np.log(values), unit, over)
+    log = mean_interval(np.log(values), unit, over, confidence)
     value, low, high = (math.exp(x) for x in (log.value, log.low, log.high))
     return Estimate(value, low, high, log.n, unit, log.interval, tuple(values.tolist()))
 
@@ -122,7 +125,50 @@ def spread(samples: Sequence[float] | np.ndarray, unit: str) -> Estimate:
     if values.size == 0:
         raise InputError("0 samples: at least one is needed")
     middle, low, high = (float(x) for x in (np.median(values), values.min(), values.max()))
-    return Estimate(middle, low, high, values.size, unit, "smallest to largest", tuple(values.tolist()))
+    return Estimate(middle, low, high, values.size, unit, EXTREMES, tuple(values.tolist()))
+
+
+def every_cell(
+    samples: Mapping[str, Sequence[float] | np.ndarray],
+    unit: str,
+    over: str = "seeds",
+    interval: Callable[[Sequence[float] | np.ndarray, str, str, float], Estimate] = mean_interval,
+    left_out: int = 0,
+    level: float = 0.95,
+) -> dict[str, Estimate]:
+    """An interval for each cell of a designed grid, so wide that all hold at once with probability `level` or more.
+
+    For a claim about every cell, which its worst cell decides: an estimator hands these back, and the claim's decision
+    picks the cell that is most against it. Of K cells each has an interval of level 1 - (1 - level)/K.
+
+    Args:
+        samples: cell, in words -> (n,) numbers, two or more, one a seed.
+        unit: what they are numbers of.
+        over: what one sample is, in the plural.
+        interval: from one cell's samples: `mean_interval`, or `ratio_interval` for ratios.
+        left_out: cells of the grid that could not be judged, told beside the interval.
+        level: of all intervals together, in (0, 1).
+
+    Returns:
+        cell -> its Estimate.
+
+    Raises:
+        InputError: for fewer than two samples in a cell.
+
+    Example:
+        >>> found = every_cell({"lr 0.1": [1, 2, 3], "lr 0.2": [4, 5, 6]}, "steps")
+        >>> found["lr 0.2"].in_words()
+        '5 [1.417, 8.583] steps (n = 3, 95% t-interval over seeds for all 2 cells at once)'
+
+    Source:
+        Bonferroni 1936; Dunn, "Multiple comparisons among means", Journal of the American Statistical Association 1961.
+    """
+    cells = f" for all {len(samples)} cells at once" if len(samples) > 1 else ""
+    words = f"{100 * level:.4g}% t-interval over {over}{cells}" + (f", {left_out} left out" if left_out else "")
+    return {
+        cell: replace(interval(values, unit, over, 1 - (1 - level) / len(samples)), interval=words)
+        for cell, values in samples.items()
+    }
 
 
 def holm(

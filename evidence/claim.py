@@ -3,47 +3,76 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from dynamics.estimate import Estimate, mean_interval, ratio_interval, spread
+from dynamics.estimate import EXTREMES, Estimate, every_cell, holm, mean_interval, ratio_interval, spread
 
 Verdict = Literal["holds", "fails", "undecided"]
+# When a margin was chosen, seen from the data that it judges. "with the data": both entered the project's history in one
+# commit, so that it cannot be told.
+Margin = Literal["before", "with the data", "after"]
 
 
 @dataclass(frozen=True)
 class Decision:
     """How an interval becomes a verdict: holds if all of it is in the range low to high, fails if none of it is.
 
-    open_ends: the ends themselves are outside. every: for a statement about every sample, whose interval is smallest to
-    largest: one sample outside refutes it.
+    An interval from the smallest sample to the largest (`spread`) is for a statement about every sample: one outside
+    refutes it. open_ends: the ends of the range themselves are outside.
     """
 
     low: float = -math.inf
     high: float = math.inf
     open_ends: bool = False
-    every: bool = False
 
     def __call__(self, estimate: Estimate) -> Verdict:
-        """The verdict on an estimate whose numbers are finite."""
+        """The verdict on an estimate; one that is not of finite numbers decides nothing."""
+        if not _known(estimate):
+            return "undecided"
         if self.open_ends:
             inside = self.low < estimate.low and estimate.high < self.high
             outside = estimate.high <= self.low or estimate.low >= self.high
         else:
             inside = self.low <= estimate.low and estimate.high <= self.high
             outside = estimate.high < self.low or estimate.low > self.high
-        return "holds" if inside else "fails" if outside or self.every else "undecided"
+        return "holds" if inside else "fails" if outside or estimate.interval == EXTREMES else "undecided"
 
-    def in_words(self, unit: str) -> str:
-        """When a claim holds, e.g. "interval above 0 percentage points"; unit: of the estimate."""
+    def worst(self, cells: Mapping[str, Estimate]) -> Estimate:
+        """Of the cells of a grid the one that is most against the claim, named in its interval: farthest outside if one
+        refutes it, else one that is not of finite numbers, else the one that comes nearest to an end of the range.
+
+        Without cells an estimate of nothing, which decides nothing.
+        """
+        if not cells:
+            return Estimate(math.nan, math.nan, math.nan, 0, "", "no cell of the grid can be judged")
+
+        def against(cell: str) -> tuple[bool, bool, float]:
+            estimate = cells[cell]
+            fails = self(estimate) == "fails"
+            beyond = max(self.low - estimate.low, estimate.high - self.high)
+            if fails and estimate.interval != EXTREMES:
+                beyond = max(self.low - estimate.high, estimate.low - self.high)
+            return fails, not _known(estimate), beyond
+
+        name = max(cells, key=against)
+        return replace(cells[name], interval=f"{cells[name].interval}, the worst: {name}") if name else cells[name]
+
+    def in_words(self, estimate: Estimate) -> str:
+        """When a claim holds, e.g. "interval above 0 percentage points"; in the estimate's unit."""
         if math.isfinite(self.low) and math.isfinite(self.high):
             where = f"within [{_exact(self.low)}, {_exact(self.high)}]"
         elif math.isfinite(self.low):
             where = f"{'above' if self.open_ends else 'at least'} {_exact(self.low)}"
         else:
             where = f"{'below' if self.open_ends else 'at most'} {_exact(self.high)}"
-        return f"{'every sample' if self.every else 'interval'} {where} {unit}".rstrip()
+        what = "every sample" if estimate.interval == EXTREMES else "interval"
+        return f"{what} {where} {estimate.unit}".rstrip()
+
+
+def _known(estimate: Estimate) -> bool:
+    return all(math.isfinite(x) for x in (estimate.value, estimate.low, estimate.high))
 
 
 def _exact(number: float) -> str:
@@ -84,7 +113,7 @@ def below(threshold: float) -> Decision:
 
 
 def never_above(threshold: float) -> Decision:
-    """A decision on every sample, whose interval is smallest to largest: one sample above the threshold refutes it.
+    """A decision that holds if the whole interval is at or below the threshold: none of the samples above it.
 
     Args:
         threshold: in the estimate's unit.
@@ -96,7 +125,7 @@ def never_above(threshold: float) -> Decision:
         >>> never_above(2)(spread([1, 2, 4], "steps"))
         'fails'
     """
-    return Decision(high=threshold, every=True)
+    return Decision(high=threshold)
 
 
 def within(low: float, high: float) -> Decision:
@@ -110,7 +139,7 @@ def within(low: float, high: float) -> Decision:
         The Decision.
 
     Example:
-        >>> within(0, 3)(spread([1, 2, 4], "steps"))
+        >>> within(0, 3)(mean_interval([1.0, 2.0, 4.0], "steps", "seeds"))
         'undecided'
     """
     return Decision(low, high)
@@ -120,20 +149,24 @@ def within(low: float, high: float) -> Decision:
 class Claim:
     """A sentence that data can overturn, as `evidence.registry.claim` declares it.
 
-    source: who says so; experiment: whose data bear on it; estimate: reads them; decision: what follows from the estimate.
+    source: who says so; experiment: whose data bear on it; estimate: reads them, and gives one estimate, or one a cell where
+    the sentence is about every cell; decision: what follows from the estimate, of several from the worst.
     measured: what the estimate is, in words; formula: what is claimed, as text; figure: the picture in which it is seen;
-    empty where there is none.
+    empty where there is none. margin: when the decision's numbers were chosen; against: ids of claims whose data say the
+    opposite.
     """
 
     id: str
     sentence: str
     source: str
     experiment: str
-    estimate: Callable[[Any], Estimate]
+    estimate: Callable[[Any], Estimate | Mapping[str, Estimate]]
     decision: Decision
     measured: str = ""
     formula: str = ""
     figure: str = ""
+    margin: Margin = "with the data"
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,12 +179,14 @@ class Finding:
 
     @property
     def holds_if(self) -> str:
-        """The decision in words, in the estimate's unit."""
-        return self.claim.decision.in_words(self.estimate.unit)
+        """The decision in words, in the estimate's unit, and when its numbers were chosen."""
+        margin = self.claim.margin
+        seen = margin if margin == "with the data" else f"{margin} the data were seen"
+        return f"{self.claim.decision.in_words(self.estimate)}; margin chosen {seen}"
 
 
 def judge(claim: Claim, data: Any) -> Finding:
     """The verdict of `claim` on the data of its experiment; an interval that is not a number decides nothing."""
-    estimate = claim.estimate(data)
-    known = all(math.isfinite(x) for x in (estimate.value, estimate.low, estimate.high))
-    return Finding(claim, estimate, claim.decision(estimate) if known else "undecided")
+    found = claim.estimate(data)
+    estimate = found if isinstance(found, Estimate) else claim.decision.worst(found)
+    return Finding(claim, estimate, claim.decision(estimate))

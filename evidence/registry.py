@@ -36,10 +36,10 @@ from typing import Any, Protocol, TypeVar
 import xarray as xr
 
 from dynamics.errors import InputError
-from evidence.claim import Claim, Decision, Estimate, Finding, judge
+from evidence.claim import Claim, Decision, Estimate, Finding, Margin, judge
 
 Declared = TypeVar("Declared")
-Estimator = TypeVar("Estimator", bound=Callable[..., Estimate])
+Estimator = TypeVar("Estimator", bound=Callable[..., Estimate | Mapping[str, Estimate]])
 
 
 class World(Protocol):
@@ -147,6 +147,8 @@ def claim(
     sentence: str = "",
     formula: str = "",
     figure: str = "",
+    margin: Margin = "with the data",
+    against: Sequence[str] = (),
     **fixed: Any,
 ) -> Callable[[Estimator], Estimator]:
     """Declares a claim on the data that the decorated estimator reads.
@@ -154,6 +156,9 @@ def claim(
     The first paragraph of the estimator's docstring is the sentence, the rest says what is measured. Where one
     estimator bears on several claims, it is decorated once for each: `sentence` then gives each its own, the docstring
     is what is measured, and `fixed` are arguments that the estimator is called with beside the data.
+
+    The estimator of a sentence about every cell of a grid hands back an estimate for each (`every_cell`): the verdict is
+    that of the worst.
 
     Args:
         id: by which commands find it.
@@ -163,6 +168,9 @@ def claim(
         sentence: the claim, where the docstring does not begin with it.
         formula: what is claimed, as text.
         figure: name of the picture in which it is seen.
+        margin: when the numbers of the decision were chosen: "before" the data were seen, "with the data" where it cannot
+            be told, or "after".
+        against: ids of claims whose data say the opposite; told in the rows of both.
         **fixed: arguments of the estimator.
 
     Returns:
@@ -179,7 +187,7 @@ def claim(
         ...     return mean_interval(data["heads"], "of flips", "seeds")
         >>> found = judge(CLAIMS["X1"], {"heads": [0.49, 0.5, 0.52]})
         >>> found.claim.sentence, found.holds_if, found.verdict
-        ('A coin shows heads in half of its flips.', 'interval within [0.4, 0.6] of flips', 'holds')
+        ('A coin shows heads in half of its flips.', 'interval within [0.4, 0.6] of flips; margin chosen with the data', 'holds')
     """
 
     def declare(estimator: Estimator) -> Estimator:
@@ -188,7 +196,8 @@ def claim(
         if not said:
             raise InputError(f"claim {id!r} has no sentence: the estimator's docstring begins with it")
         estimate = partial(estimator, **fixed) if fixed else estimator
-        declared = Claim(id, said, source, experiment, estimate, decision, " ".join(measured), formula, figure)
+        text = " ".join(measured), formula, figure
+        declared = Claim(id, said, source, experiment, estimate, decision, *text, margin, tuple(against))
         _enter(CLAIMS, id, declared, "claim")
         return estimator
 
@@ -260,6 +269,11 @@ def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = N
 
 def _is_like(claim: Claim, name: str) -> bool:
     return claim.id == name or claim.id.startswith(f"{name} ")
+
+
+def opposed(claim: Claim) -> list[Claim]:
+    """The claims whose data say the opposite, whichever of the two says so."""
+    return [c for c in CLAIMS.values() if c.id in claim.against or claim.id in c.against]
 
 
 def judged(claims: Iterable[Claim], data: Mapping[str, Any]) -> list[Finding]:

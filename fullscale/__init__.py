@@ -15,9 +15,10 @@ criteria    published pruning criteria; pruning_study sets them beside the dead 
             pruning_data what came out, pruning_claims what that says
 checkpoint  a network in one file, without pickle
 studies     studies as files, their runs, how they stand, tables of what came out; sweep is what a worker does with a run
-digits_study  the study of a BasicNet on digits in which filters die within minutes; lr_grid is that of its learning rates
+digits_study  the study of a BasicNet on digits in which filters die within minutes; lr_grid is that of its learning rates,
+              digits_long that of these at equal sum of learning rates
 claims      what these say about the paper's claims
 
-spec, studies, sweep, digits_study, lr_grid, claims, thresholds, pruning_study, pruning_data, pruning_claims and
-data do not import torch.
+spec, studies, sweep, digits_study, lr_grid, digits_long, claims, thresholds, pruning_study, pruning_data,
+pruning_claims and data do not import torch.
 """

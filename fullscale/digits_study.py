@@ -41,10 +41,10 @@ def curves_and_ends(rows: list[Row]) -> xr.Dataset:
     Curves (optimizer, strength, seed, epoch): the shares of inactive filters by both measures and the test error.
     Ends (optimizer, strength, seed): `removed` share of filters, `difference` of outputs on test images and
     `noise_difference` on random ones, `error_before` and `error_after` the removal, `parameters` and `multiply_adds` as
-    shares of what they were.
+    shares of what they were. The attribute test_images is their number.
     """
-    channels = next((row.summary["channels"] for row in rows if "channels" in row.summary), None)
-    if channels is None:
+    whole = next((row.summary for row in rows if "channels" in row.summary), None)
+    if whole is None:
         raise InputError("every run diverged: nothing is left to look at")
     strengths = sorted({row.spec["strength"] for row in rows})
     longest = max((row.curves.get("epoch", []) for row in rows), key=len)
@@ -65,7 +65,8 @@ def curves_and_ends(rows: list[Row]) -> xr.Dataset:
     coords = {"optimizer": list(OPTIMIZERS), "strength": strengths, "seed": list(SEEDS), "epoch": longest}
     data = xr.Dataset({name: ((*axes, "epoch"), v) for name, v in curves.items()}, coords)
     data = data.assign({name: (axes, v) for name, v in ends.items()}).assign(lr=(axes[:2], lr))
-    data.attrs = {"width": WIDTH, "batch": BATCH, "data": DATA, "filters": sum(channels)}
+    data.attrs = {"width": WIDTH, "batch": BATCH, "data": DATA, "filters": sum(whole["channels"])}
+    data.attrs["test_images"] = whole["certificate"]["held_out_images"]
     return data
 
 

@@ -10,6 +10,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import numpy as np
+
+from evidence.claim import Estimate, mean_interval
 from evidence.store import Row, Store
 from fullscale.studies import Study, find_study
 from fullscale.studies.standing import Standing, standing
@@ -30,11 +33,16 @@ def rates() -> dict[str, list[float]]:
 @cache
 def kept() -> dict[str, Any]:
     """The outcome of the rows that come with the package."""
+    return of_study(kept_rows(STUDY))
+
+
+def kept_rows(study: Study) -> Standing:
+    """How a study stands in the rows of it that come with the package."""
     with (
-        resources.as_file(resources.files("fullscale.studies").joinpath("digits-lr.sqlite")) as path,
+        resources.as_file(resources.files("fullscale.studies").joinpath(f"{study.name}.sqlite")) as path,
         Store(path, reading=True) as store,
     ):
-        return of_study(standing(STUDY, store))
+        return standing(study, store)
 
 
 def of_study(stands: Standing) -> dict[str, Any]:
@@ -78,9 +86,16 @@ def standard_error(cell: dict[str, Any]) -> float:
 
 
 def indistinguishable(found: dict[str, Any], optimizer: str) -> list[dict[str, Any]]:
-    """The cells of an optimizer whose accuracy is within one standard error of its best."""
+    """The cells of an optimizer that validation cannot tell from its best: the 95% t-interval of what they lag behind it reaches 0.
+
+    Differences are taken within a seed, since all runs of a seed have the same validation part. That is a wider choice than
+    one standard error of these differences, which would leave out every sixth rate that is as good as the best.
+    """
     best = found["chosen"][optimizer]
-    least = best["accuracy"] - standard_error(best)
-    return [
-        c for c in found["cells"] if c["optimizer"] == optimizer and c["status"] == "done" and c["accuracy"] >= least
-    ]
+    whole = [c for c in found["cells"] if c["optimizer"] == optimizer and c["status"] == "done"]
+    return [c for c in whole if c["lr"] == best["lr"] or _lag(best, c).low <= 0]
+
+
+def _lag(best: dict[str, Any], cell: dict[str, Any]) -> Estimate:
+    ahead, behind = (np.array(one["each"]["accuracy"]) for one in (best, cell))
+    return mean_interval(ahead - behind, "of accuracy", "seeds")

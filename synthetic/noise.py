@@ -49,7 +49,7 @@ class Noise:
     beta2: float = 0.99
     settled: int = 600
     steps: int = 1_400
-    seeds: int = 12
+    seeds: int = 32
     weights: int = 32
 
     def run(self, threads: int = 1) -> xr.Dataset:

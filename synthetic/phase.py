@@ -50,7 +50,7 @@ class Phase:
 
     diagram: Diagram = "selectivity"
     cells: int = 24
-    seeds: int = 8
+    seeds: int = 64
     steps: int = 10_000
     lr: float = 1e-3
     strength: float = 3e-3
@@ -69,7 +69,8 @@ class Phase:
 
     def run(self, threads: int = 1, on: Simulate = simulate, notify: Notify | None = None) -> xr.Dataset:
         """`dead` (share of lanes), `time` (median steps to death, NaN where fewer than half died) and `size` (mean
-        abs(w) at the end): (y, x); `boundary` (y): the x of the computed boundary, NaN where the diagram ends before it.
+        abs(w) at the end): (y, x); `crossed` (y, seed): the x on one side of which the row's lanes of this seed die;
+        `boundary` (y): the x of the computed boundary, NaN where the diagram ends before it.
 
         on: what advances the lanes, `dynamics.simulate.lanes.simulate` or its peer on a CUDA device. notify: called with rows
         done, rows in all and a line.
@@ -88,8 +89,10 @@ class Phase:
                 notify(int(rows[-1]) + 1, len(y), f"{len(x) * self.seeds * self.steps * len(rows):,} weight-steps more")
         died, sizes = (np.concatenate(both) for both in zip(*parts, strict=True))
         time = np.median(died, axis=2)
+        dead = np.isfinite(died)
         data = {
-            "dead": (("y", "x"), np.isfinite(died).mean(axis=2)),
+            "dead": (("y", "x"), dead.mean(axis=2)),
+            "crossed": (("y", "seed"), _crossed(dead, np.log(x), rises=x_name != "arrival")),
             "time": (("y", "x"), np.where(np.isfinite(time), time, np.nan)),
             "size": (("y", "x"), sizes.mean(axis=2)),
             "boundary": (("y",), np.array([self._boundary(y_name, b, x_name, x_ends) for b in y])),
@@ -97,7 +100,7 @@ class Phase:
         attrs = {"diagram": self.diagram, "x": x_name, "y": y_name, "seeds": self.seeds, "lanes": died.size}
         attrs |= {name: value for name, value in self._setting().items() if name not in (x_name, y_name)}
         attrs |= {"steps": self.steps, "floor": self.floor, "pull": self.pull, "sigma": self.sigma}
-        return xr.Dataset(data, {"x": x, "y": y}, attrs)
+        return xr.Dataset(data, {"x": x, "y": y, "seed": np.arange(self.seeds)}, attrs)
 
     def _grid(self, ends: list[float]) -> np.ndarray:
         return np.geomspace(ends[0], ends[1], self.cells)
@@ -200,13 +203,21 @@ def _batch(arrival: Any, images: Any) -> tuple[Any, Any]:
     return comes, arrival / comes
 
 
-def crossing(data: xr.Dataset) -> xr.DataArray:
-    """The x at which half of the lanes of a row die, (y): the area below the share's curve on the logarithmic axis; NaN
-    where a row does not run from one side to the other."""
-    share, log_x = data.dead.values, np.log(data.x.values)
-    rises = share[:, -1] > share[:, 0]
-    ordered = np.where(rises[:, None], 1 - share, share)
+def _crossed(dead: np.ndarray, log_x: np.ndarray, rises: bool) -> np.ndarray:
+    """For each row and seed the x that has as many cells on its dead side as died, (y, x, seed) -> (y, seed): a row's geometric
+    mean over seeds is the area beside the curve of its share on the logarithmic axis."""
     width = np.gradient(log_x)
-    found = np.exp(log_x[0] - width[0] / 2 + (ordered * width).sum(axis=1))
-    complete = (ordered[:, 0] > 0.9) & (ordered[:, -1] < 0.1)
-    return xr.DataArray(np.where(complete, found, np.nan), {"y": data.y}, ("y",))
+    before = np.where(rises, ~dead, dead)
+    return np.asarray(np.exp(log_x[0] - width[0] / 2 + (before * width[:, None]).sum(axis=1)))
+
+
+def crossings(data: xr.Dataset) -> xr.DataArray:
+    """The x at which the lanes of a row begin to die, (y, seed); NaN where a row does not run from one side to the other."""
+    first, last = data.dead[:, 0], data.dead[:, -1]
+    complete = (np.maximum(first, last) > 0.9) & (np.minimum(first, last) < 0.1)
+    return data["crossed"].where(complete)
+
+
+def crossing(data: xr.Dataset) -> xr.DataArray:
+    """The x at which half of the lanes of a row die, (y); NaN where a row does not run from one side to the other."""
+    return xr.DataArray(np.exp(np.log(crossings(data).values).mean(axis=1)), {"y": data.y}, ("y",))

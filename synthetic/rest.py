@@ -45,7 +45,7 @@ class Rest:
     pull: float = 0.2
     rate: float = 1e-3
     steps: int = 6_000
-    seeds: int = 8
+    seeds: int = 32
     weights: int = 4
 
     def run(self, threads: int = 1) -> xr.Dataset:

@@ -51,8 +51,8 @@ class Visits:
     settled: int = 800
     steps: int = 8_800
     looks: int = 10
-    seeds: int = 8
-    weights: int = 8
+    seeds: int = 32
+    weights: int = 4
 
     def run(self, threads: int = 1) -> xr.Dataset:
         """(arrivals, epoch, seed), means over weights and steps: `inverse_root`, v^-1/2; `look`, the same over one of `looks`

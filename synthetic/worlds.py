@@ -32,7 +32,7 @@ from synthetic.walk import Walk
 
 # Worlds that need the compiler, which costs more to start than they do: one process runs them one after the other.
 for _diagram in ("selectivity", "rate", "batch", "epoch"):
-    world(f"phase_{_diagram}", group="compiler")(Phase(_diagram))
+    world(f"phase_{_diagram}", group="compiler", meaning=2)(Phase(_diagram))
 
 for _name, _world in {
     "silence": Silence(),

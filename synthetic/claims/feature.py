@@ -91,7 +91,7 @@ def bound(data: xr.Dataset) -> Estimate:
 def adaptive_inactive(data: xr.Dataset) -> Estimate:
     """Where features can replace each other, some end up active for no image under adaptive optimizers with L2.
 
-    Share inactive by activation under adaptive optimizers + L2, one sample a seed.
+    Share inactive by activation under adaptive optimizers + L2, mean over optimizers and selectivities, one sample a seed.
     """
     return mean_interval(a_seed(_at(data, "l2")["inactive"].sel(optimizer=_groups(data)[0])).values, _SHARE, "seeds")
 
@@ -102,6 +102,7 @@ def adaptive_inactive(data: xr.Dataset) -> Estimate:
     decision=never_above(0),
     sentence="Without a regularizer no feature ends up active for no image, where features can replace each other.",
     figure="compete",
+    against=("S2",),
 )
 @_alone(
     "S2 alone",
@@ -109,6 +110,7 @@ def adaptive_inactive(data: xr.Dataset) -> Estimate:
     decision=never_above(0),
     sentence="Without a regularizer no single feature that alone must fit a teacher ends up active for no image.",
     figure="feature",
+    against=("S2",),
 )
 def unregularized(data: xr.Dataset) -> Estimate:
     """Share inactive without a regularizer, a sample an optimizer and seed."""
@@ -120,20 +122,21 @@ def unregularized(data: xr.Dataset) -> Estimate:
     "S3 toy",
     source=MEHTA,
     decision=above(0),
-    sentence="With L2, adaptive optimizers silence more features than SGD and momentum, each at its tuned learning rate, where "
-    "features can replace each other.",
+    sentence="With L2, adaptive optimizers on average silence more features than SGD and momentum, each at its tuned learning "
+    "rate, where features can replace each other.",
     figure="compete",
 )
 @_alone(
     "S3 alone",
     source=MEHTA + ", read as a statement about every feature",
     decision=above(0),
-    sentence="With L2, adaptive optimizers silence more features than SGD and momentum, each at its tuned learning rate, where a "
-    "single feature alone must fit its teacher.",
+    sentence="With L2, adaptive optimizers on average silence more features than SGD and momentum, each at its tuned learning "
+    "rate, where a single feature alone must fit its teacher.",
     figure="feature",
 )
 def adaptive_excess(data: xr.Dataset) -> Estimate:
-    """Share inactive under L2, adaptive optimizers less the others, each at its tuned rate; one sample a seed."""
+    """Share inactive under L2, mean of the adaptive optimizers less that of the others, over all selectivities, each at its tuned
+    rate; one sample a seed."""
     inactive, (adaptive, plain) = _at(data, "l2")["inactive"], _groups(data)
     difference = a_seed(inactive.sel(optimizer=adaptive)) - a_seed(inactive.sel(optimizer=plain))
     return mean_interval(difference.values, _SHARE + ", difference", "seeds")
@@ -147,21 +150,22 @@ def _l2_excess(data: xr.Dataset, decay: str) -> Estimate:
 
 @_compete("S4 toy", source=MEHTA, decision=above(0), figure="compete")
 def l2_over_decay_lr(data: xr.Dataset) -> Estimate:
-    """Under adaptive optimizers L2 silences more features than weight decay x lr of equal strength, where features can
-    replace each other.
+    """Under adaptive optimizers L2 on average silences more features than weight decay x lr of equal strength, where features
+    can replace each other.
 
-    Share inactive under adaptive optimizers, L2 less decay x lr of equal strength, paired by seed.
+    Share inactive under adaptive optimizers, L2 less decay x lr of equal strength, mean over optimizers and selectivities,
+    paired by seed.
     """
     return _l2_excess(data, "decoupled_lr")
 
 
 @_alone("S4 schedule alone", source=MEHTA, decision=above(0), figure="feature")
 def l2_over_decay_schedule(data: xr.Dataset) -> Estimate:
-    """Under adaptive optimizers L2 silences more single features than weight decay without the factor lr, of equal
-    strength and at a constant schedule.
+    """Under adaptive optimizers L2 on average silences more single features than weight decay without the factor lr, of
+    equal strength and at a constant schedule.
 
     Share inactive under adaptive optimizers, L2 less decay x schedule (which has no factor of the learning rate) of
-    equal strength, paired by seed.
+    equal strength, mean over optimizers and selectivities, paired by seed.
     """
     return _l2_excess(data, "decoupled_schedule")
 
@@ -192,10 +196,11 @@ def survivors_l2(data: xr.Dataset) -> Estimate:
 
 @_compete("S9 toy", source=MEHTA, decision=within(-0.05, 0.05))
 def measures(data: xr.Dataset) -> Estimate:
-    """The shares of features inactive by activation and by scale agree within 5 points under adaptive optimizers with
+    """The mean shares of features inactive by activation and by scale agree within 5 points under adaptive optimizers with
     L2.
 
-    Share inactive by activation less share by scale, adaptive optimizers + L2, one sample a seed.
+    Share inactive by activation less share by scale, mean over adaptive optimizers and selectivities with L2, one sample a
+    seed.
     """
     cells = _at(data, "l2").sel(optimizer=_groups(data)[0])
     return mean_interval(a_seed(cells["inactive"] - cells["small"]).values, _SHARE + ", difference", "seeds")
@@ -227,10 +232,10 @@ def _concordance(share: np.ndarray) -> np.ndarray:
 
 @_compete("S11 toy", source=MEHTA, decision=above(0))
 def strength_response(data: xr.Dataset) -> Estimate:
-    """Under adaptive optimizers with L2, more strength silences more features, from none to the largest.
+    """Under adaptive optimizers with L2, more strength on average silences more features, from none to the largest.
 
-    Pairs of strengths (0 first) with a rise of the share inactive less pairs with a fall, of all pairs: adaptive
-    optimizers + L2, one sample a seed.
+    Pairs of strengths (0 first) with a rise of the share inactive less pairs with a fall, of all pairs: the share's mean
+    over adaptive optimizers and selectivities with L2, one sample a seed.
     """
     inactive = data["inactive"].sel(optimizer=_groups(data)[0]).mean(("optimizer", "selectivity", "copy"))
     none, l2 = (inactive.sel(coupling=c).transpose("seed", "strength").values for c in ("none", "l2"))
@@ -239,10 +244,10 @@ def strength_response(data: xr.Dataset) -> Estimate:
 
 @_compete("S11 lr", source=MEHTA, decision=above(0))
 def rate_response(data: xr.Dataset) -> Estimate:
-    """Under adaptive optimizers with L2, a larger learning rate silences more features.
+    """Under adaptive optimizers with L2, a larger learning rate on average silences more features.
 
-    Pairs of learning rates with a rise of the share inactive less pairs with a fall, of all pairs: adaptive optimizers
-    + L2, one sample a tuning seed.
+    Pairs of learning rates with a rise of the share inactive less pairs with a fall, of all pairs: the share's mean over
+    adaptive optimizers with L2, one sample a tuning seed.
     """
     inactive = data["rate_inactive"].sel(optimizer=_groups(data)[0]).mean("optimizer")
     return mean_interval(

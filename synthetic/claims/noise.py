@@ -10,16 +10,12 @@ import xarray as xr
 from evidence.claim import Estimate, below, mean_interval, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, KOSSON
+from synthetic.claims.cells import each_cell
 
 _LAARHOVEN = "van Laarhoven 2017, arXiv 1706.05350"
 _BOTH = ("l2", "decoupled_lr")
 _noise = partial(claim, experiment="noise", figure="equilibrium")
 _normalized = partial(claim, experiment="scale_invariant")
-
-
-def over_seeds(values: xr.DataArray, unit: str) -> Estimate:
-    """One sample a seed: the mean over all settings that are known."""
-    return mean_interval(values.mean([d for d in values.dims if d != "seed"]).values, unit, "seeds")
 
 
 @_noise(
@@ -82,56 +78,57 @@ def over_seeds(values: xr.DataArray, unit: str) -> Estimate:
     optimizers=["lion"],
     couplings=["decoupled_lr"],
 )
-def size_against_form(data: xr.Dataset, optimizers: Sequence[str], couplings: Sequence[str]) -> Estimate:
+def size_against_form(data: xr.Dataset, optimizers: Sequence[str], couplings: Sequence[str]) -> dict[str, Estimate]:
     """E[w^2] simulated / predicted where there is a closed form and p >= 100 (1 - sqrt(beta2)), at the largest strength
-    within the form's regime: there most memories fit into the run."""
+    within the form's regime: there most memories fit into the run. A cell an optimizer, coupling, size of the gradient and
+    p; one sample a seed."""
     common = data.arrival.values[data.arrival.values >= 100 * data.attrs["critical"]]
     chosen = data.sel(optimizer=list(optimizers), coupling=list(couplings), arrival=common)
     ratio = chosen["mean_square"] / chosen["predicted"]
     weak, strong = ratio.isel(strength=0, drop=True), ratio.isel(strength=-1, drop=True)
-    return over_seeds(strong.fillna(weak), "simulated / predicted")
+    return each_cell(strong.fillna(weak), "simulated / predicted")
 
 
 @_noise("C adamw p", source=KOSSON + ", read as a statement about every p", decision=within(0.95, 1.05))
-def rare_arrivals(data: xr.Dataset) -> Estimate:
+def rare_arrivals(data: xr.Dataset) -> dict[str, Estimate]:
     """Under pure noise AdamW's E[w^2] does not depend on how often gradients arrive, down to twice the critical probability
     p_c = 1 - sqrt(beta2).
 
-    E[w^2] where gradients are rarest / where they always come, under AdamW.
+    E[w^2] where gradients are rarest / where they always come, under AdamW, a cell a strength and size of the gradient.
     """
     square = data["mean_square"].sel(optimizer="adam", coupling="decoupled_lr")
-    return over_seeds(square.isel(arrival=0) / square.isel(arrival=-1), "of the mean square at p = 1")
+    rare, always = (square.isel(arrival=k, drop=True) for k in (0, -1))
+    return each_cell(rare / always, "of the mean square at p = 1")
 
 
 @_noise("C lion", source="the claim on sign steps, read as one about Lion", decision=within(0.95, 1.05))
-def lion_as_signs(data: xr.Dataset) -> Estimate:
+def lion_as_signs(data: xr.Dataset) -> dict[str, Estimate]:
     """Under pure noise Lion at its default betas keeps a weight at the size of independent sign steps, E[w^2] = lr /
     (strength (2 - lr strength)).
 
-    Lion's E[w^2] / that of steps of independent signs, p = 1, decay x lr.
+    Lion's E[w^2] / that of steps of independent signs, p = 1, decay x lr, a cell a strength and size of the gradient.
     """
     square = data.sel(coupling="decoupled_lr", arrival=1.0)
     ratio = square["mean_square"].sel(optimizer="lion") / square["predicted"].sel(optimizer="signs")
-    return over_seeds(ratio, "times that of independent signs")
+    return each_cell(ratio, "times that of independent signs")
 
 
 def _order(data: xr.Dataset) -> xr.DataArray:
-    """E[w^2] of Adam + L2 / of AdamW: (size, seed), means over the other settings above and below the fraction."""
-    square = data["mean_square"].sel(optimizer="adam").mean(("strength", "arrival"))
-    return square.sel(coupling="l2") / square.sel(coupling="decoupled_lr")
+    """E[w^2] of Adam + L2 / of AdamW: (strength, size, arrival, seed)."""
+    square = data["mean_square"].sel(optimizer="adam")
+    return square.sel(coupling="l2", drop=True) / square.sel(coupling="decoupled_lr", drop=True)
 
 
 @_noise("C order", source=DERIVED, decision=below(1), formula="E[w^2] ratio = sigma sqrt(p)")
-def order_by_size(data: xr.Dataset) -> Estimate:
+def order_by_size(data: xr.Dataset) -> dict[str, Estimate]:
     """Adam with L2 keeps weights smaller than AdamW of equal strength where the gradient's root mean square sigma sqrt(p)
     is below 1, and larger where it is above 1 (seen at 0.5 and 2).
 
-    E[w^2] of Adam + L2 / of AdamW, turned round where the gradient's root mean square is above 1: the larger of the two
-    ratios, one sample a seed.
+    E[w^2] of Adam + L2 / of AdamW, turned round where the gradient's root mean square is above 1: a cell a strength, size
+    of the gradient and p, one sample a seed.
     """
     ratio = _order(data)
-    worst = xr.where(ratio["size"] < 1, ratio, 1 / ratio).max("size")
-    return mean_interval(worst.values, "of the mean square that is claimed larger", "seeds")
+    return each_cell(xr.where(ratio["size"] < 1, ratio, 1 / ratio), "of the mean square that is claimed larger")
 
 
 @_noise(
@@ -139,12 +136,12 @@ def order_by_size(data: xr.Dataset) -> Estimate:
     source="L2 as the stronger regularizer, read as a statement about every gradient",
     decision=below(1),
 )
-def order_always(data: xr.Dataset) -> Estimate:
+def order_always(data: xr.Dataset) -> dict[str, Estimate]:
     """Adam with L2 keeps weights smaller than AdamW of equal strength, whatever the gradients.
 
-    E[w^2] of Adam + L2 / of AdamW: the largest ratio over gradient sizes, one sample a seed.
+    E[w^2] of Adam + L2 / of AdamW: a cell a strength, size of the gradient and p, one sample a seed.
     """
-    return mean_interval(_order(data).max("size").values, "Adam + L2 / AdamW", "seeds")
+    return each_cell(_order(data), "Adam + L2 / AdamW")
 
 
 @_normalized(
@@ -210,10 +207,11 @@ def order_always(data: xr.Dataset) -> Estimate:
     optimizer="adam",
     couplings=["l2"],
 )
-def normalized(data: xr.Dataset, what: str, optimizer: str, couplings: Sequence[str]) -> Estimate:
-    """The norm of the weights, or the angle by which they turn a step, simulated / predicted; one sample a seed."""
+def normalized(data: xr.Dataset, what: str, optimizer: str, couplings: Sequence[str]) -> dict[str, Estimate]:
+    """The norm of the weights, or the angle by which they turn a step, simulated / predicted; a cell a coupling and slope of the
+    loss, one sample a seed."""
     chosen = data.sel(optimizer=optimizer, coupling=list(couplings))
-    return over_seeds(chosen[what] / chosen[f"predicted_{what}"], "simulated / predicted")
+    return each_cell(chosen[what] / chosen[f"predicted_{what}"], "simulated / predicted")
 
 
 @_normalized(
@@ -233,6 +231,6 @@ def normalized(data: xr.Dataset, what: str, optimizer: str, couplings: Sequence[
     coupling="decoupled_lr",
 )
 def norm_of_slopes(data: xr.Dataset, coupling: str) -> Estimate:
-    """Adam's norm at the largest slope of the loss / at the smallest."""
+    """Adam's norm at the largest slope of the loss / at the smallest, one sample a seed."""
     norm = data["norm"].sel(optimizer="adam", coupling=coupling)
-    return over_seeds(norm.isel(slope=-1) / norm.isel(slope=0), "times the norm")
+    return mean_interval((norm.isel(slope=-1) / norm.isel(slope=0)).values, "times the norm", "seeds")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import xarray as xr
 
 from dynamics.rules import RULES
-from evidence.claim import Estimate, above, mean_interval, ratio_interval, spread, within
+from evidence.claim import Estimate, above, ratio_interval, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, LOSHCHILOV, MEHTA
+from synthetic.claims.cells import each_cell
 
 _silence = partial(claim, experiment="silence", figure="silence")
 _selective = partial(claim, experiment="selective", figure="crossover")
@@ -48,19 +48,18 @@ def sgd_difference(data: xr.Dataset) -> Estimate:
     return spread(difference.values, "relative difference of the paths")
 
 
-def _pull_ratio(data: xr.Dataset, sizes: slice) -> Estimate:
-    """L2's pull / decay's for the adaptive rules, one sample a seed (geometric mean over rules, arrivals and sizes)."""
+def _pull_ratio(data: xr.Dataset, sizes: slice) -> dict[str, Estimate]:
+    """L2's pull / decay's, a cell an adaptive rule, arrival and size, one sample a seed."""
     ratio = data["ratio"].sel(optimizer=_adaptive(data), size=sizes)
-    a_seed = xr.apply_ufunc(np.log, ratio).mean(("optimizer", "arrival", "size")).values
-    return ratio_interval(np.exp(a_seed), "times the pull of decay", "seeds")
+    return each_cell(ratio, "times the pull of decay", ratio_interval)
 
 
 @_selective("S8 selective", source=MEHTA, decision=above(1), formula="R = 1/(sqrt(v) + eps)")
-def pull_small_gradients(data: xr.Dataset) -> Estimate:
-    """While gradients are small (root mean square below 1), L2 pulls harder than weight decay under adaptive rules.
+def pull_small_gradients(data: xr.Dataset) -> dict[str, Estimate]:
+    """While gradients are small (root mean square below 1), L2 pulls harder than weight decay under Adam and RMSprop.
 
-    L2's pull / decay's where the gradient's root mean square is below 1, one sample a seed (geometric mean over
-    adaptive rules, arrivals and sizes).
+    L2's pull / decay's where the gradient's root mean square is below 1, a cell a rule, arrival and size, one sample a
+    seed.
     """
     return _pull_ratio(data, slice(None, 0.999))
 
@@ -71,12 +70,11 @@ def pull_small_gradients(data: xr.Dataset) -> Estimate:
     decision=above(1),
     formula="R = 1/(sqrt(v) + eps)",
 )
-def pull_large_gradients(data: xr.Dataset) -> Estimate:
-    """L2 pulls harder than weight decay under adaptive rules even where gradients are large (root mean square above
-    1).
+def pull_large_gradients(data: xr.Dataset) -> dict[str, Estimate]:
+    """L2 pulls harder than weight decay under Adam and RMSprop even where gradients are large (root mean square above 1).
 
-    L2's pull / decay's where the gradient's root mean square is above 1, one sample a seed (geometric mean over
-    adaptive rules, arrivals and sizes).
+    L2's pull / decay's where the gradient's root mean square is above 1, a cell a rule, arrival and size, one sample a
+    seed.
     """
     return _pull_ratio(data, slice(1.001, None))
 
@@ -87,23 +85,21 @@ def pull_large_gradients(data: xr.Dataset) -> Estimate:
     decision=within(0.95, 1.05),
     formula="R = 1/(sqrt(p sigma^2 + strength^2 w^2) + eps)",
 )
-def pull_against_prediction(data: xr.Dataset) -> Estimate:
-    """Under adaptive rules L2's pull is 1 / (sqrt(p sigma^2 + strength^2 w^2) + eps) times weight decay's, for p of at
+def pull_against_prediction(data: xr.Dataset) -> dict[str, Estimate]:
+    """Under Adam and RMSprop L2's pull is 1 / (sqrt(p sigma^2 + strength^2 w^2) + eps) times weight decay's, for p of at
     least 20 (1 - sqrt(beta2)).
 
-    Simulated ratio / closed form for the adaptive rules inside its regime, one sample a seed.
+    Simulated ratio / closed form inside its regime, a cell a rule, arrival and size of the gradient, one sample a seed.
     """
-    ratio = (data["ratio"] / data["predicted"]).sel(optimizer=_adaptive(data))
-    return mean_interval(ratio.mean(("optimizer", "arrival", "size")).values, "simulated / predicted", "seeds")
+    return each_cell((data["ratio"] / data["predicted"]).sel(optimizer=_adaptive(data)), "simulated / predicted")
 
 
 @_selective("B3", source=DERIVED, decision=within(0.98, 1.02), formula="R = 1/(1 - mu)")
-def momentum_amplification(data: xr.Dataset) -> Estimate:
+def momentum_amplification(data: xr.Dataset) -> dict[str, Estimate]:
     """Under momentum, L2 pulls 1 / (1 - momentum) times as hard as weight decay, whatever the selectivity.
 
-    L2's pull / decay's under heavy ball and Nesterov, times 1 - momentum, one sample a seed.
+    L2's pull / decay's, times 1 - momentum, a cell a rule (heavy ball, Nesterov), arrival and size of the gradient, one
+    sample a seed.
     """
     scaled = (data["ratio"] / data["predicted"]).sel(optimizer=["momentum", "nesterov"])
-    return mean_interval(
-        scaled.mean(("optimizer", "arrival", "size")).values, "simulated / (1 / (1 - momentum))", "seeds"
-    )
+    return each_cell(scaled, "simulated / (1 / (1 - momentum))")

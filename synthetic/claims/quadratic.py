@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from dynamics.theory.closed import adam_step_bound
-from evidence.claim import Estimate, mean_interval, never_above, spread, within
+from evidence.claim import Estimate, never_above, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED
-from synthetic.claims.noise import over_seeds
+from synthetic.claims.cells import each_cell
 from synthetic.quadratic import CLIPPED
 
 _XIE = "Xie, Li 2024, arXiv 2404.04454"
@@ -106,13 +106,12 @@ def quiet_rest(data: xr.Dataset, optimizers: Sequence[str], coupling: str, corne
     formula="w = p h w* / (p h + strength)",
     optimizers=["sgd", "momentum"],
 )
-def selective_rest(data: xr.Dataset, optimizers: Sequence[str]) -> Estimate:
-    """Mean weight under L2, gradients at the smallest p and no noise / p h w*/(p h + strength): of the optimizers the one
-    that is farthest from 1."""
+def selective_rest(data: xr.Dataset, optimizers: Sequence[str]) -> dict[str, Estimate]:
+    """Mean weight under L2, gradients at the smallest p and no noise / p h w*/(p h + strength), a cell an optimizer, one sample
+    a seed."""
     p, strength = float(data.arrival[0]), data.attrs["strength"]
-    ratio = data["rest"].sel(coupling="l2", arrival=p, sigma=0.0) * (p + strength) / p
-    farthest = max(optimizers, key=lambda name: abs(float(ratio.sel(optimizer=name).mean()) - 1))
-    return mean_interval(ratio.sel(optimizer=farthest).values, f"of the formula ({farthest})", "seeds")
+    ratio = data["rest"].sel(optimizer=list(optimizers), coupling="l2", arrival=p, sigma=0.0) * (p + strength) / p
+    return each_cell(ratio, "of the formula")
 
 
 @_noisy(
@@ -134,12 +133,12 @@ def selective_rest(data: xr.Dataset, optimizers: Sequence[str]) -> Estimate:
     coupling="decoupled_lr",
     noisy=True,
 )
-def noisy_rest(data: xr.Dataset, coupling: str, noisy: bool) -> Estimate:
-    """Mean weight under Adam and RMSprop, simulated / predicted: under decay with noise beside the pull, over all p; under
-    L2 without noise, at the smallest p."""
+def noisy_rest(data: xr.Dataset, coupling: str, noisy: bool) -> dict[str, Estimate]:
+    """Mean weight under Adam and RMSprop, simulated / predicted: under decay with noise beside the pull, a cell an optimizer
+    and p; under L2 without noise, at the smallest p, a cell an optimizer. One sample a seed."""
     chosen = data.sel(optimizer=["adam", "rmsprop"], coupling=coupling)
     chosen = chosen.isel(sigma=-1) if noisy else chosen.isel(arrival=0, sigma=0)
-    return over_seeds(chosen["rest"] / chosen["predicted"], "simulated / predicted")
+    return each_cell(chosen["rest"] / chosen["predicted"], "simulated / predicted")
 
 
 @claim(

@@ -11,7 +11,7 @@ import xarray as xr
 from evidence.claim import Estimate, mean_interval, never_above, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, KOSSON
-from synthetic.claims.noise import over_seeds
+from synthetic.claims.cells import each_cell
 
 _DEFAZIO = "Defazio 2025, arXiv 2506.02285"
 _drawn = partial(claim, experiment="scheduled", figure="schedules")
@@ -75,14 +75,19 @@ def _middle(data: xr.Dataset, coupling: str) -> xr.Dataset:
 
 
 @_drawn("F follow", source=KOSSON + ", read as one about every step of a schedule", decision=within(0.95, 1.05))
-def followed_size(data: xr.Dataset) -> Estimate:
+def followed_size(data: xr.Dataset) -> dict[str, Estimate]:
     """Under a cosine to 0 AdamW's weights keep the size of the rate's equilibrium, E[w^2] = lr_t / (2 strength), at every
     step (middle half, lr strength from 0.05 on, 800 steps).
 
-    E[w^2] / (lr_t / (2 strength)) in the middle half of the cosine's steps, where the rate falls fastest.
+    E[w^2] / (lr_t / (2 strength)) in the middle half of the cosine's steps, where the rate falls fastest: a cell a recorded
+    step, one sample a seed.
     """
     at = _middle(data, "decoupled_lr")
-    return over_seeds(at["mean_square"] * 2 * data.attrs["strength"] / at["rates"], "times lr_t / (2 strength)")
+    return each_cell(at["mean_square"] * 2 * data.attrs["strength"] / at["rates"], "times lr_t / (2 strength)")
+
+
+def _over_steps(values: xr.DataArray, unit: str) -> Estimate:
+    return mean_interval(values.mean("step").values, unit, "seeds")
 
 
 @_drawn(
@@ -118,21 +123,22 @@ def lag_steps(data: xr.Dataset) -> Estimate:
     formula="E <- (1 - lr_t strength)^2 E + lr_t^2",
 )
 def recursion(data: xr.Dataset) -> Estimate:
-    """Under a cosine to 0 E = E[w^2] of AdamW's weights follows E <- (1 - lr_t strength)^2 E + lr_t^2 step by step (middle
-    half, lr strength from 0.05 on, 800 steps).
+    """Under a cosine to 0 E = E[w^2] of AdamW's weights follows E <- (1 - lr_t strength)^2 E + lr_t^2, in the mean over the
+    steps of the middle half (lr strength from 0.05 on, 800 steps).
 
-    E[w^2] simulated / by the recursion, in the middle half of the cosine's steps.
+    E[w^2] simulated / by the recursion, mean over the middle half of the cosine's steps, one sample a seed.
     """
     at = _middle(data, "decoupled_lr")
-    return over_seeds(at["mean_square"] / at["followed"], "simulated / predicted")
+    return _over_steps(at["mean_square"] / at["followed"], "simulated / predicted")
 
 
 @_drawn("F corrected", source=_DEFAZIO, decision=within(0.95, 1.05), formula="E[w^2] = lr_max / (2 strength)")
 def corrected_size(data: xr.Dataset) -> Estimate:
-    """Under a cosine to 0 decay of lr_t^2 strength / lr_max keeps AdamW's weights at E[w^2] = lr_max / (2 strength), down to
-    the cosine's end.
+    """Under a cosine to 0 decay of lr_t^2 strength / lr_max keeps AdamW's weights at E[w^2] = lr_max / (2 strength), in the
+    mean over the cosine's second half.
 
-    E[w^2] under decay x lr^2 / base lr / (base lr / (2 strength)), over the second half of the cosine.
+    E[w^2] under decay x lr^2 / base lr / (base lr / (2 strength)), mean over the second half of the cosine's steps, one
+    sample a seed.
     """
     at = data.sel(schedule="cosine", sized="corrected", step=slice(data.attrs["steps"] / 2, None))
-    return over_seeds(at["mean_square"] * 2 * data.attrs["strength"] / data.attrs["lr"], "times lr_max / (2 strength)")
+    return _over_steps(at["mean_square"] * 2 * data.attrs["strength"] / data.attrs["lr"], "times lr_max / (2 strength)")

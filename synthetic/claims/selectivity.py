@@ -11,6 +11,7 @@ from dynamics.rules import RULES
 from evidence.claim import Estimate, above, below, mean_interval, ratio_interval, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, MEHTA
+from synthetic.claims.cells import each_cell
 
 _PLAIN = ("sgd", "momentum", "nesterov")
 # Selectivity counts as moderate while arrivals are at least this many critical ones.
@@ -104,14 +105,10 @@ def lamb_decay_exponent(data: xr.Dataset) -> Estimate:
     )
 
 
-def _least(growth: xr.DataArray, unit: str) -> Estimate:
-    """The rule that grows least in the geometric mean over seeds, (optimizer, seed) -> one sample a seed."""
-    with np.errstate(divide="ignore"):
-        means = np.log(growth.transpose("optimizer", "seed").values).mean(axis=1)
-    least = str(growth.optimizer.values[int(means.argmin())])
-    return ratio_interval(
-        growth.sel(optimizer=least).values, f"{unit}, the least of {growth.sizes['optimizer']} rules ({least})", "seeds"
-    )
+def _each_rule(growth: xr.DataArray, unit: str) -> dict[str, Estimate]:
+    """A cell a rule, (optimizer, seed); what grows from nothing has no finite growth and is left out."""
+    finite = np.isfinite(growth.transpose("optimizer", "seed").values).all(axis=1)
+    return each_cell(growth.isel(optimizer=finite), unit, ratio_interval, left_out=int((~finite).sum()))
 
 
 def _growth(data: xr.Dataset, arrival: float) -> xr.DataArray:
@@ -123,23 +120,25 @@ def _growth(data: xr.Dataset, arrival: float) -> xr.DataArray:
 
 
 @_pull("S6 half power", source=MEHTA + ", read as a statement about every adaptive rule", decision=above(0.9))
-def least_half_power(data: xr.Dataset) -> Estimate:
+def least_half_power(data: xr.Dataset) -> dict[str, Estimate]:
     """Under every adaptive rule L2's pull grows with selectivity at least as 1/sqrt(p), to a tenth, down to p of about
     20 (1 - sqrt(beta2)).
 
-    How L2's pull grows to the end of moderate selectivity, over 1/sqrt(p); of the adaptive rule where that is least.
+    How L2's pull grows to the end of moderate selectivity, over 1/sqrt(p): a cell an adaptive rule, one sample a seed; a
+    rule without a pull at selectivity 0 is left out.
     """
     arrival = float(_moderate(data).arrival.min())
-    return _least(_growth(data, arrival) * np.sqrt(arrival), "times 1/sqrt(p)")
+    return _each_rule(_growth(data, arrival) * np.sqrt(arrival), "times 1/sqrt(p)")
 
 
 @_pull("S6 every adaptive", source=MEHTA + ", the factor chosen here", decision=above(2))
-def least_growth(data: xr.Dataset) -> Estimate:
+def least_growth(data: xr.Dataset) -> dict[str, Estimate]:
     """Under every adaptive rule L2's pull is more than twice as hard at the critical selectivity as at selectivity 0.
 
-    How L2's pull grows from selectivity 0 to the critical one, of the adaptive rule where that is least.
+    How L2's pull grows from selectivity 0 to the critical one: a cell an adaptive rule, one sample a seed; a rule without
+    a pull at selectivity 0 is left out.
     """
-    return _least(_growth(data, data.attrs["critical"]), "times the pull at selectivity 0")
+    return _each_rule(_growth(data, data.attrs["critical"]), "times the pull at selectivity 0")
 
 
 @_pull("S6 disproportionate", source=MEHTA + "; made precise here", decision=above(0.5))
@@ -193,10 +192,11 @@ def decay_balance_exponent(data: xr.Dataset) -> Estimate:
 
 @_pull("S6 balance critical", source=DERIVED, decision=above(2))
 def critical_balance(data: xr.Dataset) -> Estimate:
-    """At p = 2 (1 - sqrt(beta2)) L2 weighs more than twice as much against the loss under Adam as under SGD (gradients
-    mostly noise).
+    """At p = 2 (1 - sqrt(beta2)) L2 weighs more than twice as much against the loss under Adam as under SGD, where gradients
+    are mostly noise and enter Adam's v whole; were the loss's part left out of v, it would be just below twice.
 
-    L2's pull over the loss's under Adam at 2 critical arrivals, in units of SGD's; one sample a seed.
+    L2's pull over the loss's under Adam at 2 critical arrivals, in units of SGD's; one sample a seed. With v fed by the noise
+    alone the ratio is p sqrt(beta2)/(p - p_c), 1.99: an arrival that the loss makes larger also raises the v that divides it.
     """
     at = _at(data, 2)
     return mean_interval((_balance(at, "adam") / _balance(at, "sgd")).values, "times SGD's", "seeds")

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dynamics.errors import InputError
-from evidence.claim import Claim, Estimate, above, below, judge, mean_interval, ratio_interval, spread, within
+from evidence.claim import (
+    Claim,
+    Decision,
+    Estimate,
+    above,
+    below,
+    every_cell,
+    judge,
+    mean_interval,
+    ratio_interval,
+    spread,
+    within,
+)
 
 numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
 samples = st.lists(numbers, min_size=2, max_size=30)
@@ -95,6 +107,48 @@ def test_within_gives_a_verdict_only_where_the_whole_interval_agrees(ends: list[
     points = range(ends[0], ends[1] + 1)
     # An interval that reaches over both ends of the allowed one decides nothing, as any that meets it in part.
     assert within(*allowed)(estimate(*ends)) == verdict_of(points, [allowed[0] <= x <= allowed[1] for x in points])
+
+
+@given(st.lists(whole, min_size=1), intervals)
+def test_one_sample_outside_refutes_what_is_said_of_every_sample(values: list[int], allowed: list[int]) -> None:
+    inside = all(allowed[0] <= x <= allowed[1] for x in values)
+    assert within(*allowed)(spread(values, "")) == ("holds" if inside else "fails")
+
+
+DECISIONS = st.sampled_from([above(0), below(1), within(-1, 2)])
+GRIDS = st.dictionaries(st.text("abc", min_size=1), st.lists(whole, min_size=2, max_size=4), min_size=1, max_size=6)
+
+
+@given(GRIDS, DECISIONS)
+def test_a_claim_about_every_cell_holds_in_all_and_fails_in_one(grid: dict[str, list[int]], decision: Decision) -> None:
+    cells = every_cell(grid, "points")
+    found = judge(Claim("X", "", "", "", lambda data: cells, decision), None)
+    verdicts = {decision(estimate) for estimate in cells.values()}
+    assert found.verdict == ("fails" if "fails" in verdicts else "undecided" if "undecided" in verdicts else "holds")
+    name = found.estimate.interval.split("the worst: ")[1]
+    assert found.estimate == replace(cells[name], interval=found.estimate.interval)
+    for values, estimate in zip(grid.values(), cells.values(), strict=True):
+        alone = mean_interval(values, "points", "seeds", 1 - 0.05 / len(grid))
+        assert (estimate.value, estimate.low, estimate.high) == (alone.value, alone.low, alone.high)
+
+
+def test_intervals_of_cells_hold_at_once_as_often_as_they_say() -> None:
+    # Ten intervals that each hold in 95% of cases hold together in 60%.
+    draws, repeats = np.random.default_rng(1), 400
+    held = [
+        all(e.low <= 3 <= e.high for e in every_cell({str(k): row for k, row in enumerate(noise)}, "").values())
+        for noise in draws.normal(3.0, 2.0, (repeats, 10, 5))
+    ]
+    assert np.mean(held) == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / repeats))
+
+
+def test_the_worst_cell_is_one_that_refutes_before_one_that_is_not_known() -> None:
+    cells = {"good": [1.0, 1.1], "none": [math.nan, 1.0], "bad": [-3.0, -3.01]}
+    worst = above(0).worst(every_cell(cells, "points", interval=lambda x, u, o, c: mean_interval(x, u, o)))
+    assert (worst.value, worst.interval.split(", ")[-1]) == (pytest.approx(-3.005), "the worst: bad")
+    del cells["bad"]
+    assert above(0)(above(0).worst(every_cell(cells, "points"))) == "undecided"
+    assert (above(0)(above(0).worst({})), above(0).worst({}).n) == ("undecided", 0)
 
 
 def test_an_interval_that_is_not_a_number_decides_nothing() -> None:

@@ -25,7 +25,8 @@ def row(optimizer: str, strength: float, k: int, diverged: bool) -> Row:
     """A run whose numbers say which cell they belong to; a diverged one ends after its second point."""
     x, points = level(optimizer, strength, k), 2 if diverged else 3
     certificate = {
-        "held_out_difference": x / 10, "random_difference": x / 5, "error_before": 0.1, "error_after": 0.1 + x,
+        "held_out_images": 7, "held_out_difference": x / 10, "random_difference": x / 5,
+        "error_before": 0.1, "error_after": 0.1 + x,
         "parameters_before": 200, "parameters_after": 50, "multiply_adds_before": 1000, "multiply_adds_after": 100,
     }  # fmt: skip
     done = {"removal": {"share": x}, "certificate": certificate, "channels": [3, 4, 5]}
@@ -59,7 +60,7 @@ def test_every_number_lands_in_its_cell_and_a_diverged_seed_is_nan_from_where_it
         ends = (x, x / 10, x / 5, 0.1, 0.1 + x, 0.25, 0.1)
         for end, wanted in zip(digits_study.ENDS, ends, strict=True):
             np.testing.assert_equal(float(one[end]), np.nan if lost else wanted)
-    attributes = {"filters": 12, "width": 0.125, "batch": 16, "data": "digits"}
+    attributes = {"filters": 12, "width": 0.125, "batch": 16, "data": "digits", "test_images": 7}
     assert data.attrs == attributes
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from docs.keep import keep
 from dynamics.errors import InputError
 from evidence.store import Row, Store, record
-from fullscale import digits_study, lr_grid
+from fullscale import digits_long, digits_study, lr_grid
 from fullscale.studies import Asked, Found, asked
 from fullscale.studies.images import keep as keep_images
 from fullscale.studies.standing import of_images, standing
@@ -97,19 +98,49 @@ def test_a_grid_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     with Store(tmp_path / "results.sqlite") as store:
         keep_images(store, lr_grid.STUDY.name, images)
         *most, last = [spec.as_dict() for spec in stands.specs]
-        nested = {"test_error": 0.1, "test_loss": 0.2, "inactive_by_activation": 0.3, "channels": [1, 2]}
+        few = {"test_error": 0.1, "test_loss": 0.2, "inactive_by_activation": 0.3, "thresholds": {"error_before": 0.5}}
+        nested = few | {"channels": [1, 2]}
         store.write(record("train", spec, summary=nested, curves={"loss": [1.0]}) for spec in most)
     kept = tmp_path / "kept.sqlite"
     with pytest.raises(InputError, match=f"incomplete: {len(most)} of {len(most) + 1} runs are stored"):
-        keep(tmp_path, kept)
+        keep(lr_grid.STUDY, tmp_path, kept)
     assert not kept.exists()
     with Store(tmp_path / "results.sqlite") as store:
         store.put("train", last, summary=nested, curves={"loss": [1.0]})
         store.put("coin", {}, summary={}, curves={})
-    assert keep(tmp_path, kept) == len(most) + 2
+    assert keep(lr_grid.STUDY, tmp_path, kept) == len(most) + 2
     with Store(kept, reading=True) as store:
         stands = standing(lr_grid.STUDY, store, curves=True)
         assert stands.complete
         assert store.rows("coin") == []
     assert {json.dumps(row.curves) for row in stands.rows if row} == {"{}"}
-    assert {tuple(row.summary) for row in stands.rows if row} == {tuple(nested)[:3]}
+    assert all(row.summary == few for row in stands.rows if row)
+
+
+def test_validation_cannot_tell_a_rate_whose_lag_within_a_seed_may_be_none() -> None:
+    """Against scipy's own interval of paired differences."""
+    random = np.random.default_rng(0)
+    best = 0.98 + random.normal(scale=0.01, size=10)
+    rates = {
+        lr: best - lag - random.normal(scale=0.003, size=10) for lr, lag in ((2.0, 0.002), (3.0, 0.0015), (4.0, 0.008))
+    }
+    rows = [row("adam", 1.0, list(best)), *(row("adam", lr, list(each)) for lr, each in rates.items())]
+    outcome = found(adam=rows)
+    wanted = [lr for lr, each in rates.items() if ttest_1samp(best - each, 0).confidence_interval().low <= 0]
+    assert [c["lr"] for c in lr_grid.indistinguishable(outcome, "adam")] == [1.0, *wanted]
+    assert 0 < len(wanted) < len(rates)
+
+
+def test_the_long_study_has_the_rates_that_validation_cannot_tell_at_equal_sum_of_learning_rates() -> None:
+    wanted = {}
+    for name in lr_grid.rates():
+        lrs = [cell["lr"] for cell in lr_grid.indistinguishable(lr_grid.kept(), name)]
+        steps = {lr: round(5000 * max(lrs) / lr) for lr in lrs}
+        wanted[name] = {lr: n for lr, n in steps.items() if n <= 50_000}
+    assert digits_long.constants()["steps"] == wanted
+    free = {run.spec.lr for run in asked(digits_long.STUDY) if run.spec.optimizer == "adam" and not run.spec.strength}
+    assert free == set(lr_grid.rates()["adam"])
+    mine, theirs = (asked(study)[0] for study in (digits_long.STUDY, digits_study.STUDY))
+    for name in ("model", "width", "batch", "schedule", "precision", "head", "augment", "validation"):
+        assert getattr(mine.spec, name) == getattr(theirs.spec, name)
+    assert not {run.spec.seed for run in asked(digits_long.STUDY)} & {run.spec.seed for run in asked(lr_grid.STUDY)}

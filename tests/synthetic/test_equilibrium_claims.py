@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -267,20 +268,50 @@ def test_a_value_that_is_not_known_decides_nothing() -> None:
     assert judge(CLAIM["D l2"], data).verdict == "undecided"
 
 
-def test_the_farthest_optimizer_is_named() -> None:
-    data = perfect("noisy_quadratic")
-    data["rest"].loc[{"optimizer": "adamax", "coupling": "l2"}] = 0.3 * STEADY
-    assert judge(CLAIM["D l2"], data).estimate.unit == "of the formula (adamax)"
+# One cell of each claim about a whole grid: where it lies, and how it is called.
+ONE_CELL: dict[str, tuple[str, dict[str, object], str]] = {
+    "C sgd": (
+        "mean_square",
+        {"optimizer": "sgd", "coupling": "l2", "size": 2.0, "arrival": 0.6},
+        "l2, size 2, arrival 0.6",
+    ),
+    "C adamw": (
+        "mean_square",
+        {"optimizer": "rmsprop", "coupling": "decoupled_lr", "size": 0.5, "arrival": 1.0},
+        "rmsprop, size 0.5, arrival 1",
+    ),
+    "C order always": (
+        "mean_square",
+        {"optimizer": "adam", "coupling": "l2", "strength": 0.09, "size": 0.5, "arrival": 0.11},
+        "strength 0.09, size 0.5, arrival 0.11",
+    ),
+    "C scale momentum": ("norm", {"optimizer": "momentum", "coupling": "l2", "slope": 20.0}, "l2, slope 20"),
+    "D l2": ("rest", {"optimizer": "adamax", "coupling": "l2"}, "adamax"),
+    "D noisy": ("rest", {"optimizer": "adam", "coupling": "decoupled_lr", "arrival": 1.0}, "adam, arrival 1"),
+    "F follow": ("mean_square", {"schedule": "cosine", "sized": "decoupled_lr", "step": 400}, "step 400"),
+}
+
+
+@pytest.mark.parametrize("claim", ONE_CELL)
+def test_one_cell_refutes_a_claim_about_all_and_is_named(claim: str) -> None:
+    made = {"C order always": order(turned=False), "F follow": followed, "D l2": flat("noisy_quadratic", "rest")}
+    holds = 0.5 if claim in ("C order always", "D l2") else 1.0
+    data = made[claim](holds * STEADY) if claim in made else perfect(CLAIM[claim].experiment)
+    assert judge(CLAIM[claim], data).verdict == "holds"
+    variable, where, name = ONE_CELL[claim]
+    data[variable].loc[where] = 3 * data[variable].loc[where]
+    found = judge(CLAIM[claim], data)
+    assert found.verdict == "fails"
+    assert found.estimate.interval.endswith(f"at once, the worst: {name}")
 
 
 # What the worlds say as they are reported; a claim whose interval lies near its threshold is left out.
 REPORTED = {
-    "noise": {"C momentum": "holds", "C sign": "holds", "C adamw p": "fails", "C lion": "fails", "C order": "holds",
-              "C order always": "fails"},
+    "noise": {"C adamw p": "fails", "C lion": "fails", "C order": "holds", "C order always": "fails"},
     "scale_invariant": {"C scale sgd": "holds", "C turn sgd": "holds", "C scale adam l2": "holds",
                         "C scale free": "fails", "C scale free adamw": "holds"},
     "quadratic": {"D clip": "fails", "D clip off": "holds", "D amsgrad": "holds"},
-    "noisy_quadratic": {"D l2": "fails", "D l2 linear": "holds", "D noisy": "holds"},
+    "noisy_quadratic": {"D l2": "fails", "D l2 linear": "holds", "D noisy": "fails"},
     "stability": {"D stability": "holds"},
     "bounded": {"D bound": "holds", "D bound unit": "fails", "D bound lion": "holds"},
     "scheduled": {"F decay": "holds", "F average": "holds", "F floor": "holds", "F floor adaptive": "fails",
@@ -290,5 +321,6 @@ REPORTED = {
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_the_worlds_as_reported(name: str) -> None:
-    data = find_world(name).world.run()
+    world = find_world(name).world
+    data = (replace(world, seeds=8) if name == "noise" else world).run()  # type: ignore[type-var]
     assert {claim: judge(CLAIM[claim], data).verdict for claim in REPORTED[name]} == REPORTED[name]

@@ -51,7 +51,7 @@ WORLDS: dict[str, Any] = {
     "starvation": Starvation(images=64, batches=(1, 4), lengths=(16, 64), steps=256, seeds=3, features=8),
     "batch_rest": BatchRest(images=64, batches=(1, 4), exciting=16, steps=256, seeds=3, twins=2),
     "noise": Noise(seeds=3, weights=4, settled=30, steps=60),
-    **{f"phase {diagram}": Phase(diagram, cells=4, seeds=3, steps=300) for diagram in AXES},
+    **{f"phase {diagram}": Phase(diagram, cells=6, seeds=3, steps=3_000) for diagram in AXES},
     "plane": Plane(steps=50),
     "quadratic": Quadratic(steps=200),
     "noisy_quadratic": NoisyQuadratic(settled=50, steps=200, seeds=3, twins=2),

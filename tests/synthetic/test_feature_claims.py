@@ -154,17 +154,17 @@ CASES: dict[str, dict[str, Callable[[], xr.Dataset]]] = {
     "E4 adam": {
         "holds": cone,
         "fails": changed(cone, "death", {}, 50.0),
-        "undecided": changed(cone, "death", {}, np.array([0.0, 50.0])),
+        "fails in one sample": changed(cone, "death", {}, np.array([0.0, 50.0])),
     },
     "E5": {
         "holds": residue,
         "fails": changed(residue, "revival", {}, np.array([0.3, -0.3])),
-        "undecided": changed(residue, "revival", {}, np.array([0.3, 0.0])),
+        "fails in one sample": changed(residue, "revival", {}, np.array([0.3, 0.0])),
     },
     "E6": {
         "holds": cone,
         "fails": changed(cone, "passage", {}, np.array([0.0, 90.0])),
-        "undecided": changed(cone, "passage", {}, np.array([[0.0, 90.0], [0.0, 0.0]])),
+        "fails in one sample": changed(cone, "passage", {}, np.array([[0.0, 90.0], [0.0, 0.0]])),
     },
     "E10": {
         "holds": walk,
@@ -231,7 +231,7 @@ for _claim, _where in (("S7 toy", NONE), ("S7 toy L2", AT)):
 
 @pytest.mark.parametrize(("claim", "verdict"), [(claim, verdict) for claim in CASES for verdict in CASES[claim]])
 def test_every_claim_can_come_out_each_way(claim: str, verdict: str) -> None:
-    assert judge(CLAIM[claim], CASES[claim][verdict]()).verdict == verdict
+    assert judge(CLAIM[claim], CASES[claim][verdict]()).verdict == verdict.split(maxsplit=1)[0]
 
 
 def test_no_claim_is_left_out_and_ids_are_unique() -> None:

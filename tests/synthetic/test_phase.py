@@ -14,7 +14,7 @@ from dynamics.simulate.gradients import mortal
 from dynamics.simulate.lanes import simulate
 from evidence.claim import judge
 from evidence.registry import find_claims
-from synthetic.phase import Phase, crossing
+from synthetic.phase import Phase, _crossed, crossing
 
 CLAIM = {claim.id: claim for claim in find_claims() if claim.experiment.startswith("phase_")}
 SMALL = Phase(cells=5, seeds=3, steps=3_000)
@@ -94,38 +94,64 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         Phase(seeds=0)
 
 
-def shares(ratio: float, rows: int = 6) -> xr.Dataset:
-    """A diagram whose lanes die at `ratio` times the boundary, which moves with y; falling with x."""
+@pytest.mark.parametrize("rises", [True, False])
+def test_a_row_crosses_where_as_many_cells_lie_on_the_dead_side_as_died(rises: bool) -> None:
+    log_x = np.log(np.geomspace(1e-4, 1e-1, 9))
+    lanes = np.random.default_rng(3).random((4, 9, 6)) < np.linspace(0, 1, 9)[:: 1 if rises else -1, None]
+    found = np.log(_crossed(lanes, log_x, rises))
+    # A row's mean over seeds is the area below the curve of the share that has not died on the way to the border.
+    share = 1 - lanes.mean(axis=2) if rises else lanes.mean(axis=2)
+    width = log_x[1] - log_x[0]
+    np.testing.assert_allclose(found.mean(axis=1), log_x[0] - width / 2 + width * share.sum(axis=1))
+
+
+def shares(ratio: float | np.ndarray, rows: int = 6, scatter: float = 1e-3) -> xr.Dataset:
+    """A diagram whose lanes die at `ratio` times the boundary, which moves with y; falling with x. scatter: of the seeds."""
     x, boundary = np.geomspace(1e-4, 1e-1, 61), np.geomspace(8e-4, 1.2e-2, rows)
-    dead = (x < ratio * boundary[:, None]).astype(np.float64)
-    attrs = {"forgetting": 1e-3}
+    middle = ratio * boundary
+    crossed = middle[:, None] * np.exp(scatter * np.array([-2.0, 2.0, -1.5, 1.5, -1.8, 1.8]))
+    dead = (x < middle[:, None]).astype(np.float64)
     return xr.Dataset(
-        {"dead": (("y", "x"), dead), "boundary": (("y",), boundary)}, {"x": x, "y": np.arange(rows)}, attrs
+        {"dead": (("y", "x"), dead), "boundary": (("y",), boundary), "crossed": (("y", "seed"), crossed)},
+        {"x": x, "y": np.arange(rows) / 10},
+        {"forgetting": 1e-3, "y": "strength"},
     )
 
 
-def test_crossing_finds_where_half_are_dead() -> None:
-    found = crossing(shares(1.3))
-    np.testing.assert_allclose(found, 1.3 * shares(1.3).boundary, rtol=0.1)
-    mirrored = shares(1.3)
-    mirrored["dead"] = 1 - mirrored["dead"]
-    np.testing.assert_allclose(crossing(mirrored), found)
-    incomplete = shares(1.3)
-    incomplete["dead"][0] = 0.0
-    assert np.isnan(crossing(incomplete)[0])
+def test_a_row_that_the_diagram_does_not_hold_has_no_crossing() -> None:
+    data = shares(1.3)
+    np.testing.assert_allclose(crossing(data), 1.3 * data.boundary)
+    data["dead"][0] = 0.0
+    assert list(crossing(data).isnull().values) == [True, *[False] * 5]
 
 
-@pytest.mark.parametrize("name", ["E8 strength", "E8 lr", "E8 batch", "E8 epoch"])
+ROWS = ["E8 strength", "E8 lr", "E8 batch", "E8 epoch"]
+
+
+@pytest.mark.parametrize("name", ROWS)
 def test_the_boundary_claims_can_come_out_each_way(name: str) -> None:
     assert judge(CLAIM[name], shares(1.2)).verdict == "holds"
-    assert judge(CLAIM[name], shares(3.0)).verdict == "fails"
-    mixed = xr.concat([shares(1.0, 3), shares(3.0, 3)], "y", combine_attrs="override")
-    assert judge(CLAIM[name], mixed).verdict == "undecided"
+    assert judge(CLAIM[name], shares(1.2, scatter=0.5)).verdict == "undecided"
+    one = judge(CLAIM[name], shares(np.array([1.0, 1.0, 3.0, 1.0, 0.7, 1.0])))
+    assert (one.verdict, one.estimate.value) == ("fails", pytest.approx(3))
+    assert one.estimate.interval.endswith("for all 6 cells at once, the worst: strength 0.2")
+
+
+@pytest.mark.parametrize("name", [*ROWS, "B5 death"])
+def test_rows_without_a_border_are_counted_and_decide_nothing(name: str) -> None:
+    data = shares(1.0)
+    before = judge(CLAIM[name], data).estimate
+    data["dead"][1] = 0.5
+    found = judge(CLAIM[name], data).estimate
+    assert "for all 5 cells at once, 1 left out" in found.interval
+    assert found.value == pytest.approx(before.value)
+    data["dead"][:] = 0.0
+    nothing = judge(CLAIM[name], data)
+    assert (nothing.verdict, nothing.estimate.n) == ("undecided", 0)
 
 
 def test_the_critical_selectivity_alone_is_refuted_by_one_strength_away_from_it() -> None:
-    data = shares(1.0)
-    assert judge(CLAIM["B5 death"], data).verdict == "fails"
-    at = data.x.values < 1.02 * 5e-4
-    data["dead"] = data["dead"] * 0 + at
-    assert judge(CLAIM["B5 death"], data).verdict == "holds"
+    assert judge(CLAIM["B5 death"], shares(1.0)).verdict == "fails"
+    at = 5e-4 / shares(1.0).boundary.values
+    assert judge(CLAIM["B5 death"], shares(at)).verdict == "holds"
+    assert judge(CLAIM["B5 death"], shares(at * np.array([1, 1, 1, 1, 1, 1.5]))).verdict == "fails"
