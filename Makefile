@@ -34,9 +34,10 @@ mutants: $(VENV)/.test
 chaos: $(VENV)/.test
 	$(BIN)/python tests/evidence/chaos.py --kills 200
 
-# The learning rates of the CNN study, and their runs at equal sum of learning rates: the rows that come with the package, run again.
+# The learning rates of the CNN study, their runs at equal sum of learning rates, and the runs watched filter by filter: the rows
+# that come with the package, run again.
 grid: $(VENV)/.test
-	for study in digits-lr digits-long; do \
+	for study in digits-lr digits-long digits-watched; do \
 		$(BIN)/undertow study $$study --out $(OUT) && $(BIN)/python -m docs.keep $$study --out $(OUT) || exit; \
 	done
 

@@ -14,7 +14,7 @@ from evidence.sources import MEHTA
 from evidence.store import Store
 
 _NUMBERS = ("value", "low", "high", "n", "unit", "interval")
-_KEPT = ("id", "verdict", "sentence", "source", "formula", *_NUMBERS, "holds_if", "experiment", "again")
+_KEPT = ("id", "verdict", "sentence", "source", "formula", *_NUMBERS, "holds_if", "against", "experiment", "again")
 
 
 def findings(out: Path) -> dict[str, Any]:

@@ -11,22 +11,26 @@ from docs.fill import ROOT
 from dynamics.errors import InputError
 from evidence.store import Record, Store, key_of
 from fullscale import digits_long, lr_grid
+from fullscale.paper import kept as paper
+from fullscale.paper.kept import stages
 from fullscale.studies import Study, images
 from fullscale.studies.standing import standing
 from fullscale.sweep import KIND
+from fullscale.watched import claims as watched
 
 KEPT = {
     study.name: (study, ROOT / path)
     for study, path in (
         (lr_grid.STUDY, lr_grid.KEPT),
         (digits_long.STUDY, digits_long.KEPT),
+        (watched.STUDY, watched.KEPT),
     )
 }
 
 
 def keep(study: Study, out: Path, kept: Path) -> int:
-    """Write the rows of the study in `out`, without their curves and of their summaries the numbers and what thresholds do; how
-    many.
+    """Write the rows of the study in `out`, of their summaries the numbers and what thresholds do, of their curves the filters of
+    watched runs; how many.
 
     Raises InputError where the study is incomplete.
     """
@@ -35,7 +39,25 @@ def keep(study: Study, out: Path, kept: Path) -> int:
         if not stands.complete:
             raise InputError(f"study {study.name} in {out}: {stands.in_words()}; a complete one is accepted")
         keys = {key_of(KIND, spec.as_dict()) for spec in stands.specs}
-        records = [_bare(record) for record in store.records() if record.key in keys or _is_image(record, study)]
+        return _write(kept, [_bare(record) for record in _of(store, keys, [study])])
+
+
+def keep_paper(out: Path, kept: Path) -> int:
+    """Write the rows of all stages of the study paper that are stored in `out`, with curves and all but two lists; how many.
+
+    Of a stage that is incomplete, too: it is said to be so wherever it is looked at.
+    """
+    with Store(out / "results.sqlite", reading=True) as store:
+        begun = [study for study in stages() if images.kept(store, study.name)]
+        keys = {key_of(KIND, spec.as_dict()) for study in begun for spec in standing(study, store).specs}
+        return _write(kept, [_without_lists(record) for record in _of(store, keys, begun)])
+
+
+def _of(store: Store, keys: set[str], studies: list[Study]) -> list[Record]:
+    return [r for r in store.records() if r.key in keys or any(_is_image(r, study) for study in studies)]
+
+
+def _write(kept: Path, records: list[Record]) -> int:
     kept.unlink(missing_ok=True)
     with Store(kept) as store:
         return store.write(records)
@@ -50,13 +72,26 @@ def _bare(record: Record) -> Record:
         return record
     summary = json.loads(record.summary).items()
     few = {name: value for name, value in summary if isinstance(value, int | float) or name == "thresholds"}
-    return record._replace(summary=json.dumps(few), curves="{}")
+    filters = {name: value for name, value in json.loads(record.curves).items() if name == "filters"}
+    return record._replace(summary=json.dumps(few), curves=json.dumps(filters, separators=(",", ":")))
+
+
+def _without_lists(record: Record) -> Record:
+    if record.kind == images.KIND:
+        return record
+    whole = json.loads(record.summary).items()
+    return record._replace(summary=json.dumps({n: value for n, value in whole if n not in ("sweep", "channels")}))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Keep the rows of a study in the package.")
-    parser.add_argument("study", choices=KEPT)
+    parser.add_argument("study", choices=[*KEPT, paper.NAME])
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the store that holds them")
     arguments = parser.parse_args()
-    asked, file = KEPT[arguments.study]
-    print(f"{keep(asked, arguments.out, file)} rows: {file.relative_to(ROOT)}")
+    if arguments.study == paper.NAME:
+        file = ROOT / paper.KEPT
+        count = keep_paper(arguments.out, file)
+    else:
+        asked, file = KEPT[arguments.study]
+        count = keep(asked, arguments.out, file)
+    print(f"{count} rows: {file.relative_to(ROOT)}")

@@ -101,7 +101,15 @@ PAPER = (
             Shown("S6 alone capacity", "it alone explains S5b", 100, _LEFT),
             Shown("S6 alone difficulty", "it alone explains S5c", 100, _LEFT),
         ),
-        beside="two observations in [monitor](docs/monitor.md)",
+        (
+            Shown(
+                "S6 digits",
+                "the regularizer's share of a scale's updates rises with selectivity: rank correlation",
+                1,
+                "",
+            ),
+            Shown("S6 digits dies", "selective filters die: area under the ROC curve", 1, ""),
+        ),
     ),
     Row(
         "S7",

@@ -45,7 +45,7 @@ def _claims(which: str) -> str:
         (
             (
                 f"**{c['id']}**",
-                f"{c['sentence']} ({c['source']})",
+                f"{c['sentence']} ({c['source']})" + "".join(f" **Against it: {id}.**" for id in c.get("against", ())),
                 estimate(c),
                 _verdict(c),
                 c["holds_if"],
@@ -128,6 +128,12 @@ def _grid() -> str:
             if c["status"] == "done"
         ),
     )
+
+
+def _watched() -> str:
+    from docs import watched
+
+    return _markdown(watched.COLUMNS, watched.rows())
 
 
 def _long() -> str:
@@ -243,6 +249,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "paper": _paper,
     "cnn": _cnn,
     "grid": _grid,
+    "watched": _watched,
     "long": _long,
     "thresholds": _thresholds,
     "criteria": _criteria,

@@ -10,7 +10,7 @@ from typing import Any
 from docs.fill import read
 
 # Whose data are a CNN's; every other experiment is a toy world.
-CNN = ("pocket", "grid", "long", "thresholds", "compare")
+CNN = ("pocket", "grid", "long", "thresholds", "compare", "watched")
 
 
 @cache
@@ -26,7 +26,8 @@ def noted(part: str) -> dict[str, Any]:
 
 
 def estimate(claim: dict[str, Any], scale: float = 1, unit: str | None = None) -> str:
-    """Value, unit, interval and n; a star where the interval is from the smallest sample to the largest."""
+    """Value, unit, interval, n and, of the cells of a grid, the worst; a star where the interval is from the smallest sample to
+    the largest."""
     unit = claim["unit"] if unit is None else unit
     if claim["value"] is None:
         return f"no estimate ({claim['interval']})"
@@ -36,7 +37,9 @@ def estimate(claim: dict[str, Any], scale: float = 1, unit: str | None = None) -
     star = "" if over else "\\*"
     samples = f" {over[1]}" if over else ""
     unit = f" {unit}" if unit and not unit.startswith("%") else unit
-    return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]{star}, n = {claim['n']}{samples}"
+    cells = re.search(r"for all (\d+) cells at once(, \d+ left out)?, the worst: (.*)", claim["interval"])
+    worst = f"; worst of {cells[1]}{cells[2] or ''}: {cells[3]}" if cells else ""
+    return f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]{star}, n = {claim['n']}{samples}{worst}"
 
 
 def number(x: float, width: float) -> str:
@@ -66,7 +69,7 @@ def value(name: str) -> str:
     """What stands for a name; KeyError for an unknown one.
 
     `claim ID`: its estimate and verdict. `noted NAME`: see noted.json. `count WHAT`: of claims, rules, couplings, seeds. `cnn
-    WHAT`: of its runs. `steps RULE COUPLING`: how many a weight without a gradient lasts.
+    WHAT`: of its runs; `watched WHAT`: of those watched. `steps RULE COUPLING`: how many a weight without a gradient lasts.
     """
     kind, _, rest = name.partition(" ")
     if kind == "claim":
@@ -77,6 +80,10 @@ def value(name: str) -> str:
         return str(_counts()[rest])
     if kind == "cnn":
         return _cnn()[rest]
+    if kind == "watched":
+        from docs import watched
+
+        return watched.values()[rest]
     if kind == "steps":
         return _steps(*rest.split())
     raise KeyError(name)

@@ -28,9 +28,7 @@ class Decision:
     open_ends: bool = False
 
     def __call__(self, estimate: Estimate) -> Verdict:
-        """The verdict on an estimate; one that is not of finite numbers decides nothing."""
-        if not _known(estimate):
-            return "undecided"
+        """The verdict on an estimate whose numbers are finite."""
         if self.open_ends:
             inside = self.low < estimate.low and estimate.high < self.high
             outside = estimate.high <= self.low or estimate.low >= self.high
@@ -50,25 +48,24 @@ class Decision:
 
         def against(cell: str) -> tuple[bool, bool, float]:
             estimate = cells[cell]
+            if not _known(estimate):
+                return False, True, 0.0
             fails = self(estimate) == "fails"
-            beyond = max(self.low - estimate.low, estimate.high - self.high)
-            if fails and estimate.interval != EXTREMES:
-                beyond = max(self.low - estimate.high, estimate.low - self.high)
-            return fails, not _known(estimate), beyond
+            least, most = (estimate.high, estimate.low) if fails else (estimate.low, estimate.high)
+            return fails, False, max(self.low - least, most - self.high)
 
         name = max(cells, key=against)
         return replace(cells[name], interval=f"{cells[name].interval}, the worst: {name}") if name else cells[name]
 
-    def in_words(self, estimate: Estimate) -> str:
-        """When a claim holds, e.g. "interval above 0 percentage points"; in the estimate's unit."""
+    def in_words(self, unit: str) -> str:
+        """When a claim holds, e.g. "interval above 0 percentage points"; unit: of the estimate."""
         if math.isfinite(self.low) and math.isfinite(self.high):
             where = f"within [{_exact(self.low)}, {_exact(self.high)}]"
         elif math.isfinite(self.low):
             where = f"{'above' if self.open_ends else 'at least'} {_exact(self.low)}"
         else:
             where = f"{'below' if self.open_ends else 'at most'} {_exact(self.high)}"
-        what = "every sample" if estimate.interval == EXTREMES else "interval"
-        return f"{what} {where} {estimate.unit}".rstrip()
+        return f"interval {where} {unit}".rstrip()
 
 
 def _known(estimate: Estimate) -> bool:
@@ -180,13 +177,15 @@ class Finding:
     @property
     def holds_if(self) -> str:
         """The decision in words, in the estimate's unit, and when its numbers were chosen."""
-        margin = self.claim.margin
+        rule, margin = self.claim.decision.in_words(self.estimate.unit), self.claim.margin
+        if self.estimate.interval == EXTREMES:
+            rule = rule.replace("interval", "every sample", 1)
         seen = margin if margin == "with the data" else f"{margin} the data were seen"
-        return f"{self.claim.decision.in_words(self.estimate)}; margin chosen {seen}"
+        return f"{rule}; margin chosen {seen}"
 
 
 def judge(claim: Claim, data: Any) -> Finding:
     """The verdict of `claim` on the data of its experiment; an interval that is not a number decides nothing."""
     found = claim.estimate(data)
     estimate = found if isinstance(found, Estimate) else claim.decision.worst(found)
-    return Finding(claim, estimate, claim.decision(estimate))
+    return Finding(claim, estimate, claim.decision(estimate) if _known(estimate) else "undecided")

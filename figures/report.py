@@ -12,6 +12,7 @@ import xarray as xr
 
 from evidence.claim import Finding
 from evidence.files import write_whole
+from evidence.registry import opposed
 from figures.style import InlineSvg, label_of
 from fullscale.lr_grid import standard_error
 
@@ -115,6 +116,7 @@ def _claims(findings: list[Finding]) -> str:
 
 def _claim(f: Finding) -> str:
     formula = f"<br><code>{escape(f.claim.formula)}</code>" if f.claim.formula else ""
+    formula += "".join(f"<br>Against it: {escape(other.id)}, {escape(other.sentence)}" for other in opposed(f.claim))
     return (
         f"<tr><td>{escape(f.claim.id)}</td><td>{escape(f.claim.sentence)}{formula}<br><small>{escape(f.claim.source)}</small></td>"
         f"<td>{escape(f.estimate.in_words())}<br><small>holds if: {escape(f.holds_if)}<br>"

@@ -20,6 +20,7 @@ from fullscale import digits_long, digits_study, lr_grid, pruning_claims, thresh
 from fullscale.digits_long import Cell
 from fullscale.lr_grid import indistinguishable
 from fullscale.studies.standing import Standing, standing
+from fullscale.watched import claims as filters
 
 _AGAIN = "undertow reproduce --only fullscale --fresh"
 experiment("pocket", digits_study.constants, _AGAIN)
@@ -44,15 +45,18 @@ RAISED = {"activation": (1, 8), "scale": (1, 2)}
 _ONE_IMAGE = within(-1, 1)
 
 
-def bearing(store: Store, stands: Standing, grid: Standing | None = None) -> dict[str, Any]:
+def bearing(
+    store: Store, stands: Standing, grid: Standing | None = None, watched: Standing | None = None
+) -> dict[str, Any]:
     """What the CNN claims look at, by experiment: the runs of `digits_study` and their thresholds, if the study is complete;
-    the learning-rate grid, as it is kept unless that study is complete here; and the comparisons of pruning criteria as they are
-    stored, or kept.
+    the learning-rate grid and the watched runs, as they are kept unless those studies are complete here; and the comparisons
+    of pruning criteria as they are stored, or kept.
 
     Raises InputError for a damaged row.
     """
     rates = lr_grid.of_study(grid) if grid is not None and grid.complete else lr_grid.kept()
-    data = {"grid": rates} | pruning_claims.bearing(store)
+    records = filters.of_study(watched) if watched is not None and watched.complete else filters.kept()
+    data = {"grid": rates, "watched": records} | pruning_claims.bearing(store)
     if not stands.complete:
         return data
     rows = [row for row in stands.rows if row is not None]
@@ -66,10 +70,11 @@ def bearing(store: Store, stands: Standing, grid: Standing | None = None) -> dic
 
 def stored(store: Store) -> tuple[dict[str, Any], dict[str, str]]:
     """`bearing` of the runs that are stored; and, by experiment, how a study stands of which only some are."""
-    stands, grid = (standing(study, store, curves=True) for study in (digits_study.STUDY, lr_grid.STUDY))
+    studies = (digits_study.STUDY, lr_grid.STUDY, filters.STUDY)
+    stands, grid, watched = (standing(study, store, curves=True) for study in studies)
     begun = stands.stored and not stands.complete
     incomplete = dict.fromkeys(("pocket", "thresholds"), stands.in_words()) if begun else {}
-    return bearing(store, stands, grid), incomplete
+    return bearing(store, stands, grid, watched), incomplete
 
 
 def _inactive(data: xr.Dataset, adaptive: bool) -> dict[str, np.ndarray]:

@@ -152,7 +152,7 @@ def test_claims_prints_verdicts_why_and_data(reproduced: Reproduced, tmp_path: P
     said = run("claims", "B1", "--why", *out)
     assert said.out.startswith("B1: holds\n")
     # The rule in words comes from the decision and the estimate's unit.
-    assert "holds if: interval within [0.95, 1.05] simulated / predicted\n" in said.out
+    assert "holds if: interval within [0.95, 1.05] simulated / predicted; margin chosen with the data\n" in said.out
     for words in ("source:", "formula:", "measured:", "n = 10", "samples:", "lr 0.001", "--only selective"):
         assert words in said.out
     found = {entry["id"]: entry for entry in json.loads(run("claims", "S8", "--json", *out).out)}
@@ -171,7 +171,7 @@ def test_claims_prints_verdicts_why_and_data(reproduced: Reproduced, tmp_path: P
 def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_path: Path) -> None:
     from fullscale import lr_grid, pruning_claims, pruning_data
 
-    said = run("claims", "S10", "S3 any lr", "--why", "--out", tmp_path)
+    said = run("claims", "S10", "S3 any lr steps", "--why", "--out", tmp_path)
     told = {part.split(":")[0]: part for part in said.out.split("\n\n")}
     kept = pruning_data.by_criterion(pruning_data.kept_rows())
     verdicts = {f.claim.id: f.verdict for f in pruning_claims.findings(kept)}
@@ -183,7 +183,7 @@ def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_pa
             in " ".join(told[name].split())
         )
         assert "again: undertow compare" in told[name]
-    assert "strength 0.005" in " ".join(told["S3 any lr"].split())
+    assert "strength 0.005" in " ".join(told["S3 any lr steps"].split())
     from evidence.registry import EXPERIMENTS
 
     assert EXPERIMENTS["pocket"].constants()["lr"] == {n: c["lr"] for n, c in lr_grid.kept()["chosen"].items()}

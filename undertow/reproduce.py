@@ -132,7 +132,7 @@ def _explorer(folder: Path) -> str:
 
 
 def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
-    from figures import alive, pruning, thresholds
+    from figures import alive, pruning, thresholds, watched
     from fullscale import digits_study
     from fullscale.claims import bearing
     from fullscale.pruning_study import PAPER
@@ -147,12 +147,14 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     data = bearing(store, stands)
     findings = judged(find_claims(experiments=data), data)
     compared = [pruning.draw(data[name]) for name in ("compare", PAPER.name) if name in data]
-    drawn = (alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), *compared)
+    drawn = (
+        alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), watched.draw(data["watched"]), *compared,
+    )  # fmt: skip
     inline = [save(picture, figures) for picture in drawn]
     live.line("CNNs: claims judged, figures drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
     text = (
-        "The learning-rate grid, and the comparison of pruning criteria unless it is stored here, are the outcomes that come with "
-        "the suite; undertow study digits-lr and undertow compare run them again."
+        "The learning-rate grid and the watched runs, and the comparison of pruning criteria unless it is stored here, are those "
+        "that come with the suite; undertow study digits-lr, undertow study digits-watched and undertow compare run them again."
     )
     return Section(title, "fullscale", findings, inline, text, data["pocket"], data["grid"])

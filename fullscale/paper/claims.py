@@ -14,6 +14,7 @@ from evidence.sources import MEHTA
 from fullscale.paper.cells import RUN
 from fullscale.paper.contrasts import CONTRASTS, Looked
 from fullscale.paper.secondary import SECONDARY
+from fullscale.watched.claims import QUESTIONS, declare
 
 NAME = "paper"
 SENTENCES = {
@@ -52,9 +53,14 @@ def _secondary(of: Callable[[Looked], Estimate]) -> Read:
 
 
 for _name, _contrast in CONTRASTS.items():
-    claim(f"{_name} cifar", sentence=SENTENCES[_name], source=MEHTA, experiment=NAME, decision=_contrast.decision)(
-        _primary(_name)
-    )
+    claim(
+        f"{_name} cifar",
+        sentence=SENTENCES[_name],
+        source=MEHTA,
+        experiment=NAME,
+        decision=_contrast.decision,
+        margin="before",
+    )(_primary(_name))
 for _name, (_sentence, _estimate, _decision) in SECONDARY.items():
     claim(
         _name,
@@ -62,4 +68,12 @@ for _name, (_sentence, _estimate, _decision) in SECONDARY.items():
         source=f"{MEHTA}, made stricter or wider here",
         experiment=NAME,
         decision=_decision,
+        margin="before",
     )(_secondary(_estimate))
+declare(
+    "cifar",
+    NAME,
+    lambda found: list(found["looked"].watched.values()),
+    [name for name in QUESTIONS if name],
+    margin="before",
+)

@@ -1,7 +1,8 @@
 """What watched runs say of claim S6, one number a network: filters of one network share it, so they are no samples of their own.
 
-Two questions, both within layers, since layers differ in everything. Does the regularizer's share of a filter's updates rise
-with its selectivity (`agreement`)? And which of the filters that are active early are inactive at the end (`foretold`)?
+Two questions are asked within layers, since layers differ in everything. Does the regularizer's share of a filter's updates
+rise with its selectivity (`agreement`)? And which of the filters that are active early are inactive at the end (`foretold`)?
+A third one is of what filters die (`killed`).
 
 Active is by activation, as the paper has it. A moment is a share of the training, taken at the measured epoch that comes
 nearest to it. What a record sums up, such as the share, is of the steps between the measurement before that epoch and it.
@@ -78,6 +79,24 @@ def foretold(records: Sequence[Record], by: str = "selectivity", moment: float =
         array([0.5])
     """
     return np.array([_foretold(record, by, moment) for record in records])
+
+
+def killed(records: Sequence[Record], cause: str = "regularizer") -> NDArray[np.float64]:
+    """Of each network's deaths by activation, the share that has this cause (`fullscale.monitor.causes`).
+
+    Args:
+        records: as `agreement` takes them.
+        cause: one of `fullscale.monitor.causes.CAUSES`.
+
+    Returns:
+        A number a record, in [0, 1]; NaN where no filter died.
+
+    Example:
+        >>> killed([{"deaths": {"cause": ["regularizer", "noise"]}}, {"deaths": {"cause": []}}])
+        array([0.5, nan])
+    """
+    causes = [record["deaths"]["cause"] for record in records]
+    return np.array([each.count(cause) / len(each) if each else np.nan for each in causes])
 
 
 def at(record: Record, moment: float) -> int:

@@ -155,9 +155,9 @@ def test_monitor_shows_what_was_seen() -> None:
 @pytest.mark.parametrize(
     ("filters", "said"),
     [
-        (range(34, 40), "the more selective die next: mean rank 0.91 (n = 6"),
-        (range(10, 16), "the less selective die next"),
-        ((12, 20, 30, 38), "selectivity does not tell who dies next"),
+        (range(34, 40), "who dies next was at mean rank 0.91 of selectivity in its layer (n = 6 deaths, one network)"),
+        (range(10, 16), "at mean rank 0.09 of"),
+        ((12, 20, 30, 38), "(n = 4 deaths, one network)"),
         ((), "too few deaths"),
     ],
 )

@@ -95,7 +95,7 @@ def _findings(claims: list[Claim], out: Path, file: Path | None) -> tuple[list[F
 
 
 def _why(f: Finding) -> str:
-    from evidence.registry import EXPERIMENTS
+    from evidence.registry import EXPERIMENTS, opposed
 
     claim, e = f.claim, f.estimate
     lines = [f"{claim.id}: {f.verdict}", wrapped(claim.sentence), f"  source: {claim.source}"]
@@ -106,6 +106,7 @@ def _why(f: Finding) -> str:
         f"  interval: [{e.low:.6g}, {e.high:.6g}], {e.interval}, n = {e.n}",
     ]
     lines += [f"  holds if: {f.holds_if}"]
+    lines += [wrapped(f"against it: {other.id}, on {other.experiment}: {other.sentence}") for other in opposed(claim)]
     lines += [wrapped(f"samples: {_samples(e.samples)}")] if e.samples else []
     constants = ", ".join(
         f"{name} {_short(value)}" for name, value in EXPERIMENTS[claim.experiment].constants().items()
@@ -131,7 +132,7 @@ def _short(value: Any) -> str:
 
 def as_dict(f: Finding, constants: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A finding as plain data, null for what is not finite. constants: of the experiment, if they are not its own."""
-    from evidence.registry import EXPERIMENTS
+    from evidence.registry import EXPERIMENTS, opposed
 
     claim, e = f.claim, f.estimate
 
@@ -144,6 +145,6 @@ def as_dict(f: Finding, constants: Mapping[str, Any] | None = None) -> dict[str,
         | {name: getattr(claim, name) for name in ("sentence", "source", "measured", "formula")}
         | {name: number(getattr(e, name)) for name in ("value", "low", "high")}
         | {"n": e.n, "unit": e.unit, "interval": e.interval, "samples": [number(x) for x in e.samples]}
-        | {"holds_if": f.holds_if, "experiment": claim.experiment}
+        | {"holds_if": f.holds_if, "against": [other.id for other in opposed(claim)], "experiment": claim.experiment}
         | {"constants": own.constants() if constants is None else constants, "again": own.again}
     )
