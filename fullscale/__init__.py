@@ -11,12 +11,14 @@ measure     inactive filters by activation and by scale, selectivity; thresholds
 monitor     the same while a network trains, in anyone's loop, and of what a filter died
 watched     a study's runs followed filter by filter through every step, and what they say of selectivity
 prune       dead filters removed exactly, with a certificate; cost counts what that saves; export writes ONNX
-criteria    published pruning criteria; pruning_study sets them beside the dead filters, pruning_claims says what it found
+criteria    published pruning criteria; pruning_study sets them beside the dead filters, pruning_work is what its workers do,
+            pruning_data what came out, pruning_claims what that says
 checkpoint  a network in one file, without pickle
 studies     studies as files, their runs, how they stand, tables of what came out; sweep is what a worker does with a run
 digits_study  the study of a BasicNet on digits in which filters die within minutes; lr_grid is that of its learning rates,
               digits_long that of these at equal sum of learning rates
 claims      what these say about the paper's claims
 
-spec, studies, sweep, digits_study, lr_grid, digits_long, claims, thresholds, pruning_claims and data do not import torch.
+spec, studies, sweep, digits_study, lr_grid, digits_long, claims, thresholds, pruning_study, pruning_data,
+pruning_claims and data do not import torch.
 """

@@ -56,15 +56,14 @@ def bearing(
 ) -> dict[str, Any]:
     """What the claims on digits look at, by experiment: the runs of `digits_study` and their thresholds, if the study is complete;
     the learning-rate grid, its runs at equal sum of learning rates and the watched runs, as they are kept unless these studies
-    are complete here; and the comparison of pruning criteria as it is stored for these images, or kept.
+    are complete here; and the comparisons of pruning criteria as they are stored, or kept.
 
     Raises InputError for a damaged row.
     """
-    (images,) = stands.found.values()
     rates = lr_grid.of_study(grid) if grid is not None and grid.complete else lr_grid.kept()
     cells = digits_long.of_study(long) if long is not None and long.complete else digits_long.kept()
     records = filters.of_study(watched) if watched is not None and watched.complete else filters.kept()
-    data = {"grid": rates, "long": cells, "watched": records, "compare": pruning_claims.stored(store, images.digest)}
+    data = {"grid": rates, "long": cells, "watched": records} | pruning_claims.bearing(store)
     if not stands.complete:
         return data
     rows = [row for row in stands.rows if row is not None]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +31,8 @@ from torch import Tensor, fx, nn
 from dynamics.errors import InputError
 from fullscale.graph import evaluation, trace, units
 from fullscale.measure import batches, measure
+from fullscale.pruning_study import CRITERIA, Criterion
 
-Criterion = Literal["l1", "gamma", "random", "selective", "selective_layer"]
-CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 # What a filter is read from: the channels of these can be cut.
 _CONVOLUTION, _LINEAR = nn.modules.conv._ConvNd, nn.Linear
 

@@ -1,44 +1,38 @@
-"""Published pruning criteria beside the dead filters, on networks trained here: how much each can remove, at what price.
+"""Comparisons of published pruning criteria with the filters that Adam and L2 silence, on networks trained here.
 
 Each network is trained, then cut by every criterion to every share, tested, fine-tuned for a fixed number of steps and tested
-again; beside that, its dead filters are removed, which needs no share. What came out is read by `fullscale.pruning_claims`.
+again; beside that, its dead filters are removed, which needs no share. `fullscale.pruning_work` does this for one network,
+`fullscale.pruning_claims` reads what came out.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-import numpy as np
-import torch
-import xarray as xr
-from torch import Tensor, nn
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from dynamics.errors import InputError
-from dynamics.optimizer import Optimizer
 from evidence.store import Row, Store
-from evidence.study import Notify
-from fullscale.cost import multiply_adds, parameters
-from fullscale.criteria import CRITERIA, Criterion, prune_by
-from fullscale.data import Images
-from fullscale.feed import Feed, Resident
-from fullscale.measure import measure
-from fullscale.models import Architecture
-from fullscale.outcome import loss_and_error
-from fullscale.prune import remove_dead
-from fullscale.pruning_claims import KIND, by_criterion
-from fullscale.replicas import Replicas
-from fullscale.spec import RunSpec
-from fullscale.train import drawn, epoch_by_epoch, one_thread, train_together
+from evidence.study import Notify, Run, run_all
+from fullscale.data import Images, Split
+from fullscale.studies.runs import Source
+
+KIND = "compare"
+Criterion = Literal["l1", "gamma", "random", "selective", "selective_layer"]
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
+# Multiply-adds for an image up to which seeds train as one program. BasicNet at 1/8 width (0.2 million on the digits) gains by
+# it; VGG-16 at 1/8 width (5.1 million on CIFAR-10, batches of 40) takes 1,510 images a second alone and 1,180 with two others.
+TOGETHER = 1e6
 
 
 @dataclass(frozen=True)
 class Base:
     """How the networks are trained that are then cut: optimizer with L2 of this strength, lr / 10 for the last fifth.
 
-    slimming: strength of L1 on BatchNorm's scales beside it, the training of Network Slimming. criteria: those tried on it.
+    slimming: strength of L1 on BatchNorm's scales beside it, the training of Network Slimming. criteria: those tried on it;
+    with none the dead filters alone are removed, and the steps that others are fine-tuned for go into the training.
     """
 
     name: str
@@ -49,150 +43,174 @@ class Base:
     criteria: tuple[Criterion, ...] = CRITERIA
 
 
-# Learning rates: of those that the study digits-lr cannot tell apart, ones at which filters die. The strength of slimming was
-# chosen after trial runs: of 1e-3, 3e-3, 1e-2, 3e-2 and 1e-1 it is the largest that left the test error as it was. The
-# paper's, 1e-4 and 1e-5, do little in so few steps.
-BASES = (
-    Base("adam", "adam", 1e-2, 5e-3),
-    Base("momentum", "momentum", 3e-2, 5e-4),
-    Base("slimming", "momentum", 3e-2, 5e-4, slimming=1e-2, criteria=("gamma",)),
-)
-
-
 @dataclass(frozen=True)
 class PruningStudy:
-    """The experiment. width: of BasicNet; batch, steps: of the training, to a whole number of epochs.
+    """A comparison: one budget of steps for every training, fine-tuning included.
 
-    shares: of the filters, asked of each criterion. tuning_steps: of the fine-tuning, with the optimizer, L2 and batch of the
-    training (without slimming) and a constant lr, a tenth of the training's first.
+    Args:
+        name: by which commands find it.
+        bases: the trainings.
+        data: where the images lie, as `fullscale.data.load` takes it; "" leaves that to --data.
+        model: one of `fullscale.spec.MODELS`.
+        width: of the network.
+        held_out: share of the training images that no step sees, for choices that must not look at the test images.
+        batch: images a step.
+        steps: of the training, to a whole number of epochs.
+        seeds: one network each.
+        shares: of the filters, asked of each criterion.
+        tuning_steps: of the fine-tuning, with the optimizer, L2 and batch of the training (without slimming) and a constant
+            lr, a tenth of the training's first.
+
+    Raises:
+        InputError: for numbers of steps below 1, of fine-tuning below 0.
+
+    Example:
+        >>> adam = Base("adam", "adam", 1e-3, 1e-3, criteria=())
+        >>> momentum = Base("momentum", "momentum", 1e-2, 5e-4, criteria=("l1",))
+        >>> study = PruningStudy("short", (adam, momentum), steps=80, tuning_steps=20)
+        >>> [study.epochs(base, each=10) for base in study.bases]
+        [10, 8]
     """
 
+    name: str
+    bases: tuple[Base, ...]
+    data: str = ""
+    model: str = "basicnet"
     width: float = 0.125
+    held_out: float = 0.0
     batch: int = 16
     steps: int = 5_000
-    bases: tuple[Base, ...] = BASES
     seeds: tuple[int, ...] = (0, 1, 2)
     shares: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     tuning_steps: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("steps", "tuning_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")
+        if self.steps < 1:
+            raise InputError(f"steps {self.steps}: a positive whole number is accepted")
+        if self.tuning_steps < 0:
+            raise InputError(f"tuning_steps {self.tuning_steps}: a whole number from 0 is accepted")
 
-    def run(self, images: Images, store: Store, notify: Notify) -> xr.Dataset:
-        """What `fullscale.pruning_claims.by_criterion` makes of the rows, those that are stored and those that have to be run.
+    def constants(self) -> dict[str, Any]:
+        """What it is run with, trainings by their names."""
+        return asdict(self) | {"bases": {base.name: asdict(base) for base in self.bases}}
 
-        Row a training and seed, stored when it is done. Raises InputError for fewer training images than a batch,
-        and if every network diverged.
+    def tuning(self, base: Base) -> int:
+        """Steps for which what is cut from a network of this training is fine-tuned."""
+        return self.tuning_steps if base.criteria else 0
+
+    def epochs(self, base: Base, each: int) -> int:
+        """Of a training, with so many steps in each."""
+        return max(1, round((self.steps + self.tuning_steps - self.tuning(base)) / each))
+
+    def spec(self, base: Base, seed: int, digest: str, each: int) -> dict[str, Any]:
+        """What a network is stored under. digest: of all images; each: steps of an epoch."""
+        own = {name: getattr(self, name) for name in ("model", "width", "held_out", "batch", "shares")}
+        more = {"epochs": self.epochs(base, each), "tuning_steps": self.tuning(base), "base": asdict(base)}
+        return own | more | {"digest": digest, "seed": seed}
+
+    def run(self, images: Images, source: Source, store: Store, executor: Executor, notify: Notify) -> list[Row]:
+        """The rows, one a training and seed: those that are stored, and those that are run first, each stored when it is done.
+
+        Args:
+            images: what the networks learn from and are judged by.
+            source: where a worker reads the same.
+            store: decides what still has to run, and keeps it.
+            executor: runs the work.
+            notify: called as notify(done, count, line).
+
+        Returns:
+            One Row a network; one that diverged has no points.
+
+        Raises:
+            InputError: for fewer training images than a batch, and whatever a network cannot be trained or cut for.
         """
-        epochs = max(1, round(self.steps / max(1, len(images.train.labels) // self.batch)))
-        specs = {(b, s): self._spec(images, b, s, epochs) for b in self.bases for s in self.seeds}
-        found: dict[tuple[Base, int], Row] = {
-            key: row for key, spec in specs.items() if (row := store.get(KIND, spec)) is not None
-        }
-        if found:
-            notify(len(found), len(specs), f"{len(found)} of {len(specs)} networks are stored already")
-        one_thread()
-        feed = Resident(images)
-        for base in self.bases:
-            missing = tuple(seed for seed in self.seeds if (base, seed) not in found)
-            if missing:
-                notify(len(found), len(specs), f"{base.name}: training {len(missing)} networks for {epochs} epochs")
-            for seed, net in zip(missing, self._trained(images, feed, base, missing, epochs), strict=True):
-                filled: dict[str, Any] = {"status": "diverged", "summary": {}}
-                if net is not None:
-                    filled = {"summary": {"points": self._points(net, base, seed, feed)}}
-                found[base, seed] = store.put(KIND, specs[base, seed], curves={}, **filled)
-                said = f"{100 * filled['summary']['points'][0]['error'][0]:.1f}% test error" if net else "diverged"
-                notify(
-                    len(found), len(specs), f"{base.name}, seed {seed}: {said}, cut by {len(base.criteria)} criteria"
-                )
-        return by_criterion([found[key] for key in specs], images.name)
+        from fullscale import pruning_work
 
-    def _spec(self, images: Images, base: Base, seed: int, epochs: int) -> dict[str, Any]:
-        named = ("width", "batch", "shares", "tuning_steps")
-        own = {name: getattr(self, name) for name in named}
-        return own | {"digest": images.digest, "epochs": epochs, "base": asdict(base), "seed": seed}
-
-    def _trained(
-        self, images: Images, feed: Feed, base: Base, seeds: tuple[int, ...], epochs: int
-    ) -> Sequence[nn.Module | None]:
-        if not seeds:
-            return []
-        if base.slimming:
-            return slim(feed, base, seeds, self.width, self.batch, epochs)
-        first = RunSpec(
-            digest=images.digest,
-            width=self.width,
-            optimizer=base.optimizer,
-            coupling="l2",
-            lr=base.lr,
-            strength=base.strength,
-            batch=self.batch,
-            epochs=epochs,
-            seed=seeds[0],
-            measure_every=epochs,
-        )
-        return [outcome.net for outcome in train_together([replace(first, seed=seed) for seed in seeds], images)]
-
-    def _points(self, net: nn.Module, base: Base, seed: int, feed: Feed) -> list[dict[str, Any]]:
-        """The whole network, the one without its dead filters, and what each criterion makes of it at each share."""
-        x = torch.cat([images for images, _ in feed.training(1024)])
-        dead, removal = remove_dead(net, measure(net, x))
-        cut: list[tuple[str, float, nn.Module, float]] = [
-            ("whole", 0.0, net, 0.0),
-            ("dead", removal.share, dead, removal.share),
+        place = source.data if source.data == "digits" else str(Path(source.data).absolute())
+        count = len(parted(images, self.held_out)[0].train.labels)
+        if count < self.batch:
+            raise InputError(f"batch {self.batch}: must be at most {count}, the number of training images")
+        each = count // self.batch
+        together = pruning_work.cost(self, images) <= TOGETHER
+        runs = [
+            Run(
+                KIND,
+                self.spec(base, seed, images.digest, each),
+                f"{base.name}, seed {seed}",
+                partial(pruning_work.work, self, base, seed, source._replace(data=place), together),
+                base.name if together else "",
+                pruning_work.work_together,
+            )
+            for base in self.bases
+            for seed in self.seeds
         ]
-        for criterion in base.criteria:
-            for share in self.shares:
-                cut.append((criterion, share, *prune_by(net, criterion, share, x, seed)))
-        points = []
-        for name, share, small, reached in cut:
-            errors = [finite_error(small, feed)]
-            cost = {"parameters": parameters(small), "multiply_adds": multiply_adds(small, x)}
-            fine_tune(small, feed, base, self.batch, self.tuning_steps, seed)
-            errors.append(finite_error(small, feed))
-            points.append({"criterion": name, "share": share, "reached": reached, "error": errors} | cost)
-        return points
+        return run_all(runs, store, executor, notify, in_words, strict=True)
 
 
-def fine_tune(net: nn.Module, feed: Feed, base: Base, batch: int, steps: int, seed: int) -> None:
-    """Train the network on, in place, as `base` does but at a constant tenth of its lr and without slimming."""
-    optimizer = Optimizer(net.parameters(), base.optimizer, "l2", lr=base.lr / 10, weight_decay=base.strength)
-    order = torch.Generator().manual_seed(seed)
-    for _ in epoch_by_epoch(net, optimizer, [feed], [order], np.full(steps, base.lr / 10), batch):
-        pass
-    net.eval()
+def parted(images: Images, held_out: float) -> tuple[Images, Split | None]:
+    """The task without a share of its training images, always the same, and that share; None for 0."""
+    if not held_out:
+        return images, None
+    parts = images.validation(held_out)
+    return replace(images, train=parts.train), parts.test
 
 
-def slim(
-    feed: Feed, base: Base, seeds: tuple[int, ...], width: float, batch: int, passes: int
-) -> list[nn.Module | None]:
-    """BasicNets trained with L1 on BatchNorm's scales beside L2, one a seed, side by side; None where one diverged.
-
-    passes: epochs of the training, the last fifth of them at lr / 10.
-    Source: Liu et al., "Network Slimming" (arXiv 1708.06519), equation 1. Here scales begin at 1, in the paper at 1/2.
-    """
-    nets = drawn(Architecture("basicnet", width, feed.shape[0], len(feed.classes)), seeds)
-    side_by_side = Replicas(nets)
-    optimizer = Optimizer(side_by_side.parameters(), base.optimizer, "l2", lr=base.lr, weight_decay=base.strength)
-    orders = [torch.Generator().manual_seed(seed) for seed in seeds]
-    steps = feed.steps(batch)
-    rates = np.where(np.arange(passes * steps) < passes * 4 // 5 * steps, base.lr, base.lr / 10)
-    norms = [path for path, layer in nets[0].named_modules() if isinstance(layer, nn.BatchNorm2d)]
-
-    def penalty() -> Tensor:
-        weights = side_by_side.weights()
-        return base.slimming * torch.cat([weights[f"{path}.weight"] for path in norms], dim=1).abs().sum()
-
-    for _ in epoch_by_epoch(side_by_side, optimizer, [feed] * len(seeds), orders, rates, batch, penalty=penalty):
-        pass
-    taken = [side_by_side.take(i).eval() for i in range(len(seeds))]
-    return [net if math.isfinite(finite_error(net, feed)) else None for net in taken]
+def in_words(row: Row) -> str:
+    """A stored network in a few words."""
+    if row.status != "done":
+        return f"{row.status}, {row.error}"
+    whole, dead, *cut = row.summary["points"]
+    silent = f"{100 * whole['error'][0]:.1f}% test error, {100 * dead['reached']:.0f}% of filters dead"
+    return f"{silent}, cut to {len(cut)} networks, {row.summary['seconds']:.0f} s"
 
 
-def finite_error(net: nn.Module, feed: Feed) -> float:
-    """The share of the test images that is misclassified; NaN if an output is not finite."""
-    loss, error = loss_and_error(net, feed.test(1024))
-    return error if math.isfinite(loss) else math.nan
+# Learning rates: of those that the study digits-lr cannot tell apart, ones at which filters die. The strength of slimming was
+# chosen after trial runs: of 1e-3, 3e-3, 1e-2, 3e-2 and 1e-1 it is the largest that left the test error as it was. The
+# paper's, 1e-4 and 1e-5, do little in so few steps.
+DIGITS = PruningStudy(
+    "digits",
+    (
+        Base("adam", "adam", 1e-2, 5e-3),
+        Base("momentum", "momentum", 3e-2, 5e-4),
+        Base("slimming", "momentum", 3e-2, 5e-4, slimming=1e-2, criteria=("gamma",)),
+    ),
+    data="digits",
+)
+# Stage 6 of docs/protocol.md: its budget of 12 epochs of 45,000 images is 13,500 steps. L2 of momentum as in both papers' code;
+# slimming's strengths around the one whose pull over all steps, strength times the sum of learning rates, is the paper's.
+_ADAM = Base("adam", "adam", 1e-3, 1e-3, criteria=())
+_MOMENTUM = Base("momentum", "momentum", 3e-2, 5e-4, criteria=("l1",))
+_SLIMMING = replace(_MOMENTUM, name="slimming", slimming=1e-3, criteria=("gamma",))
+PAPER = PruningStudy(
+    "paper-6-pruning",
+    (_ADAM, _MOMENTUM, _SLIMMING),
+    model="vgg16",
+    held_out=0.1,
+    batch=40,
+    steps=11_250,
+    seeds=(2, 3, 4),
+    shares=(0.1, 0.25, 0.4, 0.55, 0.7, 0.85),
+    tuning_steps=2_250,
+)
+# What its learning rates and slimming's strength are chosen by: of each optimizer, and of slimming, the lowest held-out error.
+PAPER_RATES = replace(
+    PAPER,
+    name="paper-6-rates",
+    bases=(
+        *(replace(_ADAM, name=f"adam {lr:g}", lr=lr) for lr in (3e-3, 1e-3, 3e-4)),
+        *(replace(_MOMENTUM, name=f"momentum {lr:g}", lr=lr, criteria=()) for lr in (0.1, 0.03, 0.01)),
+        *(replace(_SLIMMING, name=f"slimming {l1:g}", slimming=l1, criteria=()) for l1 in (3e-3, 1e-3, 3e-4)),
+    ),
+    steps=4_500,
+    seeds=(0,),
+    shares=(),
+    tuning_steps=0,
+)
+COMPARISONS = {study.name: study for study in (DIGITS, PAPER_RATES, PAPER)}
+
+
+def find_comparison(name: str) -> PruningStudy:
+    """The comparison of that name. InputError for an unknown one."""
+    if name not in COMPARISONS:
+        raise InputError(f"comparison {name!r} is unknown: accepted are {', '.join(COMPARISONS)}")
+    return COMPARISONS[name]

@@ -96,15 +96,15 @@ def work_together(works: Sequence[Any]) -> list[dict[str, Any]]:
 def _worked(specs: Sequence[RunSpec], place: str, device: str | None, joint: bool) -> list[dict[str, Any]]:
     from fullscale.train import train, train_together
 
-    _as_worker()
+    as_worker()
     first = specs[0]
-    images, execution = _prepared(place, first.classes, first.size, first.label_noise), _execution(device)
+    images, execution = images_at(place, first.classes, first.size, first.label_noise), _execution(device)
     if joint:
         return [as_row(outcome) for outcome in train_together(specs, images, execution=execution)]
     return [as_row(train(first, images, execution=execution))]
 
 
-def _as_worker() -> None:
+def as_worker() -> None:
     """One thread, since workers share the processor, and no semaphore, which a worker that is killed would leave behind."""
     from torch.hub import tqdm  # type: ignore[attr-defined]
 
@@ -122,7 +122,8 @@ def _execution(device: str | None) -> Execution | None:
 
 
 @lru_cache(maxsize=4)
-def _prepared(place: str, classes: tuple[str, ...], size: int, label_noise: float) -> Images:
+def images_at(place: str, classes: tuple[str, ...], size: int, label_noise: float) -> Images:
+    """In a worker: the images of a place as a run takes them, read once."""
     from fullscale.data import prepared
 
     return prepared(_loaded(place), classes, size, label_noise)

@@ -197,15 +197,19 @@ def test_claims_takes_text_failures_and_the_papers_table(
 
 
 def test_kept_outcomes_bear_on_claims_and_constants_are_told_for_cnns_too(tmp_path: Path) -> None:
-    from fullscale import lr_grid, pruning_claims
+    from fullscale import lr_grid, pruning_claims, pruning_data
 
     said = run("claims", "S10", "S3 any lr steps", "--why", "--out", tmp_path)
     told = {part.split(":")[0]: part for part in said.out.split("\n\n")}
-    verdicts = {f.claim.id: f.verdict for f in pruning_claims.findings(pruning_claims.kept())}
+    kept = pruning_data.by_criterion(pruning_data.kept_rows())
+    verdicts = {f.claim.id: f.verdict for f in pruning_claims.findings(kept)}
     assert len(verdicts) == 10
     for name in ("S10 l1", "S10 gamma"):
         assert told[name].startswith(f"{name}: {verdicts[name]}\n")
-        assert "experiment compare: kept fullscale/compared.json, width 0.125" in told[name]
+        assert (
+            "experiment compare: kept fullscale/compared.json, name digits, bases {adam {name adam, optimizer adam, lr 0.01"
+            in " ".join(told[name].split())
+        )
         assert "again: undertow compare" in told[name]
     assert "strength 0.005" in " ".join(told["S3 any lr steps"].split())
     from evidence.registry import EXPERIMENTS

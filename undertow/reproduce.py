@@ -135,6 +135,7 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     from figures import alive, pruning, thresholds, watched
     from fullscale import digits_study
     from fullscale.claims import bearing
+    from fullscale.pruning_study import PAPER
     from fullscale.studies.conduct import conduct, planned
 
     [plan] = planned(digits_study.STUDY)
@@ -145,9 +146,9 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
         live.line(line)
     data = bearing(store, stands)
     findings = judged(find_claims(experiments=data), data)
+    compared = [pruning.draw(data[name]) for name in ("compare", PAPER.name) if name in data]
     drawn = (
-        alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), watched.draw(data["watched"]),
-        pruning.draw(data["compare"]),
+        alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), watched.draw(data["watched"]), *compared,
     )  # fmt: skip
     inline = [save(picture, figures) for picture in drawn]
     live.line("CNNs: claims judged, figures drawn")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import comparison
@@ -33,6 +34,7 @@ from worlds import (
 from figures import monitor, pruning, scaling, thresholds
 from figures.style import LINES, colour_of, label_of
 from fullscale.monitor.summary import die_next
+from fullscale.pruning_data import by_criterion
 
 
 def test_alive_draws_means_with_their_intervals() -> None:
@@ -71,8 +73,28 @@ def test_pruning_draws_means_thin_lines_of_each_network_and_a_star_for_the_dead(
         np.testing.assert_allclose(limit.get_ydata(), 3)
     altered = comparison.comparison({"selective": 0.7, "random": 0.3}, {"momentum": 0.7})
     title = title_of(pruning.draw(altered).figure)
-    assert "momentum and weak L2 has silenced 70% of the filters" in title
+    assert "momentum and L2 has silenced 70% of the filters" in title
     assert "selective removes 81%, chance 41%" in title
+
+
+def test_pruning_at_one_error_has_one_limit_and_the_stars_of_what_is_not_cut_everywhere() -> None:
+    data, axes = measured("pruning_vgg16"), drawn("pruning_vgg16").figure.axes
+    assert len(axes) == 4
+    for panel, (tuned, training) in zip(axes, itertools.product(("no", "yes"), ("momentum", "slimming")), strict=True):
+        [limit] = [line for line in panel.lines if line.get_linestyle() == ":"]
+        np.testing.assert_allclose(limit.get_ydata(), 100 * comparison.WHOLE["momentum"] + 1)
+        own, adam, seeds = [line.get_xydata() for line in panel.lines if line.get_marker() == "*"]
+        np.testing.assert_allclose(own, [[0, 100 * comparison.WHOLE[training]]])
+        np.testing.assert_allclose(seeds[:, 0], 100 * data.dead_reached.sel(training="adam"))
+        np.testing.assert_allclose(adam, [seeds.mean(axis=0)])
+        [curve] = [line for line in panel.lines if line.get_marker() == "o"]
+        criterion = "l1" if training == "momentum" else "gamma"
+        errors = data.test_error.sel(training=training, criterion=criterion, tuned=tuned).mean("seed")
+        np.testing.assert_allclose(curve.get_ydata(), 100 * errors)
+    title = drawn("pruning_vgg16").figure.get_suptitle()
+    assert title == "Filters gone at one test error: Adam and L2 51%, L1 norm 71%, abs(gamma) 60%"
+    above = pruning.draw(by_criterion(comparison.at_one_error(whole={"adam": 0.3})))
+    assert "Adam and L2 0%" in above.figure.get_suptitle()
 
 
 def test_thresholds_draws_means_with_their_intervals_and_marks_the_flat_range() -> None:

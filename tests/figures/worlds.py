@@ -40,6 +40,7 @@ from figures.style import Picture
 from fullscale.digits_study import OPTIMIZERS, STRENGTH
 from fullscale.monitor.record import VARIABLES, Record
 from fullscale.monitor.summary import history
+from fullscale.pruning_data import by_criterion
 from fullscale.thresholds import by_threshold, decades
 from synthetic.capacity import Capacity
 from synthetic.compete import Compete
@@ -169,6 +170,7 @@ FIGURES: dict[str, tuple[Callable[[xr.Dataset], Picture], Callable[[], xr.Datase
     "capacity": (capacity.draw, Capacity(seeds=3, followed=8, steps=1024, shared_steps=512).run),
     "difficulty": (difficulty.draw, Difficulty(seeds=3, steps=1024).run),
     "pruning": (pruning.draw, comparison.comparison),
+    "pruning_vgg16": (pruning.draw, lambda: by_criterion(comparison.at_one_error())),
     "pull": (pull.draw, Selectivity(seeds=2, weights=2).run),
     "critical": (critical.draw, Visits(epochs=(20, 50, 100, 200, 400), seeds=3, weights=3).run),
     "rest": (rest.draw, Rest(seeds=2, weights=2).run),
