@@ -18,6 +18,8 @@ from fullscale.paper.cells import PAIRED, Cell, Cells
 from fullscale.paper.contrasts import CONTRASTS, Looked, primary
 from fullscale.paper.kept import bearing_kept
 from fullscale.spec import RunSpec
+from fullscale.studies import Source, images
+from fullscale.studies.estimate import cost
 from fullscale.sweep import outcome, runs_of, title
 from undertow.extras import needs_fullscale
 
@@ -56,10 +58,6 @@ def redo(out: Path, data: str, quick: bool = False, fresh: bool = False) -> str:
         InputError: where the data are not those of the study, and for a folder that cannot be written.
     """
     needs_fullscale()
-    from fullscale.studies import images
-    from fullscale.studies.estimate import cost
-    from fullscale.studies.runs import Source
-
     seeds = (QUICK,) if quick else PAIRED
     seen: Looked = replace(bearing_kept(), epochs=12, moving=())
     noted = _Noted(seen.cells)

@@ -54,7 +54,7 @@ def reproduce(
                 sections, summary = _worlds(only, store, figures, live, fresh, pool)
                 explorer = built.result() if built else ""
         if only in (None, "fullscale"):
-            sections.append(_fullscale(store, figures, live, fresh))
+            sections += [_fullscale(store, figures, live, fresh), _paper(store, figures)]
     findings = [finding for section in sections for finding in section.findings]
     report = folder / "report.html"
     write(report, sections, summary or _summary(findings, figures), explorer, part=only is not None)
@@ -159,3 +159,23 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
         "undertow compare, run them again."
     )
     return Section(title, "fullscale", findings, inline, text, data["pocket"], data["grid"])
+
+
+def _paper(store: Store, figures: Path) -> Section:
+    """The study paper as its rows come with the package, or as they are stored here; nothing is trained."""
+    from figures import knobs, matched
+    from fullscale.paper import kept, pictures
+
+    found, missing = kept.bearing(store)
+    data = {kept.NAME: found} if found else {}
+    findings = judged(find_claims(experiments=data), data)
+    inline, text = [], f"{missing}: no claim on it is judged before it is complete."
+    if found:
+        drawn = (matched.draw(pictures.by_error(found["looked"])), knobs.draw(pictures.by_knob(found["looked"])))
+        inline = [save(picture, figures) for picture in drawn]
+        text = (
+            "The protocol, docs/protocol.md, was written before the first run: ten primary contrasts, all else exploratory. The "
+            "runs come with the suite; undertow study paper --data CIFAR-10 runs them again, and undertow reproduce --study paper "
+            "--quick a part of them."
+        )
+    return Section("Real CNNs: BasicNet on CIFAR-10", "fullscale", findings, inline, text)

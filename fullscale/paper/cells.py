@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynamics.errors import InputError
 from evidence.store import Row
 from fullscale.spec import RunSpec
 
@@ -25,7 +26,7 @@ RUN = RunSpec(
 _ALIKE: dict[str, Any] = {"digest": "", "seed": 0, "measure_every": 1, "thresholds": False}
 
 
-class MissingRunError(LookupError):
+class MissingRunError(InputError):
     """No run of these settings and this seed is among those that are looked at."""
 
 
@@ -42,7 +43,7 @@ class Cell:
     rows: dict[int, Row]
 
     def numbers(self, name: str, seeds: Sequence[int]) -> NDArray[np.float64]:
-        """A number of the summary, or, as (name, epoch), of a curve, in percent: (seeds,); NaN for a run that diverged.
+        """A number of the summary in percent: (seeds,); NaN for a run that diverged.
 
         Raises MissingRunError where one was not run.
         """

@@ -47,9 +47,9 @@ class More(Decision):
         """The verdict on an estimate whose numbers are finite."""
         return "holds" if estimate.low > self.low else "fails" if estimate.high < self.equal else "undecided"
 
-    def in_words(self, estimate: Estimate) -> str:
+    def in_words(self, unit: str) -> str:
         """When a claim holds, and when it fails."""
-        return f"interval above {self.low:g} {estimate.unit}; fails if below {self.equal:g}"
+        return f"interval above {self.low:g} {unit}; fails if below {self.equal:g}"
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Slope(Decision):
             return "holds"
         return "fails" if high < 0 or (-self.flat < low and high < self.flat) else "undecided"
 
-    def in_words(self, estimate: Estimate) -> str:
+    def in_words(self, unit: str) -> str:
         """When a claim holds, and when it fails."""
         way, other = ("above", "below") if self.rising else ("below", "above")
-        return f"interval {way} 0 {estimate.unit}; fails if {other} 0, or within {self.flat:.2g} of it"
+        return f"interval {way} 0 {unit}; fails if {other} 0, or within {self.flat:.2g} of it"
 
 
 def slope(levels: Sequence[float], shares: Samples) -> Samples:

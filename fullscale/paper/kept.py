@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from evidence.store import Row, Store
-from fullscale.paper.cells import Cells, MissingRunError
+from evidence.store import Store
+from fullscale.paper.cells import Cells
 from fullscale.paper.contrasts import Looked, looked, primary
 from fullscale.studies import Study, find_studies, images
 from fullscale.studies.standing import Standing, standing
@@ -32,7 +33,7 @@ def kept() -> dict[str, Standing]:
 
 
 def _known(store: Store) -> dict[str, Standing]:
-    return {study.name: standing(study, store, curves=True) for study in stages() if images.kept(store, study.name)}
+    return {study.name: standing(study, store, curves=True) for study in stages() if images.known(store, study)}
 
 
 def bearing(store: Store) -> tuple[dict[str, Any], str]:
@@ -44,25 +45,25 @@ def bearing(store: Store) -> tuple[dict[str, Any], str]:
     Returns:
         `looked` and `primary`, or nothing with a line that says what is missing.
     """
-    own = {name: stands for name, stands in _known(store).items() if stands.complete}
-    found = kept() | own
-    return _judged([row for stands in found.values() for row in stands.rows if row is not None])
+    found = kept() | {name: stands for name, stands in _known(store).items() if stands.complete}
+    missing = [
+        f"{study.name} {found[study.name].in_words() if study.name in found else 'not run'}"
+        for study in stages()
+        if study.name not in found or not found[study.name].complete
+    ]
+    if missing:
+        return {}, f"the study {NAME} is not done: {'; '.join(missing)}"
+    seen = _looked(found)
+    return {"looked": seen, "primary": primary(seen)}, ""
 
 
 def bearing_kept() -> Looked:
     """What came with the package. MissingRunError where that is incomplete."""
-    return _looked([row for stands in kept().values() for row in stands.rows if row is not None])
+    return _looked(kept())
 
 
-def _judged(rows: list[Row]) -> tuple[dict[str, Any], str]:
-    try:
-        seen = _looked(rows)
-        return {"looked": seen, "primary": primary(seen)}, ""
-    except MissingRunError as error:
-        return {}, f"the study {NAME} is incomplete ({error})"
-
-
-def _looked(rows: list[Row]) -> Looked:
+def _looked(found: Mapping[str, Standing]) -> Looked:
+    rows = [row for stands in found.values() for row in stands.rows if row is not None]
     watched = {
         row.spec["seed"]: row.curves["filters"] for row in rows if row.spec.get("watch") and row.status == "done"
     }

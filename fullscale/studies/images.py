@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
 from evidence.store import Store
-from fullscale.studies.runs import Found, Source
+from fullscale.studies.file import Study
+from fullscale.studies.runs import Found, Source, asked
 
 if TYPE_CHECKING:
     from fullscale.data import Images
@@ -71,6 +72,11 @@ def kept(store: Store, study: str) -> dict[Source, Found]:
                 f"store {store.path} has a damaged row of images ({error}): a whole one is accepted"
             ) from None
     return found
+
+
+def known(store: Store, study: Study) -> bool:
+    """Whether the store knows all images of a study, so that it can be looked at without data."""
+    return {run.source for run in asked(study)} <= set(kept(store, study.name))
 
 
 def _hashable(value: Any) -> Any:

@@ -100,7 +100,7 @@ def _standing(study: Study, store: Store, arguments: argparse.Namespace) -> Stan
     from fullscale.studies import images
     from fullscale.studies.standing import standing
 
-    if arguments.data is None and study.name != arguments.study and not images.kept(store, study.name):
+    if arguments.data is None and study.name != arguments.study and not images.known(store, study):
         return None
     return standing(study, store, arguments.data, curves=arguments.netcdf is not None)
 
