@@ -10,7 +10,7 @@ from typing import Any
 from docs.fill import read
 
 # Whose data are a CNN's; every other experiment is a toy world.
-CNN = ("pocket", "grid", "long", "thresholds", "compare", "watched")
+CNN = ("pocket", "grid", "long", "thresholds", "compare", "watched", "paper-6-pruning")
 
 
 @cache
