@@ -282,6 +282,16 @@ def test_what_is_kept_says_what_its_rows_say(study: PruningStudy) -> None:
     assert {"python", "torch", "torch-pruning"} <= stored["versions"].keys()
 
 
+def test_the_study_paper_trains_as_its_grid_has_chosen() -> None:
+    adam, momentum, slimming = PAPER.bases
+    assert {base.lr for base in PAPER_RATES.bases if base.slimming} == {momentum.lr} == {slimming.lr}
+    rows = pruning_data.kept_rows(PAPER_RATES.name)
+    if not rows:
+        pytest.skip("not run yet")
+    names = {f"adam {adam.lr:g}", f"momentum {momentum.lr:g}", f"slimming {slimming.slimming:g}"}
+    assert set(pruning_data.chosen(pruning_data.by_criterion(rows))) == names
+
+
 def test_a_comparison_that_was_run_again_takes_the_place_of_the_kept_one(store: Store) -> None:
     *most, last = kept = pruning_data.kept_rows()
     for row in most:
