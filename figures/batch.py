@@ -51,7 +51,7 @@ def draw(data: xr.Dataset) -> Picture:
         share = means["steps"].mean("seed")
         ends["mean"] = (float(share[0]), "black")
         label_shares(by_steps, ends)
-        by_steps.text(1.01, 1.08, "excited by", transform=by_steps.transAxes, fontsize=9, color="0.35", va="center")
+        by_steps.text(1.04, 1.08, "excited by", transform=by_steps.transAxes, fontsize=9, color="0.35", va="center")
         small, large = (float(share.isel(batch=k)) for k in (0, -1))
         heading(
             figure,

@@ -25,6 +25,8 @@ def draw(data: xr.Dataset) -> Picture:
     beyond: dict[str, float] = {}
     for name in names:
         label, square = _SIGNS.get(name) or label_of(name), data["mean_square"].sel(optimizer=name)
+        if not bool(data["predicted"].sel(optimizer=name).notnull().any()):
+            rows.append((label, np.empty((0, data.sizes["seed"])), _BORROWED, ""))
         for coupling, (words, colour, mark) in _COUPLINGS.items():
             form = data["predicted"].sel(optimizer=name, coupling=coupling)
             if bool(form.notnull().any()):
@@ -41,6 +43,9 @@ def draw(data: xr.Dataset) -> Picture:
         axes.axvspan(1 - _NEAR, 1 + _NEAR, color="0.9", linewidth=0, zorder=0)
         axes.axvline(1, color="0.4", linewidth=0.8, zorder=1)
         for k, (_, ratios, colour, mark) in enumerate(rows):
+            if not len(ratios):
+                axes.text(1, k, "no formula", color=colour, ha="center", va="center", fontsize=9)
+                continue
             x, bars = intervals(ratios, ratio_interval)
             y = k + np.linspace(-0.3, 0.3, len(x)) if len(x) > 1 else np.array([float(k)])
             seen = (x > _SHOWN[0]) & (x < _SHOWN[1])

@@ -80,7 +80,8 @@ def _panel(axes: Axes, knob: xr.Dataset, found: Estimate | None) -> None:
         zorder=3,
     )  # fmt: skip
     with_ticks(axes, x)
-    axes.margins(x=0.12)
+    room = (x[-1] / x[0]) ** 0.12
+    axes.set_xlim(x[0] / room, x[-1] * room)
 
 
 def _moves(found: Estimate | None) -> bool:

@@ -48,8 +48,9 @@ def mean_curve(axes: Axes, x: np.ndarray, shares: np.ndarray) -> float:
     means, bars = intervals(shares)
     axes.errorbar(x, means, bars, color="black", linewidth=2.4, elinewidth=1.2, capsize=3, zorder=4)
     for k in (0, -1):
+        side, edge = (-9, "top") if means[k] > 0.85 else (9, "bottom")  # the title is above
         axes.annotate(
-            f"{means[k]:.0%}", (x[k], means[k]), (0, 9), textcoords="offset points", ha="center", va="bottom", weight="bold",
+            f"{means[k]:.0%}", (x[k], means[k]), (0, side), textcoords="offset points", ha="center", va=edge, weight="bold",
             fontsize=10, zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
         )  # fmt: skip
     return float(means[-1])
@@ -69,7 +70,7 @@ def label_shares(axes: Axes, ends: Mapping[str, tuple[float, Any]]) -> None:
     """Write each label, with (share, colour), beside its curve's end; where many end near 0, upwards from the axis."""
     order = sorted(ends, key=lambda words: ends[words][0])
     raised = {words: max((ends[words][0] - LOW) / (HIGH - LOW), k * GAP) for k, words in enumerate(order)}
-    label_ends(axes, {words: (raised[words], ends[words][1]) for words in order}, gap=GAP)
+    label_ends(axes, {words: (raised[words], ends[words][1]) for words in order}, x=1.04, gap=GAP)
 
 
 def with_ticks(axes: Axes, x: np.ndarray) -> None:

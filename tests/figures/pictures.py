@@ -24,7 +24,9 @@ def words(figure: Figure, renderer: RendererBase) -> list[Text]:
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             box, ticks = axis.get_tightbbox(renderer), axis.get_ticklabels(which="both")
-            outside |= {t for t in ticks if not box.padded(1).fully_overlaps(t.get_window_extent(renderer))}
+            outside |= {
+                t for t in ticks if box is None or not box.padded(1).fully_overlaps(t.get_window_extent(renderer))
+            }
     return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in outside]
 
 

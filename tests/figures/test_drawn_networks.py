@@ -102,7 +102,7 @@ def test_thresholds_draws_means_with_their_intervals_and_marks_the_flat_range() 
     lost = 100 * (data["error"] - data["error_before"])
     for axes, values in ((left, 100 * data["sparsity"]), (right, lost)):
         curves = [line for line in axes.lines if len(line.get_xdata()) == 15]
-        for line, band, name in zip(curves, axes.collections[::2], ("activation", "scale"), strict=True):
+        for line, band, name in zip(curves, axes.collections, ("activation", "scale"), strict=True):
             mean, ends = interval(values.sel(measure=name).transpose("threshold", "seed").values)
             np.testing.assert_array_equal(line.get_xdata(), data.threshold)
             np.testing.assert_allclose(line.get_ydata(), mean, atol=1e-12)

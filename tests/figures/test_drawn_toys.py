@@ -202,15 +202,19 @@ def test_equilibrium_draws_simulated_over_predicted_sizes() -> None:
         x, y, _ = marks(axes.containers[rows.index(label)])
         ratios = one["mean_square"].values[known] / one["predicted"].values[known][:, None]
         mean, expected = interval(np.log(ratios))
-        np.testing.assert_allclose(x, np.exp(mean))
+        seen = (np.exp(mean) > 0.4) & (np.exp(mean) < 1.6)  # the others are told at the edge
+        np.testing.assert_allclose(x, np.exp(mean)[seen])
         assert {round(float(at)) for at in y} == {rows.index(label)}
         ends = np.array([bar[:, 0] for bar in axes.containers[rows.index(label)][2][0].get_segments()])
-        np.testing.assert_allclose(ends, np.exp(expected))
+        np.testing.assert_allclose(ends, np.exp(expected)[seen])
     # Crosses stand where a formula is stretched.
     x, _, _ = marks(axes.containers[rows.index("Adam, decay at p = 0.01")])
     decay = data.sel(optimizer="adam", coupling="decoupled_lr")
-    ratio = (decay["mean_square"].sel(arrival=0.01) / decay["predicted"].sel(arrival=1.0)).values.reshape(len(x), -1)
-    np.testing.assert_allclose(x, np.exp(np.log(ratio).mean(axis=1)))
+    ratio = (decay["mean_square"].sel(arrival=0.01) / decay["predicted"].sel(arrival=1.0)).values.reshape(
+        -1, data.sizes["seed"]
+    )
+    mean = np.exp(np.log(ratio).mean(axis=1))
+    np.testing.assert_allclose(x, mean[(mean > 0.4) & (mean < 1.6)])
     seeds = xr.ones_like(data["seed"], dtype=float)
     common = data["predicted"].sel(optimizer="adam", coupling="decoupled_lr", arrival=1.0)
     halved = drawn(

@@ -139,6 +139,7 @@ def test_odd_data_can_be_read(name: str) -> None:
     assert ("nan" in picture.alt) == (figure == "pruning")  # where no share of dead filters is known
     if figure in ("pull", "equilibrium"):  # nothing of the rules that are not there
         said = [title_of(picture.figure)] + [axes.get_title(loc="left") for axes in picture.figure.axes]
+        said += [label.get_text() for axes in picture.figure.axes for label in axes.get_yticklabels()]
         assert not any("Nesterov" in text for text in said)
         assert ("SGD" in " ".join(said)) == ("sgd" in data.optimizer)
 

@@ -42,6 +42,7 @@ def test_verdicts() -> Figure:
     rules = [within(0.9, 1.1), above(0.5), above(2.0)]
     findings = []
     for k in range(24):
-        claim = Claim(f"S{k}", "A sentence.", "here", "silence", lambda data: data, rules[k % 3])
+        sentence = "Filters that nobody excites fall silent first, whatever the optimizer and its learning rate."
+        claim = Claim(f"S{k}", sentence, "here", "silence", lambda data: data, rules[k % 3])
         findings.append(judge(claim, Estimate(1.0, 1 - 0.02 * k / 4, 1 + 0.02 * k / 4, 5, "units", "interval")))
     return verdicts.draw(findings).figure
