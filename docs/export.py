@@ -22,10 +22,15 @@ def findings(out: Path) -> dict[str, Any]:
     path = out / "results.sqlite"
     if not path.is_file():
         raise InputError(f"store {path} is missing: the --out folder of a finished `undertow reproduce` is accepted")
+    from evidence.registry import find_claims
+
     claims = [{name: claim.get(name, "") for name in _KEPT} for claim in _claims(out)]
+    claims += _compared({c["id"] for c in claims})
+    judged = {c["id"] for c in claims}
     with Store(path) as store:
         kinds = [*dict.fromkeys(c["experiment"] for c in claims), "train"]
-        return {"made": _made(store, kinds), "claims": [*claims, *_compared({c["id"] for c in claims})], **_cnn(store)}
+        unjudged = [claim.id for claim in find_claims() if claim.id not in judged]
+        return {"made": _made(store, kinds), "claims": claims, "not judged yet": unjudged, **_cnn(store)}
 
 
 def as_text(content: dict[str, Any]) -> str:

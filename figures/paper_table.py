@@ -67,10 +67,14 @@ def lines(found: Found, known: Container[str], rows: Sequence[Row] = PAPER) -> l
 
 def _answers(here: Sequence[Shown], there: Sequence[Shown], name: str, found: Found) -> tuple[Answer, ...]:
     """The findings of one cell, each marked if one of the other cell contradicts it; name: what that one is called."""
-    answers = []
+    answers: list[Answer] = []
     for one in here:
         if one.id not in found:
-            answers.append(Answer(one, "", NOT_YET))
+            open_too = [a for a in answers if a.number == NOT_YET and a.shown.data == one.data != ""]
+            if open_too:  # one line for all of a study
+                answers[answers.index(open_too[0])] = Answer(Shown(open_too[0].shown.id, data=one.data), "", NOT_YET)
+            else:
+                answers.append(Answer(one, "", NOT_YET))
             continue
         verdict, estimate = found[one.id]
         contrary = {"holds": "fails", "fails": "holds"}.get(verdict)

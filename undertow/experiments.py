@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import fullscale.claims  # noqa: F401
+import fullscale.claims
+import fullscale.paper.claims  # noqa: F401
 import synthetic.claims
 import synthetic.worlds  # noqa: F401
 from evidence.registry import load_worlds

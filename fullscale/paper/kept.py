@@ -46,13 +46,10 @@ def bearing(store: Store) -> tuple[dict[str, Any], str]:
         `looked` and `primary`, or nothing with a line that says what is missing.
     """
     found = kept() | {name: stands for name, stands in _known(store).items() if stands.complete}
-    missing = [
-        f"{study.name} {found[study.name].in_words() if study.name in found else 'not run'}"
-        for study in stages()
-        if study.name not in found or not found[study.name].complete
-    ]
-    if missing:
-        return {}, f"the study {NAME} is not done: {'; '.join(missing)}"
+    asked = [study.name for study in stages()]
+    done = [name for name in asked if name in found and found[name].complete]
+    if done != asked:
+        return {}, f"study {NAME}: {len(done)} of {len(asked)} stages are complete"
     seen = _looked(found)
     return {"looked": seen, "primary": primary(seen)}, ""
 

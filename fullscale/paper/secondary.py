@@ -255,7 +255,7 @@ SECONDARY: dict[str, tuple[str, Callable[[Looked], Estimate], Decision]] = {
         _over_seeds(scaled, f"{_POINTS} a doubling of the batch"), Slope(rising=False, flat=flat(BATCHES)),
     ),
     "S5c cifar noise": (
-        "With a fifth of the labels drawn at random, too, more classes mean fewer silent filters.",
+        "More classes mean fewer silent filters where a fifth of the labels is drawn at random.",
         _over_seeds(lambda s: slope(COUNTS, np.array(by_task(s, 0.2, TABLE))), f"{_POINTS} a doubling of the classes"),
         Slope(rising=False, flat=flat(COUNTS)),
     ),
