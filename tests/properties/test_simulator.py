@@ -68,13 +68,13 @@ def same_bits(one: Any, other: Any) -> bool:
 
 
 @given(world=worlds(), block=st.integers(1, 50), threads=st.integers(1, 4))
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_compiled_is_numpy_to_the_last_bit(world: dict[str, Any], block: int, threads: int) -> None:
     assert same_bits(simulate(**world, block=block, threads=threads), simulate(**world, compiled=False))
 
 
 @given(world=worlds(), data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_so_it_is_with_epochs_and_with_sizes_watched(world: dict[str, Any], data: st.DataObject) -> None:
     count = len(world["start"])
     epoch = np.array(data.draw(st.lists(st.integers(1, 20), min_size=count, max_size=count)), dtype=np.float64)
@@ -133,7 +133,7 @@ def test_a_lane_does_not_depend_on_its_neighbours(world: dict[str, Any], data: s
 
 
 @given(world=worlds(), data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_run_in_two_parts_is_the_run_in_one(world: dict[str, Any], data: st.DataObject) -> None:
     # Without randomness and schedule: the second part begins to count its steps anew.
     middle, end = sorted((data.draw(st.integers(0, 30)), data.draw(st.integers(0, 30))))
