@@ -145,7 +145,7 @@ def _answer(answer: Answer) -> str:
 
 def _together(number: str) -> str:
     """The same with blanks at which no line breaks, within an interval and from n on."""
-    return re.sub(r"\[[^]]*\]|n = .*", lambda part: part[0].replace(" ", "\u00a0"), number)
+    return re.sub(r"\[[^]]*\]|n = [^;]*", lambda part: part[0].replace(" ", "\u00a0"), number)
 
 
 def _contents(numbered: list[tuple[int, Section]]) -> str:
