@@ -78,7 +78,7 @@ def test_explain_draws_or_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_couplings_of_every_door_are_explained_for_people() -> None:
     # That every rule and coupling can be explained is tested on the answers themselves.
-    for optimizer, coupling in (("sgd", "decoupled_lr"), ("nadam", "l2"), ("lars", "l1"), ("muon", "cautious")):
+    for optimizer, coupling in (("sgd", "decoupled_lr"), ("nadam", "l2"), ("momentum", "l1"), ("adam", "cautious")):
         said = run("explain", optimizer, "--coupling", coupling, "--strength", "0.01", "--lr", "0.01")
         assert (said.status, said.err) == (0, "")
         assert said.out.startswith(f"{optimizer} with {COUPLINGS[coupling].label}: lr 0.01, strength 0.01")

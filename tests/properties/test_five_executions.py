@@ -188,7 +188,7 @@ EXECUTIONS = (by_floats, by_numpy, by_tensors, by_plan, by_plan_of_tensors, by_k
 
 @pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
 @given(data=st.data())
-@settings(max_examples=5)
+@settings(max_examples=3)
 def test_all_executions_take_the_same_steps(rule: str, coupling: str, data: st.DataObject) -> None:
     setup = data.draw(setups(rule, coupling))
     exact = by_sympy(rule, coupling, setup)
