@@ -39,7 +39,7 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings."""
-    from evidence.registry import find_claims
+    from evidence.registry import EXPERIMENTS, find_claims
     from undertow.commands import paper
     from undertow.experiments import declare
 
@@ -69,12 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     if silent and findings and not arguments.json:
         print()
     for said in dict.fromkeys(incomplete.get(claim.experiment, "") for claim in silent):
-        ids = ", ".join(claim.id for claim in silent if incomplete.get(claim.experiment, "") == said)
-        line = (
-            f"{said}; no verdict before undertow reproduce: {ids}"
-            if said
-            else f"not run yet, see undertow reproduce: {ids}"
-        )
+        mine = [claim for claim in silent if incomplete.get(claim.experiment, "") == said]
+        again = EXPERIMENTS[mine[0].experiment].again
+        makes = "undertow reproduce" if again.startswith("undertow reproduce") else again
+        ids = ", ".join(claim.id for claim in mine)
+        line = f"{said}; no verdict before {makes}: {ids}" if said else f"not run yet, see undertow reproduce: {ids}"
         print(line, file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
