@@ -70,10 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
         print()
     for said in dict.fromkeys(incomplete.get(claim.experiment, "") for claim in silent):
         mine = [claim for claim in silent if incomplete.get(claim.experiment, "") == said]
-        again = EXPERIMENTS[mine[0].experiment].again
-        makes = "undertow reproduce" if again.startswith("undertow reproduce") else again
         ids = ", ".join(claim.id for claim in mine)
-        line = f"{said}; no verdict before {makes}: {ids}" if said else f"not run yet, see undertow reproduce: {ids}"
+        line = f"not run yet, see undertow reproduce: {ids}"
+        if said:
+            again = EXPERIMENTS[mine[0].experiment].again
+            makes = "undertow reproduce" if again.startswith("undertow reproduce") else again
+            line = f"{said}; no verdict before {makes}: {ids}"
         print(line, file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
