@@ -18,12 +18,12 @@ def draw(data: xr.Dataset) -> Picture:
     """Trained networks: means with intervals, and each seed as a dot.
 
     data: `inactive` in percent over (knob, level, seed), NaN where a run diverged; the coordinate knob names the panels, the
-    coordinate `value` over (knob, level) says what the knob was set to, rising, NaN behind a knob's last level; attributes
-    `network`, `data` and `optimizer`, for the caption.
+    coordinate `value` over (knob, level) says what the knob was set to, rising, NaN behind a knob's last level, and `asked`
+    over (knob, seed) which seeds a knob was turned with; attributes `network`, `data` and `optimizer`, for the caption.
     """
     names = [str(name) for name in data["knob"].values]
     found = {name: trend(data.sel(knob=name)) for name in names}
-    lost = int((data["value"].notnull() & data["inactive"].isnull()).sum())
+    lost = int((data["value"].notnull() & data["asked"] & data["inactive"].isnull()).sum())
     with styled():
         rows = -(-len(names) // _COLUMNS)
         figure, grid = plt.subplots(rows, _COLUMNS, sharey=True, squeeze=False, figsize=(WIDTH, 0.9 + 2.1 * rows))
@@ -36,7 +36,8 @@ def draw(data: xr.Dataset) -> Picture:
         grid[0, 0].set_ylim(-0.05 * top, 1.1 * top)
         figure.supylabel("filters inactive, %", fontsize=10)
         heading(figure, _title(found))
-    seeds = data.sizes["seed"]
+    counts = sorted({int(n) for n in data["asked"].sum("seed").values})
+    seeds = " or ".join(map(str, counts))
     note = f" {lost} runs diverged: their dots are missing, and their seeds are left out of the slope." if lost else ""
     attrs = data.attrs
     return Picture(

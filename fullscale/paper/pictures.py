@@ -59,24 +59,26 @@ def by_knob(seen: Looked) -> xr.Dataset:
 
     Returns:
         `inactive` over (knob, level, seed), NaN where a run diverged, was not asked for or the knob has no such level;
-        `value` over (knob, level).
+        `value` over (knob, level); `asked` over (knob, seed).
     """
     knobs: dict[str, tuple[Sequence[float], Sequence[int], Callable[[], Sequence[Samples]]]] = {
-        "batch, equal epochs": (BATCHES, PAIRED, lambda: [seen.inactive(batch=b) for b in BATCHES]),
-        "batch, equal steps": (BATCHES, TABLE, lambda: at_steps_of(seen)),
+        "batch at equal epochs": (BATCHES, PAIRED, lambda: [seen.inactive(batch=b) for b in BATCHES]),
+        "batch at equal steps": (BATCHES, TABLE, lambda: at_steps_of(seen)),
         "width": (WIDTHS, PAIRED, lambda: [seen.inactive(width=w) for w in WIDTHS]),
         "classes": (COUNTS, PAIRED, lambda: by_task(seen, 0.0)),
-        "classes, 20% of labels random": (COUNTS, TABLE, lambda: by_task(seen, 0.2, TABLE)),
+        "classes with 20% random labels": (COUNTS, TABLE, lambda: by_task(seen, 0.2, TABLE)),
         "strength": (STRENGTHS[1:], TABLE, lambda: by_strength(seen)[1:]),
         "learning rate": (sorted(seen.found.errors["adam"]), TABLE, lambda: by_rate(seen)),
     }
     most = max(len(levels) for levels, *_ in knobs.values())
     inactive = np.full((len(knobs), most, len(PAIRED)), np.nan)
     value = np.full((len(knobs), most), np.nan)
+    asked = [[seed in seeds for seed in PAIRED] for _, seeds, _ in knobs.values()]
     for k, (levels, seeds, shares) in enumerate(knobs.values()):
         value[k, : len(levels)] = levels
         inactive[k, : len(levels), [PAIRED.index(seed) for seed in seeds]] = np.array(shares()).T
-    coords: dict[str, Any] = {"knob": list(knobs), "seed": list(PAIRED), "value": (("knob", "level"), value)}
+    coords: dict[str, Any] = {"knob": list(knobs), "seed": list(PAIRED)}
+    coords |= {"value": (("knob", "level"), value), "asked": (("knob", "seed"), asked)}
     return xr.Dataset(
         {"inactive": (("knob", "level", "seed"), inactive)}, coords, ATTRIBUTES | {"optimizer": "Adam with L2"}
     )

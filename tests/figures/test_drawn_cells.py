@@ -85,3 +85,10 @@ def test_knobs_leaves_seeds_that_diverged_out_of_the_slope() -> None:
     bare = drawn("knobs", ("inactive", {"knob": "width", "seed": [1, 2]}, np.nan))
     assert "width unknown" in bare.alt
     assert "no slope: too few seeds" in bare.figure.axes[2].get_title(loc="left")
+
+
+def test_knobs_turned_with_fewer_seeds_have_lost_no_run() -> None:
+    unasked = {"knob": "width", "seed": 2}
+    fewer = drawn("knobs", ("inactive", unasked, np.nan), ("asked", unasked, False))
+    assert "diverged" not in fewer.caption
+    assert "n = 2 or 3 seeds" in fewer.caption

@@ -52,6 +52,12 @@ def knobs() -> xr.Dataset:
         inactive[i, : len(levels)] = 40 + doubled[:, None] * (slope + np.array([-1.0, 0.0, 1.0])) + [0.0, 1.0, 5.0]
     return xr.Dataset(
         {"inactive": (("knob", "level", "seed"), inactive)},
-        {"knob": list(KNOBS), "level": range(4), "value": (("knob", "level"), value), "seed": range(3)},
+        {
+            "knob": list(KNOBS),
+            "level": range(4),
+            "value": (("knob", "level"), value),
+            "seed": range(3),
+            "asked": (("knob", "seed"), np.full((len(KNOBS), 3), True)),
+        },
         {"network": "BasicNet", "data": "CIFAR-10", "optimizer": "Adam + L2"},
     )

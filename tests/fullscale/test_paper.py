@@ -240,7 +240,7 @@ def test_tau_counts_pairs() -> None:
 def test_figures_show_the_numbers_of_the_contrasts() -> None:
     seen = looked(Made(as_claimed), watched(True))
     shares = by_knob(seen)["inactive"]
-    for knob, name in {"batch, equal epochs": "S5a", "width": "S5b", "classes": "S5c"}.items():
+    for knob, name in {"batch at equal epochs": "S5a", "width": "S5b", "classes": "S5c"}.items():
         levels = by_knob(seen)["value"].sel(knob=knob).dropna("level").values
         found = slope(levels, shares.sel(knob=knob).dropna("level", how="all").values)
         assert found == pytest.approx(primary(seen)[name].samples)
