@@ -162,6 +162,14 @@ def _long() -> str:
     )
 
 
+def _cifar() -> str:
+    from figures.report_runs import by_strength
+    from fullscale.paper import kept, pictures
+
+    head, rows = by_strength(pictures.table(kept.bearing_kept()))
+    return _markdown(head, ([f"**{v}**" if lowest else v for v in values] for values, lowest in rows))
+
+
 def _thresholds() -> str:
     points = read("docs/findings.json")["thresholds"]
     by = {(p["measure"], p["threshold"]): p for p in points}
@@ -264,6 +272,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "grid": _grid,
     "watched": _watched,
     "long": _long,
+    "cifar": _cifar,
     "thresholds": _thresholds,
     "criteria": _criteria,
     "kernel": _kernel,

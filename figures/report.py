@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
 from pathlib import Path
 from shlex import quote
-from typing import Any
-
-import xarray as xr
 
 from evidence import registry
 from evidence.claim import Finding
 from evidence.files import write_whole
 from figures.paper import PAPER
 from figures.paper_table import Answer, Cell, Line, lines
-from figures.report_runs import grid, removal
 from figures.story import picture_of
 from figures.style import InlineSvg
 
@@ -27,7 +24,7 @@ from figures.style import InlineSvg
 class Section:
     """One chapter of the report. part: what `undertow reproduce --only` runs for it; text: a paragraph before all else.
 
-    Claims stand below the picture in which they are seen, the others at the end. data and grid: of CNN runs, if any.
+    Claims stand below the picture in which they are seen, the others at the end, and then tables, as HTML (`figures.report_runs`).
     """
 
     title: str
@@ -35,8 +32,7 @@ class Section:
     findings: list[Finding]
     pictures: list[InlineSvg]
     text: str = ""
-    data: xr.Dataset | None = None
-    grid: dict[str, Any] | None = None
+    tables: Sequence[str] = ()
 
 
 def write(
@@ -168,10 +164,7 @@ def _section(n: int, section: Section) -> str:
     for picture in section.pictures:
         parts += [_figure(picture), _short(told[f"figure-{picture.name}"])]
     parts.append(_short(told[_anchor(section.title)]))
-    if section.data is not None:
-        parts.append(removal(section.data))
-    if section.grid is not None:
-        parts.append(grid(section.grid))
+    parts += section.tables
     link = f'<a href="#claims-{_anchor(section.title)}">All {len(section.findings)} claims of this chapter</a>. '
     again = f"Again: <code>undertow reproduce --only {section.part} --fresh</code>"
     parts.append(f'<p class="quiet">{link if section.findings else ""}{again}</p>')

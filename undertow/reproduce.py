@@ -132,7 +132,7 @@ def _explorer(folder: Path) -> str:
 
 
 def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
-    from figures import alive, pruning, thresholds, watched
+    from figures import alive, pruning, report_runs, thresholds, watched
     from fullscale import digits_study
     from fullscale.claims import bearing
     from fullscale.pruning_study import PAPER
@@ -158,24 +158,26 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
         "criteria unless it is stored here, come with the suite; undertow study digits-lr, digits-long and digits-watched, and "
         "undertow compare, run them again."
     )
-    return Section(title, "fullscale", findings, inline, text, data["pocket"], data["grid"])
+    tables = (report_runs.removal(data["pocket"]), report_runs.grid(data["grid"]))
+    return Section(title, "fullscale", findings, inline, text, tables)
 
 
 def _paper(store: Store, figures: Path) -> Section:
     """The study paper as its rows come with the package, or as they are stored here; nothing is trained."""
-    from figures import knobs, matched
+    from figures import knobs, matched, report_runs
     from fullscale.paper import kept, pictures
 
     found, missing = kept.bearing(store)
     data = {kept.NAME: found} if found else {}
     findings = judged(find_claims(experiments=data), data)
-    inline, text = [], f"{missing}: no claim on it is judged before it is complete."
+    inline, tables, text = [], [], f"{missing}: no claim on it is judged before it is complete."
     if found:
         drawn = (matched.draw(pictures.by_error(found["looked"])), knobs.draw(pictures.by_knob(found["looked"])))
         inline = [save(picture, figures) for picture in drawn]
+        tables = [report_runs.strengths(pictures.table(found["looked"]))]
         text = (
             "The protocol, docs/protocol.md, was written before the first run: ten primary contrasts, all else exploratory. The "
             "runs come with the suite; undertow study paper --data CIFAR-10 runs them again, and undertow reproduce --study paper "
             "--quick a part of them."
         )
-    return Section("Real CNNs: BasicNet on CIFAR-10", "fullscale", findings, inline, text)
+    return Section("Real CNNs: BasicNet on CIFAR-10", "fullscale", findings, inline, text, tables)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 from browser import browser, needs_browser
@@ -16,6 +17,7 @@ from worlds import cnn
 
 from dynamics.errors import InputError
 from evidence.claim import Claim, Estimate, Finding, above
+from figures import report_runs
 from figures.paper import PAPER
 from figures.report import Section, write
 from figures.style import InlineSvg, Picture, label_of, save, styled
@@ -66,8 +68,8 @@ def picture(name: str, folder: Path, text: str = "What is seen.") -> InlineSvg:
     return save(Picture(name, figure, text, text), folder)
 
 
-def part(pictures: list[InlineSvg], findings: list[Finding], data: xr.Dataset | None = None) -> Section:
-    return Section("Part", "synthetic", findings, pictures, "", data)
+def part(pictures: list[InlineSvg], findings: list[Finding], *tables: str) -> Section:
+    return Section("Part", "synthetic", findings, pictures, "", tables)
 
 
 @pytest.fixture
@@ -173,7 +175,7 @@ def test_the_page_begins_with_the_table_then_the_score_and_the_contents(folder: 
 def test_on_a_phone_verdicts_are_seen_figures_are_readable_and_the_search_searches(folder: Path) -> None:
     findings = [finding("holds"), finding("fails", "Momentum is a derived word.", "E8 lr")]
     address = f"file://{folder / 'report.html'}"
-    written(folder, part([picture("one", folder)], findings, small()))
+    written(folder, part([picture("one", folder)], findings, report_runs.removal(small())))
     with browser(folder / "profile") as driver:
         run = driver.execute_script
         screen = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
@@ -221,7 +223,7 @@ def test_pictures_do_not_refer_into_each_other(folder: Path) -> None:
 
 def test_the_page_fetches_nothing(folder: Path) -> None:
     pictures = [picture("one", folder)]
-    page = Page(written(folder, part(pictures, [finding("holds")], small())))
+    page = Page(written(folder, part(pictures, [finding("holds")], report_runs.removal(small()))))
     [policy] = [str(a["content"]) for tag, a in page.tags if "http-equiv" in a]
     assert policy.startswith("default-src 'none';")
     assert "script-src 'sha256-" in policy  # the page's own script and no other
@@ -240,7 +242,7 @@ def test_what_was_removed_is_told_for_each_optimizer_and_strength(folder: Path) 
     data = small()
     data["removed"].loc[{"optimizer": "adam", "strength": 5e-3}] = 0.375
     data["difference"].loc[{"optimizer": "adam", "strength": 5e-3, "seed": 2}] = 0.5
-    text = written(folder, part([], [], data))
+    text = written(folder, part([], [], report_runs.removal(data)))
     rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
     cells = {(row[0], row[1]): row[2:] for row in rows if row}
     assert set(cells) == {(label_of(name), strength) for name in OPTIMIZERS for strength in ("0", "0.005")}
@@ -264,7 +266,7 @@ def test_a_page_that_cannot_be_written_is_said_and_leaves_nothing(folder: Path) 
 
 
 def test_the_grid_is_told_cell_by_cell_with_the_chosen_ones_marked(folder: Path) -> None:
-    section = Section("Part", "fullscale", [], [], "", None, kept())
+    section = part([], [], report_runs.grid(kept()))
     text = written(folder, section)
     rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
     rows = [row for row in rows if row]
@@ -272,3 +274,26 @@ def test_the_grid_is_told_cell_by_cell_with_the_chosen_ones_marked(folder: Path)
     chosen = {row[0]: row[1] for row in rows if row[-1] == "chosen"}
     assert chosen == {label_of(name): f"{cell['lr']:g}" for name, cell in kept()["chosen"].items()}
     assert "chosen by looking at where sparsity emerges" in text
+
+
+def test_the_papers_table_marks_the_lowest_error_and_counts_what_diverged(folder: Path) -> None:
+    axes = {"optimizer": ["sgd", "adam"], "coupling": ["l2", "decoupled_schedule"], "strength": [0.0, 1e-3]}
+    data = xr.Dataset(coords=axes | {"seed": [2, 3, 4], "lr": ("optimizer", [0.3, 3e-3])})
+    for n, name in enumerate(("inactive", "by_scale", "test_error")):
+        data[name] = ((*axes, "seed"), np.arange(24.0).reshape(2, 2, 2, 3) + 100 * n)
+    data["test_error"].loc[{"optimizer": "adam", "coupling": "decoupled_schedule"}] = 7.0
+    data["test_error"].loc[{"optimizer": "adam", "coupling": "l2", "strength": 1e-3, "seed": 3}] = np.nan
+    text = written(folder, part([], [], report_runs.strengths(data)))
+    rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
+    rows = [row for row in rows if row]
+    assert len(rows) == 2 * 3  # without a regularizer both kinds are one
+    by = {
+        (row[0].replace("<b>", "").replace("</b>", ""), row[1].replace("<b>", "").replace("</b>", "")): row
+        for row in rows
+    }
+    assert len(by) == 6
+    assert by["SGD, 0.3", "none"][2:] == [
+        f"<b>{cell}</b>" for cell in ("1.0% [0.0, 2.0]", "101.0% [100.0, 102.0]", "201.0% [200.0, 202.0]")
+    ]
+    assert [row[4] for row in rows if "<b>" in row[4]] == ["<b>201.0% [200.0, 202.0]</b>", "<b>7.0%</b>"]
+    assert by["Adam, 0.003", "L2 in the gradient, 0.001"][4] == "216.0% [215.0, 217.0], 1 of 3 diverged"
