@@ -31,7 +31,7 @@ from torch import Tensor, fx, nn
 from dynamics.errors import InputError
 from fullscale.graph import evaluation, trace, units
 from fullscale.measure import batches, measure
-from fullscale.pruning_study import CRITERIA, Criterion
+from fullscale.spec import CRITERIA, Criterion
 
 # What a filter is read from: the channels of these can be cut.
 _CONVOLUTION, _LINEAR = nn.modules.conv._ConvNd, nn.Linear

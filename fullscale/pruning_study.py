@@ -11,17 +11,16 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from dynamics.errors import InputError
 from evidence.store import Row, Store
 from evidence.study import Notify, Run, run_all
 from fullscale.data import Images, Split
+from fullscale.spec import CRITERIA, Criterion
 from fullscale.studies.runs import Source
 
 KIND = "compare"
-Criterion = Literal["l1", "gamma", "random", "selective", "selective_layer"]
-CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 # Multiply-adds for an image up to which seeds train as one program. BasicNet at 1/8 width (0.2 million on the digits) gains by
 # it; VGG-16 at 1/8 width (5.1 million on CIFAR-10, batches of 40) takes 1,510 images a second alone and 1,180 with two others.
 TOGETHER = 1e6

@@ -15,7 +15,9 @@ from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
 
 SchedulePlan = Literal["constant", "step", "cosine"]
 Precision = Literal["float32", "bf16"]
-
+# By what filters are ranked before the lowest are cut (`fullscale.criteria`).
+Criterion = Literal["l1", "gamma", "random", "selective", "selective_layer"]
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 
 # Pixels by which an augmented image may be shifted to each side, what comes in being black: the usual recipe for CIFAR
 # since Lee et al. 2015 (arXiv 1409.5185).
