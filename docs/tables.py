@@ -164,9 +164,10 @@ def _long() -> str:
 
 def _cifar() -> str:
     from figures.report_runs import by_strength
-    from fullscale.paper import kept, pictures
+    from fullscale.paper.kept import TABLE, kept
+    from fullscale.studies.table import cells
 
-    head, rows = by_strength(pictures.table(kept.bearing_kept()))
+    head, rows = by_strength(cells(kept()[TABLE]))
     return _markdown(head, ([f"**{v}**" if lowest else v for v in values] for values, lowest in rows))
 
 

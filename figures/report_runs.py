@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from dynamics.couplings import COUPLINGS
 from figures.style import label_of
 from fullscale.lr_grid import standard_error
+from fullscale.studies.table import MEASURES, percent
 
 
 def removal(data: xr.Dataset) -> str:
@@ -69,51 +71,44 @@ def grid(found: dict[str, Any]) -> str:
     return f'{text}<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
 
 
-def of_seeds(percents: np.ndarray) -> str:
-    """Mean of the seeds with the smallest and the largest, where they differ; runs that diverged (NaN) are counted."""
-    known = percents[np.isfinite(percents)]
-    lost = f"{len(percents) - len(known)} of {len(percents)} diverged"
-    if not known.size:
-        return lost
-    low, high = f"{known.min():.1f}", f"{known.max():.1f}"
-    told = f"{known.mean():.1f}%" + (f" [{low}, {high}]" if low != high else "")
-    return told if len(known) == len(percents) else f"{told}, {lost}"
-
-
-def by_strength(data: xr.Dataset) -> tuple[list[str], list[tuple[list[str], bool]]]:
-    """The paper's table in words: its head, and rows, each with whether its network has its optimizer's lowest mean test error.
+def by_strength(cells: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[tuple[list[str], bool]]]:
+    """The paper's table in words: its head, and rows, each with whether it has its optimizer's lowest mean test error.
 
     Args:
-        data: as `fullscale.paper.pictures.table` gives it.
+        cells: as `fullscale.studies.table.cells` gives them, over optimizer, coupling, strength and lr.
     """
-    head = ["optimizer, lr", "regularizer", "inactive by activation", "by scale", "test error"]
+    lowest: dict[str, float] = {}
+    for one in cells:
+        if (mean := one["test_error"]["mean"]) is not None:
+            lowest[one["cell"]["optimizer"]] = min(mean, lowest.get(one["cell"]["optimizer"], mean))
+    optimizers, couplings = list(dict.fromkeys(one["cell"]["optimizer"] for one in cells)), list(COUPLINGS)
+
+    def place(one: Mapping[str, Any]) -> tuple[int, int, float]:
+        cell = one["cell"]
+        return optimizers.index(cell["optimizer"]), couplings.index(cell["coupling"]), cell["strength"]
+
     rows = []
-    for name in data["optimizer"].values:
-        at = data.sel(optimizer=name)
-        mean = at["test_error"].mean("seed", skipna=False)
-        for coupling in data["coupling"].values:
-            for strength in data["strength"].values:
-                if not strength and coupling != data["coupling"].values[0]:
-                    continue  # the same network
-                cell = at.sel(coupling=coupling, strength=strength)
-                kind = f"{COUPLINGS[str(coupling)].label}, {strength:g}" if strength else "none"
-                numbers = [of_seeds(cell[n].values) for n in ("inactive", "by_scale", "test_error")]
-                lowest = bool(mean.sel(coupling=coupling, strength=strength) == mean.min())
-                rows.append(([f"{label_of(str(name))}, {float(at['lr']):g}", kind, *numbers], lowest))
-    return head, rows
+    for one in sorted(cells, key=place):
+        cell, counts = one["cell"], f"{one['done']} of {one['runs']}"
+        label = COUPLINGS[cell["coupling"]].label
+        kind = f"{label}, {cell['strength']:g}" if cell["strength"] else label
+        best = one["test_error"]["mean"] == lowest.get(cell["optimizer"], math.nan)
+        numbers = [percent(one[name]) for name in MEASURES]
+        rows.append(([f"{label_of(cell['optimizer'])}, {cell['lr']:g}", kind, counts, *numbers], best))
+    return ["optimizer, lr", "regularizer", "runs", *MEASURES.values()], rows
 
 
-def strengths(data: xr.Dataset) -> str:
+def strengths(cells: Sequence[Mapping[str, Any]]) -> str:
     """The paper's table, one row a cell, the lowest test error of each optimizer marked."""
-    head, rows = by_strength(data)
+    head, rows = by_strength(cells)
     lines = [
         "<tr>" + "".join(f'<td class="number">{"<b>" * low}{escape(v)}{"</b>" * low}</td>' for v in values) + "</tr>"
         for values, low in rows
     ]
     text = (
         "<h3>The paper's table, on CIFAR-10</h3><p>Each optimizer at its best learning rate with L2 1e-3, by kind and strength of "
-        f"the regularizer. Means over n = {data.sizes['seed']} seeds, with the smallest and the largest; bold: the optimizer's "
-        "lowest mean test error.</p>"
+        "the regularizer. Means over seeds with 95% t-intervals, which may reach beyond none and all; runs: those that ended, of "
+        "those asked for. Bold: the optimizer's lowest mean test error.</p>"
     )
     titles = "".join(f"<th>{escape(title.capitalize())}</th>" for title in head)
     return f'{text}<div class="scroll"><table><tr>{titles}</tr>{"".join(lines)}</table></div>'

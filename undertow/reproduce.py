@@ -174,7 +174,7 @@ def _paper(store: Store, figures: Path) -> Section:
     if found:
         drawn = (matched.draw(pictures.by_error(found["looked"])), knobs.draw(pictures.by_knob(found["looked"])))
         inline = [save(picture, figures) for picture in drawn]
-        tables = [report_runs.strengths(pictures.table(found["looked"]))]
+        tables = [report_runs.strengths(found["table"])]
         text = (
             "The protocol, docs/protocol.md, was written before the first run: ten primary contrasts, all else exploratory. The "
             "runs come with the suite; undertow study paper --data CIFAR-10 runs them again, and undertow reproduce --study paper "

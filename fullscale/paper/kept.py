@@ -12,9 +12,12 @@ from fullscale.paper.cells import Cells
 from fullscale.paper.contrasts import Looked, looked, primary
 from fullscale.studies import Study, find_studies, images
 from fullscale.studies.standing import Standing, standing
+from fullscale.studies.table import cells
 
 KEPT = "fullscale/studies/paper.sqlite"
 NAME = "paper"
+# The stage that is the paper's table: optimizers by kind and strength of the regularizer.
+TABLE = "paper-2-table"
 
 
 def stages() -> list[Study]:
@@ -43,7 +46,8 @@ def bearing(store: Store) -> tuple[dict[str, Any], str]:
         store: the user's own, whose stages count where they are complete.
 
     Returns:
-        `looked` and `primary`, or nothing with a line that says what is missing.
+        `looked`, `primary` and the cells of the paper's `table` (`fullscale.studies.table.cells`), or nothing with a line that
+        says what is missing.
     """
     found = kept() | {name: stands for name, stands in _known(store).items() if stands.complete}
     asked = [study.name for study in stages()]
@@ -51,7 +55,7 @@ def bearing(store: Store) -> tuple[dict[str, Any], str]:
     if done != asked:
         return {}, f"study {NAME}: {len(done)} of {len(asked)} stages are complete"
     seen = _looked(found)
-    return {"looked": seen, "primary": primary(seen)}, ""
+    return {"looked": seen, "primary": primary(seen), "table": cells(found[TABLE])}, ""
 
 
 def bearing_kept() -> Looked:

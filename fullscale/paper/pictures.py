@@ -1,4 +1,4 @@
-"""What figures and tables of the study paper show, as labelled data (`figures.matched`, `figures.knobs`)."""
+"""What the figures of the study paper show, as labelled data (`figures.matched`, `figures.knobs`)."""
 
 from __future__ import annotations
 
@@ -82,32 +82,3 @@ def by_knob(seen: Looked) -> xr.Dataset:
     return xr.Dataset(
         {"inactive": (("knob", "level", "seed"), inactive)}, coords, ATTRIBUTES | {"optimizer": "Adam with L2"}
     )
-
-
-def table(seen: Looked) -> xr.Dataset:
-    """The paper's table: optimizers at their best learning rates, by strength and kind of the regularizer, on the table's seeds.
-
-    Args:
-        seen: the runs.
-
-    Returns:
-        In percent, over (optimizer, coupling, strength, seed), NaN where a run diverged: `inactive` by activation, `by_scale`,
-        `test_error`; strength 0 is the same network under both couplings. `lr` over (optimizer,).
-    """
-    names = {"inactive": "inactive_by_activation", "by_scale": "inactive_by_scale", "test_error": "test_error"}
-    couplings = COUPLINGS[1:]
-
-    def cell(name: str, optimizer: str, coupling: str, strength: float) -> Samples:
-        settings: dict[str, Any] = {"coupling": coupling if strength else "none", "strength": strength}
-        return seen.number(name, optimizer, TABLE, **settings)
-
-    axes = ("optimizer", "coupling", "strength")
-    found = {
-        short: (
-            (*axes, "seed"), [[[cell(name, o, c, s) for s in STRENGTHS] for c in couplings] for o in OPTIMIZERS],
-        )
-        for short, name in names.items()
-    }  # fmt: skip
-    coords: dict[str, Any] = dict(zip(axes, (list(OPTIMIZERS), list(couplings), list(STRENGTHS)), strict=True))
-    coords |= {"seed": list(TABLE), "lr": ("optimizer", [seen.found.best(o) for o in OPTIMIZERS])}
-    return xr.Dataset(found, coords, ATTRIBUTES)

@@ -57,12 +57,13 @@ def table(standing: Standing) -> str:
         counts = f"{one['done']} of {one['runs']}"
         more = ", ".join(f"{one[status]} {status}" for status in ("diverged", "failed") if one[status])
         values = [f"{v:g}" if isinstance(v, float) else str(v) for v in one["cell"].values()]
-        lines.append([*values, counts, *(_percent(one[name]) for name in MEASURES), more])
+        lines.append([*values, counts, *(percent(one[name]) for name in MEASURES), more])
     wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(f"{part:{w}}" for part, w in zip(line, wide, strict=True)).rstrip() for line in lines)
 
 
-def _percent(measure: Mapping[str, Any]) -> str:
+def percent(measure: Mapping[str, Any]) -> str:
+    """A measure of `cells` as the table has it."""
     if measure["mean"] is None:
         return "-"
     value = f"{100 * measure['mean']:.1f}%"

@@ -8,9 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
-import xarray as xr
 from browser import browser, needs_browser
 from matplotlib import pyplot as plt
 from worlds import cnn
@@ -23,6 +21,7 @@ from figures.report import Section, write
 from figures.style import InlineSvg, Picture, label_of, save, styled
 from fullscale.digits_study import OPTIMIZERS
 from fullscale.lr_grid import kept
+from fullscale.studies.table import MEASURES
 
 NASTY = "<script>alert('x')</script> & \"quoted\" <!--HASH--> <b>"
 VOID = {"meta", "br", "link", "img", "input"}
@@ -277,23 +276,23 @@ def test_the_grid_is_told_cell_by_cell_with_the_chosen_ones_marked(folder: Path)
 
 
 def test_the_papers_table_marks_the_lowest_error_and_counts_what_diverged(folder: Path) -> None:
-    axes = {"optimizer": ["sgd", "adam"], "coupling": ["l2", "decoupled_schedule"], "strength": [0.0, 1e-3]}
-    data = xr.Dataset(coords=axes | {"seed": [2, 3, 4], "lr": ("optimizer", [0.3, 3e-3])})
-    for n, name in enumerate(("inactive", "by_scale", "test_error")):
-        data[name] = ((*axes, "seed"), np.arange(24.0).reshape(2, 2, 2, 3) + 100 * n)
-    data["test_error"].loc[{"optimizer": "adam", "coupling": "decoupled_schedule"}] = 7.0
-    data["test_error"].loc[{"optimizer": "adam", "coupling": "l2", "strength": 1e-3, "seed": 3}] = np.nan
-    text = written(folder, part([], [], report_runs.strengths(data)))
-    rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
-    rows = [row for row in rows if row]
-    assert len(rows) == 2 * 3  # without a regularizer both kinds are one
-    by = {
-        (row[0].replace("<b>", "").replace("</b>", ""), row[1].replace("<b>", "").replace("</b>", "")): row
-        for row in rows
-    }
-    assert len(by) == 6
-    assert by["SGD, 0.3", "none"][2:] == [
-        f"<b>{cell}</b>" for cell in ("1.0% [0.0, 2.0]", "101.0% [100.0, 102.0]", "201.0% [200.0, 202.0]")
+    def cell(optimizer: str, coupling: str, strength: float, *errors: float) -> dict[str, object]:
+        whole = len(errors) == 3
+        measure = {"mean": sum(errors) / 3 if whole else None, "low": 0.0 if whole else None, "high": 0.5}
+        axes = {"optimizer": optimizer, "coupling": coupling, "strength": strength, "lr": 0.3}
+        return {"cell": axes, "runs": 3, "done": len(errors)} | dict.fromkeys(MEASURES, measure)
+
+    cells = [
+        cell("sgd", "l2", 1e-3, 0.1, 0.1, 0.1),
+        cell("sgd", "none", 0.0, 0.1, 0.2, 0.3),
+        cell("adam", "l2", 1e-3, 0.2, 0.3),
+        cell("adam", "l2", 3e-3, 0.4, 0.4, 0.4),
     ]
-    assert [row[4] for row in rows if "<b>" in row[4]] == ["<b>201.0% [200.0, 202.0]</b>", "<b>7.0%</b>"]
-    assert by["Adam, 0.003", "L2 in the gradient, 0.001"][4] == "216.0% [215.0, 217.0], 1 of 3 diverged"
+    text = written(folder, part([], [], report_runs.strengths(cells)))
+    rows = [re.findall(r'<td class="number">(.*?)</td>', row) for row in re.findall("<tr>.*?</tr>", text, re.DOTALL)]
+    assert [row for row in rows if row] == [
+        ["SGD, 0.3", "no regularizer", "3 of 3", *["20.0% [0.0, 50.0]"] * 3],
+        [f"<b>{x}</b>" for x in ("SGD, 0.3", "L2 in the gradient, 0.001", "3 of 3", *["10.0% [0.0, 50.0]"] * 3)],
+        ["Adam, 0.3", "L2 in the gradient, 0.001", "2 of 3", *["-"] * 3],
+        [f"<b>{x}</b>" for x in ("Adam, 0.3", "L2 in the gradient, 0.003", "3 of 3", *["40.0% [0.0, 50.0]"] * 3)],
+    ]

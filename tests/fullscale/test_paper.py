@@ -20,7 +20,7 @@ from fullscale.paper import claims as declared
 from fullscale.paper import contrasts
 from fullscale.paper.cells import PAIRED, RUN, Cell, Cells, MissingRunError
 from fullscale.paper.contrasts import CONTRASTS, Looked, More, Slope, flat, looked, moving, primary, slope
-from fullscale.paper.pictures import by_error, by_knob, table
+from fullscale.paper.pictures import by_error, by_knob
 from fullscale.paper.rates import OPTIMIZERS, rates
 from fullscale.paper.secondary import SECONDARY, tau, with_l2
 from fullscale.spec import RunSpec
@@ -252,18 +252,3 @@ def test_figures_show_the_numbers_of_the_contrasts() -> None:
     for lr, strength, share in zip(at["lr"].values, at["strength"].values, at["inactive"].values, strict=True):
         if math.isfinite(lr):
             assert share == pytest.approx(as_claimed(replace(RUN, lr=float(lr), strength=float(strength)), 3))
-
-
-def test_the_papers_table_holds_the_runs_at_the_best_rates() -> None:
-    seen = looked(Made(as_claimed), watched(True))
-    found = table(seen)
-    assert found["inactive"].shape == (len(OPTIMIZERS), 2, 4, 3)
-    for optimizer, lr in zip(found["optimizer"].values, found["lr"].values, strict=True):
-        assert lr == seen.found.best(optimizer)
-        for coupling in ("l2", "decoupled_schedule"):
-            at = found["inactive"].sel(optimizer=optimizer, coupling=coupling)
-            assert (at.sel(strength=0) == 0).all()
-            for strength in (1e-4, 1e-3, 3e-3):
-                spec = replace(RUN, optimizer=str(optimizer), coupling=coupling, lr=float(lr), strength=strength)
-                expected = [as_claimed(spec, seed) for seed in found["seed"].values]
-                assert at.sel(strength=strength).values == pytest.approx(expected)
