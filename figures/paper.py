@@ -273,7 +273,7 @@ PAPER = (
         "Sparsity costs no test error: sparse networks err as often as dense ones",
         "test error(sparse) - test error(dense) <= 0",
         (),
-        (_cifar("S13 cifar"),),
+        (_cifar("S13 cifar", "against no regularizer"), _beside("S13 cifar dense", "against SGD with L2", "dense")),
         no_toy="toy worlds have no test images",
     ),
 )

@@ -53,8 +53,7 @@ def test_one_seed_of_every_cell_of_a_primary_contrast_is_run_and_equal_runs_are_
     assert len(asked) == 5 + 4 + 3 + 2 + 2
     assert {spec["seed"] for spec in asked} == {2}
     assert f"{len(asked)} of {len(asked)} runs came out the same to the last bit" in said
-    # The share of seed 2 lies within the interval over five seeds, about which the seeds of this world are spread.
-    assert "S1      20.60 here, within 20.30" in said
+    assert "S1      20.60 here, 20.60 as stored, of the same seeds; 20.30 [" in said
     assert not any(line.startswith("S6") for line in said.splitlines())
 
 
@@ -68,7 +67,7 @@ def test_a_run_that_comes_out_otherwise_is_told_with_both_numbers(
 
     said, _ = redone(monkeypatch, tmp_path, lost)
     assert "inactive 20.60% -> 90.00%" in said
-    assert "S1      90.00 here, outside 20.30" in said
+    assert "S1      90.00 here, 20.60 as stored, of the same seeds; 20.30 [" in said
     with pytest.raises(InputError, match="data cifar: other images than the study's"):
         redone(monkeypatch, tmp_path, lambda row: row, digest="another")
 

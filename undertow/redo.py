@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from evidence.files import writable
 from evidence.progress import Live
 from evidence.store import Row, Store
 from evidence.study import run_all
-from fullscale.paper.cells import PAIRED, Cell, Cells
+from fullscale.paper.cells import PAIRED, Cells, Noted
 from fullscale.paper.contrasts import CONTRASTS, Looked, primary
 from fullscale.paper.kept import bearing_kept
 from fullscale.spec import RunSpec
@@ -27,19 +26,6 @@ from undertow.extras import needs_fullscale
 QUICK = 2
 # Of a run's summary, what is compared.
 NUMBERS = {"inactive_by_activation": "inactive", "test_error": "test error"}
-
-
-class _Noted(Cells):
-    """Runs that remember which of them were looked at."""
-
-    def __init__(self, cells: Cells) -> None:
-        super().__init__([])
-        self._cells, self.looked_at = {cell.spec: cell for cell in cells.all()}, dict[RunSpec, Cell]()
-
-    def find(self, **settings: Any) -> Cell:
-        found = super().find(**settings)
-        self.looked_at[found.spec] = found
-        return found
 
 
 def redo(out: Path, data: str, quick: bool = False, fresh: bool = False) -> str:
@@ -59,8 +45,8 @@ def redo(out: Path, data: str, quick: bool = False, fresh: bool = False) -> str:
     """
     needs_fullscale()
     seeds = (QUICK,) if quick else PAIRED
-    seen: Looked = replace(bearing_kept(), epochs=12, moving=())
-    noted = _Noted(seen.cells)
+    seen: Looked = replace(bearing_kept(), epochs=12)
+    noted = Noted(seen.cells)
     stored = primary(replace(seen, cells=noted))
     rows = [cell.rows[seed] for cell in noted.looked_at.values() for seed in seeds]
     specs = [RunSpec.of(row.spec) for row in rows]
@@ -79,15 +65,17 @@ def redo(out: Path, data: str, quick: bool = False, fresh: bool = False) -> str:
         )
     lines = [_line(old, new) for old, new in zip(rows, again, strict=True)]
     same = sum(line.endswith(SAME) for line in lines)
-    here = replace(seen, cells=Cells(again))
+    ours, theirs = (replace(seen, cells=Cells(found), seeds=seeds) for found in (rows, again))
     lines.append(f"{same} of {len(lines)} runs came out the same to the last bit")
     for name, contrast in CONTRASTS.items():
         if name == "S6":
             continue
-        number = float(np.mean(contrast.samples(replace(here, seeds=seeds))))
+        before, here = (float(np.mean(contrast.samples(of))) for of in (ours, theirs))
         e = stored[name]
-        inside = "within" if e.low <= number <= e.high else "outside"
-        lines.append(f"{name:4} {number:8.2f} here, {inside} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}] {e.unit}")
+        lines.append(
+            f"{name:4} {here:8.2f} here, {before:.2f} as stored, of the same seeds; {e.value:.2f} [{e.low:.2f}, {e.high:.2f}] "
+            f"{e.unit} over all {e.n}"
+        )
     return "\n".join(lines)
 
 

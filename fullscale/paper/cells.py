@@ -17,6 +17,8 @@ from fullscale.spec import RunSpec
 CLASSES = {2: ("automobile", "ship"), 5: ("airplane", "automobile", "bird", "horse", "ship"), 10: ()}
 # Of the tables, and of the primary contrasts.
 TABLE, PAIRED = (2, 3, 4), (2, 3, 4, 5, 6)
+# Strengths at which L2 is compared with decay.
+STRONG = (1e-3, 3e-3)
 # One run of the study: what all of its runs are unless said otherwise.
 RUN = RunSpec(
     digest="", width=0.125, optimizer="adam", coupling="l2", lr=1.0, strength=1e-3, batch=40, epochs=12, seed=0, size=16,
@@ -55,7 +57,7 @@ class Cell:
             )
         return 100 * np.array([_number(self.rows[seed], name) for seed in seeds])
 
-    def after(self, epoch: int, seeds: Sequence[int]) -> NDArray[np.float64]:
+    def after(self, epoch: float, seeds: Sequence[int]) -> NDArray[np.float64]:
         """Inactive filters by activation at the end of an epoch, in percent: (seeds,)."""
         ends = [self.rows[seed].curves for seed in seeds]
         return 100 * np.array([c["inactive_by_activation"][c["epoch"].index(epoch)] for c in ends])
@@ -98,6 +100,32 @@ class Cells:
             settings["strength"] = 0.0
         key = _key(replace(RUN, **settings))
         return self._cells.get(key, Cell(key, {}))
+
+
+class Noted(Cells):
+    """Cells that remember which of them were looked at.
+
+    Args:
+        cells: those that are looked at through it.
+
+    Example:
+        >>> noted = Noted(Cells([]))
+        >>> [cell.spec.batch for cell in (noted.find(batch=20), *noted.looked_at.values())]
+        [20, 20]
+    """
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells, self.looked_at = cells, dict[RunSpec, Cell]()
+
+    def all(self) -> list[Cell]:
+        """Every cell; that is no look at one."""
+        return self.cells.all()
+
+    def find(self, **settings: Any) -> Cell:
+        """As `Cells.find`."""
+        found = self.cells.find(**settings)
+        self.looked_at[found.spec] = found
+        return found
 
 
 def _key(spec: RunSpec) -> RunSpec:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from evidence.claim import Estimate
+from evidence.claim import Estimate, Margin
 from evidence.registry import claim, experiment
 from evidence.sources import MEHTA
 from fullscale.paper.cells import RUN
 from fullscale.paper.contrasts import CONTRASTS, Looked
-from fullscale.paper.secondary import SECONDARY
+from fullscale.paper.secondary import LATER, SECONDARY
 from fullscale.watched.claims import QUESTIONS, declare
 
 NAME = "paper"
@@ -57,7 +57,7 @@ SAID = {
         "Selectivity of active filters, mean of the layers' means, under Adam minus under SGD.",
     ),
     "S13": (
-        "On CIFAR-10 the sparsity of Adam with L2 costs less than a point of test error.",
+        "On CIFAR-10 Adam with L2 1e-3, which silences filters, errs less than a point more than Adam without a regularizer.",
         "Test error with L2 1e-3 minus without a regularizer.",
     ),
 }
@@ -93,12 +93,17 @@ def _secondary(of: Callable[[Looked], Estimate]) -> Read:
     return read
 
 
-_claim = partial(claim, experiment=NAME, margin="before")
+_claim = partial(claim, experiment=NAME)
 for _name, _contrast in CONTRASTS.items():
     _sentence = SAID[_name][0]
-    _claim(f"{_name} cifar", sentence=_sentence, source=MEHTA, decision=_contrast.decision)(_primary(_name))
+    _claim(f"{_name} cifar", sentence=_sentence, source=MEHTA, decision=_contrast.decision, margin="before")(
+        _primary(_name)
+    )
 for _name, (_sentence, _estimate, _decision) in SECONDARY.items():
     _source = f"{MEHTA}, made stricter or wider here, exploratory"
-    _claim(_name, sentence=f"On CIFAR-10: {_sentence}", source=_source, decision=_decision)(_secondary(_estimate))
+    _margin: Margin = "after" if _name in LATER else "before"
+    _claim(_name, sentence=f"On CIFAR-10: {_sentence}", source=_source, decision=_decision, margin=_margin)(
+        _secondary(_estimate)
+    )
 _QUESTIONS = [name for name in QUESTIONS if name]
 declare("cifar", NAME, lambda found: list(found["looked"].watched.values()), _QUESTIONS, margin="before")

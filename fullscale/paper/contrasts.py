@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from dynamics.estimate import holm
 from evidence.claim import Decision, Estimate, Verdict, above, below
-from fullscale.paper.cells import PAIRED, Cells
+from fullscale.paper.cells import PAIRED, STRONG, Cells, Noted
+from fullscale.paper.length import long, marked, moving
 from fullscale.paper.rates import Rates, rates
 from fullscale.watched.estimate import agreement
 
 Samples = NDArray[np.float64]
 # Points of filters: what "more" means, and what counts as equal.
 MORE, EQUAL = 5.0, 2.0
-STRONG = (1e-3, 3e-3)
 BATCHES, WIDTHS, COUNTS = (20, 40, 80, 160), (1 / 16, 1 / 8, 1 / 4), (2, 5, 10)
 # Steps of 12 epochs with 45,000 images and batch 40.
 STEPS = 13_500
@@ -118,14 +118,13 @@ class Looked:
     """What contrasts look at: the runs, and what stage 1 found. watched: of stage 5, each seed's record of its filters.
 
     seeds: of the primary contrasts.
-    epochs: of the runs that S1, S3 and S4 are taken from; moving: the cells of theirs that had not converged then.
+    epochs: of the runs that S1, S3 and S4 are taken from.
     """
 
     cells: Cells
     found: Rates
     watched: Mapping[int, Mapping[str, Any]]
     epochs: int = 12
-    moving: tuple[str, ...] = ()
     seeds: tuple[int, ...] = PAIRED
 
     def inactive(self, optimizer: str = "adam", seeds: Sequence[int] = (), **settings: Any) -> Samples:
@@ -180,6 +179,12 @@ def _s4(seen: Looked) -> Samples:
     return smallest
 
 
+def _s6(seen: Looked) -> Samples:
+    """NaN for a run that diverged."""
+    ends = [agreement([seen.watched[seed]])[0] if seed in seen.watched else math.nan for seed in seen.seeds]
+    return np.array(ends)
+
+
 def over_decay(seen: Looked, optimizer: str, decay: str, strength: float, epochs: int = 12) -> Samples:
     """Inactive filters with L2 minus those with a decay of the same strength, in points: (seeds,)."""
     found = [seen.inactive(optimizer, coupling=c, strength=strength, epochs=epochs) for c in ("l2", decay)]
@@ -218,7 +223,7 @@ CONTRASTS: dict[str, Contrast] = {
         lambda s: slope(COUNTS, np.array(by_task(s, 0.0))),
         Slope(rising=False, flat=flat(COUNTS)), (0,), f"{_POINTS} a doubling of the classes",
     ),
-    "S6": Contrast(lambda s: agreement([s.watched[seed] for seed in s.seeds]), above(0), (0,), "rank correlation"),
+    "S6": Contrast(_s6, above(0), (0,), "rank correlation"),
     "S7": Contrast(lambda s: s.selectivity("adam") - s.selectivity("sgd"), above(0), (0,), "points of selectivity"),
     "S13": Contrast(
         lambda s: s.number("test_error") - s.number("test_error", coupling="none"), below(1), (1,),
@@ -230,7 +235,8 @@ CONTRASTS: dict[str, Contrast] = {
 def primary(seen: Looked) -> dict[str, Estimate]:
     """The estimates of all ten, with intervals by Holm's procedure; NaN where a run diverged, and then the others are
     estimated as a family of ten all the same."""
-    samples = {name: contrast.samples(seen) for name, contrast in CONTRASTS.items()}
+    noted = {name: Noted(seen.cells) for name in CONTRASTS}
+    samples = {name: c.samples(replace(seen, cells=noted[name])) for name, c in CONTRASTS.items()}
     # A contrast that cannot be decided is one on its margin: it is never excluded, and takes its place in the family.
     known = {
         name: s if np.isfinite(s).all() else np.array([0.0, 2.0]) * CONTRASTS[name].turns[0]
@@ -238,7 +244,7 @@ def primary(seen: Looked) -> dict[str, Estimate]:
     }
     found = holm(known, {name: contrast.turns for name, contrast in CONTRASTS.items()}, "")
     for name, estimate in found.items():
-        late = f"; not converged: {', '.join(seen.moving)}" if seen.moving and name in ("S1", "S3", "S4") else ""
+        late = marked(noted[name].looked_at.values(), seen.found)
         found[name] = replace(estimate, unit=CONTRASTS[name].unit, interval=estimate.interval + late)
         if not np.isfinite(samples[name]).all():
             lost = float("nan")
@@ -246,32 +252,9 @@ def primary(seen: Looked) -> dict[str, Estimate]:
     return found
 
 
-# Cells of S1, S3 and S4.
-LONG: tuple[dict[str, Any], ...] = (
-    *({"optimizer": "adam", "coupling": c, "strength": s} for c in ("l2", "decoupled_schedule") for s in STRONG),
-    {"optimizer": "sgd"},
-    {"optimizer": "momentum"},
-)
-# Epochs of a run -> the ends between which it must not move, a tenth of it, the last before the learning rate falls.
-ENDS = {12: (8, 9), 24: (17, 19)}
-MOVES = 1.0
-
-
-def moving(cells: Cells, found: Rates, epochs: int) -> list[str]:
-    """Which cells of S1, S3 and S4 still move: their mean inactive share changes by more than a point over a tenth of the run."""
-    said = []
-    for settings in LONG:
-        cell = cells.find(**settings, lr=found.best(settings["optimizer"]), epochs=epochs)
-        cell.numbers("test_error", PAIRED)  # says what was not run
-        done = [seed for seed in PAIRED if cell.rows[seed].status == "done"]
-        before, last = (cell.after(epoch, done) for epoch in ENDS[epochs])
-        if abs(float(np.mean(last - before))) > MOVES:
-            said.append(f"{cell.spec.optimizer} {cell.spec.coupling} {cell.spec.strength:g}")
-    return said
-
-
 def looked(cells: Cells, watched: Mapping[int, Mapping[str, Any]]) -> Looked:
     """What the contrasts look at, of runs that are stored: S1, S3 and S4 at twice the epochs if a cell of theirs still moves."""
     found = rates(cells)
-    epochs = 24 if moving(cells, found, 12) else 12
-    return Looked(cells, found, watched, epochs, tuple(moving(cells, found, epochs)))
+    epochs = 24 if moving(long(cells, found, 12), found) else 12
+    long(cells, found, epochs)  # says what was not run
+    return Looked(cells, found, watched, epochs)

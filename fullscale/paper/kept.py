@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from evidence.store import Store
-from fullscale.paper.cells import Cells
+from fullscale.paper.cells import Cells, MissingRunError
 from fullscale.paper.contrasts import Looked, looked, primary
 from fullscale.studies import Study, find_studies, images
 from fullscale.studies.standing import Standing, standing
@@ -54,8 +54,12 @@ def bearing(store: Store) -> tuple[dict[str, Any], str]:
     done = [name for name in asked if name in found and found[name].complete]
     if done != asked:
         return {}, f"study {NAME}: {len(done)} of {len(asked)} stages are complete"
-    seen = _looked(found)
-    return {"looked": seen, "primary": primary(seen), "table": cells(found[TABLE])}, ""
+    try:
+        seen = _looked(found)
+        contrasts = primary(seen)
+    except MissingRunError as error:  # such as runs of twice the length, where a user's own runs move and ours did not
+        return {}, f"study {NAME}: {error}"
+    return {"looked": seen, "primary": contrasts, "table": cells(found[TABLE])}, ""
 
 
 def bearing_kept() -> Looked:
