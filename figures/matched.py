@@ -21,11 +21,11 @@ _FAR = 15.0
 
 
 def draw(data: xr.Dataset) -> Picture:
-    """Trained networks: a point a cell, a ring around the optimizer's lowest mean test error, all other points in grey.
+    """Trained networks: a point a cell, a ring around the optimizer's lowest mean held-out error, all other points in grey.
 
-    data: `inactive` and `test_error` in percent over (optimizer, coupling, cell, seed), NaN where a run diverged; coordinates
-    `lr` and `strength` over (optimizer, coupling, cell), NaN where there is no such cell; attributes `network` and `data`, for
-    the caption. A cell with a run that diverged is left out, and counted.
+    data: `inactive`, `test_error` and `held_out_error` in percent over (optimizer, coupling, cell, seed), NaN where a run
+    diverged; coordinates `lr` and `strength` over (optimizer, coupling, cell), NaN where there is no such cell; attributes
+    `network` and `data`, for the caption. A cell with a run that diverged is left out, and counted.
     """
     axes_order = ("optimizer", "coupling", "cell", "seed")
     inactive, error = (data[name].transpose(*axes_order) for name in ("inactive", "test_error"))
@@ -34,7 +34,8 @@ def draw(data: xr.Dataset) -> Picture:
     lost = int((lr.notnull() & ~whole).sum())
     names = [str(n) for n in data["optimizer"].values if bool(whole.sel(optimizer=n).any())]
     couplings = [str(c) for c in data["coupling"].values]
-    best = {name: _lowest(error.where(whole).sel(optimizer=name)) for name in names}
+    held_out = data["held_out_error"].transpose(*axes_order).where(whole)
+    best = {name: _lowest(held_out.sel(optimizer=name)) for name in names}
     mean = {of: values.where(whole).mean("seed") for of, values in (("x", error), ("y", inactive))}
     at = {name: {of: float(values.sel(optimizer=name, **best[name])) for of, values in mean.items()} for name in names}
     edge = max((p["x"] for p in at.values()), default=0.0) + _FAR
@@ -68,14 +69,14 @@ def draw(data: xr.Dataset) -> Picture:
             for k, label in enumerate(COUPLINGS[c].label for c in couplings)
         ]
         ring = Line2D([], [], linestyle="", marker="o", color="none", markeredgecolor="black", markersize=10)
-        ring.set_label("lowest test error")
+        ring.set_label("lowest held-out error")
         figure.legend(handles=[*handles, ring], loc="outside lower center", ncols=2, fontsize=9)
         heading(figure, _title(at))
     seeds = data.sizes["seed"]
     note = f"; {lost} more with a run that diverged left out" if lost else ""
     note += f"; {beyond} at the right edge have a test error above {edge:.0f}%" if beyond else ""
-    chosen = ", ".join(
-        f"{label_of(n)} {float(lr.sel(optimizer=n, **best[n])):g}, {float(strength.sel(optimizer=n, **best[n])):g}"
+    chosen = "; ".join(
+        f"{label_of(n)} {float(lr.sel(optimizer=n, **best[n])):g}, {_kind(best[n], strength.sel(optimizer=n, **best[n]))}"
         for n in names
     )
     return Picture(
@@ -83,18 +84,23 @@ def draw(data: xr.Dataset) -> Picture:
         figure,
         f"{data.attrs['network']} on {data.attrs['data']}: a point a learning rate and strength, {int(whole.sum())} in all, mean "
         f"and 95% t-interval over n = {seeds} seeds{note}. Inactive: no activation of 1e-12 or more on any training image. "
-        f"Grey: the other optimizers. Learning rate and strength of the lowest test errors: {chosen or 'none'}.",
-        "Panels of the share of inactive filters against test error, one an optimizer. At the lowest test error: "
+        f"Grey: the other optimizers. Learning rate and regularizer of the lowest held-out errors: {chosen or 'none'}.",
+        "Panels of the share of inactive filters against test error, one an optimizer. At the lowest held-out error: "
         + ("; ".join(f"{label_of(n)} {p['y']:.1f}% inactive, {p['x']:.1f}% error" for n, p in at.items()) or "none")
         + ".",
     )
 
 
 def _lowest(error: xr.DataArray) -> dict[str, Any]:
-    """Coupling and cell of the lowest mean test error: error (coupling, cell, seed)."""
+    """Coupling and cell of the lowest mean error: error (coupling, cell, seed)."""
     mean = error.mean("seed").stack(at=("coupling", "cell"))
     coupling, cell = mean["at"].values[int(np.nanargmin(mean.values))]
     return {"coupling": coupling, "cell": cell}
+
+
+def _kind(best: dict[str, Any], strength: xr.DataArray) -> str:
+    label = COUPLINGS[str(best["coupling"])].label
+    return f"{label} {float(strength):g}" if float(strength) else label
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, mark: int, edge: float) -> None:
@@ -123,7 +129,7 @@ def _title(at: dict[str, dict[str, float]]) -> str:
     said = [f"{who} leave {_range([at[n]['y'] for n in names])}" for who, names in words.items() if names]
     if not said:
         return "No cell without a run that diverged"
-    return f"At the learning rate and strength of their lowest test error, {', '.join(said)} of the filters inactive"
+    return f"At the learning rate and regularizer of their lowest held-out error, {', '.join(said)} of the filters inactive"
 
 
 def _range(shares: list[float]) -> str:

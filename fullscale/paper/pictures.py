@@ -18,13 +18,14 @@ ATTRIBUTES = {"network": "BasicNet at 1/8 width", "data": "CIFAR-10 (JPEG copy, 
 
 
 def by_error(seen: Looked) -> xr.Dataset:
-    """Inactive filters and test error, in percent, of all cells of the table and at all learning rates, on the table's seeds.
+    """Inactive filters, test and held-out error, in percent, of all cells of the table and at all learning rates, on the table's seeds.
 
     Args:
         seen: the runs.
 
     Returns:
-        `inactive` and `test_error` over (optimizer, coupling, cell, seed), NaN where a run diverged or there is no such cell;
+        `inactive`, `test_error` and `held_out_error` over (optimizer, coupling, cell, seed), NaN where a run diverged or there is
+        no such cell;
         `lr` and `strength` over (optimizer, coupling, cell).
     """
     found: dict[tuple[str, str], list[Cell]] = {}
@@ -37,13 +38,14 @@ def by_error(seen: Looked) -> xr.Dataset:
             found.setdefault((spec.optimizer, spec.coupling), []).append(cell)
     most = max(map(len, found.values()), default=0)
     shape = (len(OPTIMIZERS), len(COUPLINGS), most)
-    numbers = {name: np.full((*shape, len(TABLE)), np.nan) for name in ("inactive", "test_error")}
+    numbers = {name: np.full((*shape, len(TABLE)), np.nan) for name in ("inactive", "test_error", "held_out_error")}
     settings = {name: np.full(shape, np.nan) for name in ("lr", "strength")}
     for (optimizer, coupling), cells in found.items():
         for k, cell in enumerate(sorted(cells, key=lambda cell: (cell.spec.lr, cell.spec.strength))):
             at = OPTIMIZERS.index(optimizer), COUPLINGS.index(coupling), k
             numbers["inactive"][at] = cell.numbers("inactive_by_activation", TABLE)
-            numbers["test_error"][at] = cell.numbers("test_error", TABLE)
+            for name in ("test_error", "held_out_error"):
+                numbers[name][at] = cell.numbers(name, TABLE)
             settings["lr"][at], settings["strength"][at] = cell.spec.lr, cell.spec.strength
     axes = ("optimizer", "coupling", "cell")
     coords: dict[str, Any] = {"optimizer": list(OPTIMIZERS), "coupling": list(COUPLINGS), "seed": list(TABLE)}

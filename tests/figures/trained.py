@@ -30,7 +30,12 @@ def cells() -> xr.Dataset:
     inactive = np.where(adaptive, 1e4 * strength, 0.0)[..., None] + np.where(adaptive[..., None], 1 + seeds, 0.0)
     error = 30 - 2e3 * strength[..., None] + 1e3 * lr[..., None] + np.arange(len(NAMES))[:, None, None, None] + seeds
     return xr.Dataset(
-        {"inactive": ((*axes, "seed"), inactive + 0 * error), "test_error": ((*axes, "seed"), error)},
+        {
+            "inactive": ((*axes, "seed"), inactive + 0 * error),
+            "test_error": ((*axes, "seed"), error),
+            # Lowest elsewhere: at the higher rate.
+            "held_out_error": ((*axes, "seed"), error - 2e3 * lr[..., None]),
+        },
         {
             "optimizer": list(NAMES),
             "coupling": list(COUPLINGS),
