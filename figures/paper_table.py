@@ -97,7 +97,8 @@ def in_brief(estimate: Estimate, scale: float = 1, unit: str | None = None) -> s
     unit = f" {unit}" if unit and not unit.startswith("%") else unit
     cells = re.search(r"for all (\d+) cells at once(, \d+ left out)?, the worst: (.*)", estimate.interval)
     worst = f"; worst of {cells[1]}{cells[2] or ''}: {cells[3]}" if cells else ""
-    late = "; not converged" if "; not converged" in estimate.interval else ""
+    moving = re.search(r"; not converged: \d+ of \d+ cells", estimate.interval)
+    late = moving[0] if moving else ""
     return (
         f"{shown[0]}{unit} [{shown[1]}, {shown[2]}]{star}, n = {estimate.n}{f' {over[1]}' if over else ''}{worst}{late}"
     )

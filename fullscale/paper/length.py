@@ -69,7 +69,7 @@ def marked(cells: Iterable[Cell], found: Rates) -> str:
     if not names:
         return ""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"; of {len(every)} cells not converged: {', '.join(names[:3])}{more}"
+    return f"; not converged: {len(names)} of {len(every)} cells ({', '.join(names[:3])}{more})"
 
 
 def _named(cell: Cell) -> str:
