@@ -133,7 +133,7 @@ def every_cell(
     unit: str,
     over: str = "seeds",
     interval: Callable[[Sequence[float] | np.ndarray, str, str, float], Estimate] = mean_interval,
-    left_out: int = 0,
+    left_out: Mapping[str, int] | None = None,
     level: float = 0.95,
 ) -> dict[str, Estimate]:
     """An interval for each cell of a designed grid, so wide that all hold at once with probability `level` or more.
@@ -146,7 +146,7 @@ def every_cell(
         unit: what they are numbers of.
         over: what one sample is, in the plural.
         interval: from one cell's samples: `mean_interval`, or `ratio_interval` for ratios.
-        left_out: cells of the grid that could not be judged, told beside the interval.
+        left_out: which cells of the grid are not judged, in words -> how many; told beside the interval.
         level: of all intervals together, in (0, 1).
 
     Returns:
@@ -164,7 +164,8 @@ def every_cell(
         Bonferroni 1936; Dunn, "Multiple comparisons among means", Journal of the American Statistical Association 1961.
     """
     cells = f" for all {len(samples)} cells at once" if len(samples) > 1 else ""
-    words = f"{100 * level:.4g}% t-interval over {over}{cells}" + (f", {left_out} left out" if left_out else "")
+    absent = f", {sum(left_out.values())} left out ({', '.join(left_out)})" if left_out else ""
+    words = f"{100 * level:.4g}% t-interval over {over}{cells}{absent}"
     return {
         cell: replace(interval(values, unit, over, 1 - (1 - level) / len(samples)), interval=words)
         for cell, values in samples.items()

@@ -252,7 +252,8 @@ def find_world(name: str) -> Experiment:
 def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = None) -> list[Claim]:
     """Claims in the order of their ids, numbers as numbers.
 
-    names: ids, or first words of ids; all claims if none. experiments: only claims on these.
+    names: ids, first words of ids, or groups: S5 has S5a, S5b and S5c with it, and E all claims of this letter; all claims if
+    none. experiments: only claims on these.
     Raises InputError for a name that no claim has.
     """
     every = sorted(
@@ -260,7 +261,10 @@ def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = N
     )
     for name in names:
         if not any(_is_like(claim, name) for claim in every):
-            raise InputError(f"claim {name!r} is unknown: accepted are {', '.join(claim.id for claim in every)}")
+            groups = ", ".join(dict.fromkeys(re.sub(r"^(S\d+|[A-Z](?=\d)|\S*).*", r"\1", claim.id) for claim in every))
+            raise InputError(
+                f"claim {name!r} is unknown: accepted are {groups}, and each id that undertow claims lists"
+            )
     if experiments is not None:
         wanted = set(experiments)
         every = [claim for claim in every if claim.experiment in wanted]
@@ -268,7 +272,9 @@ def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = N
 
 
 def _is_like(claim: Claim, name: str) -> bool:
-    return claim.id == name or claim.id.startswith(f"{name} ")
+    # The paper numbers its claims, of which some are told apart by a letter; others have a letter and then a number.
+    more = "[a-z]?" if name[-1:].isdecimal() else r"\d*" if re.fullmatch("[A-Z]", name) else ""
+    return re.fullmatch(f"{re.escape(name)}{more}( .*)?", claim.id) is not None
 
 
 def opposed(claim: Claim) -> list[Claim]:

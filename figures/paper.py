@@ -43,6 +43,7 @@ class Row:
 _SHARE = "% of features"
 _POINTS = "points of features more"
 _LEFT = "% of the variation left"
+_ANY_LR = "at every lr of like accuracy, each optimizer's at its own equal sum of lr"
 _PAIRS = "of pairs of settings (rises less falls)"
 
 
@@ -68,8 +69,8 @@ PAPER = (
         "max |activation| < 1e-12 over all images",
         (Shown("S1 toy", "", 100, _SHARE),),
         (
-            _digits("S1", "worst adaptive optimizer at its tuned lr"),
-            _digits("S1 any lr", "at every lr of like accuracy and equal sum of lr"),
+            _digits("S1", "every adaptive optimizer, each at its tuned lr"),
+            _digits("S1 any lr", f"every adaptive optimizer, {_ANY_LR}"),
             _cifar("S1 cifar"),
         ),
     ),
@@ -96,13 +97,12 @@ PAPER = (
         ),
         (
             _digits("S3", "each at its tuned lr", "points of filters more"),
-            _digits("S3 any lr", "at every lr of like accuracy and equal sum of lr", "points of filters more"),
-            _digits("S3 any lr steps", "at every such lr, equal steps", "points of filters more"),
+            _digits("S3 any lr", _ANY_LR, "points of filters more"),
+            _digits("S3 any lr steps", "at every such lr, equal steps", "points of filters more", "run length"),
             _cifar("S3 cifar", "each at its tuned lr"),
             _beside("S3 cifar every", "every adaptive optimizer"),
-            _beside("S3 cifar as good", "at every lr as good"),
             _beside("S3 cifar matched", "at like error"),
-            _beside("S3 cifar sum", "longer, at a third of the lr"),
+            _beside("S3 cifar sum", "each at a third of its lr for three times the epochs"),
         ),
     ),
     Row(

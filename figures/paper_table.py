@@ -95,7 +95,7 @@ def in_brief(estimate: Estimate, scale: float = 1, unit: str | None = None) -> s
     star = "*" if estimate.interval.startswith("smallest to largest") else ""
     over = re.search(r"over ([a-z]+)", estimate.interval)
     unit = f" {unit}" if unit and not unit.startswith("%") else unit
-    cells = re.search(r"for all (\d+) cells at once(, \d+ left out)?, the worst: (.*)", estimate.interval)
+    cells = re.search(r"for all (\d+) cells at once(, \d+ left out \(.*?\))?, the worst: (.*)", estimate.interval)
     worst = f"; worst of {cells[1]}{cells[2] or ''}: {cells[3]}" if cells else ""
     moving = re.search(r"; not converged: \d+ of \d+ cells", estimate.interval)
     late = moving[0] if moving else ""

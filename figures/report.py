@@ -93,10 +93,10 @@ def _paper(numbered: list[tuple[int, Section]], part: bool) -> str:
     rows = "".join(_row(line, places, part) for line in table)
     head = "<tr><th>Claim</th><th>What the paper says</th><th>Toy worlds</th><th>Real CNN</th></tr>"
     text = (
-        "<p>Each verdict follows by a stated rule from the number beside it. Brackets: 95% interval; a star marks one from the "
-        "smallest sample to the largest. A claim holds if its whole interval fulfils the rule, fails if none of it does (or one "
-        "sample, where every sample is claimed), and is undecided in between. To kill a filter is to silence it on every training "
-        "image.</p>"
+        "<p>Each verdict follows by a stated rule from the number beside it. Brackets: 95% interval, where several are judged at "
+        "once 95% for all of their verdicts together; a star marks one from the smallest sample to the largest. A claim holds if "
+        "its whole interval fulfils the rule, fails if none of it does (or one sample, where every sample is claimed), and is "
+        "undecided in between. To kill a filter is to silence it on every training image.</p>"
     )
     return f'{text}<table class="paper"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 

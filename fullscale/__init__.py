@@ -16,7 +16,7 @@ criteria    published pruning criteria; pruning_study sets them beside the dead 
 checkpoint  a network in one file, without pickle
 studies     studies as files, their runs, how they stand, tables of what came out; sweep is what a worker does with a run
 digits_study  the study of a BasicNet on digits in which filters die within minutes; lr_grid is that of its learning rates,
-              digits_long that of these at equal sum of learning rates
+              digits_long that of these, an optimizer's all at one sum of learning rates
 claims      what these say about the paper's claims
 
 spec, studies, sweep, digits_study, lr_grid, digits_long, claims, thresholds, pruning_study, pruning_data,

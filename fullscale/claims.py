@@ -39,6 +39,7 @@ _on_digits = partial(claim, source=MEHTA, experiment="pocket")
 # Margins were committed before the first of these runs.
 _at_length = partial(claim, source=MEHTA, experiment="long", margin="before")
 _SHARE, _POINTS = "% of filters", "percentage points"
+_STRICTER = MEHTA + ", made stricter here"
 # Networks at chance level have no say in what a regularizer does.
 TRAINED = 0.1
 # By how many decades the thresholds are raised: by one, and as far as 1e-4 of the largest activation and 1e-1 of gamma.
@@ -55,8 +56,8 @@ def bearing(
     watched: Standing | None = None,
 ) -> dict[str, Any]:
     """What the claims on digits look at, by experiment: the runs of `digits_study` and their thresholds, if the study is complete;
-    the learning-rate grid, its runs at equal sum of learning rates and the watched runs, as they are kept unless these studies
-    are complete here; and the comparisons of pruning criteria as they are stored, or kept.
+    the learning-rate grid, the runs of `digits_long` and the watched runs, as they are kept unless these studies are complete
+    here; and the comparisons of pruning criteria as they are stored, or kept.
 
     Raises InputError for a damaged row.
     """
@@ -106,6 +107,11 @@ def _long(cells: Iterable[Cell], adaptive: bool) -> dict[str, np.ndarray]:
     return {c.name: 100 * c.inactive for c in cells if c.l2 and RULES[c.optimizer].adaptive == adaptive}
 
 
+def _left_out(adaptive: bool) -> list[str]:
+    """The cells that were too long to be run."""
+    return [f"{name} {lr:g}" for name, lr in digits_long.left_out() if RULES[name].adaptive == adaptive]
+
+
 def _swept(cells: Iterable[Cell]) -> dict[str, list[Mapping[str, Any]]]:
     """Adaptive cell with L2 -> what the thresholds do to its networks, but for those that diverged."""
     return {c.name: [t for t in c.thresholds if t] for c in cells if c.l2 and RULES[c.optimizer].adaptive}
@@ -115,7 +121,7 @@ def _images(count: int) -> str:
     return f"test images that are wrong (of {count}: one is {100 / count:.2g} points)"
 
 
-@_on_digits("S1", decision=above(1))
+@_on_digits("S1", decision=above(1), source=_STRICTER)
 def adaptive_sparsity(data: xr.Dataset) -> dict[str, Estimate]:
     """With every adaptive optimizer and L2, some filters of a CNN with BatchNorm and ReLU end up active for no image, at its tuned
     learning rate and 5,000 steps.
@@ -126,14 +132,15 @@ def adaptive_sparsity(data: xr.Dataset) -> dict[str, Estimate]:
     return every_cell(_inactive(data, True), _SHARE)
 
 
-@_at_length("S1 any lr", decision=above(1))
+@_at_length("S1 any lr", decision=above(1), source=_STRICTER)
 def adaptive_sparsity_any_rate(cells: list[Cell]) -> dict[str, Estimate]:
     """With every adaptive optimizer and L2, some filters of a CNN with BatchNorm and ReLU end up active for no image, at every
-    learning rate of like accuracy that reaches an equal sum of learning rates within 50,000 steps.
+    learning rate of like accuracy that reaches the optimizer's sum of learning rates within 50,000 steps.
 
-    Inactive share of the cell that has least: Adam and RMSprop at rates that validation cannot tell from the best.
+    Inactive share of the cell that has least: Adam and RMSprop at rates that validation cannot tell from the best, each run
+    until its sum of learning rates is that of 5,000 steps at the optimizer's highest of them.
     """
-    return every_cell(_long(cells, True), _SHARE)
+    return every_cell(_long(cells, True), _SHARE, left_out=dict.fromkeys(_left_out(True), 1))
 
 
 @_at_length("S2", decision=never_above(0), margin="after")
@@ -147,7 +154,7 @@ def unregularized_sparsity(cells: list[Cell]) -> Estimate:
     return spread(100 * np.concatenate([c.inactive for c in free]), f"{_SHARE}, over networks")
 
 
-@_on_digits("S3", decision=above(0))
+@_on_digits("S3", decision=above(0), source=_STRICTER)
 def adaptive_excess(data: xr.Dataset) -> dict[str, Estimate]:
     """Every adaptive optimizer with L2 silences more filters than SGD and than momentum SGD with it, each at its tuned learning
     rate and 5,000 steps.
@@ -157,19 +164,23 @@ def adaptive_excess(data: xr.Dataset) -> dict[str, Estimate]:
     return every_cell(_between(_inactive(data, True), _inactive(data, False)), _POINTS)
 
 
-@_at_length("S3 any lr", decision=above(0), source=MEHTA + ", made stricter here")
+@_at_length("S3 any lr", decision=above(0), source=_STRICTER)
 def adaptive_excess_any_rate(cells: list[Cell]) -> dict[str, Estimate]:
     """Every adaptive optimizer with L2 silences more filters than SGD and than momentum SGD with it, at every learning rate of like
     accuracy that reaches the optimizer's sum of learning rates within 50,000 steps.
 
     Inactive share of an adaptive cell minus that of one of the others, paired by seed: the pair in which it is least. Cells
     are the rates that validation cannot tell from the optimizer's best, each run until its sum of learning rates is that
-    of 5,000 steps at the highest of them.
+    of 5,000 steps at the optimizer's highest of them: one sum for all rates of an optimizer, another for each optimizer.
     """
-    return every_cell(_between(_long(cells, True), _long(cells, False)), _POINTS)
+    adaptive, plain = (_long(cells, kind) for kind in (True, False))
+    absent = [_left_out(kind) for kind in (True, False)]
+    pairs = (len(adaptive) + len(absent[0])) * (len(plain) + len(absent[1])) - len(adaptive) * len(plain)
+    words = f"all of {' and of '.join(absent[0] + absent[1])}"
+    return every_cell(_between(adaptive, plain), _POINTS, left_out={words: pairs})
 
 
-@claim("S3 any lr steps", source=MEHTA + ", made stricter here", experiment="grid", decision=above(0))
+@claim("S3 any lr steps", source=_STRICTER, experiment="grid", decision=above(0))
 def adaptive_excess_equal_steps(found: dict[str, Any]) -> dict[str, Estimate]:
     """Every adaptive optimizer with L2 silences more filters than SGD and than momentum SGD with it, at every learning rate of like
     accuracy, if all have 5,000 steps.
@@ -214,11 +225,12 @@ def zeroed_error_change(cells: list[Cell]) -> Estimate:
 
 
 def added_by(cells: list[Cell], measure: str, decades: int) -> dict[str, Estimate]:
-    """Inactive share at the higher threshold minus that at the paper's, for Adam and RMSprop with L2 at rates of like accuracy and
-    equal sum of learning rates: the cell in which it is most. Two points are the margin within which the study of CIFAR-10
-    calls two shares equal; the shares of three networks over thresholds were known when it was taken for this."""
+    """Inactive share at the higher threshold minus that at the paper's, for Adam and RMSprop with L2 at rates of like accuracy,
+    each optimizer's at one sum of learning rates: the cell in which it is most. Two points are the margin within which the
+    study of CIFAR-10 calls two shares equal; the shares of three networks over thresholds were known when it was taken for
+    this."""
     swept = {name: [_added(network, measure, decades) for network in found] for name, found in _swept(cells).items()}
-    return every_cell(swept, _POINTS)
+    return every_cell(swept, _POINTS, left_out=dict.fromkeys(_left_out(True), 1))
 
 
 def _added(network: Mapping[str, Any], measure: str, decades: int) -> float:
@@ -238,6 +250,7 @@ for _measure, _decades in ((m, d) for m, ds in RAISED.items() for d in ds):
         f"S9 thresholds {_measure}" + (f" {_decades}" if _decades > 1 else ""),
         sentence=f"A higher threshold gives a comparable level: raised from the paper's {_from:g} to {_to:g}, it finds fewer than "
         f"two points more filters inactive by {_measure}, under every adaptive optimizer with L2.",
+        source=f"{_STRICTER}, the two points chosen here",
         decision=below(2),
         figure="thresholds",
         measure=_measure,

@@ -1,5 +1,5 @@
-"""The study digits-long: BasicNet on digits at every learning rate of like accuracy, at equal sum of learning rates, and without
-L2 at every rate of the grid. Its rows come with the package."""
+"""The study digits-long: BasicNet on digits at every learning rate of like accuracy, an optimizer's all at one sum of learning
+rates, and without L2 at every rate of the grid. Its rows come with the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evidence.store import Row
-from fullscale.lr_grid import kept_rows
+from fullscale import lr_grid
+from fullscale.lr_grid import indistinguishable, kept_rows
 from fullscale.studies import Study, find_study
 from fullscale.studies.standing import Standing
 
@@ -60,6 +61,19 @@ def constants() -> dict[str, Any]:
             steps.setdefault(cell["optimizer"], {})[cell["lr"]] = cell["steps"]
     shared = {name: STUDY.fixed[name] for name in ("data", "model", "width", "batch", "strength")}
     return shared | {"steps": steps, "seeds": STUDY.axes["seed"]}
+
+
+@cache
+def left_out() -> tuple[tuple[str, float], ...]:
+    """Optimizer and learning rate of what validation cannot tell from the best, but would have needed too many steps.
+
+    Example:
+        >>> left_out()
+        (('sgd', 0.03), ('rmsprop', 0.0003))
+    """
+    grid, steps = lr_grid.kept(), constants()["steps"]
+    alike = ((name, cell["lr"]) for name in grid["chosen"] for cell in indistinguishable(grid, name))
+    return tuple((name, lr) for name, lr in alike if lr not in steps[name])
 
 
 @cache

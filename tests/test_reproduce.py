@@ -165,7 +165,7 @@ def test_claims_prints_verdicts_why_and_data(reproduced: Reproduced, tmp_path: P
     said = run("claims", "S1", "A1", *out)
     assert said.status == 0
     assert any(line.startswith("not run yet, see undertow reproduce: S1") for line in said.out.splitlines())
-    refused(run("claims", "S99", "--out", tmp_path / "new"), "'S99'", "S8 silent")
+    refused(run("claims", "S99", "--out", tmp_path / "new"), "'S99'", "S8, S9", "undertow claims")
     assert not (tmp_path / "new").exists()
 
 
@@ -182,10 +182,18 @@ def test_claims_takes_text_failures_and_the_papers_table(
     assert json.loads(run("claims", "A1", "--fails", "--json", *out).out) == []
     table = run("claims", "S8", "--paper", *out).out
     assert max(map(len, table.splitlines())) <= 60
+    # What is not run yet is said within the same width; beside data for programs it is one line.
+    said = run("claims", "S4", "S5", "--paper", *out).out
+    assert max(map(len, said.splitlines())) <= 60
+    missing = "not run yet, see undertow reproduce: S4, S4 schedule, S4 schedule strong, S5a, S5a steps, S5b, S5c"
+    assert missing in " ".join(said.split())
+    assert missing in run("claims", "S4", "S5", "--paper", "--json", *out).problems
     assert re.findall(r"^     toy +(\w+)", table, re.MULTILINE) == ["holds", "holds", "fails"]
     assert re.findall(
         r"^(S\w+) ", run("claims", "--paper", "--grep", "regularizes HARDER", *out).out, re.MULTILINE
     ) == ["S8"]
+    none = run("claims", "S12", "S13", "--paper", "--fails", *out)
+    assert none.out.startswith("of 2 rows none fails\n\n")
     [row] = json.loads(run("claims", "S8", "S5a", "--paper", "--fails", "--json", *out).out)
     assert [(a["id"], a["verdict"]) for a in row["toy"]["answers"]] == [("S8 always", "fails")]
     new = ("--out", tmp_path / "new")

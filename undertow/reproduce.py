@@ -154,9 +154,9 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     live.line("CNNs: claims judged, figures drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
     text = (
-        "The learning-rate grid, its runs at equal sum of learning rates, the watched runs, and the comparison of pruning "
-        "criteria unless it is stored here, come with the suite; undertow study digits-lr, digits-long and digits-watched, and "
-        "undertow compare, run them again."
+        "The learning-rate grid, its runs at one sum of learning rates an optimizer, the watched runs, and the comparison of "
+        "pruning criteria unless it is stored here, come with the suite; undertow study digits-lr, digits-long and "
+        "digits-watched, and undertow compare, run them again."
     )
     tables = (report_runs.removal(data["pocket"]), report_runs.grid(data["grid"]))
     return Section(title, "fullscale", findings, inline, text, tables)

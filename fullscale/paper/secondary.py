@@ -253,8 +253,8 @@ SECONDARY: dict[str, tuple[str, Callable[[Looked], Estimate], Decision]] = {
         _over_seeds(matched, _POINTS), _MORE,
     ),
     "S3 cifar sum": (
-        "Adam silences more filters than momentum also at a third of their learning rates for three times the epochs, the sum of "
-        "learning rates being the same.",
+        "Adam silences more filters than momentum also at a third of their learning rates for three times the epochs, each with "
+        "the sum of learning rates that it has at its best.",
         _over_seeds(longer, _POINTS), _MORE,
     ),
     "S4 cifar every": (

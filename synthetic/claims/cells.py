@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -11,7 +11,10 @@ from evidence.claim import Estimate, every_cell, mean_interval
 
 
 def each_cell(
-    values: xr.DataArray, unit: str, interval: Callable[..., Estimate] = mean_interval, left_out: int = 0
+    values: xr.DataArray,
+    unit: str,
+    interval: Callable[..., Estimate] = mean_interval,
+    left_out: Mapping[str, int] | None = None,
 ) -> dict[str, Estimate]:
     """An estimate a cell, samples along "seed", intervals that hold at once (`every_cell`).
 

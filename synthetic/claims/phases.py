@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import xarray as xr
 
 from dynamics.theory import closed
@@ -13,11 +15,16 @@ from synthetic.phase import crossings
 
 
 def _rows(data: xr.Dataset, against: xr.DataArray | float, unit: str) -> dict[str, Estimate]:
-    """Each row's crossing over what is claimed of it; rows without one of the two are left out and counted."""
+    """Each row's crossing over what is claimed of it; rows without one of the two are left out, and named by their ranges."""
     ratio = crossings(data) / against
     known = ratio.notnull().all("seed")
-    named = ratio[known.values].rename(y=data.attrs["y"])
-    return each_cell(named, unit, ratio_interval, left_out=int((~known).sum()))
+    axis = data.attrs["y"]
+    absent = {}
+    for there, rows in groupby(zip(known.values, data["y"].values, strict=True), key=lambda row: bool(row[0])):
+        places = [place for _, place in rows]
+        if not there:
+            absent[f"{axis} {' to '.join(f'{x:.3g}' for x in dict.fromkeys((places[0], places[-1])))}"] = len(places)
+    return each_cell(ratio[known.values].rename(y=axis), unit, ratio_interval, absent)
 
 
 _DIES = "a feature dies under Adam + L2 where a gap between gradients long enough to kill it has probability 1/2"

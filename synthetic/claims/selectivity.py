@@ -108,7 +108,8 @@ def lamb_decay_exponent(data: xr.Dataset) -> Estimate:
 def _each_rule(growth: xr.DataArray, unit: str) -> dict[str, Estimate]:
     """A cell a rule, (optimizer, seed); what grows from nothing has no finite growth and is left out."""
     finite = np.isfinite(growth.transpose("optimizer", "seed").values).all(axis=1)
-    return each_cell(growth.isel(optimizer=finite), unit, ratio_interval, left_out=int((~finite).sum()))
+    absent = dict.fromkeys(map(str, growth.optimizer.values[~finite]), 1)
+    return each_cell(growth.isel(optimizer=finite), unit, ratio_interval, absent)
 
 
 def _growth(data: xr.Dataset, arrival: float) -> xr.DataArray:

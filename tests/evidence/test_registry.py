@@ -122,8 +122,14 @@ def test_claims_are_found_by_first_words_in_the_order_of_their_numbers() -> None
         *(f"S9 thresholds {m}" for m in ("activation", "activation 8", "scale", "scale 2")),
     ]
     assert {c.experiment for c in find_claims(experiments=["grid", "compare"])} == {"grid", "compare"}
-    with pytest.raises(InputError, match=r"^claim 'S99' is unknown: accepted are A1, A2, "):
-        find_claims(["S99"])
+    for name, first in (("S5", ["S5a", "S5b", "S5c"]), ("S1", ["S1"]), ("F", ["F"]), ("E9", ["E9"]), ("A1", ["A1"])):
+        assert [*dict.fromkeys(c.id.split()[0] for c in find_claims([name]))] == first
+    assert [c.id for c in find_claims(["A"])] == [id for id in ids if re.match(r"A\d", id)]
+    groups = ", ".join([*"ABCDEF", *(f"S{n}" for n in range(1, 14))])
+    for name in ("S99", "S5 a", "s5", "a", ""):
+        refusal = f"claim {name!r} is unknown: accepted are {groups}, and each id that undertow claims lists"
+        with pytest.raises(InputError, match=f"^{refusal}$"):
+            find_claims([name])
     with pytest.raises(InputError, match=r"^world 'pocket' is unknown: accepted are .*silence"):
         find_world("pocket")
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import undertow.experiments  # noqa: F401
-from evidence.claim import Claim, Estimate, Finding, above
+from evidence.claim import Claim, Estimate, Finding, above, every_cell
 from evidence.registry import CLAIMS, worlds
 from figures.paper import PAPER, Row, Shown
 from figures.paper_table import NOT_YET, in_brief, lines
@@ -44,6 +44,22 @@ def test_a_verdict_is_marked_exactly_where_the_other_cell_says_the_opposite_of_t
     for answer in line.answers:
         assert answer.verdict == verdicts.get(answer.shown.id, "")
         assert answer.number == ("0.50 points [0.25, 0.75], n = 8 seeds" if answer.verdict else NOT_YET)
+
+
+def test_what_hangs_on_the_length_of_runs_contradicts_no_toy_world() -> None:
+    row = next(row for row in PAPER if row.id == "S3")
+    verdicts = {"S3 toy": "holds", "S3": "undecided", "S3 any lr": "holds", "S3 any lr steps": "fails"}
+    found = {id: (verdict, estimate()) for id, verdict in verdicts.items()}
+    [line] = lines(found, found, [row])  # type: ignore[arg-type]
+    assert [answer.against for answer in line.answers] == [""] * 4
+    [line] = lines(found | {"S3": ("fails", estimate())}, found, [row])  # type: ignore[arg-type]
+    assert [answer.against for answer in line.answers] == ["network: fails", "toy: holds", "", ""]
+
+
+def test_cells_that_are_left_out_are_named_beside_the_worst() -> None:
+    cells = every_cell({"adam 0.1": [1, 2, 3], "adam 0.2": [4, 5, 6]}, "points", left_out={"all of sgd (1, 3)": 2})
+    brief = in_brief(above(0).worst(cells))
+    assert brief.endswith("n = 3 seeds; worst of 2, 2 left out (all of sgd (1, 3)): adam 0.1")
 
 
 def test_what_is_no_claim_is_left_out_and_an_empty_cell_says_why() -> None:

@@ -165,6 +165,16 @@ def test_the_worst_pair_stands_for_all_and_is_named() -> None:
     assert estimate.interval == "95% t-interval over seeds for all 4 cells at once, the worst: adam against momentum"
 
 
+def test_what_was_too_long_to_be_run_is_named_beside_the_estimate() -> None:
+    for claim, words in (
+        ("S1 any lr", "for all 4 cells at once, 1 left out (rmsprop 0.0003), the worst: "),
+        # 4 adaptive cells and 4 others were run: of 25 pairs 9 are with one that was not.
+        ("S3 any lr", "for all 16 cells at once, 9 left out (all of rmsprop 0.0003 and of sgd 0.03), the worst: "),
+        ("S9 thresholds scale", "for all 4 cells at once, 1 left out (rmsprop 0.0003), the worst: "),
+    ):
+        assert words in judge(CLAIM[claim], long()).estimate.interval
+
+
 def test_the_worst_network_speaks_for_all_without_a_regularizer() -> None:
     estimate = judge(CLAIM["S2"], long(free=100 * ONE)).estimate
     assert (estimate.low, estimate.high, estimate.n) == (0, pytest.approx(100 * 100 / 232), 8 * SEEDS)

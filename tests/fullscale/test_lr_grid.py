@@ -132,12 +132,14 @@ def test_validation_cannot_tell_a_rate_whose_lag_within_a_seed_may_be_none() -> 
 
 
 def test_the_long_study_has_the_rates_that_validation_cannot_tell_at_equal_sum_of_learning_rates() -> None:
-    wanted = {}
+    wanted, absent = {}, []
     for name in lr_grid.rates():
         lrs = [cell["lr"] for cell in lr_grid.indistinguishable(lr_grid.kept(), name)]
         steps = {lr: round(5000 * max(lrs) / lr) for lr in lrs}
         wanted[name] = {lr: n for lr, n in steps.items() if n <= 50_000}
+        absent += [(name, lr) for lr, n in steps.items() if n > 50_000]
     assert digits_long.constants()["steps"] == wanted
+    assert list(digits_long.left_out()) == absent
     free = {run.spec.lr for run in asked(digits_long.STUDY) if run.spec.optimizer == "adam" and not run.spec.strength}
     assert free == set(lr_grid.rates()["adam"])
     mine, theirs = (asked(study)[0] for study in (digits_long.STUDY, digits_study.STUDY))

@@ -141,9 +141,9 @@ def test_the_boundary_claims_can_come_out_each_way(name: str) -> None:
 def test_rows_without_a_border_are_counted_and_decide_nothing(name: str) -> None:
     data = shares(1.0)
     before = judge(CLAIM[name], data).estimate
-    data["dead"][1] = 0.5
+    data["dead"][[1, 3, 4]] = 0.5
     found = judge(CLAIM[name], data).estimate
-    assert "for all 5 cells at once, 1 left out" in found.interval
+    assert "for all 3 cells at once, 3 left out (strength 0.1, strength 0.3 to 0.4), the worst: " in found.interval
     assert found.value == pytest.approx(before.value)
     data["dead"][:] = 0.0
     nothing = judge(CLAIM[name], data)

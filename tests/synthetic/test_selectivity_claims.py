@@ -227,7 +227,7 @@ def test_a_rule_whose_pull_is_zero_at_selectivity_0_is_not_the_least() -> None:
     for name in ("S6 half power", "S6 every adaptive"):
         finding = judge(CLAIM[name], data)
         assert finding.verdict == "holds"
-        assert "1 left out" in finding.estimate.interval
+        assert ", 1 left out (lars), the worst: " in finding.estimate.interval
         assert "lars" not in CLAIM[name].estimate(data)  # type: ignore[operator]
 
 

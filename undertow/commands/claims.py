@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def add(parser: Parser) -> None:
     """Add its flags."""
     parser.add_argument(
-        "ids", nargs="*", metavar="ID", help="a claim, e.g. S6, with all claims of that row; all if none"
+        "ids", nargs="*", metavar="ID", help="a claim or a group, e.g. S6 or E, with all of its claims; all if none"
     )
     parser.add_argument(
         "--grep", default="", metavar="TEXT", help="only claims with TEXT in id or sentence, in any case"
@@ -54,11 +55,16 @@ def run(arguments: argparse.Namespace) -> int:
         claims = paper.beside(rows)
     findings, incomplete = _findings(claims, arguments.out, arguments.worlds)
     known = {f.claim.id for f in findings}
+    width = shutil.get_terminal_size((80, 24)).columns
     kept = [f for f in findings if f.verdict == "fails" or not arguments.fails]
     if arguments.paper:
         lines = paper.made(rows, findings, arguments.fails)
-        width = shutil.get_terminal_size((80, 24)).columns
-        print(json.dumps(paper.as_data(lines), indent=2) if arguments.json else paper.as_text(lines, width))
+        if arguments.json:
+            print(json.dumps(paper.as_data(lines), indent=2))
+        elif lines:
+            print(paper.as_text(lines, width))
+        elif findings:
+            print(f"of {len(rows)} rows none fails")
     elif arguments.json:
         print(json.dumps([as_dict(f) for f in kept], indent=2))
     elif kept:
@@ -76,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
             again = EXPERIMENTS[mine[0].experiment].again
             makes = "undertow reproduce" if again.startswith("undertow reproduce") else again
             line = f"{said}; no verdict before {makes}: {ids}"
+        if arguments.paper and not arguments.json:
+            line = textwrap.fill(line, width, break_on_hyphens=False)
         print(line, file=sys.stderr if arguments.json else sys.stdout)
     return 0
 

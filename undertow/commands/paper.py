@@ -13,8 +13,9 @@ from figures.paper import PAPER, Row
 from figures.paper_table import NOT_YET, Cell, Line, lines
 
 _FOOT = (
-    "Brackets: 95% interval; a star marks one from the smallest sample to the largest. `network: fails` beside a toy world, "
-    "`toy: fails` beside a network: the other says the opposite. The evidence: undertow claims ID --why"
+    "Brackets: 95% interval, where several are judged at once 95% for all of their verdicts together; a star marks one from the "
+    "smallest sample to the largest. `network: fails` beside a toy world, `toy: fails` beside a network: the other says the "
+    "opposite. The evidence: undertow claims ID --why"
 )
 
 
