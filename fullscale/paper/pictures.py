@@ -18,7 +18,7 @@ ATTRIBUTES = {"network": "BasicNet at 1/8 width", "data": "CIFAR-10 (JPEG copy, 
 
 
 def by_error(seen: Looked) -> xr.Dataset:
-    """Inactive filters, test and held-out error, in percent, of all cells of the table and at all learning rates, on the table's seeds.
+    """Inactive filters, test and held-out error, in percent: every cell of the table and of the learning rates, on its seeds.
 
     Args:
         seen: the runs.
