@@ -38,10 +38,11 @@ def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _claims(which: str) -> str:
     found = [claim for claim in claims().values() if group(claim["id"]) == which]
-    if not found:
+    later = [id for id in read("docs/findings.json")["not judged yet"] if group(id) == which]
+    if not found and not later:
         raise KeyError(which)
     columns = ("claim", "what is said", "estimate", "verdict", "holds if", "seen in")
-    return _markdown(
+    judged = _markdown(
         columns,
         (
             (
@@ -55,6 +56,8 @@ def _claims(which: str) -> str:
             for c in found
         ),
     )
+    parts = [judged] * bool(found) + [f"Not judged yet, for want of runs: {', '.join(later)}."] * bool(later)
+    return "\n\n".join(parts)
 
 
 def _verdict(claim: dict[str, Any]) -> str:
