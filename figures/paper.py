@@ -131,6 +131,7 @@ PAPER = (
         (
             _cifar("S4 cifar", "decay without lr", "decay without lr"),
             _beside("S4 cifar every", "decay without lr, every optimizer", "decay without lr"),
+            _beside("S4 cifar matched", "decay without lr, at like error", "like error"),
             _beside("S4 cifar torch", "decay x lr, as torch has it", "decay x lr"),
         ),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -73,22 +73,38 @@ def with_l2(seen: Looked, optimizer: str) -> list[Cell]:
     return [c for c in mine if c is seen.cells.find(optimizer=optimizer, lr=c.spec.lr, strength=c.spec.strength)]
 
 
-def matched(seen: Looked) -> Samples:
-    """Adam's minus the larger of SGD's and momentum's inactive share, each at its sparsest cell of mean held-out error at most E.
+def sparsest(groups: Mapping[str, list[Cell]]) -> dict[str, Samples]:
+    """Of each group of cells the inactive shares of its sparsest one of mean held-out error at most E, (seeds,).
 
-    E is one point above the highest of the three lowest errors. A cell with a run that diverged is none of them.
+    E is one point above the highest of the groups' lowest errors. A cell with a run that diverged is none of them; without
+    any cell in a group, NaN for all.
     """
-    every = {o: with_l2(seen, o) for o in ("adam", *PLAIN)}
-    error = {c.spec: float(c.numbers("held_out_error", TABLE).mean()) for found in every.values() for c in found}
-    cells = {o: [c for c in found if math.isfinite(error[c.spec])] for o, found in every.items()}
-    if not all(cells.values()):
-        return np.full(len(TABLE), math.nan)
-    limit = max(min(error[c.spec] for c in found) for found in cells.values()) + 1
-    shares = {
-        o: max((c.numbers("inactive_by_activation", TABLE) for c in found if error[c.spec] <= limit), key=np.mean)
-        for o, found in cells.items()
+    error = {c.spec: float(c.numbers("held_out_error", TABLE).mean()) for cells in groups.values() for c in cells}
+    known = {name: [c for c in cells if math.isfinite(error[c.spec])] for name, cells in groups.items()}
+    if not all(known.values()):
+        return dict.fromkeys(groups, np.full(len(TABLE), math.nan))
+    limit = max(min(error[c.spec] for c in cells) for cells in known.values()) + 1
+    return {
+        name: max((c.numbers("inactive_by_activation", TABLE) for c in cells if error[c.spec] <= limit), key=np.mean)
+        for name, cells in known.items()
     }
+
+
+def matched(seen: Looked) -> Samples:
+    """Adam's minus the larger of SGD's and momentum's inactive share, each at its `sparsest` cell with L2."""
+    shares = sparsest({o: with_l2(seen, o) for o in ("adam", *PLAIN)})
     difference: Samples = shares["adam"] - np.maximum(shares["sgd"], shares["momentum"])
+    return difference
+
+
+def decay_matched(seen: Looked) -> Samples:
+    """L2's minus the paper's decay's inactive share under Adam, each at its `sparsest` strength."""
+    lr = seen.found.best("adam")
+    kinds = ("l2", "decoupled_schedule")
+    shares = sparsest(
+        {kind: [seen.cells.find(coupling=kind, lr=lr, strength=s) for s in STRENGTHS[1:]] for kind in kinds}
+    )
+    difference: Samples = shares["l2"] - shares["decoupled_schedule"]
     return difference
 
 
@@ -221,7 +237,7 @@ def dense(seen: Looked) -> Samples:
 
 
 # Added when runs that they look at had been seen.
-LATER = ("S13 cifar dense",)
+LATER = ("S4 cifar matched", "S13 cifar dense")
 # Claim -> what it says, its estimate and its decision.
 SECONDARY: dict[str, tuple[str, Callable[[Looked], Estimate], Decision]] = {
     "S2 cifar strict": (
@@ -264,6 +280,10 @@ SECONDARY: dict[str, tuple[str, Callable[[Looked], Estimate], Decision]] = {
     "S4 cifar torch": (
         "Under Adam, at both strengths, L2 silences more filters than decay x lr of the same number.",
         _over_seeds(lambda s: np.min([over_decay(s, "adam", "decoupled_lr", x) for x in STRONG], axis=0), _POINTS), _MORE,
+    ),
+    "S4 cifar matched": (
+        "At like held-out error L2 reaches more silent filters under Adam than the paper's decay, over their strengths.",
+        _over_seeds(decay_matched, _POINTS), _MORE,
     ),
     "S5a cifar steps": (
         "At equal steps, and so at equal sums of learning rates, larger batches silence fewer filters.",
