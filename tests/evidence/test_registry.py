@@ -110,7 +110,7 @@ def test_names_that_are_taken_and_claims_without_a_sentence_are_refused() -> Non
 
 def test_claims_are_found_by_first_words_in_the_order_of_their_numbers() -> None:
     ids = [found.id for found in find_claims()]
-    assert len(ids) == len(CLAIMS) == 214
+    assert len(ids) == len(set(ids)) == len(CLAIMS) > 200
     assert [id for id in ids if re.fullmatch(r"A\d+", id)] == [f"A{k}" for k in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13)]
     chosen = [c.id for c in find_claims(["S1", "S9 thresholds"])]
     assert chosen == [

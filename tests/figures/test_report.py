@@ -121,10 +121,10 @@ def test_a_finding_of_the_paper_is_in_the_table_in_its_chapter_and_in_the_fold_w
 
 
 def test_what_a_network_contradicts_is_said_in_both_cells(folder: Path) -> None:
-    text = written(folder, part([], [finding("holds", id="S1 toy"), finding("fails", id="S1")]))
-    row = text.split('id="paper-S1"')[1].split("</tr>")[0]
+    text = written(folder, part([], [finding("holds", id="S2 toy"), finding("fails", id="S2")]))
+    row = text.split('id="paper-S2"')[1].split("</tr>")[0]
     assert re.findall(r'class="against">([^<]+)<', row) == ["network: fails", "toy: holds"]
-    text = written(folder, part([], [finding("holds", id="S1 toy"), finding("undecided", id="S1")]))
+    text = written(folder, part([], [finding("holds", id="S2 toy"), finding("undecided", id="S2")]))
     assert 'class="against"' not in text
 
 
