@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-# torch, jax and sympy hold millions of objects that are never freed: looking through them took a tenth of the time.
+# torch, jax and sympy hold millions of objects that are never freed: looking through them took up to a sixth of a file's time.
 gc.set_threshold(100_000, 20, 100)
 
 # The same examples on every machine; how long one takes says nothing about whether it is right.
