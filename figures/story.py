@@ -111,7 +111,8 @@ CHAPTERS = (
 
 # The experiments with networks, whose pictures `undertow.reproduce` draws.
 _OF_NETWORKS = {
-    "pocket": "alive", "long": "alive", "thresholds": "thresholds", "watched": "watched", "compare": "pruning", "paper": "matched",
+    "pocket": "alive", "long": "alive", "thresholds": "thresholds", "watched": "watched", "compare": "pruning",
+    "paper": "optimizers",
 }  # fmt: skip
 
 

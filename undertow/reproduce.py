@@ -164,7 +164,7 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
 
 def _paper(store: Store, figures: Path) -> Section:
     """The study paper as its rows come with the package, or as they are stored here; nothing is trained."""
-    from figures import knobs, matched, report_runs
+    from figures import knobs, matched, optimizers, report_runs
     from fullscale.paper import kept, pictures
 
     found, missing = kept.bearing(store)
@@ -172,7 +172,10 @@ def _paper(store: Store, figures: Path) -> Section:
     findings = judged(find_claims(experiments=data), data)
     inline, tables, text = [], [], f"{missing}: no claim on it is judged before it is complete."
     if found:
-        drawn = (matched.draw(pictures.by_error(found["looked"])), knobs.draw(pictures.by_knob(found["looked"])))
+        seen = found["looked"]
+        drawn = (
+            optimizers.draw(pictures.by_optimizer(seen)), matched.draw(pictures.by_error(seen)), knobs.draw(pictures.by_knob(seen))
+        )  # fmt: skip
         inline = [save(picture, figures) for picture in drawn]
         tables = [report_runs.strengths(found["table"])]
         text = (

@@ -1,4 +1,4 @@
-"""What the figures of the study paper show, as labelled data (`figures.matched`, `figures.knobs`)."""
+"""What the figures of the study paper show, as labelled data (`figures.optimizers`, `figures.matched`, `figures.knobs`)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,32 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from fullscale.paper.cells import PAIRED, TABLE, Cell
+from fullscale.paper.cells import PAIRED, RUN, TABLE, Cell
 from fullscale.paper.contrasts import BATCHES, COUNTS, WIDTHS, Looked, Samples, by_task
 from fullscale.paper.rates import OPTIMIZERS
 from fullscale.paper.secondary import STRENGTHS, at_steps_of, by_rate, by_strength
 
 COUPLINGS = ("none", "l2", "decoupled_schedule")
 ATTRIBUTES = {"network": "BasicNet at 1/8 width", "data": "CIFAR-10 (JPEG copy, 16 x 16 pixels)"}
+
+
+def by_optimizer(seen: Looked) -> xr.Dataset:
+    """Inactive filters and test error, in percent, with L2 1e-3, the paper's decay of that strength and without a regularizer.
+
+    Args:
+        seen: the runs.
+
+    Returns:
+        `inactive` and `test_error` over (optimizer, coupling, seed), NaN where a run diverged; `lr` over optimizer, the best.
+    """
+    axes = ("optimizer", "coupling", "seed")
+    numbers = {
+        name: np.array([[seen.number(of, o, TABLE, coupling=c) for c in COUPLINGS] for o in OPTIMIZERS])
+        for name, of in (("inactive", "inactive_by_activation"), ("test_error", "test_error"))
+    }
+    coords: dict[str, Any] = {"optimizer": list(OPTIMIZERS), "coupling": list(COUPLINGS), "seed": list(TABLE)}
+    coords["lr"] = ("optimizer", [seen.found.best(o) for o in OPTIMIZERS])
+    return xr.Dataset({name: (axes, v) for name, v in numbers.items()}, coords, ATTRIBUTES | {"strength": RUN.strength})
 
 
 def by_error(seen: Looked) -> xr.Dataset:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from pictures import interval, marks, title_of
-from trained import KNOBS
+from trained import COUPLINGS, KNOBS
 from worlds import drawn, measured
 
 from figures.style import colour_of, label_of
@@ -56,6 +56,43 @@ def test_matched_leaves_out_what_diverged_and_tells_of_what_is_far() -> None:
     sgd = ("test_error", {"optimizer": "sgd"}, np.nan)
     assert "SGD" not in drawn("matched", sgd).caption
     assert "No cell" in title_of(drawn("matched", ("test_error", {}, np.nan)).figure)
+
+
+def test_optimizers_draws_a_mark_a_coupling() -> None:
+    data, figure = measured("optimizers"), drawn("optimizers").figure
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == [
+        label_of(n) for n in data.optimizer.values
+    ]
+    for axes, name in zip(figure.axes, ("inactive", "test_error"), strict=True):
+        drawn_marks = iter(axes.containers)
+        for k, coupling in enumerate(COUPLINGS):
+            for row, optimizer in enumerate(data.optimizer.values):
+                container = next(drawn_marks)
+                samples = data[name].sel(optimizer=optimizer, coupling=coupling).values[None]
+                x, y = container[0].get_data()
+                np.testing.assert_allclose(x, samples.mean())
+                assert abs(y[0] - row) < 0.4
+                assert container[0].get_marker() == "osv"[k]
+                assert to_hex(container[0].get_color()) == colour_of(optimizer).lower()
+                [ends] = [bars.get_segments()[0][:, 0] for bars in container[2]]
+                np.testing.assert_allclose(ends, np.clip(interval(samples)[1][0], 0, 100), atol=1e-9)
+    assert title_of(figure) == (
+        "L2 silences 8% to 28% of the filters under Adagrad, Adadelta, RMSprop, Adam, AMSGrad and Adamax, 0% under SGD and "
+        "momentum; without a regularizer none falls silent"
+    )
+    assert "Adam 20.1% at a test error of 36.1%" in drawn("optimizers").alt
+
+
+def test_optimizers_leaves_out_what_diverged_and_says_what_falls_silent_without_a_regularizer() -> None:
+    gone = [(name, {"optimizer": "adam", "coupling": "l2", "seed": 1}, np.nan) for name in ("inactive", "test_error")]
+    picture = drawn("optimizers", *gone, ("inactive", {"optimizer": "sgd", "coupling": "none"}, 0.3))
+    assert "1 runs diverged and are left out" in picture.caption
+    assert "without a regularizer up to 0.3% fall silent" in title_of(picture.figure)
+    lost = drawn("optimizers", *((name, {"optimizer": "adam"}, np.nan) for name in ("inactive", "test_error")))
+    assert "nan" not in lost.alt
+    assert "Adam" not in title_of(lost.figure).replace("Adamax", "")
+    none = drawn("optimizers", ("inactive", {}, np.nan), ("test_error", {}, np.nan))
+    assert title_of(none.figure) == "No run with L2 that did not diverge"
 
 
 def test_knobs_draws_means_seeds_and_slopes() -> None:

@@ -59,6 +59,7 @@ SAID = {
     "thresholds": ["n = 3 seeds", "95% t-interval", "BasicNet on digits", "232 filters", "1,438 training", "359 test"],
     "matched": ["n = 3 seeds", "95% t-interval", "BasicNet on CIFAR-10", "80 in all"],
     "knobs": ["n = 3 seeds", "95% t-interval", "BasicNet on CIFAR-10, Adam + L2"],
+    "optimizers": ["n = 3 seeds", "95% t-interval", "BasicNet on CIFAR-10, strength 0.001", "Adam 0.01"],
     "monitor": ["1 came back"],
     "scaling": ["n = 3 repetitions", "some processor, 2 cores", "smallest to largest"],
 }  # fmt: skip
@@ -108,6 +109,7 @@ ODD: dict[str, tuple[str, list[Change]]] = {
     "compete": ("compete", [("inactive", {}, 0), ("inactive", {"optimizer": "adam"}, 1)]),
     "matched": ("matched", [("test_error", {"optimizer": ["adam", "sgd"]}, np.nan), ("inactive", {}, 0.0)]),
     "knobs": ("knobs", [("inactive", {"knob": "width"}, np.nan), ("inactive", {"knob": "classes", "seed": 0}, 100.0)]),
+    "optimizers": ("optimizers", [("inactive", {}, 100.0), ("test_error", {"optimizer": "adam"}, 90.0)]),
     "phase, none": ("phase_batch", [("dead", {}, 0.0), ("time", {}, np.nan)]),
 }  # fmt: skip
 OTHERS = {

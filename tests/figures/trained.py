@@ -1,4 +1,4 @@
-"""Data of trained networks for the figures' tests: cells of learning rate and strength, and knobs."""
+"""Data of trained networks for the figures' tests: cells of learning rate and strength, optimizers, and knobs."""
 
 from __future__ import annotations
 
@@ -45,6 +45,26 @@ def cells() -> xr.Dataset:
             "seed": range(3),
         },
         {"network": "BasicNet", "data": "CIFAR-10"},
+    )
+
+
+def optimizers() -> xr.Dataset:
+    """One learning rate and strength an optimizer: shares and errors that differ by optimizer, coupling and seed."""
+    axes = ("optimizer", "coupling", "seed")
+    place, kind = np.arange(len(NAMES))[:, None, None], np.arange(len(COUPLINGS))[None, :, None]
+    seeds = np.array([-0.5, 0.0, 0.7])
+    return xr.Dataset(
+        {
+            "inactive": (axes, np.where((place > 1) & (kind > 0), 4.0 * place / np.maximum(kind, 1) + seeds, 0.0)),
+            "test_error": (axes, 32 - kind + place + seeds),
+        },
+        {
+            "optimizer": list(NAMES),
+            "coupling": list(COUPLINGS),
+            "seed": range(3),
+            "lr": ("optimizer", np.full(len(NAMES), 0.01)),
+        },
+        {"network": "BasicNet", "data": "CIFAR-10", "strength": 1e-3},
     )
 
 

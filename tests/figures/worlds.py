@@ -26,6 +26,7 @@ from figures import (
     matched,
     minima,
     monitor,
+    optimizers,
     phase,
     plane,
     pruning,
@@ -184,6 +185,7 @@ FIGURES: dict[str, tuple[Callable[[xr.Dataset], Picture], Callable[[], xr.Datase
     "thresholds": (thresholds.draw, three_networks),
     "matched": (matched.draw, trained.cells),
     "knobs": (knobs.draw, trained.knobs),
+    "optimizers": (optimizers.draw, trained.optimizers),
     "monitor": (monitor.draw, lambda: seen([*SELECTIVE, death(0, 300, "noise", revived=500), death(5, 200, measure="scale")])),
     "scaling": (scaling.draw, lambda: timed([20, 190, 265, 270], [270, 520, 530])),
 }  # fmt: skip
