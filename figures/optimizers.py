@@ -32,10 +32,10 @@ def draw(data: xr.Dataset) -> Picture:
                     samples = data[measure].sel(optimizer=name, coupling=coupling).values
                     if not (known := samples[np.isfinite(samples)]).size:
                         continue
-                    mean, bars = intervals(known[None])
+                    centre, bars = intervals(known[None])
                     at = row + 0.22 * (k - (len(couplings) - 1) / 2)
                     axes.errorbar(
-                        mean, at, xerr=np.minimum(bars, [mean, 100 - mean]), fmt=marker_of(k), color=colour_of(name),
+                        centre, at, xerr=np.minimum(bars, [centre, 100 - centre]), fmt=marker_of(k), color=colour_of(name),
                         markersize=5, elinewidth=0.9, markerfacecolor="white" if k % 2 else colour_of(name),
                     )  # fmt: skip
             axes.set_xlabel(label)
