@@ -179,7 +179,7 @@ DIGITS = PruningStudy(
 # slimming's strengths around the one whose pull over all steps, strength times the sum of learning rates, is the paper's.
 _ADAM = Base("adam", "adam", 1e-3, 1e-3, criteria=())
 _MOMENTUM = Base("momentum", "momentum", 3e-2, 5e-4, criteria=("l1",))
-_SLIMMING = replace(_MOMENTUM, name="slimming", slimming=1e-3, criteria=("gamma",))
+_SLIMMING = replace(_MOMENTUM, name="slimming", slimming=3e-4, criteria=("gamma",))
 PAPER = PruningStudy(
     "paper-6-pruning",
     (_ADAM, _MOMENTUM, _SLIMMING),
