@@ -45,12 +45,15 @@ def percent(shares: list[float]) -> str:
 def value(name: str) -> str:
     """What stands for a name; KeyError for an unknown one.
 
-    `claim ID`: its estimate and verdict. `noted NAME`: see noted.json. `count WHAT`: of claims, rules, couplings, seeds. `cnn
-    WHAT`: of its runs; `watched WHAT`: of those watched. `steps RULE COUPLING`: how many a weight without a gradient lasts.
+    `claim ID`: its estimate and verdict; `brief ID`: value, interval and n alone. `noted NAME`: see noted.json. `count WHAT`: of
+    claims, rules, couplings, seeds. `cnn WHAT`: of its runs; `watched WHAT`: of those watched. `steps RULE COUPLING`: how many a
+    weight without a gradient lasts.
     """
     kind, _, rest = name.partition(" ")
     if kind == "claim":
         return f"{estimate(claims()[rest])}: {claims()[rest]['verdict']}"
+    if kind == "brief":
+        return estimate(claims()[rest]).split(";")[0]
     if kind == "noted":
         return str(noted("values")[rest])
     if kind == "count":

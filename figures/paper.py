@@ -101,9 +101,9 @@ PAPER = (
             _digits("S3 any lr", _ANY_LR, "points of filters more"),
             _digits("S3 any lr steps", "at every such lr, equal steps", "points of filters more", "run length"),
             _cifar("S3 cifar", "each at its tuned lr"),
-            _beside("S3 cifar every", "every adaptive optimizer"),
-            _beside("S3 cifar matched", "at like error"),
-            _beside("S3 cifar sum", "each at a third of its lr for three times the epochs"),
+            _beside("S3 cifar every", "every adaptive optimizer", "every"),
+            _beside("S3 cifar matched", "at like error", "like error"),
+            _beside("S3 cifar sum", "each at a third of its lr for three times the epochs", "sum of lr"),
         ),
     ),
     Row(
@@ -130,7 +130,7 @@ PAPER = (
         ),
         (
             _cifar("S4 cifar", "decay without lr", "decay without lr"),
-            _beside("S4 cifar every", "decay without lr, every optimizer", "decay without lr"),
+            _beside("S4 cifar every", "decay without lr, every optimizer, both strengths", "every"),
             _beside("S4 cifar matched", "decay without lr, at like error", "like error"),
             _beside("S4 cifar torch", "decay x lr, as torch has it", "decay x lr"),
         ),

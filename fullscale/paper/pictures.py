@@ -15,6 +15,7 @@ from fullscale.paper.secondary import STRENGTHS, at_steps_of, by_rate, by_streng
 
 COUPLINGS = ("none", "l2", "decoupled_schedule")
 ATTRIBUTES = {"network": "BasicNet at 1/8 width", "data": "CIFAR-10 (JPEG copy, 16 x 16 pixels)"}
+EPOCHS = ATTRIBUTES | {"data": f"{ATTRIBUTES['data']}, {RUN.epochs} epochs"}
 
 
 def by_optimizer(seen: Looked) -> xr.Dataset:
@@ -33,7 +34,7 @@ def by_optimizer(seen: Looked) -> xr.Dataset:
     }
     coords: dict[str, Any] = {"optimizer": list(OPTIMIZERS), "coupling": list(COUPLINGS), "seed": list(TABLE)}
     coords["lr"] = ("optimizer", [seen.found.best(o) for o in OPTIMIZERS])
-    return xr.Dataset({name: (axes, v) for name, v in numbers.items()}, coords, ATTRIBUTES | {"strength": RUN.strength})
+    return xr.Dataset({name: (axes, v) for name, v in numbers.items()}, coords, EPOCHS | {"strength": RUN.strength})
 
 
 def by_error(seen: Looked) -> xr.Dataset:
@@ -69,7 +70,7 @@ def by_error(seen: Looked) -> xr.Dataset:
     axes = ("optimizer", "coupling", "cell")
     coords: dict[str, Any] = {"optimizer": list(OPTIMIZERS), "coupling": list(COUPLINGS), "seed": list(TABLE)}
     coords |= {name: (axes, values) for name, values in settings.items()}
-    return xr.Dataset({name: ((*axes, "seed"), v) for name, v in numbers.items()}, coords, ATTRIBUTES)
+    return xr.Dataset({name: ((*axes, "seed"), v) for name, v in numbers.items()}, coords, EPOCHS)
 
 
 def by_knob(seen: Looked) -> xr.Dataset:
