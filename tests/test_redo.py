@@ -23,7 +23,7 @@ from test_paper import Made, as_claimed, watched
 
 
 def redone(
-    monkeypatch: pytest.MonkeyPatch, out: Path, change: Callable[[Row], Row], digest: str = "d"
+    monkeypatch: pytest.MonkeyPatch, out: Path, change: Callable[[Row], Row], digest: str = "d", quick: bool = True
 ) -> tuple[str, list[Any]]:
     """What is printed where every run comes out as `change` makes it of the stored row; and the specs that were run."""
     cells = Made(as_claimed)
@@ -42,19 +42,24 @@ def redone(
     monkeypatch.setattr(module, "bearing_kept", lambda: seen)
     monkeypatch.setattr(module, "run_all", again)
     monkeypatch.setattr(module.images, "read", read)
-    return module.redo(out, "cifar", quick=True), asked
+    return module.redo(out, "cifar", quick=quick), asked
 
 
 def test_one_seed_of_every_cell_of_a_primary_contrast_is_run_and_equal_runs_are_called_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said, asked = redone(monkeypatch, tmp_path, lambda row: row)
-    # Adam without, with L2 and with decay at two strengths; SGD, momentum without and with; 3 batches, 2 widths, 2 tasks.
-    assert len(asked) == 5 + 4 + 3 + 2 + 2
+    # Adam without, with L2 and with decay at two strengths; SGD, momentum without and with; 3 batches, 2 tasks.
+    assert len(asked) == 5 + 4 + 3 + 2
     assert {spec["seed"] for spec in asked} == {2}
     assert f"{len(asked)} of {len(asked)} runs came out the same to the last bit" in said
     assert "S1      20.60 here, 20.60 as stored, of the same seeds; 20.30 [" in said
     assert not any(line.startswith("S6") for line in said.splitlines())
+    assert "S5b is left out with --quick" in said
+    every, asked = redone(monkeypatch, tmp_path, lambda row: row, quick=False)
+    assert len(asked) == 5 * (5 + 4 + 3 + 2 + 2)
+    assert "S5b " in every
+    assert "left out" not in every
 
 
 def test_a_run_that_comes_out_otherwise_is_told_with_both_numbers(
