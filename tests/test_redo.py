@@ -49,13 +49,13 @@ def test_one_seed_of_every_cell_of_a_primary_contrast_is_run_and_equal_runs_are_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said, asked = redone(monkeypatch, tmp_path, lambda row: row)
-    # Adam without, with L2 and with decay at two strengths; SGD, momentum without and with; 3 batches, 2 tasks.
-    assert len(asked) == 5 + 4 + 3 + 2
+    # Adam without, with L2 and with decay at two strengths; SGD, momentum without and with; 3 batches.
+    assert len(asked) == 5 + 4 + 3
     assert {spec["seed"] for spec in asked} == {2}
     assert f"{len(asked)} of {len(asked)} runs came out the same to the last bit" in said
     assert "S1      20.60 here, 20.60 as stored, of the same seeds; 20.30 [" in said
     assert not any(line.startswith("S6") for line in said.splitlines())
-    assert "S5b is left out with --quick" in said
+    assert "S5b and S5c are left out with --quick" in said
     every, asked = redone(monkeypatch, tmp_path, lambda row: row, quick=False)
     assert len(asked) == 5 * (5 + 4 + 3 + 2 + 2)
     assert "S5b " in every
@@ -75,6 +75,19 @@ def test_a_run_that_comes_out_otherwise_is_told_with_both_numbers(
     assert "S1      90.00 here, 20.60 as stored, of the same seeds; 20.30 [" in said
     with pytest.raises(InputError, match="data cifar: other images than the study's"):
         redone(monkeypatch, tmp_path, lambda row: row, digest="another")
+
+
+def test_the_same_to_the_last_bit_is_said_of_all_that_came_with_the_package_and_of_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more, _ = redone(
+        monkeypatch, tmp_path, lambda row: replace(row, summary=row.summary | {"channels": [8, 8], "seconds": 1e9})
+    )
+    assert "12 of 12 runs came out the same to the last bit" in more
+    late, _ = redone(
+        monkeypatch, tmp_path, lambda row: replace(row, curves=row.curves | {"inactive_by_activation": [0.5]})
+    )
+    assert "0 of 12 runs came out the same to the last bit" in late
 
 
 def test_flags_that_do_not_go_together_are_refused() -> None:

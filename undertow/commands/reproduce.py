@@ -22,7 +22,7 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="with --study: one seed of five, without S5b; under ten minutes on two cores",
+        help="with --study: one seed of five, without S5b and S5c; under ten minutes on two cores",
     )
     parser.add_argument("--data", metavar="DATA", help="with --study: where CIFAR-10 is, a folder or an archive")
     parser.add_argument("--fresh", action="store_true", help="run again what is stored")
