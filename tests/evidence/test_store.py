@@ -191,7 +191,9 @@ def test_without_curves_none_is_read(path: Path) -> None:
         put = [store.put("train", {"k": k}, summary={"k": k}, curves={"loss": [k]}) for k in range(3)]
     changed(path, "update runs set curves = 'damaged'")
     with Store(path) as store:
-        assert store.rows("train", curves=False) == [replace(row, curves={}) for row in put]
+        # Runs that ended within one millisecond stand in the order of their keys.
+        bare = sorted((replace(row, curves={}) for row in put), key=lambda row: (row.finished, row.key))
+        assert store.rows("train", curves=False) == bare
         assert store.find([row.key for row in put], curves=False).keys() == {row.key for row in put}
 
 
