@@ -1,0 +1,202 @@
+"""The graph of a network: what its Python code does to inputs of one shape, as ATen operations.
+
+torch.export runs forward once with stand-ins for tensors and records every operation; writes in place become operations
+that make new tensors. Modules do not matter then, only what they compute: subclasses, hooks and helper functions are all
+seen through. What depends on the numbers in a tensor cannot be recorded, and is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils._pytree import tree_leaves
+
+from dynamics.errors import InputError
+from fullscale.graph.inputs import Inputs, outputs, taken
+from fullscale.graph.untouched import untouched
+
+# Sees what a node puts out before anything reads it; gives it back, or something else in its stead.
+Look = Callable[[str, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """The operations of a network in evaluation mode, for inputs of one shape.
+
+    module: the graph of ATen operations. names: of each placeholder that is a parameter or buffer, its name in the network.
+    constants: of each placeholder that is another tensor of the network's, that tensor. given: the placeholders that stand
+    for the inputs, in order. results: the nodes that are the outputs, in the order of `outputs`.
+    """
+
+    module: fx.GraphModule
+    names: dict[str, str]
+    constants: dict[str, Tensor]
+    given: tuple[str, ...]
+    results: tuple[fx.Node, ...]
+    index: dict[str, fx.Node] = field(repr=False)
+
+    @property
+    def nodes(self) -> list[fx.Node]:
+        """Its operations, in order."""
+        return list(self.module.graph.nodes)
+
+    def run(self, net: nn.Module, inputs: Inputs, look: Look | None = None, at: frozenset[str] = frozenset()) -> list[Tensor]:
+        """The outputs of a network of this graph: with its own numbers as they are now.
+
+        look: is shown the output of each node whose name is in `at`.
+        """
+        held = dict(net.named_parameters(remove_duplicate=False)) | dict(net.named_buffers(remove_duplicate=False))
+        leaves = iter(tree_leaves((inputs.args, inputs.named)))
+        values: list[Any] = []
+        for node in self.module.graph.nodes:
+            if node.op != "placeholder":
+                break
+            if node.name in self.names:
+                values.append(held[self.names[node.name]])
+            elif node.name in self.constants:
+                values.append(self.constants[node.name])
+            else:
+                values.append(next(leaves))
+        with torch.no_grad():
+            every = _Run(self.module, look, at).run(*values)
+        return list(every[len(every) - len(self.results) :])
+
+
+class _Run(fx.Interpreter):
+    """Runs a graph node by node; a tensor is let go after its last reader."""
+
+    def __init__(self, module: fx.GraphModule, look: Look | None, at: frozenset[str]) -> None:
+        super().__init__(module)
+        self.look, self.at = look, at
+        # An error of an operation is to reach its reader as it is.
+        self.extra_traceback = False
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        return self.look(n.name, result) if self.look is not None and n.name in self.at else result
+
+
+class _Flat(nn.Module):
+    """A network whose outputs are a flat list of tensors, whatever it gives itself."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, *args: Any, **kwargs: Any) -> list[Tensor]:
+        return list(outputs(self.net(*args, **kwargs)).values())
+
+
+def call(net: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+    """What Python computes for the inputs, by its place in the outputs; neither network nor inputs are changed."""
+    copies = inputs.map(lambda tensor: tensor.detach().clone())
+    with untouched(net):
+        return {place: tensor.clone() for place, tensor in outputs(net(*copies.args, **copies.named)).items()}
+
+
+def trace(net: nn.Module, example: Any) -> Graph:
+    """The graph of a network in evaluation mode, for inputs of the shape of an example.
+
+    Args:
+        net: the network, on any device; nothing of it is changed.
+        example: what its forward takes: one tensor (N, ...), a tuple of arguments, or a dictionary of keyword arguments.
+
+    Returns:
+        The Graph: each node of its `module` has `meta["val"]`, a stand-in of the output's shape and type.
+
+    Raises:
+        InputError: where the network's own code fails on the example, saying how; and for a network that torch.export
+            cannot follow, such as one that branches on the numbers in a tensor.
+
+    Example:
+        >>> graph = trace(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), torch.ones(1, 3))
+        >>> [str(node.target) for node in graph.nodes if node.op == "call_function"]
+        ['aten.linear.default', 'aten.relu.default']
+
+    Source:
+        torch.export, non-strict, with run_decompositions.
+    """
+    inputs = taken(example).to(net)
+    try:
+        # A fused kernel stands for a whole transformer layer otherwise.
+        with untouched(net), _quiet(), _unfused():
+            program = torch.export.export(_Flat(net).eval(), inputs.args, inputs.named, strict=False)
+            program = program.run_decompositions({})
+    except Exception as error:  # whatever the network's own code raises when it meets a stand-in for a tensor
+        _blame_inputs(net, inputs)
+        raise InputError(
+            f"{type(net).__name__}: torch.export cannot follow what it does with its inputs ({_line(error)})"
+        ) from error
+    signature = program.graph_signature
+    names, constants, given = {}, {}, []
+    for spec in signature.input_specs:
+        own = spec.arg.name
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+            names[own] = str(spec.target).removeprefix("net.")
+        elif spec.kind == InputKind.USER_INPUT:
+            given.append(own)
+        else:
+            constants[own] = program.constants[str(spec.target)]
+    nodes = {node.name: node for node in program.graph_module.graph.nodes}
+    last = next(reversed(program.graph_module.graph.nodes))
+    count = sum(spec.kind == OutputKind.USER_OUTPUT for spec in signature.output_specs)
+    results = tuple(last.args[0][len(last.args[0]) - count :])
+    return Graph(program.graph_module, names, constants, tuple(given), results, nodes)
+
+
+def _blame_inputs(net: nn.Module, inputs: Inputs) -> None:
+    """InputError if it is the inputs that do not fit: if the network as it is fails on them, too."""
+    try:
+        call(net, inputs)
+    except Exception as error:  # as above
+        raise InputError(f"inputs of shape {inputs.shapes()} do not fit {type(net).__name__} ({_line(error)})") from error
+
+
+def _line(error: Exception) -> str:
+    """The first sentences of an error in one line."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= 300 else words[:297] + "..."
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch logs and warns of while it records: errors reach the user in one line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _unfused() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def shape(node: fx.Node) -> tuple[int, ...]:
+    """Of a node's output; () where it is no tensor."""
+    value = node.meta.get("val")
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def path(node: fx.Node) -> str:
+    """The name of the innermost module whose forward the node is part of; "" for the network itself."""
+    stack = node.meta.get("nn_module_stack") or {}
+    name = str(list(stack.values())[-1][0]) if stack else ""
+    return name.removeprefix("net").removeprefix(".")
