@@ -75,7 +75,9 @@ def _batch_norm(found: Channels, node: fx.Node) -> Flow | None:
         return None
     atoms, given = found.channelwise(own, 1)
     statistics = node.target is not aten._native_batch_norm_legit.no_stats
-    training = False if node.target is aten._native_batch_norm_legit_no_training.default else node.args[5 if statistics else 3]
+    training = (
+        False if node.target is aten._native_batch_norm_legit_no_training.default else node.args[5 if statistics else 3]
+    )
     held = (*node.args[1:5],) if statistics else (*node.args[1:3], None, None)
     gamma, beta, mean, var = (
         _numbers(found, argument, atoms, default) for argument, default in zip(held, (1.0, 0.0, 0.0, 1.0), strict=True)
@@ -215,9 +217,11 @@ def _mixed(
         found.unite(reads, found.axis(name, held.dims[into], held.shape[into]))
     tensor = _tensor(net, name).detach()
     rest = [d for d in range(len(held.shape)) if d not in order]
-    tensor = tensor.permute([held.dims[d] for d in (out, into, *rest)]).flatten(2) if rest else tensor.permute(
-        [held.dims[out], held.dims[into]]
-    ).unsqueeze(2)
+    tensor = (
+        tensor.permute([held.dims[d] for d in (out, into, *rest)]).flatten(2)
+        if rest
+        else tensor.permute([held.dims[out], held.dims[into]]).unsqueeze(2)
+    )
     slot = _bias(found, net, name, bias)
     block = (tensor != 0).any(dim=2).cpu().numpy()
     nonzero = block
@@ -228,13 +232,27 @@ def _mixed(
             nonzero[g * rows : (g + 1) * rows, g * columns : (g + 1) * columns] = block[g * rows : (g + 1) * rows]
     norm = norm_behind(found, node)
     reader = Reader(
-        name, node, tensor, (held.dims[out], held.dims[into]), groups, dim % len(shape(node)), nonzero, carries or (slot is None and norm is None), found.uses[name] > 1, slot, reads, given, gives
+        name,
+        node,
+        tensor,
+        (held.dims[out], held.dims[into]),
+        groups,
+        dim % len(shape(node)),
+        nonzero,
+        carries or (slot is None and norm is None),
+        found.uses[name] > 1,
+        slot,
+        reads,
+        given,
+        gives,
     )
     found.readers.append(reader)
     certain = (given == 0) | (np.isfinite(given) & (not carries))
     constant = ~(nonzero & ~certain).any(axis=1)
     bearing = certain & (given != 0)
-    value = np.where(constant, _numbers(found, bias, gives, 0.0) + reader.columns(bearing).sum(axis=2) @ given[bearing], np.nan)
+    value = np.where(
+        constant, _numbers(found, bias, gives, 0.0) + reader.columns(bearing).sum(axis=2) @ given[bearing], np.nan
+    )
 
     def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
         axes = tuple(d for d in range(need.ndim) if d != dim % need.ndim)
@@ -251,13 +269,13 @@ def _tensor(net: nn.Module, name: str) -> Tensor:
     return tensor
 
 
-def _bias(
-    found: Channels, net: nn.Module, name: str, bias: Any
-) -> str | None:
+def _bias(found: Channels, net: nn.Module, name: str, bias: Any) -> str | None:
     """The name of the bias that can take constants over: the layer's own, or one that it may be given; None where neither is."""
     if bias is not None:
         own = found.flows.get(bias)
-        return own.parameter if own is not None and own.parameter is not None and found.uses[own.parameter] == 1 else None
+        return (
+            own.parameter if own is not None and own.parameter is not None and found.uses[own.parameter] == 1 else None
+        )
     module, _, last = name.rpartition(".")
     layer = net.get_submodule(module)
     if last == "weight" and isinstance(layer, _ConvNd | nn.Linear) and layer._parameters.get("bias", 0) is None:

@@ -170,7 +170,11 @@ def _indexed(found: Channels, node: fx.Node, operation: fx.Node, piece: int | No
     if piece is not None:
         places = places[piece]
     result = _gathered(found, node, sources, full, places, 0.0)
-    if dims is not None and len(sources) == 1 and (piece is not None or operation.target in (aten.slice.Tensor, aten.narrow.default)):
+    if (
+        dims is not None
+        and len(sources) == 1
+        and (piece is not None or operation.target in (aten.slice.Tensor, aten.narrow.default))
+    ):
         _note_parts(found, sources[0], dims[0], result)
     return result
 
@@ -200,5 +204,8 @@ def _gathered(
 
 def _note_parts(found: Channels, source: fx.Node, dim: int, part: Flow) -> None:
     """Pieces of a tensor along a dimension: code that halves a tensor asks for halves of equal size."""
-    if found.flows[source].atoms.shape[dim] > 1 and part.shape[dim : dim + 1] < found.flows[source].shape[dim : dim + 1]:
+    if (
+        found.flows[source].atoms.shape[dim] > 1
+        and part.shape[dim : dim + 1] < found.flows[source].shape[dim : dim + 1]
+    ):
         found.pieces.setdefault((source, dim), []).append(part)

@@ -41,14 +41,25 @@ _WITHIN = {
     aten.cumprod.default, aten.sort.default, aten.logcumsumexp.default,
 }  # fmt: skip
 # Element by element, although torch does not say so.
-_POINTWISE = {aten.hardswish.default, aten.masked_fill.Scalar, aten.masked_fill.Tensor, aten.where.self, aten.threshold.default}
+_POINTWISE = {
+    aten.hardswish.default,
+    aten.masked_fill.Scalar,
+    aten.masked_fill.Tensor,
+    aten.where.self,
+    aten.threshold.default,
+}
 _PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar}
 
 
 def known(found: Channels, node: fx.Node) -> Flow | None:
     """The flow behind an operation of this kind, else None."""
     first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-    if node.target is operator.getitem and first in found.flows and first.target in _PAIRS | BATCH_NORMS and node.args[1] == 0:  # type: ignore[union-attr]
+    if (
+        node.target is operator.getitem
+        and first in found.flows
+        and first.target in _PAIRS | BATCH_NORMS
+        and node.args[1] == 0
+    ):  # type: ignore[union-attr]
         found.back[node] = lambda need: iter([(first, need)])  # type: ignore[list-item]
         return found.flows[first]  # type: ignore[index]
     if first is None or first not in found.flows:
@@ -97,7 +108,12 @@ def _over(found: Channels, node: fx.Node, first: fx.Node, dims: Any, constants: 
 
     def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
         wanted = need if len(after) == len(source.shape) else np.expand_dims(need, tuple(dims))
-        yield first, shrunk(wanted, source.sizes) if wanted.size >= np.prod(source.sizes) else np.broadcast_to(wanted, source.sizes)
+        yield (
+            first,
+            shrunk(wanted, source.sizes)
+            if wanted.size >= np.prod(source.sizes)
+            else np.broadcast_to(wanted, source.sizes),
+        )
 
     found.back[node] = back
     return flow(after, atoms, value)
@@ -185,7 +201,9 @@ def united(
             found.unite(np.array([a]), np.array([b]))
         shared.update(many)
     one, two = np.broadcast_arrays(some, others)
-    take = np.isin(found.roots(one), [found.root(atom) for atom in shared]) if shared else np.zeros(one.shape, dtype=bool)
+    take = (
+        np.isin(found.roots(one), [found.root(atom) for atom in shared]) if shared else np.zeros(one.shape, dtype=bool)
+    )
     return np.where(take, two, one), together
 
 

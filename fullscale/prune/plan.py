@@ -71,7 +71,9 @@ def needed(channels: Channels) -> dict[fx.Node, Bools]:
         if node not in channels.back:
             continue
         # What is constant is computed by whoever needs it.
-        for source, own_need in channels.back[node](np.asarray(wanted & np.isnan(np.broadcast_to(own.value, own.sizes)))):
+        for source, own_need in channels.back[node](
+            np.asarray(wanted & np.isnan(np.broadcast_to(own.value, own.sizes)))
+        ):
             sizes = channels.flows[source].sizes
             need[source] = need.get(source, np.zeros(sizes, dtype=bool)) | np.broadcast_to(own_need, sizes)
     return need

@@ -46,7 +46,9 @@ def _taken(tensor: Tensor, kept: dict[int, Ints]) -> Tensor:
         if chosen.ndim == 1:
             tensor = tensor.index_select(dim, chosen)
         else:
-            tensor = tensor.gather(dim, chosen.view(*chosen.shape, *(1,) * (tensor.ndim - 2)).expand(-1, -1, *tensor.shape[2:]))
+            tensor = tensor.gather(
+                dim, chosen.view(*chosen.shape, *(1,) * (tensor.ndim - 2)).expand(-1, -1, *tensor.shape[2:])
+            )
     return tensor
 
 
@@ -64,7 +66,11 @@ def cut(net: nn.Module, plan: Plan) -> tuple[nn.Module, Cut]:
             module, own = _place(smaller, name)
             tensor = getattr(module, own)
             shorter = _taken(tensor.detach(), dims).clone(memory_format=_layout(tensor))
-            _put(smaller, tensor, nn.Parameter(shorter, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else shorter)
+            _put(
+                smaller,
+                tensor,
+                nn.Parameter(shorter, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else shorter,
+            )
         for module in {_place(smaller, name)[0] for name in kept}:
             count_channels(module)
         for reader in plan.channels.readers:
