@@ -186,7 +186,8 @@ NETWORKS = (
     ),
     # Four channels become one: the ninth alone stays.
     Network("pixel shuffle", enlarged, images(), 5, dead={"0.1": (2,), "1": (4, 5, 6, 7, 9)}),
-    Network("generator", generator, images(6, 4), 5,  # a constant is none behind a transposed convolution dead={"0": (0, 1), "3": (2, 3), "5": (7,)}, constant={"0": (5,)}),
+    # Behind a transposed convolution a constant is none.
+    Network("generator", generator, images(6, 4), 5, dead={"0": (0, 1), "3": (2, 3), "5": (7,)}, constant={"0": (5,)}),
     Network("autoencoder", rebuilt, images(), 4, dead={"0.1": (0, 1), "2.1": (2,), "4.1": (3,)}),
     Network(
         "audio",
