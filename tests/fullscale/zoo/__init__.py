@@ -3,7 +3,7 @@
 - entry.py     what an entry is, and how networks are filled, called and compared
 - chains.py    layers in a row; residual.py: sums; joined.py: channels lined up, taken apart, one by one
 - maps.py      maps and several outputs, one axis and three; tokens.py: linear layers; odd.py: what no textbook has
-- grammar.py   random networks, for hypothesis
+- grammar.py   random networks, for hypothesis; specs.py: their blocks; tables.py: what those choose from
 """
 
 from __future__ import annotations
