@@ -17,7 +17,7 @@ ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
 }  # fmt: skip
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d, "none": lambda _: nn.Identity(), "plain": lambda c: nn.BatchNorm2d(c, affine=False),
-    "group": lambda c: nn.GroupNorm(gcd(2, c), c), "instance": lambda c: nn.InstanceNorm2d(c, affine=True),
+    "group": lambda c: nn.GroupNorm(gcd(2, c), c),
     "of the batch": lambda c: nn.BatchNorm2d(c, track_running_stats=False),
 }  # fmt: skip
 POOLS: dict[str, Callable[[], nn.Module]] = {
