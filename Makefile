@@ -6,7 +6,7 @@ OUT ?= out
 # The user's own environment must not leak into the one made here.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test pytest lint bench mutants chaos grid docs clean
+.PHONY: reproduce test pytest lint bench mutants chaos fuzz grid docs clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
@@ -33,6 +33,10 @@ mutants: $(VENV)/.test
 # 200 random SIGKILLs of drivers and workers, and whether a row, a process or a file is amiss then: about ten minutes.
 chaos: $(VENV)/.test
 	$(BIN)/python tests/evidence/chaos.py --kills 200
+
+# 2,000 random networks without their dead units, and whether one of them computes anything else: about half an hour.
+fuzz: $(VENV)/.test
+	$(BIN)/python -m pytest tests/fullscale/test_prune_random.py --hypothesis-profile fuzz -n0
 
 # The learning rates of the CNN study, their runs at equal sum of learning rates, and the runs watched filter by filter: the rows
 # that come with the package, run again.

@@ -21,6 +21,10 @@ gc.set_threshold(100_000, 20, 100)
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=35
 )
+# `make fuzz`: many more, and others each time.
+settings.register_profile(
+    "fuzz", settings.get_profile("repeatable"), derandomize=False, max_examples=2000, print_blob=True
+)
 settings.load_profile("repeatable")
 
 

@@ -49,7 +49,9 @@ class Graph:
         """Its operations, in order."""
         return list(self.module.graph.nodes)
 
-    def run(self, net: nn.Module, inputs: Inputs, look: Look | None = None, at: frozenset[str] = frozenset()) -> list[Tensor]:
+    def run(
+        self, net: nn.Module, inputs: Inputs, look: Look | None = None, at: frozenset[str] = frozenset()
+    ) -> list[Tensor]:
         """The outputs of a network of this graph: with its own numbers as they are now.
 
         look: is shown the output of each node whose name is in `at`.
@@ -158,7 +160,9 @@ def _blame_inputs(net: nn.Module, inputs: Inputs) -> None:
     try:
         call(net, inputs)
     except Exception as error:  # as above
-        raise InputError(f"inputs of shape {inputs.shapes()} do not fit {type(net).__name__} ({_line(error)})") from error
+        raise InputError(
+            f"inputs of shape {inputs.shapes()} do not fit {type(net).__name__} ({_line(error)})"
+        ) from error
 
 
 def _line(error: Exception) -> str:

@@ -235,9 +235,11 @@ def _of_layer(graph: Graph, node: fx.Node, name: str) -> Unit | None:
             scale, shift = (parameter(graph, argument) for argument in held)
             norm = owner(graph, at, *held)
             at = first
-        elif at.target in PASSING or (at.target is operator.getitem and second == 0):
-            at = first
-        elif at.target in _SHIFTING and (parameter(graph, second) or not isinstance(second, fx.Node)):
+        elif (
+            at.target in PASSING
+            or (at.target is operator.getitem and second == 0)
+            or (at.target in _SHIFTING and (parameter(graph, second) or not isinstance(second, fx.Node)))
+        ):
             at = first
         elif at.target in _SHIFTING and parameter(graph, first):
             at = second

@@ -89,9 +89,7 @@ class _Memory:
             self.function(value, depth)
         elif isinstance(value, dict):
             self._container(value, dict(value), depth, value.update)
-        elif isinstance(value, list):
-            self._container(value, list(value), depth, value.extend)
-        elif isinstance(value, deque):
+        elif isinstance(value, list) or isinstance(value, deque):
             self._container(value, list(value), depth, value.extend)
         elif isinstance(value, set):
             self._container(value, set(value), depth, value.update)

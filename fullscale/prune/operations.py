@@ -1,171 +1,246 @@
-"""How channels go through operations without weights: sums, products, concatenation, activations, pools, flattening."""
+"""How channels go through operations without weights of their own: element by element, and within each channel."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch import fx, nn
-from torch.nn import functional as F
+from torch import fx
 
-from fullscale.graph import PASSING, activation, function
-from fullscale.prune.channels import Channels, Flow, mapped, shape
-from fullscale.prune.layers import through
+from fullscale.graph.trace import shape
+from fullscale.graph.units import BATCH_NORMS
+from fullscale.prune.channels import KEEP, Bools, Channels, Floats, Flow, Ints, constant_over, flow, kept, shrunk
 
-_SUBTRACTING = {operator.sub, operator.isub, torch.sub, "sub", "sub_"}
-_ADDING = {operator.add, operator.iadd, torch.add, "add", "add_", *_SUBTRACTING}
-_MULTIPLYING = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
-_DIVIDING = {operator.truediv, operator.itruediv, torch.div, "div", "div_"}
-_JOINING = {torch.cat, torch.concat, torch.concatenate}
-# Modules and functions that give back a constant as it is: each output is an average or a maximum of inputs alone.
-_POOLS = (
-    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
-    nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d, nn.ReflectionPad2d, nn.ReplicationPad2d,
-    nn.CircularPad2d, nn.Upsample, *PASSING,
-)  # fmt: skip
-_PASSED = {
-    F.max_pool1d, F.max_pool2d, F.max_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d,
-    F.adaptive_max_pool2d, F.interpolate, torch.clone, "clone", "contiguous", "detach",
+aten = torch.ops.aten
+# Within each channel, over the last dimensions. An average or maximum gives a constant back as it is.
+_POOLS: dict[Any, int] = {
+    aten.max_pool1d.default: 1, aten.max_pool2d.default: 2, aten.max_pool3d.default: 3, aten.max_pool1d_with_indices.default: 1,
+    aten.max_pool2d_with_indices.default: 2, aten.max_pool3d_with_indices.default: 3, aten.adaptive_avg_pool1d.default: 1,
+    aten.adaptive_avg_pool2d.default: 2, aten.adaptive_avg_pool3d.default: 3, aten._adaptive_avg_pool2d.default: 2,
+    aten._adaptive_avg_pool3d.default: 3, aten.adaptive_max_pool1d.default: 1, aten.adaptive_max_pool2d.default: 2,
+    aten.adaptive_max_pool3d.default: 3, aten.reflection_pad1d.default: 1, aten.reflection_pad2d.default: 2,
+    aten.reflection_pad3d.default: 3, aten.replication_pad1d.default: 1, aten.replication_pad2d.default: 2,
+    aten.replication_pad3d.default: 3, aten.upsample_nearest1d.vec: 1, aten.upsample_nearest2d.vec: 2,
+    aten.upsample_nearest3d.vec: 3, aten.upsample_linear1d.vec: 1, aten.upsample_bilinear2d.vec: 2,
+    aten.upsample_trilinear3d.vec: 3, aten.upsample_bicubic2d.vec: 2, aten.upsample_nearest2d.default: 2,
+    aten.upsample_bilinear2d.default: 2, aten.upsample_bicubic2d.default: 2, aten._upsample_nearest_exact2d.vec: 2,
 }  # fmt: skip
-_DROPOUTS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d}
-_AVERAGES = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-_FLATTENING = {torch.flatten, "flatten", "view", "reshape", torch.reshape}
-_LONGER = {"squeeze", torch.squeeze, "unsqueeze", torch.unsqueeze}
+# Padding may be among what is averaged, unless the argument at this position says that it is not counted.
+_AVERAGES = {aten.avg_pool1d.default: 1, aten.avg_pool2d.default: 2, aten.avg_pool3d.default: 3}
+# Over the dimensions given second: whether a constant comes back as it is, or only 0 does, or not even that.
+_REDUCING = {
+    aten.mean.dim: "same", aten.amax.default: "same", aten.amin.default: "same", aten.max.dim: "same", aten.min.dim: "same",
+    aten.median.dim: "same", aten.sum.dim_IntList: "zero", aten.logsumexp.default: "none", aten.var.correction: "none",
+    aten.std.correction: "none", aten.linalg_vector_norm.default: "none", aten.prod.dim_int: "zero",
+}  # fmt: skip
+_WITHIN = {
+    aten.softmax.int, aten._softmax.default, aten.log_softmax.int, aten._log_softmax.default, aten.cumsum.default,
+    aten.cumprod.default, aten.sort.default, aten.logcumsumexp.default,
+}  # fmt: skip
+# Element by element, although torch does not say so.
+_POINTWISE = {
+    aten.hardswish.default,
+    aten.masked_fill.Scalar,
+    aten.masked_fill.Tensor,
+    aten.where.self,
+    aten.threshold.default,
+}
+_PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar}
 
 
-def known(found: Channels, node: fx.Node, modules: dict[str, nn.Module]) -> Flow | None:
-    """The flow behind an operation that is understood, else None."""
-    if node.op != "call_module" and node.target in _JOINING:
-        return _joined(found, node)
-    pair = [found.flows.get(a) if isinstance(a, fx.Node) else a for a in node.args[:2]]
-    if node.op != "call_module" and len(pair) == 2 and node.target in _ADDING | _MULTIPLYING | _DIVIDING:
-        return _combined(found, node, pair)
-    first = pair[0] if pair else None
-    if not isinstance(first, Flow):
+def known(found: Channels, node: fx.Node) -> Flow | None:
+    """The flow behind an operation of this kind, else None."""
+    first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+    if (
+        node.target is operator.getitem
+        and first in found.flows
+        and first.target in _PAIRS | BATCH_NORMS
+        and node.args[1] == 0
+    ):  # type: ignore[union-attr]
+        found.back[node] = lambda need: iter([(first, need)])  # type: ignore[list-item]
+        return found.flows[first]  # type: ignore[index]
+    if first is None or first not in found.flows:
+        return _element_by_element(found, node) if is_pointwise(node) else None
+    ndim = len(found.flows[first].shape)
+    if node.target in _POOLS:
+        return _over(found, node, first, range(ndim - _POOLS[node.target], ndim), "same")
+    if node.target in _AVERAGES:
+        spatial = _AVERAGES[node.target]
+        return _over(found, node, first, range(ndim - spatial, ndim), _averaged(node))
+    if node.target in _REDUCING and len(node.args) > 1:
+        given: Any = node.args[1]
+        dims = [d % ndim for d in ([given] if isinstance(given, int) else given or range(ndim))]
+        return _over(found, node, first, dims, _REDUCING[node.target])
+    if node.target in _WITHIN and len(node.args) > 1:
+        return _over(found, node, first, [int(node.args[1]) % ndim], "none")  # type: ignore[call-overload]
+    return _element_by_element(found, node) if is_pointwise(node) else None
+
+
+# Operations of several outputs, the first of which is meant.
+_PAIRS = {
+    aten.max_pool1d_with_indices.default, aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default,
+    aten.adaptive_max_pool1d.default, aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default, aten.max.dim,
+    aten.min.dim, aten.median.dim, aten.sort.default, aten.native_layer_norm.default, aten.native_group_norm.default,
+}  # fmt: skip
+
+
+def _averaged(node: fx.Node) -> str:
+    padding, rest = (node.args[3] if len(node.args) > 3 else 0), node.args[5:]
+    counted = rest[0] if rest else node.kwargs.get("count_include_pad", True)
+    divisor = rest[1] if len(rest) > 1 else node.kwargs.get("divisor_override")
+    return "zero" if divisor is not None or (np.any(np.asarray(padding)) and counted) else "same"
+
+
+def _over(found: Channels, node: fx.Node, first: fx.Node, dims: Any, constants: str) -> Flow | None:
+    """Within each channel, over dimensions along which no atom changes."""
+    source = found.flows[first]
+    if any(source.atoms.shape[d] > 1 for d in dims):
         return None
-    if activation(node, modules) is not None:
-        return Flow(first.atoms, mapped(function(node, modules), first.value))
-    if node.op == "call_module":
-        module = modules[str(node.target)]
-        return _pooled(node, module, first) or through(found, node, module, first)
-    target: Any = node.target
-    if target in _PASSED:
-        return first
-    if target in _DROPOUTS:
-        # Unless it is told to drop in evaluation mode, too.
-        training = node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True)
-        return first if training is False else None
-    if target in (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d):
-        return _zeros_alone(first)  # padding may be among the averaged
-    if target is F.pad:
-        return _padded(node, first)
-    if target in (torch.mean, "mean"):
-        return _mean(node, first)
-    if target in _FLATTENING:
-        return _flat(node, first)
-    if target in _LONGER:
-        dims = node.args[1:]
-        ndim = max(len(shape(node)), len(shape(node.args[0])))  # type: ignore[arg-type]
-        return first if len(dims) == 1 and isinstance(dims[0], int) and dims[0] % ndim > 1 else None
-    if target is operator.getitem:
-        index = node.args[1]
-        whole = isinstance(index, tuple) and len(index) > 1 and all(i == slice(None) for i in index[:2])
-        return first if whole else None
-    return None
+    value = constant_over(source.value, dims)
+    if constants != "same":
+        value = np.where(value == 0, 0.0, np.nan) if constants == "zero" else np.full_like(value, np.nan)
+    atoms, after = source.atoms, shape(node) or _first_shape(node)
+    if len(after) < len(source.shape):  # what was reduced is gone
+        atoms, value = (np.squeeze(array, tuple(dims)) for array in (atoms, value))
+
+    def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
+        wanted = need if len(after) == len(source.shape) else np.expand_dims(need, tuple(dims))
+        yield (
+            first,
+            shrunk(wanted, source.sizes)
+            if wanted.size >= np.prod(source.sizes)
+            else np.broadcast_to(wanted, source.sizes),
+        )
+
+    found.back[node] = back
+    return flow(after, atoms, value)
 
 
-def _zeros_alone(flow: Flow) -> Flow:
-    """Of the constants, only 0 is one still."""
-    return Flow(flow.atoms, np.where(flow.value == 0, 0.0, np.nan))
+def _first_shape(node: fx.Node) -> tuple[int, ...]:
+    return tuple(node.meta["val"][0].shape)
 
 
-def _joined(found: Channels, node: fx.Node) -> Flow | None:
-    arguments = dict(zip(("tensors", "dim"), node.args, strict=False)) | node.kwargs
-    tensors, dim = arguments.get("tensors"), arguments.get("dim", 0)
-    if not isinstance(tensors, list | tuple) or dim not in (1, 1 - len(shape(node))):
+def is_pointwise(node: fx.Node) -> bool:
+    """Whether an operation goes element by element, without random numbers."""
+    tags = getattr(node.target, "tags", ())
+    if torch.Tag.nondeterministic_seeded in tags:
+        return False
+    return node.target in _POINTWISE or torch.Tag.pointwise in tags
+
+
+def _element_by_element(found: Channels, node: fx.Node) -> Flow | None:
+    sources = [source for source in node.all_input_nodes if source in found.flows]
+    if not sources or len(sources) < len(node.all_input_nodes) or not isinstance(node.meta.get("val"), torch.Tensor):
         return None
-    flows = [found.flows[part] for part in tensors if isinstance(part, fx.Node) and part in found.flows]
-    if len(flows) < len(tensors):
-        return None
-    return Flow(np.concatenate([f.atoms for f in flows]), np.concatenate([f.value for f in flows]))
+    after = shape(node)
+    flows = [_operand(found, source, sources, len(after)) for source in sources]
+    atoms, reals = flows[0].atoms, flows[0].shape
+    for other in flows[1:]:
+        atoms, reals = united(found, atoms, reals, other.atoms, other.shape)
+    value = _values(node, sources, flows)
+
+    def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
+        wanted = np.asarray(need & np.isnan(value))
+        for source in sources:
+            yield source, shrunk(wanted, found.flows[source].sizes)
+
+    found.back[node] = back
+    return flow(after, atoms, value)
 
 
-def joined_parts(node: fx.Node) -> list[fx.Node] | None:
-    """The tensors that a node concatenates along the channels, perhaps the same one twice; None if it does not."""
-    if node.op == "call_module" or node.target not in _JOINING:
-        return None
-    parts: Any = node.args[0] if node.args else node.kwargs["tensors"]
-    return list(parts)
-
-
-def _combined(found: Channels, node: fx.Node, pair: list[Any]) -> Flow | None:
-    """Sums, differences and products of two tensors, or of one and a number."""
-    one, other = pair
-    if node.kwargs or not all(isinstance(x, Flow | int | float) for x in pair):
-        return None
-    values = [x.value if isinstance(x, Flow) else np.asarray(float(x)) for x in pair]
-    atoms = one.atoms if isinstance(one, Flow) else other.atoms
-    if node.target in _DIVIDING:
-        return None if isinstance(other, Flow) or other == 0 else Flow(atoms, values[0] / values[1])
-    if isinstance(one, Flow) and isinstance(other, Flow):
-        counts = sorted((len(one.atoms), len(other.atoms)))
-        if len({len(shape(a)) for a in node.args[:2]}) > 1:  # type: ignore[arg-type]
-            return None
-        if counts[0] == counts[1]:
-            found.unite(one.atoms, other.atoms)
-        elif counts[0] == 1:  # a map that all channels share, and a layer's last filter stays
-            atoms = one.atoms if len(one.atoms) > 1 else other.atoms
+def _operand(found: Channels, source: fx.Node, sources: list[fx.Node], ndim: int) -> Flow:
+    """A member of an operation, with as many dimensions as its result. A parameter of several dimensions, such as an embedding of
+    positions, goes with the channels of the others where these lie along one dimension."""
+    own = found.flows[source]
+    more = (1,) * (ndim - len(own.shape))
+    sizes = more + own.shape
+    atoms, value = own.atoms.reshape(more + own.atoms.shape), own.value.reshape(more + own.value.shape)
+    if own.parameter is not None and own.dims and not is_vector(own):
+        others = [found.flows[other] for other in sources if other is not source]
+        changing = {d - len(f.atoms.shape) for f in others for d, size in enumerate(f.atoms.shape) if size > 1}
+        dim = changing.pop() if len(changing) == 1 else 0
+        if dim and -dim <= len(own.shape) and own.shape[dim] > 1:
+            axis = found.axis(own.parameter, own.dims[dim], own.shape[dim])
+            atoms = axis.reshape([-1 if d == ndim + dim else 1 for d in range(ndim)])
         else:
-            return None
-    if node.target in _MULTIPLYING:
-        zero = (values[0] == 0) | (values[1] == 0)
-        return Flow(atoms, np.where(zero, 0.0, values[0] * values[1]))
-    return Flow(atoms, np.subtract(*values) if node.target in _SUBTRACTING else np.add(*values))
+            found.whole.add(own.parameter)
+    return Flow(sizes, atoms, value)
 
 
-def _mean(node: fx.Node, flow: Flow) -> Flow | None:
-    dims = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-    ndim = len(shape(node.args[0]))  # type: ignore[arg-type]
-    listed = [dims] if isinstance(dims, int) else dims
-    if not isinstance(listed, list | tuple) or any(d % ndim < 2 for d in listed):  # type: ignore[operator]
-        return None
-    return flow
+def is_vector(own: Flow) -> bool:
+    """Whether a tensor has at most one dimension that counts."""
+    return sum(size > 1 for size in own.shape) <= 1
 
 
-def _padded(node: fx.Node, flow: Flow) -> Flow | None:
-    arguments = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
-    pad = arguments["pad"]
-    if not isinstance(pad, list | tuple) or len(pad) > 2 * (len(shape(node)) - 2):
-        return None  # channels may be padded, too
-    if arguments.get("mode", "constant") != "constant":
-        return flow
-    return _zeros_alone(flow) if not arguments.get("value") else Flow(flow.atoms, np.full_like(flow.value, np.nan))
+def united(
+    found: Channels, some: Ints, real: tuple[int, ...], others: Ints, other_real: tuple[int, ...]
+) -> tuple[Ints, tuple[int, ...]]:
+    """The atoms of what two tensors become element by element: those of a pair are one, unless one of them goes with several of
+    the other, as a map does that all channels share: it stays, then."""
+    together = np.broadcast_shapes(real, other_real)
+    for atoms, sizes, partner in ((some, real, others), (others, other_real, some)):
+        if (atoms == KEEP).all():
+            if any(size > 1 and sizes[d] > 1 for d, size in enumerate(partner.shape)):
+                found.lock(partner)
+            return partner, together
+    pairs = np.stack([array.ravel() for array in np.broadcast_arrays(some, others)])
+    pairs = np.unique(found.roots(pairs), axis=1)
+    pairs = pairs[:, pairs[0] != pairs[1]]
+    first, second = ({atom: int((row == atom).sum()) for atom in np.unique(row).tolist()} for row in pairs)
+    shared = set()
+    for a, b in pairs.T.tolist():
+        many = [atom for atom, count in ((a, first[a]), (b, second[b])) if count > 1 or atom == KEEP]
+        if KEEP in (a, b):
+            found.lock(np.array([a, b]))
+        elif many:
+            found.lock(np.array(many))
+        else:
+            found.unite(np.array([a]), np.array([b]))
+        shared.update(many)
+    one, two = np.broadcast_arrays(some, others)
+    take = (
+        np.isin(found.roots(one), [found.root(atom) for atom in shared]) if shared else np.zeros(one.shape, dtype=bool)
+    )
+    return np.where(take, two, one), together
 
 
-def _flat(node: fx.Node, flow: Flow) -> Flow | None:
-    """(N, C, H, W) -> (N, C x H x W), each channel then taking H x W places in a row."""
-    before, after = shape(node.args[0]), shape(node)  # type: ignore[arg-type]
-    if len(after) != 2 or before[0] != after[0]:
-        return None
-    rest = node.args[1:]
-    # A number of channels written into the network's code would not follow the smaller network.
-    if node.target in ("view", "reshape", torch.reshape):
-        sizes = rest[0] if len(rest) == 1 and isinstance(rest[0], list | tuple) else rest
-        if len(sizes) != 2 or sizes[1] != -1:  # type: ignore[arg-type]
-            return None
-    places = after[1] // before[1]
-    return Flow(np.repeat(flow.atoms, places), np.repeat(flow.value, places))
+def _values(node: fx.Node, sources: list[fx.Node], flows: list[Flow]) -> Floats:
+    """The constants behind an operation, where all that it reads is constant; and 0 where a factor is."""
+    held = dict(zip(sources, flows, strict=True))
+    unknown = np.isnan(np.zeros((1,) * len(shape(node))))
+    for own in flows:
+        unknown = unknown | np.isnan(own.value)
+    if unknown.all() and node.target not in _PRODUCTS:
+        return np.full((1,) * len(shape(node)), np.nan)
+
+    def number(argument: Any) -> Any:
+        if not isinstance(argument, fx.Node):
+            return argument
+        dtype = argument.meta["val"].dtype
+        tensor = torch.from_numpy(np.nan_to_num(held[argument].value))
+        return tensor if dtype.is_floating_point else tensor.to(dtype)
+
+    target: Any = node.target
+    arguments = torch.utils._pytree.tree_map(number, list(node.args))
+    with torch.no_grad():
+        result = target(*arguments, **torch.utils._pytree.tree_map(number, dict(node.kwargs))).double().numpy()
+    value = np.where(unknown, np.nan, result)
+    if node.target in _PRODUCTS:
+        for own in flows:
+            value = np.where(own.value == 0, 0.0, value)
+    return np.asarray(value)
 
 
-def _pooled(node: fx.Node, module: nn.Module, flow: Flow) -> Flow | None:
-    """The flow behind a module without weights."""
-    if isinstance(module, _AVERAGES):
-        padded = np.any(np.asarray(module.padding)) and module.count_include_pad
-        return _zeros_alone(flow) if padded or getattr(module, "divisor_override", None) else flow
-    if isinstance(module, nn.Flatten):
-        return _flat(node, flow)
-    if isinstance(module, nn.ZeroPad1d | nn.ZeroPad2d | nn.ZeroPad3d):
-        return _zeros_alone(flow)
-    return flow if isinstance(module, _POOLS) and not getattr(module, "return_indices", False) else None
+def opaque(found: Channels, node: fx.Node) -> Flow:
+    """An operation that is not understood: what it reads and what it gives must stay."""
+    sources = [source for source in node.all_input_nodes if source in found.flows]
+    for source in sources:
+        own = found.flows[source]
+        found.lock(own.atoms)
+        if own.parameter is not None:
+            found.whole.add(own.parameter)
+    found.back[node] = lambda need: ((source, np.ones(found.flows[source].sizes, dtype=bool)) for source in sources)
+    return kept(shape(node))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from torch import fx
 
-from fullscale.prune.channels import Bools, Channels, Floats, Flow, Ints, Reader
-from fullscale.prune.operations import joined_parts
+from fullscale.prune.channels import Bools, Channels, Floats, Ints, Reader
 
 # A constant that carries others is at least this part of the largest of them.
 LEAST = 0.01
@@ -33,12 +32,15 @@ def plan(channels: Channels, multiple: int = 1) -> Plan:
     multiple: channels are left in place until the number in each layer is a multiple of this, or the layer is whole.
     """
     stays = _forced(channels)
-    gone = {root for reader in channels.readers for root in map(int, channels.roots(reader.gives))} - stays
+    gone = {root for reader in channels.readers for root in map(int, np.unique(channels.roots(reader.gives)))} - stays
     before = None
     while before != len(gone):  # what comes back for one reason may ask for more
         before = len(gone)
         _keep_carriers(channels, gone)
         _keep_one(channels, gone)
+        _even_groups(channels, gone)
+        _even_pieces(channels, gone)
+        _regular(channels, gone)
         _round(channels, gone, multiple)
     return Plan(channels, frozenset(gone))
 
@@ -46,12 +48,12 @@ def plan(channels: Channels, multiple: int = 1) -> Plan:
 def constants_gone(reader: Reader, kept: Bools, rows: Bools) -> Bools:
     """Which inputs of a reader go and leave those of its filters that stay, `rows`, a constant other than 0 to account
     for."""
-    constant = np.isfinite(reader.reads.value) & (reader.reads.value != 0)
+    constant = np.isfinite(reader.value) & (reader.value != 0)
     return np.asarray(~kept & _read(reader, rows) & constant)
 
 
 def _kept(channels: Channels, atoms: Ints, gone: Collection[int]) -> Bools:
-    return np.array([root not in gone for root in channels.roots(atoms)], dtype=bool)
+    return ~np.isin(channels.roots(atoms), np.fromiter(gone, dtype=np.int64, count=len(gone)))
 
 
 def _read(reader: Reader, wanted: Bools) -> Bools:
@@ -60,48 +62,21 @@ def _read(reader: Reader, wanted: Bools) -> Bools:
 
 
 def needed(channels: Channels) -> dict[fx.Node, Bools]:
-    """Of each tensor, which channels matter: nothing of what is behind a scale of 0, or ends in a constant."""
+    """Of each tensor, which elements matter: nothing of what is behind a scale of 0, or ends in a constant."""
     need: dict[fx.Node, Bools] = {}
-    readers = {reader.node: reader for reader in channels.readers}
-    for node, flow in reversed(list(channels.flows.items())):
-        if node not in need:
-            need[node] = np.zeros(len(flow.atoms), dtype=bool)
-        # What leaves the network, or goes where nothing is known of it, is needed.
-        if any(user not in channels.flows and user not in channels.shapes for user in node.users):
-            need[node][:] = True
-        wanted = need[node] & np.isnan(flow.value)
-        if node in readers:
-            reader = readers[node]
-            _ask(need, node.args[0], reader.reads, _read(reader, wanted))  # type: ignore[arg-type]
+    for node, own in reversed(list(channels.flows.items())):
+        wanted = need.setdefault(node, np.zeros(own.sizes, dtype=bool))
+        if any(user.op == "output" for user in node.users):
+            need[node] = wanted = np.ones(own.sizes, dtype=bool)
+        if node not in channels.back:
             continue
-        for source, channel_wanted in _sources(channels, node, wanted):
-            _ask(need, source, channels.flows[source], channel_wanted)
+        # What is constant is computed by whoever needs it.
+        for source, own_need in channels.back[node](
+            np.asarray(wanted & np.isnan(np.broadcast_to(own.value, own.sizes)))
+        ):
+            sizes = channels.flows[source].sizes
+            need[source] = need.get(source, np.zeros(sizes, dtype=bool)) | np.broadcast_to(own_need, sizes)
     return need
-
-
-def _ask(need: dict[fx.Node, Bools], node: fx.Node, flow: Flow, wanted: Bools) -> None:
-    need[node] = need.get(node, np.zeros(len(flow.atoms), dtype=bool)) | wanted
-
-
-def _sources(channels: Channels, node: fx.Node, wanted: Bools) -> Iterator[tuple[fx.Node, Bools]]:
-    """The tensors that a node reads, and which channels of them it needs for `wanted` of its own: all where it is opaque."""
-    parts = None if node in channels.opaque else joined_parts(node)
-    if parts is not None:
-        start = 0
-        for part in parts:
-            count = len(channels.flows[part].atoms)
-            yield part, wanted[start : start + count]
-            start += count
-        return
-    inputs = [source for source in node.all_input_nodes if source in channels.flows]
-    for source in inputs:
-        count = len(channels.flows[source].atoms)
-        if node in channels.opaque:
-            yield source, np.ones(count, dtype=bool)
-        elif len(inputs) == 1 and count < len(wanted):  # flattened, or several filters a channel
-            yield source, np.asarray(wanted.reshape(count, -1).any(axis=1))
-        else:  # a map that all channels share has one
-            yield source, wanted if count == len(wanted) else np.array([wanted.any()])
 
 
 def _forced(channels: Channels) -> set[int]:
@@ -109,8 +84,13 @@ def _forced(channels: Channels) -> set[int]:
     stays = {channels.root(atom) for atom in channels.locked}
     need = needed(channels)
     for reader in channels.readers:
-        read = _read(reader, need[reader.node] & np.isnan(channels.flows[reader.node].value))
-        stays |= set(map(int, channels.roots(reader.reads.atoms[read & np.isnan(reader.reads.value)])))
+        own = channels.flows[reader.node]
+        others = tuple(d for d in range(len(own.shape)) if d != reader.dim)
+        rows = np.broadcast_to(need[reader.node].any(axis=others), len(reader.gives))
+        read = _read(reader, rows & np.isnan(own.along(reader.dim)[1]))
+        # Weights that are used elsewhere, too, can take over no constant.
+        known = np.isfinite(reader.value) & ((reader.value == 0) | (not reader.shared))
+        stays |= set(map(int, channels.roots(reader.reads[read & ~known])))
     return stays
 
 
@@ -118,30 +98,75 @@ def _keep_one(channels: Channels, gone: set[int]) -> None:
     """No layer loses all of its filters."""
     for reader in channels.readers:
         roots = channels.roots(reader.gives)
-        if len(roots) and all(int(root) in gone for root in roots):
+        if all(int(root) in gone for root in roots):
             gone.discard(int(roots[0]))
 
 
 def _keep_carriers(channels: Channels, gone: set[int]) -> None:
     """Behind zero padding a constant is none at the border, and no bias stands for it: one such channel stays and
-    carries the others, the largest, unless one of its size stays anyway: no ratio of constants shall be large."""
+    carries the others, the largest, unless one of its size stays anyway: no ratio of constants shall be large. In a grouped
+    convolution each group has its own."""
     for reader in channels.readers:
-        if not reader.padded:
+        if not reader.carries:
             continue
-        kept = _kept(channels, reader.reads.atoms, gone)
-        lost = constants_gone(reader, kept, _kept(channels, reader.gives, gone))
-        if not lost.any():
-            continue
-        size = np.where(lost, np.abs(reader.reads.value), 0.0)
-        by = carrier(reader.reads.value, kept)
-        if by is None or abs(reader.reads.value[by]) < LEAST * size.max():
-            gone.discard(channels.root(int(reader.reads.atoms[np.argmax(size)])))
+        for members in np.split(np.arange(len(reader.reads)), reader.groups):
+            own = np.isin(np.arange(len(reader.reads)), members)
+            kept = _kept(channels, reader.reads, gone)
+            lost = own & constants_gone(reader, kept, _kept(channels, reader.gives, gone))
+            if not lost.any():
+                continue
+            size = np.where(lost, np.abs(reader.value), 0.0)
+            by = carrier(reader.value, kept & own)
+            if by is None or abs(reader.value[by]) < LEAST * size.max():
+                gone.discard(channels.root(int(reader.reads[np.argmax(size)])))
 
 
 def carrier(value: Floats, kept: Bools) -> int | None:
     """The kept channel of the largest constant, if there is one."""
     size = np.where(kept & np.isfinite(value), np.abs(value), 0.0)
     return int(np.argmax(size)) if size.any() else None
+
+
+def _even_groups(channels: Channels, gone: set[int]) -> None:
+    """A grouped convolution loses whole groups, and as many inputs and filters of each of the others."""
+    for reader in channels.readers:
+        if reader.groups == 1:
+            continue
+        reads, gives = (atoms.reshape(reader.groups, -1) for atoms in (reader.reads, reader.gives))
+        stays = _kept(channels, reads, gone).any(axis=1) | _kept(channels, gives, gone).any(axis=1)
+        _level(channels, gone, list(reads[stays]))
+        _level(channels, gone, list(gives[stays]))
+
+
+def _even_pieces(channels: Channels, gone: set[int]) -> None:
+    """Pieces of one size that a tensor is taken apart into stay of one size."""
+    for (_, dim), pieces in channels.pieces.items():
+        for size in {piece.shape[dim] for piece in pieces}:
+            _level(channels, gone, [piece.along(dim)[0] for piece in pieces if piece.shape[dim] == size])
+
+
+def _level(channels: Channels, gone: set[int], rows: list[Ints]) -> None:
+    """Put atoms back until as many stay in each row, but at least one."""
+    most = max((int(_kept(channels, row, gone).sum()) for row in rows), default=0)
+    for row in rows:
+        for root in map(int, channels.roots(row)):
+            if int(_kept(channels, row, gone).sum()) >= max(most, 1):
+                break
+            gone.discard(root)
+
+
+def _regular(channels: Channels, gone: set[int]) -> None:
+    """Where the atoms of a tensor change along several dimensions, what stays of it is a tensor again: some of the places along
+    each dimension, the same everywhere."""
+    for own in channels.flows.values():
+        dims = [d for d, size in enumerate(own.atoms.shape) if size > 1]
+        if len(dims) < 2:
+            continue
+        kept = _kept(channels, own.atoms, gone)
+        block = np.ones_like(kept)
+        for d in dims:
+            block &= kept.any(axis=tuple(other for other in range(kept.ndim) if other != d), keepdims=True)
+        gone.difference_update(map(int, channels.roots(own.atoms[block & ~kept])))
 
 
 def _round(channels: Channels, gone: set[int], multiple: int) -> None:

@@ -8,31 +8,35 @@ Source of the classes: derived; `fullscale.prune.channels` and `fullscale.prune.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.graph import Unit, trace, units
-from fullscale.measure import INACTIVE_ACTIVATION, Activity
+from fullscale.graph import Example, Graph, Unit, plain, taken, trace, units
+from fullscale.measure.activity import Activity
 from fullscale.prune.channels import Bools, Channels
+from fullscale.prune.check import check
 from fullscale.prune.plan import Plan, needed, plan
 from fullscale.prune.surgery import Cut, cut
 from fullscale.prune.walk import walk
+from fullscale.thresholds import INACTIVE_ACTIVATION
 
 # Images of this many pixels a side go through the graph where none are given.
 PROBE = 64
+# Activations that never put out exact zeros over a range of inputs: that such a filter was small is no reason to remove it.
+FADING = ("gelu", "silu", "mish", "softplus")
 
 
 @dataclass(frozen=True)
 class LayerRemoval:
-    """The filters behind one BatchNorm: how many there were, how many fell into each class, and which remain.
+    """The filters of one unit (see `fullscale.graph.units`): how many there were, how many fell into each class, and which remain.
 
-    name: of the BatchNorm. provably_dead: put out 0 for every input; constant: the same number other than 0 for every
+    name: of the BatchNorm or layer. provably_dead: put out 0 for every input; constant: the same number other than 0 for every
     input; empirically_dead: 0 on the measured images, or a constant there because all that they read is one; unread: of
     the others, those of which nothing that matters is computed. kept: their indices; a filter of these classes stays where
     a sum needs its channel, as a layer's last filter, or to carry constants.
@@ -49,10 +53,12 @@ class LayerRemoval:
 
 @dataclass(frozen=True)
 class Removal:
-    """What was removed, layer by layer in the order of the graph; cut: which part of each tensor stayed."""
+    """What was removed, layer by layer in the order of the graph; cut: which part of each tensor stayed; notes: what was left
+    whole although it could have gone, and why."""
 
     layers: tuple[LayerRemoval, ...]
     cut: Cut = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -68,31 +74,37 @@ class Removal:
 
     def as_dict(self) -> dict[str, Any]:
         """The layers as plain data, ready for JSON."""
-        return {"layers": [asdict(layer) for layer in self.layers]}
+        notes = {"notes": list(self.notes)} if self.notes else {}
+        return {"layers": [asdict(layer) for layer in self.layers]} | notes
 
 
 def remove_dead(
-    net: nn.Module, activity: Activity | None = None, *, multiple: int = 1, example: Tensor | None = None
+    net: nn.Module, activity: Activity | None = None, *, multiple: int = 1, example: Example | None = None
 ) -> tuple[nn.Module, Removal]:
     """A smaller network that computes the same as the one given, and what was removed.
 
+    Before it is handed over, both networks are run on the example and on noise of its shape: where their outputs differ by
+    more than rounding, because forward reads a size from a layer or a hook changes values, the layers there stay whole.
     The scale of a BatchNorm is 0 if abs(gamma) <= 1e-12, so that scales that underflowed count; `certify` measures what
     that costs. A layer that would lose every filter keeps one. The smaller network shares no memory with `net` and
     takes over its device, precision, modes and requires_grad flags; `net` is left as it was.
 
     Args:
-        net: any network that torch.fx can trace; what its graph does with operations unknown here stays whole.
+        net: any network that torch.export can follow; what it does with operations unknown here stays whole. Of one in
+            torch.compile, DataParallel or AveragedModel, the network inside.
         activity: `measure(net, images)`; filters that put out less than 1e-12 on all of these images are then removed
             too, which is exact on them and on no others.
         multiple: filters are left in place until each layer's number is a multiple of this (hardware likes 8), or the
             layer is whole.
-        example: images (N, C, H, W) of the size that the network takes; needed only for networks without a `config`.
+        example: what forward takes, of the size that it takes: a tensor (N, ...), a tuple of arguments or a dictionary of
+            keyword arguments; needed only for networks without a `config`.
 
     Returns:
         The network and the Removal.
 
     Raises:
-        InputError: for an activity that is not this network's, a multiple below 1, and as `fullscale.graph.trace`.
+        InputError: for an activity that is not this network's, a multiple below 1, as `fullscale.graph.trace`, and for a
+            network that does not compute twice the same, so that nothing can be checked.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7 * 7, 2))
@@ -103,32 +115,51 @@ def remove_dead(
     """
     if multiple < 1:
         raise InputError(f"multiple {multiple}: a positive whole number is accepted")
-    graph = trace(net, example_for(net) if example is None else example)
+    net = plain(net)
+    inputs = taken(example_for(net) if example is None else example).to(net)
+    graph = trace(net, inputs)
     found = units(graph)
     silent = {} if activity is None else _silent(net, found, activity)
-    proved = walk(graph)
-    chosen = _plan(graph, proved, silent, multiple)
-    smaller, done = cut(net, graph, chosen)
-    return smaller, Removal(_layers(found, proved, chosen, silent), done)
+    stays: set[str] = set()
+    notes: list[str] = []
+    while True:
+        proved = walk(graph, net, stays=stays)
+        chosen, assumed = _plan(graph, net, proved, silent, multiple, stays)
+        smaller, done = cut(net, chosen)
+        parted = check(net, graph, smaller, chosen, assumed, inputs)
+        if parted is None:
+            return smaller, Removal(_layers(found, proved, chosen, silent), done, tuple(notes))
+        if not chosen.gone:
+            raise InputError(f"{type(net).__name__} and an exact copy of it {parted.reason}: nothing can be checked")
+        # What is known to stay grows each time, to all of the network in the end.
+        more = parted.nodes - stays
+        stays |= more or {node.name for node in graph.nodes}
+        notes.append(f"{parted.where or 'the network'} stays whole: cut, the networks {parted.reason}")
 
 
-def _plan(graph: fx.GraphModule, proved: Channels, silent: dict[str, Bools], multiple: int) -> Plan:
+Assumed = dict[str, tuple[int, Bools]]
+
+
+def _plan(
+    graph: Graph, net: nn.Module, proved: Channels, silent: Assumed, multiple: int, stays: Collection[str]
+) -> tuple[Plan, Assumed]:
     """The plan that takes the silent filters for 0, but for those that stay: what they compute must not change, or they
     might no longer be silent."""
-    assumed = {name: mask.copy() for name, mask in silent.items()}
-    while any(mask.any() for mask in assumed.values()):
-        channels = walk(graph, assumed)
+    assumed = {name: (dim, mask.copy()) for name, (dim, mask) in silent.items()}
+    by_name = {node.name: node for node in graph.nodes}
+    while any(mask.any() for _, mask in assumed.values()):
+        channels = walk(graph, net, assumed, stays)
         chosen = plan(channels, multiple)
         settled = True
-        for node, flow in channels.flows.items():
-            if node.name in assumed:
-                varies = np.isnan(proved.flows[node].value)
-                stay = assumed[node.name] & varies & chosen.keeps(flow.atoms)
-                settled = settled and not stay.any()
-                assumed[node.name] &= varies & ~stay
+        for name, (dim, mask) in assumed.items():
+            atoms, _ = channels.flows[by_name[name]].along(dim)
+            varies = np.isnan(proved.flows[by_name[name]].along(dim)[1])
+            stay = mask & varies & chosen.keeps(atoms)
+            settled = settled and not stay.any()
+            mask &= varies & ~stay
         if settled:
-            return chosen
-    return plan(proved, multiple)
+            return chosen, assumed
+    return plan(proved, multiple), {}
 
 
 def example_for(net: nn.Module) -> Tensor:
@@ -136,35 +167,39 @@ def example_for(net: nn.Module) -> Tensor:
     channels = getattr(getattr(net, "config", None), "in_channels", None)
     if not isinstance(channels, int):
         raise InputError(f"{type(net).__name__} does not say what images it takes: give an example, (N, C, H, W)")
-    return torch.empty(2, channels, PROBE, PROBE)
+    return torch.zeros(2, channels, PROBE, PROBE)
 
 
-def _silent(net: nn.Module, found: tuple[Unit, ...], activity: Activity) -> dict[str, Bools]:
-    """By node, the filters that the measured images left silent."""
+def _silent(net: nn.Module, found: tuple[Unit, ...], activity: Activity) -> Assumed:
+    """By node, the channel dimension and the filters that the measured images left silent."""
     names = tuple(unit.norm for unit in found)
     measured = dict(zip(activity.norms, zip(activity.gamma, activity.beta, strict=True), strict=True))
     if set(names) != measured.keys():
         raise InputError("the activity was measured on another network: measure this one")
-    for name in names:
-        module = net.get_submodule(name)
-        held = [torch.as_tensor(x).detach().double().cpu() for x in (module.weight, module.bias)]
-        if any(not torch.equal(a, b) for a, b in zip(held, measured[name], strict=True)):
+    for unit in found:
+        own = zip(unit.scales(net), measured[unit.norm], strict=True)
+        if any(len(a) != len(b) or not torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in own):
             raise InputError("the activity was measured on another network: measure this one")
     peaks = dict(zip(activity.norms, activity.peak, strict=True))
-    return {unit.node: (peaks[unit.norm] < INACTIVE_ACTIVATION).numpy() for unit in found}
+    return {
+        unit.node: (unit.dim, (peaks[unit.norm] < INACTIVE_ACTIVATION).numpy())
+        for unit in found
+        if unit.activation not in FADING
+    }
 
 
-def _layers(
-    found: tuple[Unit, ...], proved: Channels, chosen: Plan, silent: Mapping[str, Bools]
-) -> tuple[LayerRemoval, ...]:
+def _layers(found: tuple[Unit, ...], proved: Channels, chosen: Plan, silent: Assumed) -> tuple[LayerRemoval, ...]:
     need = needed(chosen.channels)
     by_name = {node.name: node for node in chosen.channels.flows}
     layers = []
     for unit in found:
         node = by_name[unit.node]
-        flow, value = chosen.channels.flows[node], proved.flows[node].value
-        kept, varies = chosen.keeps(flow.atoms), np.isnan(value)
-        quiet = varies & (~np.isnan(flow.value) | silent.get(unit.node, np.zeros(len(value), dtype=bool)))
+        atoms, assumed = chosen.channels.flows[node].along(unit.dim)
+        value = proved.flows[node].along(unit.dim)[1]
+        kept, varies = chosen.keeps(atoms), np.isnan(value)
+        quiet = varies & (~np.isnan(assumed) | silent.get(unit.node, (0, np.zeros(len(value), dtype=bool)))[1])
+        others = tuple(d for d in range(need[node].ndim) if d != unit.dim)
+        wanted = np.broadcast_to(need[node].any(axis=others), len(value))
         layers.append(
             LayerRemoval(
                 name=unit.norm,
@@ -172,7 +207,7 @@ def _layers(
                 provably_dead=int((value == 0).sum()),
                 constant=int((~varies & (value != 0)).sum()),
                 empirically_dead=int(quiet.sum()),
-                unread=int((varies & ~quiet & ~need[node]).sum()),
+                unread=int((varies & ~quiet & ~wanted).sum()),
                 kept=tuple(np.flatnonzero(kept).tolist()),
             )
         )

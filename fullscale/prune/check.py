@@ -1,0 +1,182 @@
+"""Whether two networks compute the same, and where they part if they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from dynamics.errors import InputError
+from fullscale.graph import Graph, Inputs, trace
+from fullscale.graph.trace import call, path
+from fullscale.prune.channels import Bools
+from fullscale.prune.layers import norm_behind
+from fullscale.prune.plan import Plan
+from fullscale.prune.rounding import rounding
+
+# Outputs may differ by this many times what the last bit of every weight and input changes, or as many epsilons.
+FACTOR = 16
+SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """Two networks do not compute the same. reason: in words; where: the module in which they part; nodes: what may be the cause."""
+
+    reason: str
+    where: str
+    nodes: set[str]
+
+
+def check(
+    net: nn.Module,
+    graph: Graph,
+    smaller: nn.Module,
+    chosen: Plan,
+    assumed: Mapping[str, tuple[int, Bools]],
+    inputs: Inputs,
+) -> Parted | None:
+    """None if a cut network computes what its plan promises, on the inputs and on noise of their shape.
+
+    assumed: by name of node, its channel dimension and the channels that the plan takes for 0. Raises InputError where the
+    graph is not what Python computes.
+    """
+    zeros = {name: (dim, torch.from_numpy(mask)) for name, (dim, mask) in assumed.items() if mask.any()}
+    for given in (inputs, inputs.noise(torch.Generator().manual_seed(SEED))):
+        own = call(net, given)
+        allowed = {place: FACTOR * change for place, change in rounding(net, given).items()}
+        want = dict(zip(own, graph.run(net, given), strict=True))
+        if (worst := _worst(own, want, allowed)) is not None:
+            raise InputError(
+                f"{type(net).__name__} computes other outputs than its graph, by {worst:.3g}: what forward does depends on more "
+                "than its inputs"
+            )
+        if zeros:
+            want = dict(zip(own, graph.run(net, given, _zeroing(zeros), frozenset(zeros)), strict=True))
+        else:
+            want = own
+        try:
+            got = call(smaller, given)
+        except (
+            Exception
+        ) as error:  # whatever the network's own code raises where a size is not what it takes for granted
+            where = _raising(smaller, given)
+            return Parted(f"fail ({' '.join(str(error).split())[:120]})", where, _alike(graph, _within(graph, where)))
+        if got.keys() != want.keys() or any(got[place].shape != want[place].shape for place in want):
+            return Parted("give outputs of other shapes", "", {node.name for node in graph.nodes})
+        if (worst := _worst(want, got, allowed)) is not None:
+            node = _parting(net, graph, smaller, chosen, zeros, given)
+            nodes = set() if node is None else {node.name, *(source.name for source in node.all_input_nodes)}
+            return Parted(f"differ by {worst:.3g}", "" if node is None else path(node), _alike(graph, nodes))
+    return None
+
+
+def _worst(want: Mapping[str, Tensor], got: Mapping[str, Tensor], allowed: Mapping[str, float]) -> float | None:
+    """The largest difference, if any is more than rounding."""
+    worst = None
+    for place, tensor in want.items():
+        if tensor.numel() == 0:
+            continue
+        one, other = tensor.double(), got[place].double()
+        # Equal infinities and NaN on both sides are no difference.
+        same = (one == other) | (one.isnan() & other.isnan())
+        difference = float(torch.where(same, 0.0, (one - other).abs()).max())
+        finite = one[one.isfinite()].abs()
+        size = float(finite.max()) if len(finite) else 0.0
+        eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
+        if not difference <= max(allowed.get(place, 0.0), FACTOR * eps * size):
+            worst = max(worst or 0.0, difference) if difference == difference else difference
+    return worst
+
+
+def _zeroing(zeros: Mapping[str, tuple[int, Tensor]]) -> Any:
+    def look(name: str, out: Tensor) -> Tensor:
+        dim, mask = zeros[name]
+        return out.masked_fill(mask.to(out.device).view([-1 if d == dim else 1 for d in range(out.ndim)]), 0)
+
+    return look
+
+
+def _raising(net: nn.Module, inputs: Inputs) -> str:
+    """The name of the innermost module in which the network fails on its inputs."""
+    inside: list[str] = []
+    handles = []
+    for name, module in net.named_modules():
+        handles.append(module.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
+        handles.append(module.register_forward_hook(lambda *_: inside.pop()))  # type: ignore[arg-type]
+    try:
+        call(net, inputs)
+    except Exception:  # the error is known: it is asked where it came from
+        return inside[-1] if inside else ""
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ""
+
+
+def _within(graph: Graph, where: str) -> set[str]:
+    """The nodes of a module's own forward, and what they read."""
+    own = [node for node in graph.nodes if node.op == "call_function" and path(node) == where]
+    return {node.name for node in own} | {source.name for node in own for source in node.all_input_nodes}
+
+
+def _alike(graph: Graph, names: set[str]) -> set[str]:
+    """With these nodes, those that the same lines of code have made elsewhere: blocks that are built alike."""
+    lines = {line for name in names if (line := _line(graph.index[name])) is not None}
+    return names | {node.name for node in graph.nodes if _line(node) in lines}
+
+
+def _line(node: fx.Node) -> tuple[Any, str] | None:
+    trail = node.meta.get("stack_trace")
+    return (node.target, trail) if trail else None
+
+
+def _parting(
+    net: nn.Module,
+    graph: Graph,
+    smaller: nn.Module,
+    chosen: Plan,
+    zeros: Mapping[str, tuple[int, Tensor]],
+    inputs: Inputs,
+) -> fx.Node | None:
+    """The first operation whose results differ: both graphs run side by side."""
+    try:
+        other = trace(smaller, inputs)
+    except InputError:
+        return None
+    nodes, others = ([node for node in g.nodes if node.op == "call_function"] for g in (graph, other))
+    seen: list[dict[str, Tensor]] = []
+    for which, g in ((net, graph), (smaller, other)):
+        held: dict[str, Tensor] = {}
+        null = _zeroing(zeros)
+
+        def look(
+            name: str, out: Any, held: dict[str, Tensor] = held, first: bool = which is net, null: Any = null
+        ) -> Any:
+            out = null(name, out) if first and name in zeros else out
+            held[name] = out
+            return out
+
+        g.run(which, inputs, look, frozenset(node.name for node in g.nodes if node.op == "call_function"))
+        seen.append(held)
+    for node, twin in zip(nodes, others, strict=False):
+        if node.target != twin.target:
+            return node
+        one, two = seen[0][node.name], seen[1][twin.name]
+        own = chosen.channels.flows.get(node)
+        folded = any(reader.node is node and norm_behind(chosen.channels, node) for reader in chosen.channels.readers)
+        if not isinstance(one, Tensor) or own is None or folded:
+            continue
+        for dim, size in enumerate(own.atoms.shape):
+            if size > 1:
+                stays = chosen.keeps(own.atoms).any(axis=tuple(d for d in range(own.atoms.ndim) if d != dim))
+                one = one.index_select(dim, torch.from_numpy(np.flatnonzero(stays)).to(one.device))
+        if one.shape != two.shape:
+            return node
+        if one.is_floating_point() and _worst({"": one}, {"": two}, {"": 1e-4 * float(one.abs().max())}) is not None:
+            return node
+    return None

@@ -1,0 +1,211 @@
+"""How channels go through operations that only move elements about: views, permutations, slices, concatenation, padding."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+from torch.utils._pytree import tree_map
+
+from fullscale.graph.trace import shape
+from fullscale.graph.units import PASSING
+from fullscale.prune.channels import KEEP, Bools, Channels, Flow, flow, shrunk
+
+aten = torch.ops.aten
+_VIEWS = {
+    aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unsqueeze.default, aten.squeeze.default,
+    aten.squeeze.dim, aten.squeeze.dims, aten.flatten.using_ints, aten.unflatten.int, aten._reshape_copy.default,
+}  # fmt: skip
+_PERMUTING = {aten.permute.default, aten.transpose.int, aten.t.default, aten.mT.default, aten.numpy_T.default}
+# Along one dimension alone: the position of its number among the arguments.
+_ALONG = {
+    aten.cat.default: 1, aten.slice.Tensor: 1, aten.narrow.default: 1, aten.select.int: 1, aten.slice_scatter.default: 2,
+    aten.select_scatter.default: 2, aten.split.Tensor: 2, aten.split_with_sizes.default: 2, aten.chunk.default: 2,
+    aten.unbind.int: 1, aten.tensor_split.sections: 2, aten.tensor_split.indices: 2,
+}  # fmt: skip
+_SPLITTING = {
+    aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.unbind.int, aten.tensor_split.sections,
+    aten.tensor_split.indices,
+}  # fmt: skip
+_ANY = {
+    aten.stack.default, aten.flip.default, aten.roll.default, aten.repeat.default, aten.pixel_shuffle.default,
+    aten.pixel_unshuffle.default, aten.channel_shuffle.default, aten.native_channel_shuffle.default,
+    aten.movedim.int, aten.movedim.intlist, aten.diagonal.default, aten.copy.default, aten.tile.default,
+}  # fmt: skip
+
+
+def moved(found: Channels, node: fx.Node) -> Flow | None:
+    """The flow behind an operation of this kind, else None."""
+    if node.target is operator.getitem:
+        return _piece(found, node)
+    first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+    if node.target in PASSING and first is not None:
+        found.back[node] = lambda need: iter([(first, need)])
+        return found.flows[first]
+    if node.target in _VIEWS and first is not None:
+        return _viewed(found, node, first)
+    if node.target in _PERMUTING and first is not None:
+        return _permuted(found, node, first)
+    if node.target is aten.expand.default and first is not None:
+        return _expanded(found, node, first)
+    if node.target is aten.constant_pad_nd.default and first is not None:
+        return _padded(found, node, first)
+    if node.target in _ALONG and node.target not in _SPLITTING:
+        return _indexed(found, node, node, None)
+    return _indexed(found, node, node, None) if node.target in _ANY else None
+
+
+def splits(node: fx.Node) -> bool:
+    """Whether a node takes a tensor apart: its pieces are looked at where they are taken up."""
+    return node.target in _SPLITTING
+
+
+def _piece(found: Channels, node: fx.Node) -> Flow | None:
+    source: Any = node.args[0]
+    return _indexed(found, node, source, int(node.args[1])) if splits(source) else None  # type: ignore[call-overload]
+
+
+def _permuted(found: Channels, node: fx.Node, first: fx.Node) -> Flow:
+    source = found.flows[first]
+    target: Any = node.target
+    order = tuple(target(torch.empty(list(range(2, 2 + len(source.shape))), device="meta"), *node.args[1:]).shape)
+    dims = [size - 2 for size in order]
+    back = np.argsort(dims)
+    found.back[node] = lambda need: iter([(first, need.transpose(back))])
+    return Flow(
+        shape(node),
+        source.atoms.transpose(dims),
+        source.value.transpose(dims),
+        source.parameter,
+        tuple(source.dims[d] for d in dims) if source.dims else (),
+    )
+
+
+def _expanded(found: Channels, node: fx.Node, first: fx.Node) -> Flow:
+    source, sizes = found.flows[first], shape(node)
+    more = (1,) * (len(sizes) - len(source.shape))
+    found.back[node] = lambda need: iter([(first, shrunk(need, source.sizes))])
+    return flow(sizes, source.atoms.reshape(more + source.atoms.shape), source.value.reshape(more + source.value.shape))
+
+
+def _viewed(found: Channels, node: fx.Node, first: fx.Node) -> Flow:
+    """A view, dimension by dimension where it can be: what nothing changes along stays of size 1."""
+    source, after = found.flows[first], shape(node)
+    sizes = source.sizes
+    full: list[int] = []
+    result: list[int] = []
+    for old, new in _factors(source.shape, after):
+        changes = any(sizes[d] > 1 for d in old)
+        alone = len(old) == len(new) == 1
+        full += [sizes[d] if alone or not changes else source.shape[d] for d in old]
+        result += [sizes[old[0]]] if alone else [after[d] if changes else 1 for d in new]
+
+    def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
+        yield first, shrunk(np.broadcast_to(need, result).reshape(full), sizes)
+
+    found.back[node] = back
+    return flow(after, *(np.broadcast_to(array, full).reshape(result) for array in (source.atoms, source.value)))
+
+
+def _factors(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[list[int], list[int]]]:
+    """Runs of dimensions before and after a view that hold the same elements, each as short as it can be."""
+    i = j = 0
+    while i < len(before) or j < len(after):
+        old, new = [i] if i < len(before) else [], [j] if j < len(after) else []
+        i, j = i + len(old), j + len(new)
+        while (a := prod(before[d] for d in old)) != (b := prod(after[d] for d in new)):
+            if a < b:
+                old.append(i)
+                i += 1
+            else:
+                new.append(j)
+                j += 1
+        yield old, new
+
+
+def _padded(found: Channels, node: fx.Node, first: fx.Node) -> Flow:
+    """Padding with a constant: nothing of it belongs to a filter."""
+    source, pads = found.flows[first], list(node.args[1])  # type: ignore[arg-type]
+    fill = float(node.args[2]) if len(node.args) > 2 else 0.0  # type: ignore[arg-type]
+    dims = [len(source.shape) - 1 - i // 2 for i, pad in enumerate(pads) if pad != 0]
+    full = [source.shape[d] if d in dims else size for d, size in enumerate(source.sizes)]
+    places = torch.arange(prod(full)).reshape(full)
+    # Those dimensions along which nothing changes take no padding.
+    own = [0 if len(source.shape) - 1 - i // 2 not in dims else pad for i, pad in enumerate(pads)]
+    return _gathered(found, node, [first], [full], torch.nn.functional.pad(places, own, value=-1), fill)
+
+
+def _indexed(found: Channels, node: fx.Node, operation: fx.Node, piece: int | None) -> Flow:
+    """Any operation that moves elements: done to their numbers."""
+    sources = [source for source in operation.all_input_nodes if source in found.flows]
+    flows = [found.flows[source] for source in sources]
+    ndim = len(flows[0].shape)
+    dims: list[int] | None = None
+    position = _ALONG.get(operation.target)
+    if position is not None:
+        given = operation.args[position] if len(operation.args) > position else operation.kwargs.get("dim", 0)
+        dims = [int(given) % ndim]  # type: ignore[call-overload]
+        if any(len(f.shape) != ndim for f in flows):  # select_scatter: the second is of one dimension less
+            dims = None
+    if dims is None:
+        full = [list(f.shape) for f in flows]
+    else:
+        free = [all(f.sizes[d] == 1 for f in flows) and d not in dims for d in range(ndim)]
+        full = [[1 if free[d] else f.shape[d] for d in range(ndim)] for f in flows]
+    start, numbers = 0, {}
+    for source, sizes in zip(sources, full, strict=True):
+        numbers[source] = torch.arange(start, start + prod(sizes)).reshape(sizes)
+        start += prod(sizes)
+
+    def number(argument: Any) -> Any:
+        return numbers[argument] if isinstance(argument, fx.Node) else argument
+
+    target: Any = operation.target
+    places = target(*tree_map(number, list(operation.args)), **tree_map(number, dict(operation.kwargs)))
+    if piece is not None:
+        places = places[piece]
+    result = _gathered(found, node, sources, full, places, 0.0)
+    if (
+        dims is not None
+        and len(sources) == 1
+        and (piece is not None or operation.target in (aten.slice.Tensor, aten.narrow.default))
+    ):
+        _note_parts(found, sources[0], dims[0], result)
+    return result
+
+
+def _gathered(
+    found: Channels, node: fx.Node, sources: list[fx.Node], full: list[list[int]], places: Tensor, fill: float
+) -> Flow:
+    """The flow of a tensor whose elements are those of others, by their numbers; -1 is what is filled in."""
+    index = places.numpy()
+    flows = [found.flows[source] for source in sources]
+    atoms = [np.broadcast_to(f.atoms, sizes).ravel() for f, sizes in zip(flows, full, strict=True)]
+    value = [np.broadcast_to(f.value, sizes).ravel() for f, sizes in zip(flows, full, strict=True)]
+    total = sum(map(prod, full))
+
+    def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
+        wanted = np.zeros(total + 1, dtype=bool)
+        wanted[index[np.broadcast_to(need, index.shape)]] = True
+        start = 0
+        for source, sizes in zip(sources, full, strict=True):
+            own = wanted[start : start + prod(sizes)].reshape(sizes)
+            start += prod(sizes)
+            yield source, shrunk(own, found.flows[source].sizes)
+
+    found.back[node] = back
+    return flow(shape(node), np.concatenate([*atoms, [KEEP]])[index], np.concatenate([*value, [fill]])[index])
+
+
+def _note_parts(found: Channels, source: fx.Node, dim: int, part: Flow) -> None:
+    """Pieces of a tensor along a dimension: code that halves a tensor asks for halves of equal size."""
+    if (
+        found.flows[source].atoms.shape[dim] > 1
+        and part.shape[dim : dim + 1] < found.flows[source].shape[dim : dim + 1]
+    ):
+        found.pieces.setdefault((source, dim), []).append(part)
