@@ -132,7 +132,9 @@ def _check_alike(old: dict[str, Tensor], new: dict[str, Tensor]) -> None:
     if shapes[0] == shapes[1]:
         return
     said = [", ".join(f"{place or 'output'} {shape}" for place, shape in held.items()) for held in shapes]
-    raise InputError(f"networks with outputs {said[0]} and {said[1]} cannot be compared: the same places and shapes are accepted")
+    raise InputError(
+        f"networks with outputs {said[0]} and {said[1]} cannot be compared: the same places and shapes are accepted"
+    )
 
 
 def _distance(old: Tensor, new: Tensor) -> tuple[float, float]:
@@ -156,7 +158,9 @@ def _labelled(outputs: dict[str, Tensor], images: int) -> str:
         if place in fitting:
             return place
     said = ", ".join(f"{place or 'output'} {tuple(tensor.shape)}" for place, tensor in outputs.items())
-    raise InputError(f"labels with outputs {said}: one output (N, classes), or one that is named logits or out, is accepted")
+    raise InputError(
+        f"labels with outputs {said}: one output (N, classes), or one that is named logits or out, is accepted"
+    )
 
 
 def _check_labels(labels: Tensor, images: int, classes: int) -> None:
