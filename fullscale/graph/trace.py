@@ -130,7 +130,7 @@ def trace(net: nn.Module, example: Any) -> Graph:
     inputs = taken(example).to(net)
     try:
         # A fused kernel stands for a whole transformer layer otherwise.
-        with untouched(net), _quiet(), _unfused():
+        with untouched(net), quiet(), _unfused():
             program = torch.export.export(_Flat(net).eval(), inputs.args, inputs.named, strict=False)
             program = program.run_decompositions({})
     except Exception as error:  # whatever the network's own code raises when it meets a stand-in for a tensor
@@ -172,7 +172,7 @@ def _line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what torch logs and warns of while it records: errors reach the user in one line."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
