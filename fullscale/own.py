@@ -103,20 +103,23 @@ def _unpickled(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path} is no file: a network's weights are accepted")
     try:
-        size = path.stat().st_size
-        with zipfile.ZipFile(path) as file:
-            # torch.save compresses nothing: what claims to be larger than the file would fill the memory.
-            honest = all(one.compress_type == zipfile.ZIP_STORED and one.file_size <= size for one in file.infolist())
-        if not honest:
-            raise InputError(f"{path} claims to hold more than its {size:,} bytes; {WANTED}")
+        if not _stored_whole(path):
+            raise pickle.UnpicklingError
         with quiet():
             return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
     except zipfile.BadZipFile as error:
         raise InputError(f"{path} is no whole file of torch.save, in its format since torch 1.6; {WANTED}") from error
     except (pickle.UnpicklingError, RuntimeError, ValueError, OSError, MemoryError, LookupError, TypeError) as error:
-        found = re.search(r"GLOBAL (\S+) was not an allowed|Unsupported (?:class|global):? (\S+)", str(error))
-        why = f"holds {found[1] or found[2]}, for which code would have to run" if found else "cannot be read"
+        found = re.search(r"GLOBAL (\S+) (?:was not|whose)", str(error))
+        why = "cannot be read" if found is None else f"holds {found[1]}, for which code would have to run"
         raise InputError(f"{path} {why}; {WANTED}") from error
+
+
+def _stored_whole(path: Path) -> bool:
+    """Whether nothing in the file claims to be larger than it: torch.save compresses nothing, so it would fill the memory."""
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as file:
+        return all(one.compress_type == zipfile.ZIP_STORED and one.file_size <= size for one in file.infolist())
 
 
 def _state(path: Path, content: Any) -> dict[str, Tensor]:
