@@ -48,11 +48,11 @@ def take(net: nn.Module, replica: int) -> nn.Module:
 
 def graphs_of(net: nn.Module) -> Graphs:
     """Those of one of the known networks, which a process traces once however many runs of it it sees."""
-    return _graphs(type(net), net.config)
+    return _graphs(type(net).__name__, net.config)
 
 
 @lru_cache(maxsize=8)
-def _graphs(kind: type, config: Any) -> Graphs:
+def _graphs(kind: str, config: Any) -> Graphs:
     return Graphs()
 
 
