@@ -119,7 +119,7 @@ class _Extremes:
                 )
         selectivity = self._selectivity(peak).split(sizes)
         for i in self.without_images:
-            selectivity[i].fill_(torch.nan)
+            selectivity[i][peak.split(sizes)[i] > 0] = torch.nan
         gamma, beta = zip(*(unit.scales(net) for unit in self.units), strict=True)
         return Activity(
             norms=tuple(unit.norm for unit in self.units),
