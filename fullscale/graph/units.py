@@ -228,12 +228,14 @@ def _of_layer(graph: Graph, node: fx.Node, name: str) -> Unit | None:
             )
             product = _gated(node)
             return unit if product is None else replace(unit, node=product.name)
-        first, second = (*at.args[:2], None)[:2]
+        first, second = (*at.args[:2], None, None)[:2]  # an input has none
         if at.target in OTHER_NORMS and norm is None:
-            *positions, dim = OTHER_NORMS[at.target]
+            *positions, channels = OTHER_NORMS[at.target]
             held = [at.args[i] if i is not None and i < len(at.args) else None for i in positions]
-            scale, shift = (parameter(graph, argument) for argument in held)
             norm = owner(graph, at, *held)
+            if channels != -1 or len(at.args[1]) == 1:  # type: ignore[arg-type]  # else a scale for each place, not for each channel
+                dim = channels
+                scale, shift = (parameter(graph, argument) for argument in held)
             at = first
         elif (
             at.target in PASSING
