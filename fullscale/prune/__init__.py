@@ -6,6 +6,7 @@
 - surgery.py      they are cut out, and what they contributed is given to those that take it over
 - removal.py      `remove_dead`: the above in one call, with a report
 - certificate.py  `certify`: the largest difference between two networks, and what the smaller one saves
+- compare.py      every output of two networks on the same inputs; rounding.py: what rounding alone does to them
 - state.py        `prune_optimizer`: an optimizer's state cut alike, so that training can go on
 """
 
