@@ -156,15 +156,15 @@ def _plan(
     while any(mask.any() for _, mask in assumed.values()):
         channels = walk(graph, net, assumed, stays)
         chosen = plan(channels, multiple)
-        settled = True
-        for name, (dim, mask) in assumed.items():
+        settled, before = True, assumed
+        for name, (dim, mask) in before.items():
             atoms, _ = channels.flows[by_name[name]].along(dim)
             varies = np.isnan(proved.flows[by_name[name]].along(dim)[1])
             stay = mask & varies & chosen.keeps(atoms)
             settled = settled and not stay.any()
-            mask &= varies & ~stay
+            assumed = assumed | {name: (dim, mask & varies & ~stay)}
         if settled:
-            return chosen, assumed
+            return chosen, before
     return plan(proved, multiple), {}
 
 
