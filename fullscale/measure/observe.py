@@ -176,6 +176,8 @@ def _check_finite(net: nn.Module) -> None:
         if nn.parameter.is_lazy(tensor):
             raise InputError(f"{name} has no shape yet: a network that has run once is accepted")
         if tensor.is_meta:
-            raise InputError(f"{name} is on the meta device, without numbers: a network that has its weights is accepted")
+            raise InputError(
+                f"{name} is on the meta device, without numbers: a network that has its weights is accepted"
+            )
         if not tensor.isfinite().all():
             raise InputError(f"{name} is not finite: the network diverged")
