@@ -111,7 +111,7 @@ class _Extremes:
         """What the whole set has shown."""
         sizes = [unit.filters for unit in self.units]
         low, high = self.low.cpu(), self.high.cpu()
-        peak = torch.maximum(high, -low)
+        peak = torch.maximum(high, -low).abs()  # not -0
         for unit, own in zip(self.units, peak.split(sizes), strict=True):
             if not own.isfinite().all():
                 raise InputError(
@@ -175,5 +175,9 @@ def _check_finite(net: nn.Module) -> None:
     for name, tensor in (*net.named_parameters(), *statistics):
         if nn.parameter.is_lazy(tensor):
             raise InputError(f"{name} has no shape yet: a network that has run once is accepted")
+        if tensor.is_meta:
+            raise InputError(
+                f"{name} is on the meta device, without numbers: a network that has its weights is accepted"
+            )
         if not tensor.isfinite().all():
             raise InputError(f"{name} is not finite: the network diverged")

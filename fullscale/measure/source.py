@@ -27,7 +27,7 @@ def parts(images: Source, batch: int) -> Iterator[Inputs]:
         whole = _checked(images)
         return (whole.rows(start, start + batch) for start in range(0, len(whole), batch))
     if not isinstance(images, Iterable):
-        raise InputError(f"images of type {type(images).__name__}: a tensor (N, ...) or batches of them are accepted")
+        raise _unknown(images)
     return (_checked(part[0] if isinstance(part, tuple | list) and part else part) for part in images)
 
 
@@ -39,7 +39,13 @@ def batches(net: nn.Module, images: Tensor, size: int = 1024) -> Iterator[Tensor
     return (part.to(net).args[0] for part in parts(images, size))
 
 
+def _unknown(images: Any) -> InputError:
+    return InputError(f"images of type {type(images).__name__}: a tensor (N, ...) or batches of them are accepted")
+
+
 def _checked(images: Any) -> Inputs:
+    if not isinstance(images, Tensor | tuple | Mapping | Inputs):
+        raise _unknown(images)
     inputs = taken(images)
     first = inputs.tensors()[0]
     if first.dtype == torch.uint8:

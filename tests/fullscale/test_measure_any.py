@@ -104,8 +104,8 @@ class Held:
     ],
 )  # fmt: skip
 def test_what_python_runs_is_measured_and_the_images_stay(how: Any, before: Any) -> None:
-    net, x = Net(how, before), X.clone()
-    first, second = measure(net, x), measure(net, x)
+    net, x, graphs = Net(how, before), X.clone(), Graphs()
+    first, second = measured(net, x, graphs), measured(net, x, graphs)
     assert torch.equal(first.peak[1], truth(net, X))
     assert first.table() == second.table()
     assert torch.equal(x, X)
@@ -113,15 +113,15 @@ def test_what_python_runs_is_measured_and_the_images_stay(how: Any, before: Any)
 
 def test_inputs_come_alone_in_their_order_and_by_keyword() -> None:
     net, mask = Net(lambda f, mask=None, scale=1.0: f if mask is None else f * mask * scale), noise(1, 5, 4, 1, 1)
-    both = truth(net, X, mask)
+    both, graphs = truth(net, X, mask), Graphs()
     assert not torch.equal(both, truth(net, X))
     named = {"mask": mask, "x": X}
     given: list[Any] = [(X, mask), named, {"x": X, "mask": mask}, [((X, mask), 1), (named, 1)], [named]]
     for images in given:
-        assert torch.equal(measure(net, images).peak[1], both)
-    assert torch.equal(measure(net, (X, mask, 2.0)).peak[1], truth(net, X, mask, 2.0))
+        assert torch.equal(measured(net, images, graphs).peak[1], both)
+    assert torch.equal(measured(net, (X, mask, 2.0), graphs).peak[1], truth(net, X, mask, 2.0))
     # Each is sliced.
-    parted = measure(net, named, batch=3)
+    parted = measured(net, named, graphs, 3)
     assert (parted.images, parted.peak[1].tolist()) == (5, pytest.approx(both.tolist(), rel=1e-12))
 
 

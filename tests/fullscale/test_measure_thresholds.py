@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dynamics.errors import InputError
 from fullscale.graph import Graph, Inputs
-from fullscale.measure import measure, zeroed
+from fullscale.measure import zeroed
 from fullscale.thresholds import MEASURES, by_threshold, decades, flat
 
 
@@ -161,6 +161,6 @@ images, labels = noise(0, 3, 2, 3, 3), torch.arange(3)
     ],
 )
 def test_test_images_that_do_not_fit_are_refused(test: Any, words: str) -> None:
-    net = lively(0, "chain", "silu")
+    net = lively(0, "chain", "gelu")
     with pytest.raises(InputError, match=words):
-        zeroed(net, measure(net, noise(0, 4, 2, 3, 3)), test)
+        zeroed(net, found(net, images), test, graphs=GRAPHS["chain", "gelu"])
