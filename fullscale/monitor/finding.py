@@ -33,6 +33,7 @@ class Finding:
         self.compiled = False
         self._names = {module: name for name, module in self.net.named_modules()}
         self._busy = False
+        self._met: set[nn.Module] = set()
         self._handles: dict[nn.Module, Any] = {}
         wrappers = [module for module in net.modules() if module not in self._names and plain(module) is self.net]
         for module in (*wrappers, *self._names):
@@ -45,14 +46,14 @@ class Finding:
         Raises InputError where the network's own code fails on it.
         """
         given, extended, before = example.to(self.net), self.extended, len(self.found.parts)
-        # What hooks are put on within `untouched` would be gone after it.
+        # Hooks that come or go within `untouched` are as they were after it.
         self.extended = lambda start: None
         try:
             with untouched(self.net, training=True):
                 for module in self._names:
                     module.training = True
                 if not self._known(self.net, given):
-                    self._handles.pop(self.net).remove()
+                    self._met.add(self.net)
                     self.net(*given.args, **given.named)
         except Exception as error:  # whatever the network's own code raises
             words = " ".join(str(error).split())[:300]
@@ -75,7 +76,7 @@ class Finding:
         if torch.compiler.is_compiling():
             self.compiled = True
             return
-        if self._busy or module not in self._handles or not module.training:
+        if self._busy or module in self._met or not module.training:
             return
         if any(unseen(x) for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)):
             return
@@ -84,9 +85,10 @@ class Finding:
             known = self._known(plain(module), Inputs(args, kwargs))
         finally:
             self._busy = False
-        for inner in {module, *(plain(module).modules() if known else (plain(module),))}:
-            if inner in self._handles:
-                self._handles.pop(inner).remove()
+        done = {module, *(plain(module).modules() if known else (plain(module),))}
+        self._met |= done
+        for inner in done & self._handles.keys():
+            self._handles[inner].remove()
         if len(self.found.parts) > before:
             self.extended(before)
 

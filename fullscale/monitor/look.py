@@ -160,13 +160,13 @@ def _reach(part: Layer, layer: nn.Module, args: Any, kwargs: Any, output: Tensor
     """The gradient of each filter's largest output by the layer's weights, of their shape: the part of the inputs that it lies
     over, as the layer is linear in its weights. Of a copy of the layer, which shares nothing that the pass keeps."""
     twin = copy.copy(layer)
-    twin.__dict__["_parameters"] = {
-        name: None if p is None else p.detach().requires_grad_() for name, p in layer._parameters.items()
-    }
+    held = {name: None if p is None else p.detach() for name, p in layer._parameters.items()}
+    weight = layer.get_parameter("weight").detach().requires_grad_()
+    twin.__dict__["_parameters"] = held | {"weight": weight}
     dim = part.unit.dim
     at = output.movedim(dim, 0).flatten(1).argmax(dim=1, keepdim=True)
     with torch.enable_grad():
         given = [x.detach() if isinstance(x, Tensor) else x for x in args]
         again = type(layer).forward(twin, *given, **kwargs).movedim(dim, 0).flatten(1)
-        found: Tensor = torch.autograd.grad(again.gather(1, at).sum(), twin.get_parameter("weight"))[0]
+        found: Tensor = torch.autograd.grad(again.gather(1, at).sum(), weight)[0]
     return found

@@ -140,6 +140,13 @@ def of_graph(root: nn.Module, prefix: str, graph: Graph, units: Sequence[Unit], 
     tensors = dict(root.named_parameters(remove_duplicate=False))
     for unit in units:
         name = f"{prefix}.{unit.norm}" if prefix else unit.norm
+        if unit.batch and not isinstance(graph.index[unit.source].meta.get("val"), Tensor):
+            # Only its running statistics are used: it feeds a loss that is put aside, say.
+            found.add(of_module(root.get_submodule(unit.norm), replace(unit, norm=name, weight=None)))
+            found.notes.append(
+                f"{name}: its output is no part of the network's, so it is watched before its activation"
+            )
+            continue
         product = graph.index[unit.node].target is aten.mul.Tensor
         seen = None if unit.dim == 0 else cut(graph, shown, *({unit.source, unit.node} if product else {unit.source}))
         if seen is None:
