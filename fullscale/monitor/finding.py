@@ -24,11 +24,11 @@ from fullscale.monitor.watched import Watched, of_graph, of_module
 class Finding:
     """Finds the units of a network in its next passes in training mode, and adds them to `found`.
 
-    extended: is called with the number of units before, whenever there are more. compiled: whether torch.compile came first,
+    extended: is called whenever there are more, with the number of units before, the module and its arguments. compiled: whether torch.compile came first,
     so that nothing can be found.
     """
 
-    def __init__(self, net: nn.Module, found: Watched, extended: Callable[[int], None]) -> None:
+    def __init__(self, net: nn.Module, found: Watched, extended: Callable[..., None]) -> None:
         self.net, self.found, self.extended = plain(net), found, extended
         self.compiled = False
         self._names = {module: name for name, module in self.net.named_modules()}
@@ -47,7 +47,7 @@ class Finding:
         """
         given, extended, before = example.to(self.net), self.extended, len(self.found.parts)
         # Hooks that come or go within `untouched` are as they were after it.
-        self.extended = lambda start: None
+        self.extended = lambda *_: None
         try:
             with untouched(self.net, training=True):
                 for module in self._names:
@@ -90,7 +90,7 @@ class Finding:
         for inner in done & self._handles.keys():
             self._handles[inner].remove()
         if len(self.found.parts) > before:
-            self.extended(before)
+            self.extended(before, module, args, kwargs)
 
     def _known(self, module: nn.Module, given: Inputs) -> bool:
         """Traces a module and adds its units; whether that could be done, so that its parts need not be looked at."""

@@ -48,8 +48,9 @@ class Look:
         elif not on and not self.compiled:
             self.close()
 
-    def extend(self, start: int) -> None:
-        """Look at the units from this one on as well."""
+    def extend(self, start: int, *entered: Any) -> None:
+        """Look at the units from this one on as well. entered: the module, if any, whose forward is about to begin with these
+        arguments, when its hooks of that kind have been called already."""
         modules: dict[nn.Module, list[tuple[int, int, int]]] = {}
         roots: dict[nn.Module, list[int]] = {}
         for i, part in enumerate(self.watched.parts[start:], start):
@@ -67,7 +68,11 @@ class Look:
         if self.on:
             self.close()
             self.switch(True)
-        self.clear()
+        for seen in (self.highest, self.size, self.reach):
+            seen += [None] * (len(self.watched.parts) - len(seen))
+        for module, before, hook in self._hooks if entered else ():
+            if before and module is entered[0]:
+                hook(*entered)
 
     def _after(self, wanted: list[tuple[int, int, int]], calls: int) -> Callable[..., None]:
         simple = [i for i, _, _ in wanted if self.watched.parts[i].seen is None]
