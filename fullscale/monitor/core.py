@@ -313,6 +313,11 @@ class Monitor:
         packed: dict[str, Any] = _mapped(state, np.ndarray, lambda x: torch.from_numpy(x.copy()))
         return packed
 
+    def start_at(self, step: int) -> None:
+        """Count the steps from this one on, as those of a training that goes on."""
+        self.step = step
+        self._look.switch(step % self.interval == 0)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave: the interval of then holds. Load the optimizer's own state as well.
 
@@ -322,8 +327,8 @@ class Monitor:
         names = {name for name, _ in (*self._net.named_modules(), *self._net.named_parameters())}
         if self._ready or any(name.partition("#")[0] not in names for name in state["layers"]):
             self._check(state)
-        self.interval, self.step = int(state["interval"]), int(state["step"])
-        self._look.switch(self.step % self.interval == 0)
+        self.interval = int(state["interval"])
+        self.start_at(int(state["step"]))
         if not state["layers"]:
             self.updates.notes += [note for note in state["notes"] if note not in self.updates.notes]
         elif self._ready:

@@ -56,7 +56,7 @@ class MonitorCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
                 return
             if folder == Path(str(self.resume_from_checkpoint)):
                 raise InputError(f"{folder}: the folder of a checkpoint of this network with {FILE} in it is accepted")
-        self.monitor.step = state.global_step
+        self.monitor.start_at(state.global_step)
         self.monitor.updates.note(
             f"resumed at step {state.global_step} without a {FILE} of this run in {', '.join(map(str, folders))}: what was seen "
             "before is not known; MonitorCallback(resume_from_checkpoint=...) says where it is"

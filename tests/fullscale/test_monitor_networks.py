@@ -436,6 +436,8 @@ def test_smooth_activations_have_no_deaths_by_activation_and_that_is_said() -> N
     assert [(row["measure"], row["layer"]) for row in monitor.deaths] == [("scale", "3")] * 4
 
 
+# torch.compile itself accesses it where a module has a hook.
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile accesses it where there are hooks
 def test_a_network_compiled_in_place_asks_for_an_example() -> None:
     net = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU())
     optimizer = torch.optim.Adam(net.parameters())
@@ -457,3 +459,43 @@ def test_a_network_compiled_after_the_monitor_came_leaves_a_note() -> None:
     torch._dynamo.reset()
     assert monitor.filters == 0
     assert ["ran compiled" in note for note in monitor.note] == [True]
+
+
+@pytest.mark.parametrize("kind", [Kept, Conv, Transposed])
+def test_a_resumed_monitor_goes_on_without_norms_as_well(kind: type[Kept]) -> None:
+    """The state comes before the first pass, when the filters are not known yet."""
+    seen = []
+    for stop in (False, True):
+        net = made(kind)
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=0.1)
+        monitor = Monitor(net, optimizer, interval=2)
+        for step in range(9):
+            if stop and step == 5:
+                monitor.close()
+                file = io.BytesIO()
+                torch.save(monitor.state_dict(), file)
+                file.seek(0)
+                monitor = Monitor(net, optimizer, interval=7)
+                monitor.load_state_dict(torch.load(file, weights_only=True))
+                assert monitor.state_dict()["layers"] == ["fc"] * 6
+            fit(net, optimizer, 1, lambda _, step=step: inputs(step))
+        seen.append(monitor)
+    assert seen[0].history.identical(seen[1].history)
+    assert np.isfinite(seen[0].history["pull"]).all()
+    fresh = nn.Sequential(nn.Linear(5, 3), nn.ReLU())
+    with pytest.raises(InputError, match="6 filters"):
+        Monitor(fresh, torch.optim.Adam(fresh.parameters())).load_state_dict(seen[0].state_dict())
+
+
+def test_the_state_of_another_network_is_refused_at_the_first_step_where_that_is_not_seen_before() -> None:
+    def watched(width: int) -> tuple[nn.Module, Any, Monitor]:
+        net = nn.Sequential(nn.Linear(5, width), nn.ReLU())
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        return net, optimizer, Monitor(net, optimizer, interval=1)
+
+    net, optimizer, monitor = watched(3)
+    fit(net, optimizer, 1)
+    other, at, late = watched(4)
+    late.load_state_dict(monitor.state_dict())
+    with pytest.raises(InputError, match=r"3 filters.*which has 4"):
+        fit(other, at, 1)
