@@ -51,7 +51,7 @@ def multiply_adds(net: nn.Module, example: Example | Inputs) -> int:
                 functional_call(net, state, inputs.args, inputs.named)
         else:
             call(net, inputs.to(net))
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 @contextmanager

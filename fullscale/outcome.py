@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from dynamics.errors import InputError
 from fullscale.feed import Batch, Feed, joined
 from fullscale.graph import evaluation
-from fullscale.measure import Activity, measure, zeroed
+from fullscale.measure import Activity, Graphs, measured, zeroed
 from fullscale.prune import Removal, certify, remove_dead
 from fullscale.replicas import Replicas
 from fullscale.resume import Curves
@@ -45,6 +46,16 @@ def take(net: nn.Module, replica: int) -> nn.Module:
     return net.take(replica) if isinstance(net, Replicas) else net
 
 
+def graphs_of(net: nn.Module) -> Graphs:
+    """Those of one of the known networks, which a process traces once however many runs of it it sees."""
+    return _graphs(type(net), net.config)
+
+
+@lru_cache(maxsize=8)
+def _graphs(kind: type, config: Any) -> Graphs:
+    return Graphs()
+
+
 def conclude(outcome: Outcome, net: nn.Module, activity: Activity, feed: Feed, thresholds: bool) -> None:
     """Fill in what the end of a run leaves; diverged if the network is not finite on the test images.
 
@@ -54,7 +65,7 @@ def conclude(outcome: Outcome, net: nn.Module, activity: Activity, feed: Feed, t
         smaller, removal = remove_dead(net, activity)
         outcome.summary |= assess(net, smaller, removal, activity, feed)
         if thresholds:
-            outcome.summary["thresholds"] = zeroed(net, activity, feed.test(1024))
+            outcome.summary["thresholds"] = zeroed(net, activity, feed.test(1024), graphs=graphs_of(net))
         outcome.net, outcome.smaller = net, smaller
     except InputError as error:  # finite on the training images, but not on the others
         outcome.status, outcome.error = "diverged", str(error)
@@ -100,7 +111,7 @@ def look(
             continue
         one = take(net, replica)
         try:
-            activity = measure(one, feed.training(1024))
+            activity = measured(one, feed.training(1024), graphs_of(one))
         except InputError as error:  # the images were fine for the steps before: it is the network that is not finite
             outcome.status, outcome.error = "diverged", f"{error}, seen after epoch {epoch}"
             continue

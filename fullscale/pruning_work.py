@@ -18,9 +18,9 @@ from fullscale.criteria import prune_by
 from fullscale.data import Images
 from fullscale.execution import Execution
 from fullscale.feed import Batch, Feed, Resident
-from fullscale.measure import measure
+from fullscale.measure import measured
 from fullscale.models import Architecture, build
-from fullscale.outcome import loss_and_error
+from fullscale.outcome import graphs_of, loss_and_error
 from fullscale.prune import remove_dead
 from fullscale.pruning_study import Base, PruningStudy, parted
 from fullscale.replicas import Replicas
@@ -103,7 +103,7 @@ def trained(
 
 def _points(study: PruningStudy, base: Base, seed: int, net: nn.Module, feed: Feed) -> list[dict[str, Any]]:
     """The whole network, the one without its dead filters, and what each criterion makes of it at each share."""
-    dead, removal = remove_dead(net, measure(net, feed.training(1024)))
+    dead, removal = remove_dead(net, measured(net, feed.training(1024), graphs_of(net)))
     # The selective criteria look at all images, the others at their shape.
     looked = "selective" in " ".join(base.criteria)
     x = torch.cat([images for images, _ in feed.training(1024)]) if looked else next(feed.training(2))[0]

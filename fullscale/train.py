@@ -24,9 +24,9 @@ from fullscale.data import Images
 from fullscale.distributed import Team, team_of
 from fullscale.execution import CudaGraphStep, Execution
 from fullscale.feed import Batch, Feed, Resident, Share
-from fullscale.measure import Activity, measure
+from fullscale.measure import Activity, measured
 from fullscale.models import Architecture, build
-from fullscale.outcome import Outcome, conclude, look, take
+from fullscale.outcome import Outcome, conclude, graphs_of, look, take
 from fullscale.replicas import Replicas
 from fullscale.replicas.optimizers import Optimizers
 from fullscale.resume import Progress, holds_state_of, keep, load_run, restore, restore_optimizer
@@ -213,7 +213,7 @@ def _train(
         if not team.leads:
             return outcomes
         if done.epoch >= spec.epochs:  # the file holds the end of the run, but not what is looked at there
-            activities = [measure(net, feeds[0].training(1024))]
+            activities = [measured(net, feeds[0].training(1024), graphs_of(net))]
         seconds = (time.perf_counter() - started) / len(outcomes)
         for replica, (outcome, feed, activity) in enumerate(zip(outcomes, feeds, activities, strict=True)):
             outcome.summary = {"seconds": seconds, "steps": steps}

@@ -132,7 +132,7 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
     inputs = taken(example).to(net)
     try:
         # A fused kernel stands for a whole transformer layer otherwise.
-        with untouched(net, training), _quiet(), _unfused():
+        with untouched(net, training), quiet(), _unfused():
             flat = _Flat(net)
             flat.training = training  # not by .eval(), which would call a `train` of the network's own
             program = torch.export.export(flat, inputs.args, inputs.named, strict=False)
@@ -177,7 +177,7 @@ def _line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what torch logs and warns of while it records: errors reach the user in one line."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

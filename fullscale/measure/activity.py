@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from math import inf
+from math import inf, isnan, nan
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -18,7 +18,10 @@ from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
 SELECTIVE_BELOW = 1e-3
 
 _ZERO = "inactive by activation: exactly 0 for every image"
-_FADING = "never exactly 0 but falls towards it: inactive by activation if its input stays below {}"
+_FADING = (
+    "never exactly 0 over a range of inputs, so that no filter is removed for its activation, but falls towards 0: inactive "
+    "by activation if its input stays below {}"
+)
 _STUCK = "saturates at {}, not at 0: a filter that is stuck is not inactive by activation but constant"
 # In float64; in float32 GELU's is about -5.5, since it is rounded to 0 from there on.
 MEANINGS = {
@@ -40,6 +43,15 @@ MEANINGS = {
     "shift are 0; with scale 0 and another shift it is constant",
 }
 _UNKNOWN = "not known to put out 0 over a range of inputs: look at the scale and at what is constant"
+# Of layers whose gamma is not BatchNorm's, by `Activity.scaled`.
+_SCALES = {
+    "norm": (
+        "scale",
+        "of a layer, group or RMS norm: at 0 the filter puts out its shift whatever comes in, but the norm's statistics still "
+        "read it, so that the others change if it is taken away",
+    ),
+    "": ("no scale", "layers without a norm have none: by scale only filters that have one are counted"),
+}
 
 
 class Shares(NamedTuple):
@@ -54,16 +66,18 @@ class Shares(NamedTuple):
 class Activity:
     """What every filter of a network did on one set of images.
 
-    norms, activations: of each layer (a BatchNorm and what is behind it), in the order of the graph, the BatchNorm's name
-    and the activation. Each other field holds one float64 tensor a layer, of shape (filters,), on the CPU.
-    peak: largest absolute activation, over images and plane; spread: largest minus smallest activation over them, 0 for a
-    filter that puts out a constant; gamma, beta: BatchNorm's scale and shift; selectivity: share of the images whose
-    largest absolute activation over the plane stays below 1e-3 of the filter's peak; 1 for a filter that never fires.
-    images: how many were measured.
+    norms, activations: of each layer (a BatchNorm and what is behind it, or a layer without one and its activation), in the
+    order of the graph, its name and the activation. scaled: whose scale gamma is, "BatchNorm", "norm" (a layer, group or RMS
+    norm) or "". Each other field holds one float64 tensor a layer, of shape (filters,), on the CPU.
+    peak: largest absolute activation, over images and plane (or tokens); spread: largest minus smallest activation over them,
+    0 for a filter that puts out a constant; gamma, beta: the norm's scale and shift, NaN where there is none; selectivity:
+    share of the images whose largest absolute activation over the plane stays below 1e-3 of the filter's peak; 1 for a
+    filter that never fires; NaN where a layer's output cannot be parted by images. images: how many were measured.
     """
 
     norms: tuple[str, ...]
     activations: tuple[str, ...]
+    scaled: tuple[str, ...]
     peak: tuple[Tensor, ...]
     spread: tuple[Tensor, ...]
     gamma: tuple[Tensor, ...]
@@ -86,7 +100,9 @@ class Activity:
         return _share(self.peak, threshold)
 
     def inactive_by_scale(self, threshold: float = INACTIVE_SCALE) -> float:
-        """The share of all filters whose abs(gamma) is below `threshold`. InputError as above."""
+        """The share of the filters that have a scale whose abs(gamma) is below `threshold`; NaN if none has one.
+
+        InputError as above."""
         return _share(self.gamma, threshold)
 
     def constant(self, threshold: float = INACTIVE_ACTIVATION) -> float:
@@ -106,27 +122,31 @@ class Activity:
         return [Shares(t, self.inactive_by_activation(t), self.inactive_by_scale(t)) for t in thresholds]
 
     def below(self, measure: str, threshold: float) -> tuple[Tensor, ...]:
-        """Which filters are inactive by "activation" or by "scale" at this threshold: one bool tensor (filters,) a layer."""
+        """Which filters are inactive by "activation" or by "scale" at this threshold: one bool tensor (filters,) a layer.
+
+        A filter without a scale never is by scale."""
         values = {"activation": self.peak, "scale": self.gamma}[measure]
         _check(threshold)
         return tuple(value.abs() < threshold for value in values)
 
     def table(self) -> list[dict[str, Any]]:
-        """One plain dictionary a filter: what was measured, and whether it is inactive by either measure, or constant."""
+        """One plain dictionary a filter: what was measured, and whether it is inactive by either measure, or constant.
+
+        None where there is no number, such as the scale of a filter without one."""
         columns = zip(self.gamma, self.beta, self.peak, self.spread, self.selectivity, strict=True)
         return [
             {
                 "layer": norm,
                 "filter": i,
                 "activation": activation,
-                "gamma": gamma,
-                "beta": beta,
+                "gamma": _known(gamma),
+                "beta": _known(beta),
                 "peak": peak,
                 "spread": spread,
-                "selectivity": selectivity,
-                "universality": 1 - selectivity,
+                "selectivity": _known(selectivity),
+                "universality": _known(1 - selectivity),
                 "inactive_by_activation": peak < INACTIVE_ACTIVATION,
-                "inactive_by_scale": abs(gamma) < INACTIVE_SCALE,
+                "inactive_by_scale": None if isnan(gamma) else abs(gamma) < INACTIVE_SCALE,
                 "constant": spread < INACTIVE_ACTIVATION,
             }
             for norm, activation, layer in zip(self.norms, self.activations, columns, strict=True)
@@ -136,8 +156,9 @@ class Activity:
         ]
 
     def layers(self) -> list[dict[str, Any]]:
-        """One plain dictionary a layer: its filters, how many are inactive by either measure, how many are constant, and the
-        median selectivity of those that are active by activation (None if there are none)."""
+        """One plain dictionary a layer: its filters, how many are inactive by either measure (None by scale if none has
+        one), how many are constant, and the median selectivity of those that are active by activation (None if there are
+        none)."""
         by_layer = groupby(self.table(), key=lambda row: {name: row[name] for name in ("layer", "activation")})
         return [layer | _counted(list(rows)) for layer, rows in by_layer]
 
@@ -146,17 +167,27 @@ class Activity:
         return _counted(self.table())
 
     def meaning(self) -> dict[str, str]:
-        """What "inactive by activation" says for each activation of this network, in the order of their first use."""
-        return {name: MEANINGS.get(name, _UNKNOWN) for name in self.activations}
+        """What "inactive by activation" says for each activation of this network, in the order of their first use; and what
+        "by scale" says where layers have another scale than BatchNorm's, or none."""
+        by_activation = {name: MEANINGS.get(name, _UNKNOWN) for name in self.activations}
+        return by_activation | dict(words for kind, words in _SCALES.items() if kind in self.scaled)
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value
 
 
 def _counted(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Filters of a table, counted."""
-    active = [row["selectivity"] for row in rows if not row["inactive_by_activation"]]
-    counts = {
-        name: sum(row[name] for row in rows) for name in ("inactive_by_activation", "inactive_by_scale", "constant")
+    known = [row["selectivity"] for row in rows if not row["inactive_by_activation"] and row["selectivity"] is not None]
+    by_scale = [row["inactive_by_scale"] for row in rows if row["inactive_by_scale"] is not None]
+    return {
+        "filters": len(rows),
+        "inactive_by_activation": sum(row["inactive_by_activation"] for row in rows),
+        "inactive_by_scale": sum(by_scale) if by_scale else None,
+        "constant": sum(row["constant"] for row in rows),
+        "median_selectivity": median(known) if known else None,
     }
-    return {"filters": len(rows)} | counts | {"median_selectivity": median(active) if active else None}
 
 
 def _check(threshold: float) -> None:
@@ -165,6 +196,8 @@ def _check(threshold: float) -> None:
 
 
 def _share(values: tuple[Tensor, ...], threshold: float) -> float:
+    """Of the numbers that are known."""
     _check(threshold)
     every = torch.cat(values)
-    return int((every.abs() < threshold).sum()) / len(every)
+    known = every[~every.isnan()]
+    return int((known.abs() < threshold).sum()) / len(known) if len(known) else nan

@@ -10,22 +10,31 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.graph import evaluation, trace, units
+from fullscale.graph import Unit, plain
 from fullscale.measure.activity import Activity
-from fullscale.measure.observe import Rerun, of_batches
+from fullscale.measure.graphs import Graphs
+from fullscale.measure.source import parts
 from fullscale.thresholds import MEASURES, decades
 
-# Labelled images in batches: (n, C, H, W), normalized, and whole numbers (n,).
-Labelled = Iterable[tuple[Tensor, Tensor]]
+# Labelled images in batches: (n, ...), normalized, or all that the network takes; and whole numbers (n,).
+Labelled = Iterable[tuple[Any, Tensor]]
 
 
-def zeroed(net: nn.Module, activity: Activity, test: Labelled, values: Sequence[float] = decades()) -> dict[str, Any]:
+def zeroed(
+    net: nn.Module,
+    activity: Activity,
+    test: Labelled,
+    values: Sequence[float] = decades(),
+    graphs: Graphs | None = None,
+) -> dict[str, Any]:
     """What the thresholds do to one network, as plain data, which `fullscale.thresholds.by_threshold` takes.
 
     activity: of this network, on its training images. test: gone through once; each batch runs once for each different
-    set of filters. A filter below a threshold puts out 0, also where its shift would have it put out a constant.
-    thresholds: the values, rising; sparsity, error: by "activation" and by "scale", one number a threshold, the share of all
-    filters below it and the test error without these; error_before: with all of them; filters, images, test_images: how many.
+    set of filters. A filter below a threshold puts out 0, also where its shift would have it put out a constant. graphs: of
+    this network's structure, if there are some already.
+    thresholds: the values, rising; sparsity, error: by "activation" and by "scale", one number a threshold, the share of the
+    filters below it (by scale of those that have one) and the test error without these; error_before: with all of them;
+    filters, images, test_images: how many.
     Raises InputError for images or labels that do not fit, outputs that are not finite, and thresholds out of range.
     """
     values = sorted(values)
@@ -33,11 +42,12 @@ def zeroed(net: nn.Module, activity: Activity, test: Labelled, values: Sequence[
     keys = {at: mask.numpy().tobytes() for at, mask in off.items()}
     none = torch.zeros(activity.filters, dtype=torch.bool)
     masks = {none.numpy().tobytes(): none} | {keys[at]: mask for at, mask in off.items()}
-    errors, count = _errors(net, list(masks.values()), test)
+    errors, count = _errors(plain(net), list(masks.values()), test, graphs or Graphs())
     share = dict(zip(masks, errors, strict=True))
+    shares = activity.sweep(values)
     return {
         "thresholds": values,
-        "sparsity": {by: [off[by, value].double().mean().item() for value in values] for by in MEASURES},
+        "sparsity": {by: [getattr(point, f"by_{by}") for point in shares] for by in MEASURES},
         "error": {by: [share[keys[by, value]] for value in values] for by in MEASURES},
         "error_before": share[none.numpy().tobytes()],
         "filters": activity.filters,
@@ -46,22 +56,20 @@ def zeroed(net: nn.Module, activity: Activity, test: Labelled, values: Sequence[
     }
 
 
-def _errors(net: nn.Module, masks: list[Tensor], test: Labelled) -> tuple[list[float], int]:
+def _errors(net: nn.Module, masks: list[Tensor], test: Labelled, graphs: Graphs) -> tuple[list[float], int]:
     """The share of errors with the filters of each mask (all filters,) at 0, and the number of images."""
-    graph = trace(net)
-    found = units(graph)
-    nodes = {unit.node: i for i, unit in enumerate(found)}
-    like = next(net.parameters())
-    sizes = [int(net.get_submodule(unit.norm).weight.numel()) for unit in found]  # type: ignore[operator, union-attr]
-    runs = [Rerun(graph, nodes, _Zero((~mask).to(like.device).split(sizes))) for mask in masks]
     wrong, count = [0] * len(masks), 0
-    with evaluation(graph):
-        for part, labels in test:
-            [x] = of_batches(net, graph, [part])
-            y = labels.to(like.device)
-            for i, run in enumerate(runs):
-                wrong[i] += int((_checked(run.on(x), y).argmax(dim=1) != y).sum())
-            count += len(labels)
+    for given, labels in test:
+        [part] = parts([given], 1)
+        inputs = part.to(net)
+        y = labels.to(inputs.tensors()[0].device)
+        traced = graphs.of(net, inputs)
+        for i, mask in enumerate(masks):
+            outputs = traced.run(net, inputs, _Zero.of(traced.units, ~mask.to(y.device)))
+            if len(outputs) != 1:
+                raise InputError(f"a network of {len(outputs)} outputs has no test error: one tensor is accepted")
+            wrong[i] += int((_checked(outputs[0], y).argmax(dim=1) != y).sum())
+        count += len(labels)
     if count == 0:
         raise InputError("no test images: batches of one or more are accepted")
     return [n / count for n in wrong], count
@@ -69,12 +77,19 @@ def _errors(net: nn.Module, masks: list[Tensor], test: Labelled) -> tuple[list[f
 
 @dataclass(frozen=True)
 class _Zero:
-    """Puts filters to 0: keep holds a bool tensor (filters,) a layer."""
+    """Puts filters to 0. dims: of each layer, the dimension of the channels; keep: a bool tensor (filters,)."""
 
+    dims: Sequence[int]
     keep: Sequence[Tensor]
 
+    @classmethod
+    def of(cls, units: Sequence[Unit], keep: Tensor) -> _Zero:
+        """keep: (all filters,)."""
+        each = keep.split([unit.filters for unit in units])
+        return cls([unit.dim for unit in units], each)
+
     def __call__(self, layer: int, out: Tensor) -> Tensor:
-        return torch.where(self.keep[layer].view(1, -1, *(1,) * (out.ndim - 2)), out, 0)
+        return torch.where(self.keep[layer].view(-1, *(1,) * (out.ndim - 1 - self.dims[layer])), out, 0)
 
 
 def _checked(outputs: Tensor, labels: Tensor) -> Tensor:

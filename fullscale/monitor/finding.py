@@ -24,8 +24,8 @@ from fullscale.monitor.watched import Watched, of_graph, of_module
 class Finding:
     """Finds the units of a network in its next passes in training mode, and adds them to `found`.
 
-    extended: is called whenever there are more, with the number of units before, the module and its arguments. compiled: whether torch.compile came first,
-    so that nothing can be found.
+    extended: is called whenever there are more, with the number of units before, the module and its arguments. compiled:
+    whether torch.compile came first, so that nothing can be found.
     """
 
     def __init__(self, net: nn.Module, found: Watched, extended: Callable[..., None]) -> None:

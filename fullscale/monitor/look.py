@@ -69,7 +69,7 @@ class Look:
             self.close()
             self.switch(True)
         for seen in (self.highest, self.size, self.reach):
-            seen += [None] * (len(self.watched.parts) - len(seen))
+            seen.extend([None] * (len(self.watched.parts) - len(seen)))
         for module, before, hook in self._hooks if entered else ():
             if before and module is entered[0]:
                 hook(*entered)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from math import inf
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from fullscale.cost import multiply_adds, parameters
-from fullscale.graph import evaluation
-from fullscale.measure import batches
+from fullscale.graph import Example, Inputs, plain, taken, untouched
+from fullscale.prune.compare import Comparison, Difference, compare, run
 
 # Interleaved runs of each network, of which the median is reported.
 RUNS = 9
+# Noise of another size is no more than this many images.
+RESIZED = 8
+Judged = Literal["held_out", "noise", "both"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ class Certificate:
     """How far a smaller network's outputs are from the original's, and what it saves.
 
     difference: largest absolute difference of any output, in the networks' own precision; relative: that, divided by the
-    original's largest absolute output. held_out: on images that were given, None without any; error: the share of them
-    that is misclassified. random: on standard normal noise of the same size; resized: of another size (H, W), None where
-    the network takes no other. multiply_adds: for one image of the first size.
-    A change in the order of summation alone shows as about 1e-6 relative in float32, 1e-15 in float64.
+    original's largest absolute number in that output. held_out: on images that were given, None without any; error: the
+    share of them that is misclassified, told by the output at the place `labelled` ("" for an only one). random: on
+    standard normal noise of the same size; resized: of another size (H, W), None where the network takes no other.
+    differences: the same for each output. multiply_adds: for one image of the first size.
     """
 
     held_out_images: int
@@ -47,9 +49,10 @@ class Certificate:
     random_seed: int
     random_difference: float
     random_relative: float
-    resized: tuple[int, int] | None
+    resized: tuple[int, ...] | None
     resized_difference: float | None
     resized_relative: float | None
+    labelled: str | None
     error_before: float | None
     error_after: float | None
     precision: str
@@ -57,40 +60,78 @@ class Certificate:
     parameters_after: int
     multiply_adds_before: int
     multiply_adds_after: int
+    differences: tuple[Difference, ...]
     latency: tuple[Latency, ...] = ()
 
     @property
     def largest_held_out(self) -> float | None:
-        """The difference on held-out images, divided by the largest absolute output where that is above 1."""
-        return _scaled(self.held_out_difference, self.held_out_relative)
+        """The difference on held-out images, divided by the output's largest absolute number where that is above 1."""
+        held_out = [one.scaled for one in self.differences if one.on == "held_out"]
+        return max(held_out) if held_out else None
 
     @property
     def largest(self) -> float:
         """The largest such difference, on held-out images and on noise."""
-        noise = (self.random_difference, self.random_relative), (self.resized_difference, self.resized_relative)
-        each = (self.largest_held_out, *(_scaled(*pair) for pair in noise))
-        return max(difference for difference in each if difference is not None)
+        return max(one.scaled for one in self.differences)
 
-    def passes(self, tolerance: float) -> bool:
-        """Whether `largest` is at most this."""
-        return self.largest <= tolerance
+    @property
+    def rounding(self) -> float:
+        """The largest difference that rounding alone makes to an output of the original, divided alike.
+
+        It is measured: all weights and inputs are moved by their last bit, at random.
+        """
+        return max(one.rounding / max(1.0, one.size) for one in self.differences)
+
+    def judged(self, on: Judged | None = None) -> tuple[Difference, ...]:
+        """The differences that `passes` decides by."""
+        if on is None:
+            on = "held_out" if self.held_out_images else "noise"
+        if on not in ("held_out", "noise", "both"):
+            raise InputError(f"on {on!r}: held_out, noise and both are accepted")
+        if on == "held_out" and not self.held_out_images:
+            raise InputError("on 'held_out': no images were held out; noise and both are accepted")
+        return tuple(one for one in self.differences if on == "both" or (one.on == "held_out") == (on == "held_out"))
+
+    def passes(self, tolerance: float | None = None, on: Judged | None = None) -> bool:
+        """Whether the two networks compute the same.
+
+        Args:
+            tolerance: the largest difference of an output, divided by its largest absolute number where that is above 1.
+                If not given, each output may differ by 32 times what rounding alone does to it, which is measured
+                (`rounding`), and by 8 units in the last place of its largest number, or 1e-12 of it if that is more.
+            on: "held_out", "noise" or "both". If not given, the held-out images where there are any, and else the noise.
+                Filters that are dead for every input, which is what `remove_dead(net)` and `undertow prune` remove, pass on
+                both. Those that `remove_dead(net, activity)` and `undertow prune --empirical` remove besides were dead
+                on the measured images alone, and may answer to noise.
+
+        Returns:
+            True or False.
+
+        Raises:
+            InputError: for any other `on`, and for "held_out" where there were no such images.
+
+        Example:
+            >>> net = nn.Linear(3, 2)
+            >>> certify(net, net, shape=(3,)).passes(on="both")
+            True
+        """
+        return all(
+            one.difference <= one.allowed if tolerance is None else one.scaled <= tolerance for one in self.judged(on)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The certificate as plain data, ready for JSON."""
-        return asdict(self) | {"largest": self.largest}
-
-
-def _scaled(difference: float | None, relative: float | None) -> float | None:
-    return None if difference is None or relative is None else min(difference, relative)
+        return asdict(self) | {"largest": self.largest, "rounding": self.rounding}
 
 
 def certify(
     before: nn.Module,
     after: nn.Module,
-    held_out: Tensor | None = None,
+    held_out: Example | None = None,
     labels: Tensor | None = None,
     *,
-    shape: tuple[int, int, int] | None = None,
+    example: Example | None = None,
+    shape: tuple[int, ...] | None = None,
     seed: int = 0,
     random_images: int = 256,
     timed: tuple[int, ...] = (),
@@ -98,124 +139,125 @@ def certify(
     """Compare two networks on held-out images and on standard normal noise of that size, and count what the second one
     saves.
 
-    Both are evaluated in evaluation mode and come back in the mode they were in.
+    Every output is compared with that of the same place. Both networks run in evaluation mode, as Python runs them; they
+    and the images stay as they are. Whole numbers among the inputs, such as token ids, are no noise: they are kept.
 
     Args:
-        before: the network as it was.
+        before: the network as it was; out of its torch.compile, DataParallel or AveragedModel, if it is in one.
         after: the smaller one.
-        held_out: images (N, C, H, W).
-        labels: of these images, (N,) whole numbers.
-        shape: (C, H, W) of the noise, where there are no held-out images.
+        held_out: what forward takes: one tensor (N, ...), a tuple of arguments, or a dictionary of keyword arguments.
+        labels: of these images, (N,) whole numbers. They are held against the output (N, classes); of several such
+            against "logits" or "out", or the first of a tuple.
+        example: as `held_out`; the noise is drawn in its shapes where there are no held-out images.
+        shape: of one image, such as (C, H, W), where there is neither.
         seed: from which alone the noise is drawn.
         random_images: of noise, one or more.
         timed: numbers of images; for each, one forward pass of both networks is timed, in turn, 9 times.
 
     Returns:
-        The Certificate.
+        The Certificate; its `passes()` says whether they compute the same.
 
     Raises:
-        InputError: for images or labels that do not fit the networks, for networks that do not fit each other, and for
-            outputs that are not finite.
+        InputError: for images or labels that do not fit the networks, for networks whose outputs are not alike, and for
+            outputs that are not finite (but for a mask: -inf at the same places of both).
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 7 * 7, 2))
         >>> proof = certify(net, net, shape=(1, 9, 9), random_images=8)
-        >>> proof.largest, proof.parameters_before, proof.passes(1e-6)
+        >>> proof.largest, proof.parameters_before, proof.passes()
         (0.0, 434, True)
     """
-    if held_out is None and shape is None:
-        raise InputError("neither held-out images nor the shape of random ones: one of them is accepted")
+    if held_out is None and example is None and shape is None:
+        raise InputError("neither held-out images nor an example nor the shape of random ones: one of them is accepted")
     if random_images < 1:
         raise InputError(f"{random_images} random images: a positive whole number is accepted")
-    size = tuple(held_out.shape[1:]) if held_out is not None else shape
-    assert size is not None
-    source = torch.Generator().manual_seed(seed)
-    noise = torch.randn(random_images, *size, generator=source, dtype=torch.float64)
-    old, new = _outputs(before, noise), _outputs(after, noise)
-    if old.shape != new.shape:
-        raise InputError(f"networks of {old.shape[1]} and {new.shape[1]} classes cannot be compared")
-    random_difference, random_relative = _distance(old, new)
-    resized = _resized(before, after, noise[:8])
-    difference = relative = error_before = error_after = None
-    if held_out is not None:
-        if labels is not None:
-            _check_labels(labels, len(held_out), old.shape[1])
-        old, new = _outputs(before, held_out), _outputs(after, held_out)
-        difference, relative = _distance(old, new)
-        if labels is not None:
-            error_before, error_after = _error(old, labels), _error(new, labels)
+    if labels is not None and held_out is None:
+        raise InputError("labels without held-out images: both or neither is accepted")
+    before, after = plain(before), plain(after)
+    given = held_out if held_out is not None else example
+    inputs = taken(torch.empty(1, *(shape or ()), dtype=torch.float64) if given is None else given)
+    noise = _noise(before, inputs, random_images, seed)
+    seen = None if held_out is None else compare(before, after, inputs, "held_out", seed, labels)
+    random = compare(before, after, noise, "random", seed)
+    resized, larger = _resized(before, after, noise, seed)
     return Certificate(
-        held_out_images=0 if held_out is None else len(held_out),
-        held_out_difference=difference,
-        held_out_relative=relative,
+        held_out_images=0 if seen is None else len(inputs),
+        held_out_difference=None if seen is None else seen.difference,
+        held_out_relative=None if seen is None else seen.relative,
         random_images=random_images,
         random_seed=seed,
-        random_difference=random_difference,
-        random_relative=random_relative,
-        resized=resized[0],
-        resized_difference=resized[1],
-        resized_relative=resized[2],
-        error_before=error_before,
-        error_after=error_after,
-        precision=str(next(before.parameters()).dtype).removeprefix("torch."),
+        random_difference=random.difference,
+        random_relative=random.relative,
+        resized=resized,
+        resized_difference=None if larger is None else larger.difference,
+        resized_relative=None if larger is None else larger.relative,
+        labelled=None if seen is None else seen.labelled,
+        error_before=None if seen is None else seen.error_before,
+        error_after=None if seen is None else seen.error_after,
+        precision=str(random.precision).removeprefix("torch."),
         parameters_before=parameters(before),
         parameters_after=parameters(after),
         multiply_adds_before=multiply_adds(before, noise),
         multiply_adds_after=multiply_adds(after, noise),
+        differences=tuple(one for made in (seen, random, larger) if made is not None for one in made.differences),
         latency=tuple(_latency(before, after, noise, count) for count in timed),
     )
 
 
+def _noise(net: nn.Module, inputs: Inputs, count: int, seed: int) -> Inputs:
+    """So many random images in the shapes of the inputs, in the network's precision; whole numbers are repeated."""
+    return _repeated(inputs, count).to(net).noise(torch.Generator().manual_seed(seed))
+
+
+def _repeated(inputs: Inputs, count: int) -> Inputs:
+    images = len(inputs)
+    rows = torch.arange(count) % images
+    return inputs.map(lambda t: t[rows.to(t.device)] if t.ndim and len(t) == images else t)
+
+
 def _resized(
-    before: nn.Module, after: nn.Module, noise: Tensor
-) -> tuple[tuple[int, int] | None, float | None, float | None]:
-    """The distance on noise of another size, with borders elsewhere; nothing where the first network takes no other size."""
-    height, width = noise.shape[2:]
-    taller = noise.repeat(1, 1, 2, 2)[:, :, : height + max(1, height // 3), : width + max(1, width // 4)]
+    before: nn.Module, after: nn.Module, noise: Inputs, seed: int
+) -> tuple[tuple[int, ...] | None, Comparison | None]:
+    """The comparison on noise of another size, with borders elsewhere; nothing where the first network takes no other size."""
+    sizes = [tuple(t.shape[2:]) for t in noise.tensors() if t.is_floating_point() and t.ndim > 2]
+    if not sizes:
+        return None, None
+    taller = noise.rows(0, RESIZED).map(_taller)
     try:
-        old = _outputs(before, taller)
-    except RuntimeError:
-        return None, None, None
-    return (taller.shape[2], taller.shape[3]), *_distance(old, _outputs(after, taller))
+        run(before, taller.rows(0, 1))
+    except InputError:
+        return None, None
+    size = next(tuple(t.shape[2:]) for t in taller.tensors() if t.is_floating_point() and t.ndim > 2)
+    return size, compare(before, after, taller, "resized", seed)
 
 
-def _check_labels(labels: Tensor, images: int, classes: int) -> None:
-    if labels.shape != (images,) or labels.is_floating_point():
-        raise InputError(f"labels {labels.dtype} {tuple(labels.shape)}: one whole number for each image is accepted")
-    if not ((labels >= 0) & (labels < classes)).all():
-        raise InputError(f"labels from {int(labels.min())} to {int(labels.max())}: 0 to {classes - 1} are accepted")
+def _taller(tensor: Tensor) -> Tensor:
+    """Noise repeated, a third longer in the first dimension behind the channels and a quarter in the others."""
+    if not tensor.is_floating_point() or tensor.ndim < 3:
+        return tensor
+    tensor = tensor.repeat(1, 1, *(2,) * (tensor.ndim - 2))
+    for dim in range(2, tensor.ndim):
+        old = tensor.shape[dim] // 2
+        tensor = tensor.narrow(dim, 0, old + max(1, old // (3 if dim == 2 else 4)))
+    return tensor
 
 
-def _outputs(net: nn.Module, images: Tensor) -> Tensor:
-    with evaluation(net):
-        outputs = torch.cat([net(x) for x in batches(net, images, 64)]).double().cpu()
-    if not outputs.isfinite().all():
-        raise InputError("outputs are not finite: the network diverged, or the images did")
-    return outputs
-
-
-def _distance(old: Tensor, new: Tensor) -> tuple[float, float]:
-    difference, scale = float((old - new).abs().max()), float(old.abs().max())
-    return difference, difference / scale if scale > 0 else (0.0 if difference == 0 else inf)
-
-
-def _error(outputs: Tensor, labels: Tensor) -> float:
-    return float((outputs.argmax(dim=1) != labels.cpu()).double().mean())
-
-
-def _latency(before: nn.Module, after: nn.Module, noise: Tensor, images: int) -> Latency:
-    first = next(before.parameters())
-    x = noise[torch.arange(images) % len(noise)].to(first)
+def _latency(before: nn.Module, after: nn.Module, noise: Inputs, images: int) -> Latency:
+    chosen = [_repeated(noise, images).to(net) for net in (before, after)]
     taken: tuple[list[float], list[float]] = [], []
-    for run in range(RUNS + 2):
-        for net, times in zip((before, after), taken, strict=True):
-            with evaluation(net):
-                if first.is_cuda:
-                    torch.cuda.synchronize()
+    with untouched(before), untouched(after):
+        for run in range(RUNS + 2):
+            for net, inputs, times in zip((before, after), chosen, taken, strict=True):
+                copies = inputs.map(Tensor.clone)  # a network may write into what it takes
+                _wait(copies)
                 start = time.perf_counter()
-                net(x)
-                if first.is_cuda:
-                    torch.cuda.synchronize()
-            if run > 1:  # the first two warm up
-                times.append(1e3 * (time.perf_counter() - start))
+                net(*copies.args, **copies.named)
+                _wait(copies)
+                if run > 1:  # the first two warm up
+                    times.append(1e3 * (time.perf_counter() - start))
     return Latency(images, *((statistics.median(times), min(times), max(times)) for times in taken))
+
+
+def _wait(inputs: Inputs) -> None:
+    if inputs.tensors()[0].is_cuda:
+        torch.cuda.synchronize()

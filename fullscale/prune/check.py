@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +65,8 @@ def check(
         except (
             Exception
         ) as error:  # whatever the network's own code raises where a size is not what it takes for granted
-            where = _raising(smaller, given)
-            return Parted(f"fail ({' '.join(str(error).split())[:120]})", where, _alike(graph, _within(graph, where)))
+            reason = " ".join(str(error).split())[:120]
+            return Parted(f"fail ({reason})", "", _alike(graph, _raised(graph, error)))
         if got.keys() != want.keys() or any(got[place].shape != want[place].shape for place in want):
             return Parted("give outputs of other shapes", "", {node.name for node in graph.nodes})
         if (worst := _worst(want, got, allowed)) is not None:
@@ -101,27 +102,14 @@ def _zeroing(zeros: Mapping[str, tuple[int, Tensor]]) -> Any:
     return look
 
 
-def _raising(net: nn.Module, inputs: Inputs) -> str:
-    """The name of the innermost module in which the network fails on its inputs."""
-    inside: list[str] = []
-    handles = []
-    for name, module in net.named_modules():
-        handles.append(module.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
-        handles.append(module.register_forward_hook(lambda *_: inside.pop()))  # type: ignore[arg-type]
-    try:
-        call(net, inputs)
-    except Exception:  # the error is known: it is asked where it came from
-        return inside[-1] if inside else ""
-    finally:
-        for handle in handles:
-            handle.remove()
-    return ""
-
-
-def _within(graph: Graph, where: str) -> set[str]:
-    """The nodes of a module's own forward, and what they read."""
-    own = [node for node in graph.nodes if node.op == "call_function" and path(node) == where]
-    return {node.name for node in own} | {source.name for node in own for source in node.all_input_nodes}
+def _raised(graph: Graph, error: BaseException) -> set[str]:
+    """The nodes of the innermost line of code that failed and that the graph has nodes of, and what they read."""
+    lines = [f'File "{frame.filename}", line {frame.lineno}' for frame in traceback.extract_tb(error.__traceback__)]
+    for line in reversed(lines):
+        own = [node for node in graph.nodes if f"{line}," in (node.meta.get("stack_trace") or "")]
+        if own:
+            return {node.name for node in own} | {source.name for node in own for source in node.all_input_nodes}
+    return {node.name for node in graph.nodes}
 
 
 def _alike(graph: Graph, names: set[str]) -> set[str]:

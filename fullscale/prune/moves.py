@@ -54,7 +54,9 @@ def moved(found: Channels, node: fx.Node) -> Flow | None:
     if node.target is aten.expand.default and first is not None:
         return _expanded(found, node, first)
     if node.target is aten.constant_pad_nd.default and first is not None:
-        return _padded(found, node, first)
+        return _padded(found, node, first, *node.args[1:])
+    if node.target is aten.pad.default and first is not None and (*node.args, "constant")[2] == "constant":
+        return _padded(found, node, first, node.args[1], *node.args[3:])
     if node.target in _ALONG and node.target not in _SPLITTING:
         return _indexed(found, node, node, None)
     return _indexed(found, node, node, None) if node.target in _ANY else None
@@ -128,10 +130,9 @@ def _factors(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[
         yield old, new
 
 
-def _padded(found: Channels, node: fx.Node, first: fx.Node) -> Flow:
+def _padded(found: Channels, node: fx.Node, first: fx.Node, pads: Any, value: Any = None) -> Flow:
     """Padding with a constant: nothing of it belongs to a filter."""
-    source, pads = found.flows[first], list(node.args[1])  # type: ignore[arg-type]
-    fill = float(node.args[2]) if len(node.args) > 2 else 0.0  # type: ignore[arg-type]
+    source, fill = found.flows[first], float(value or 0)
     dims = [len(source.shape) - 1 - i // 2 for i, pad in enumerate(pads) if pad != 0]
     full = [source.shape[d] if d in dims else size for d, size in enumerate(source.sizes)]
     places = torch.arange(prod(full)).reshape(full)

@@ -67,6 +67,8 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
     ndim = len(found.flows[first].shape)
     if node.target in _POOLS:
         return _over(found, node, first, range(ndim - _POOLS[node.target], ndim), "same")
+    if node.target is aten.pad.default:  # by reflection and the like, here
+        return _over(found, node, first, range(ndim - len(node.args[1]) // 2, ndim), "same")  # type: ignore[arg-type]
     if node.target in _AVERAGES:
         spatial = _AVERAGES[node.target]
         return _over(found, node, first, range(ndim - spatial, ndim), _averaged(node))
@@ -213,7 +215,7 @@ def _values(node: fx.Node, sources: list[fx.Node], flows: list[Flow]) -> Floats:
     unknown = np.isnan(np.zeros((1,) * len(shape(node))))
     for own in flows:
         unknown = unknown | np.isnan(own.value)
-    if unknown.all() and node.target not in _PRODUCTS:
+    if unknown.all() and node.target not in _PRODUCTS | {aten.div.Tensor}:
         return np.full((1,) * len(shape(node)), np.nan)
 
     def number(argument: Any) -> Any:
@@ -231,7 +233,15 @@ def _values(node: fx.Node, sources: list[fx.Node], flows: list[Flow]) -> Floats:
     if node.target in _PRODUCTS:
         for own in flows:
             value = np.where(own.value == 0, 0.0, value)
+    elif node.target is aten.div.Tensor and len(flows) == 2 and _not_zero(sources[1]):
+        value = np.where(flows[0].value == 0, 0.0, value)
     return np.asarray(value)
+
+
+def _not_zero(node: fx.Node) -> bool:
+    """Whether a divisor is known to be positive, as a count that is clamped is."""
+    bound = node.args[1] if node.target in (aten.clamp.default, aten.clamp_min.default) and len(node.args) > 1 else 0
+    return isinstance(bound, int | float) and bound > 0
 
 
 def opaque(found: Channels, node: fx.Node) -> Flow:

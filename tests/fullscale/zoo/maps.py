@@ -173,7 +173,7 @@ NETWORKS = (
         dead={"stem.1": (0,), "body.1.1": (1, 11), "main.0.1": (2,), "aux.0.1": (3,)},
         constant={"main.0.1": (5,)},
     ),
-    Network("detection", Detection, images(), 4, dead={"stem.1": (0,), "next.1.1": (3,), "tower": (2, 5)}),
+    Network("detection", Detection, images(), 4, dead={"stem.1": (0,), "next.1.1": (0,), "tower": (2, 5)}),
     # What is put out stays.
     Network("dataclass", Described, images(), 2, dead={"body.1": (0, 1), "neck": (2,)}),
     Network(

@@ -205,11 +205,11 @@ NETWORKS = (
         "weight norm",
         lambda: Between(parametrizations.weight_norm(nn.Conv2d(8, 8, 3))),
         images(),
-        3,
+        2,
         dead=ENDS,
         zero={"way": (6,)},
     ),
-    Network("masked weights", masked, images(), 5, dead=ENDS, zero={"way": (6,)}),
+    Network("masked weights", masked, images(), 2, dead=ENDS, zero={"way": (6,)}),
     # Fewer filters would be another divisor.
     Network("counts its filters", lambda: Between(apply=counted), images(), 2, dead=ENDS),
     # The constant is five times as large in the crop: it stays.

@@ -242,7 +242,8 @@ NETWORKS = (
     Network("bag of words", Bag, words(), 3, dead={"mlp.0": (0, 9)}, constant={"mlp.0": (3,)}),
     # A gate that is constant scales the other layer, which varies: it stays, unless the other is 0.
     Network("gated", Gated, tokens(), 3, dead={"gate": (0, 9)}, constant={"gate": (3,)}, zero={"up": (5,)}),
-    Network("sparse", Sparse, flat, 5, dead={"W_enc": (0, 9, 23, 5)}, constant={"W_enc": (3,)}),
+    # The shift behind the decoder is the encoder's, too: it takes no constant over.
+    Network("sparse", Sparse, flat, 4, dead={"W_enc": (0, 9, 23, 5)}, constant={"W_enc": (3,)}),
     # The weights of a unit go out as they come in: none of a dead one's are left.
     Network("sparse, tied", lambda: Sparse(tied=True), flat, 4, dead={"W_enc": (0, 9, 23)}, constant={"W_enc": (3,)}),
     Network("sparse of layers", SparseLayers, flat, 5, dead={"encoder": (0, 9, 23, 5)}, constant={"encoder": (3,)}),

@@ -1,0 +1,47 @@
+"""Images as they are given, in memory or batch by batch, as what a network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dynamics.errors import InputError
+from fullscale.graph import Inputs, taken
+
+# In memory: a tensor, a tuple of the tensors that forward takes, or a dictionary of its keyword arguments, each (N, ...). Or
+# batches of these, any iterable but a tuple; alone, or first of a pair with labels.
+Source = Tensor | tuple[Any, ...] | Mapping[str, Any] | Iterable[Any]
+
+
+def parts(images: Source, batch: int) -> Iterator[Inputs]:
+    """The inputs batch by batch: of at most `batch` images where they are in memory, else as they come.
+
+    Raises InputError for a batch below 1 and for what holds no images, the latter when it comes to it.
+    """
+    if batch < 1:
+        raise InputError(f"batch {batch}: a positive whole number is accepted")
+    if isinstance(images, Tensor | tuple | Mapping | Inputs):
+        whole = _checked(images)
+        return (whole.rows(start, start + batch) for start in range(0, len(whole), batch))
+    if not isinstance(images, Iterable):
+        raise InputError(f"images of type {type(images).__name__}: a tensor (N, ...) or batches of them are accepted")
+    return (_checked(part[0] if isinstance(part, tuple | list) and part else part) for part in images)
+
+
+def batches(net: nn.Module, images: Tensor, size: int = 1024) -> Iterator[Tensor]:
+    """`images` (N, ...) in slices of `size`, moved to the network's device and precision.
+
+    Raises InputError for a size below 1, for no images, and for whole numbers of 8 bits.
+    """
+    return (part.to(net).args[0] for part in parts(images, size))
+
+
+def _checked(images: Any) -> Inputs:
+    inputs = taken(images)
+    first = inputs.tensors()[0]
+    if first.dtype == torch.uint8:
+        raise InputError(f"images of type {first.dtype}: normalized floating point images are accepted")
+    return inputs
