@@ -278,7 +278,9 @@ class Monitor:
             self._sums += np.nan_to_num(np.stack([of_margin.pull, of_margin.loss]))
         self._before, self._before_step = at, self.step
 
-        known = np.isfinite(np.where(of_layer, at.get("pull_fed", 0.0), at["pull_gamma"]) + at["pull_beta"])
+        # NaN of a unit of which neither scale nor weights are followed.
+        parts = np.where(of_layer, at.get("pull_fed", 0.0), at["pull_gamma"] + 0 * at["gamma"])
+        known = np.isfinite(parts + at["pull_beta"])
         pull, loss = (np.where(known, sums, np.nan) for sums in self._sums)
         self._record.add(self.step, {**at, "pull": pull, "loss": loss})
         quiet = self._rectified & (at["peak"] < INACTIVE_ACTIVATION)
@@ -361,13 +363,3 @@ class Monitor:
         self._sums, self._share = plain_state["sums"], plain_state["share"]
         self._past.take(state, self.watched)
         self.updates.resume(state["held"])
-
-
-def _mapped(x: Any, kind: type, change: Any) -> Any:
-    if isinstance(x, kind):
-        return change(x)
-    if isinstance(x, dict):
-        return {name: _mapped(value, kind, change) for name, value in x.items()}
-    if isinstance(x, list | tuple):
-        return [_mapped(value, kind, change) for value in x]
-    return x

@@ -169,7 +169,7 @@ def of_graph(root: nn.Module, prefix: str, graph: Graph, units: Sequence[Unit], 
             if axis is not None and layer is not None and layer._parameters.get("weight") is weight:
                 feeding, shift = layer, _vector(layer, "bias")
             else:
-                found.notes.append(f"{name}: of what its filters die is not told, since it is no layer of torch's")
+                found.notes.append(f"{name}: of what its filters die is not told, since no plain layer alone makes it")
         known = unit.batch or scale is not None or feeding is not None
         both = _filled(scale, shift, unit.filters, unit.batch, known, next(iter(tensors.values()), None))
         found.add(

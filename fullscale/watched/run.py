@@ -66,6 +66,7 @@ class Watch:
     def __init__(self, net: nn.Module, optimizer: Optimizer, spec: RunSpec) -> None:
         self.spec, self.steps, self.filters = spec, 0, 0
         self._params: list[Tensor] = []
+        self._sizes: list[int] = []
         self._state: dict[str, Any] | None = None
         self._epochs: list[int] = []
         self._rows: dict[str, list[list[float | None]]] = {name: [] for name in COLUMNS}
@@ -91,7 +92,7 @@ class Watch:
     def _follow(self, optimizer: Any, *_: Any) -> None:
         if not self._params:
             self._start()
-        g = torch.cat([p.grad.reshape(-1) for p in self._params if p.grad is not None])
+        g = torch.cat([p.grad.reshape(-1) for p in self._params])  # type: ignore[union-attr]
         done = self.split(g, float(optimizer.param_groups[0]["lr"]))
         self._state = done.state
         pull, loss, square = self._sums
@@ -103,6 +104,8 @@ class Watch:
 
     def split(self, g: Tensor, lr: float) -> PullShare:
         """The coming step under gradient g at this learning rate; each (numbers,), all gammas, all betas, all weights."""
+        if not self._params:
+            self._start()
         spec, w = self.spec, torch.cat([p.detach().reshape(-1) for p in self._params])
         return pull_share(
             spec.optimizer, spec.coupling, w, g, self._state, lr=lr, strength=spec.strength, multiplier=lr / spec.lr,

@@ -118,6 +118,7 @@ class Groups(Conv):
         return F.silu(self.keep(self.norm(self.fc(x[:, None])), 1)).amax(-1)
 
 
+NOTES: dict[Any, list[str]] = {Tokens: ["gelu"], Dictionary: ["enc"], Groups: ["silu"]}
 KINDS = [Kept, InPlace, Tokens, Conv, Transposed, Dictionary, Gated, Dropped, Twice, Normed, Groups]
 
 
@@ -150,6 +151,10 @@ def test_what_is_watched_is_what_the_activation_takes(kind: type[Kept]) -> None:
     for step in range(3):
         expected = torch.cat([z.flatten(0, -2).amax(0) for z in net.zs[times * step : times * step + times]])
         np.testing.assert_allclose(monitor.history["margin"][step], expected, rtol=1e-5, atol=1e-6)
+    # Causes are told of what rectifies, has a scale, or is a plain layer.
+    known = np.isfinite(monitor.history["pull"]).all(axis=None)
+    assert known == (kind not in (Tokens, Dictionary))
+    assert [note.partition(":")[0] for note in monitor.note] == NOTES.get(kind, [])
 
 
 @pytest.mark.parametrize("kind", [Kept, Conv, Transposed, Gated, Twice])
