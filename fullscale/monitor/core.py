@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from dynamics.errors import InputError
 from fullscale.graph import Unit, plain, taken
-from fullscale.monitor.causes import Displacement, displacement_of_layer, displacement_of_margin, displacement_of_scale
-from fullscale.monitor.deaths import Deaths, counted
+from fullscale.monitor.deaths import counted
 from fullscale.monitor.finding import Finding
 from fullscale.monitor.line import Line, line
 from fullscale.monitor.look import Look
-from fullscale.monitor.observation import Observation, Past, observe
-from fullscale.monitor.record import Record
+from fullscale.monitor.memory import Memory
+from fullscale.monitor.observation import Observation, observe
 from fullscale.monitor.summary import history
 from fullscale.monitor.updates import Updates
 from fullscale.monitor.watched import Watched, of_units
-from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,8 +26,6 @@ if TYPE_CHECKING:
 INTERVAL = 100
 # The layers' weights, which are many, are split at every so many-th observation.
 WEIGHTS_EVERY = 4
-# By so much of the step may the split differ from what the optimizer did, rounding apart.
-TOLERANCE = 1e-2
 
 
 class Monitor:
@@ -90,7 +84,8 @@ class Monitor:
         self.updates = Updates(optimizer, [], [])
         self._look = Look(self.watched, self.updates.note)
         self._finding: Finding | None = None
-        self._begin()
+        self._seen: Observation | None = None
+        self._memory = Memory(self.watched)
         if units is None:
             if example is None and self._net._compiled_call_impl is not None:
                 raise InputError(
@@ -114,19 +109,6 @@ class Monitor:
             optimizer.register_step_post_hook(self._after_update),
         ]
 
-    def _begin(self) -> None:
-        """Nothing seen yet of the units that there are."""
-        filters = self.filters
-        self._rectified = np.array(self.watched.rectified, dtype=bool)
-        self._record = Record(filters)
-        self._by_activation, self._by_scale = Deaths("activation", filters), Deaths("scale", filters)
-        self._before: dict[str, NDArray[Any]] | None = None
-        self._before_step = 0
-        self._sums = np.zeros((2, filters))
-        self._past = Past(len(self.watched.parts))
-        self._seen: Observation | None = None
-        self._share = float("nan")
-
     def _settle(self) -> None:
         """From now on the units stay those that were found."""
         self._ready = True
@@ -148,7 +130,7 @@ class Monitor:
             )
         for note in (*notes, *self.watched.notes):
             self.updates.note(note)
-        self._begin()
+        self._memory = Memory(self.watched)
         if self._saved is not None:
             self._take(self._saved)
             self._saved = None
@@ -173,7 +155,8 @@ class Monitor:
         death, over so many intervals; loss_error: standard error of loss; revived: the step, or None.
         """
         rows = sorted(
-            [*self._by_activation.rows, *self._by_scale.rows], key=lambda row: (row["certain"], row["filter"])
+            [*self._memory.by_activation.rows, *self._memory.by_scale.rows],
+            key=lambda row: (row["certain"], row["filter"]),
         )
         layers, channels = self.watched.layers, self.watched.channels
         return [{**row, "layer": layers[row["filter"]], "channel": channels[row["filter"]]} for row in rows]
@@ -183,16 +166,16 @@ class Monitor:
         """All observations, see `fullscale.monitor.summary.history`."""
         activations = {unit.norm: unit.activation for unit in self.watched.units}
         return history(
-            self._record, self.watched.layers, self.watched.channels, activations, self.deaths,
+            self._memory.record, self.watched.layers, self.watched.channels, activations, self.deaths,
             interval=self.interval, last=self.step, note="; ".join(self.note),
         )  # fmt: skip
 
     @property
     def text(self) -> str:
         """The state in one line, as `live` prints it."""
-        died = [row for row in self._by_activation.rows if row["certain"] > self.step - 2 * self.interval]
-        alive = self.filters - int(self._by_activation.dead.sum())
-        return line(self.step, alive, self.filters, counted(died), 2 * self.interval, self._share)
+        died = [row for row in self._memory.by_activation.rows if row["certain"] > self.step - 2 * self.interval]
+        alive = self.filters - int(self._memory.by_activation.dead.sum())
+        return line(self.step, alive, self.filters, counted(died), 2 * self.interval, self._memory.share)
 
     def close(self) -> None:
         """Take all hooks off; what was seen stays."""
@@ -232,7 +215,7 @@ class Monitor:
             return
         heavy = self.step // self.interval % WEIGHTS_EVERY == 0
         with torch.no_grad():
-            self._seen = observe(self.watched, self._look, self.updates, self._past, heavy)
+            self._seen = observe(self.watched, self._look, self.updates, self._memory.past, heavy)
 
     def _miss(self) -> None:
         if self._finding is not None and self._finding.compiled:
@@ -245,75 +228,28 @@ class Monitor:
 
     def _after_update(self, *_: Any) -> None:
         if self._seen is not None:
-            self._observe(self._seen)
+            self._memory.add(self.step, self._seen, self.updates.note)
+            if self._line is not None:
+                self._line.show(self.text)
             self._seen = None
             self._look.clear()
         self.step += 1
         if self._look.on != (self.step % self.interval == 0):
             self._look.switch(not self._look.on)
 
-    def _observe(self, seen: Observation) -> None:
-        at, images, missing = seen.values(self.watched, TOLERANCE)
-        for name in missing:
-            self.updates.note(
-                f"{name} was not run in training mode before an observed step: it is frozen, or the network ran compiled "
-                "before the monitor came"
-            )
-        if seen.differs:
-            self.updates.note(
-                "the optimizer's steps are not those of its rule as they are known here: no regularizer's share"
-            )
-        of_margin = of_scale = None
-        fed = "fed" in at
-        of_layer = fed & np.isfinite(at.get("fed", at["gamma"]))
-        if self._before is not None:
-            # What was not run stands where it stood.
-            at["margin"] = np.where(images > 0, at["margin"], self._before["margin"])
-            steps = self.step - self._before_step
-            of_margin = displacement_of_margin(self._before, at, steps)
-            of_scale = displacement_of_scale(self._before, at, steps)
-            if fed and "fed" in self._before:
-                layer = displacement_of_layer(self._before, at, steps)
-                of_margin = Displacement(*(np.where(of_layer, a, b) for a, b in zip(layer, of_margin, strict=True)))
-            self._sums += np.nan_to_num(np.stack([of_margin.pull, of_margin.loss]))
-        self._before, self._before_step = at, self.step
-
-        # NaN of a unit of which neither scale nor weights are followed.
-        parts = np.where(of_layer, at.get("pull_fed", 0.0), at["pull_gamma"] + 0 * at["gamma"])
-        known = np.isfinite(parts + at["pull_beta"])
-        pull, loss = (np.where(known, sums, np.nan) for sums in self._sums)
-        self._record.add(self.step, {**at, "pull": pull, "loss": loss})
-        quiet = self._rectified & (at["peak"] < INACTIVE_ACTIVATION)
-        self._by_activation.observe(self.step, images, quiet, at["margin"], of_margin)
-        size = np.abs(at["gamma"])
-        self._by_scale.observe(self.step, images, size < INACTIVE_SCALE, size, of_scale)
-        shares = at["share_gamma"][np.isfinite(at["share_gamma"])]
-        self._share = float(np.median(shares)) if len(shares) else float("nan")
-        if self._line is not None:
-            self._line.show(self.text)
-
     def state_dict(self) -> dict[str, Any]:
         """Everything seen, as tensors and plain data: what `torch.load(weights_only=True)` accepts."""
         if self._saved is not None:
             return self._saved
         held = {i: self.updates.held[id(p)] for i, p in enumerate(self.updates.tensors) if id(p) in self.updates.held}
-        state = {
+        return {
             "layers": self.watched.layers if self._ready else [],
             "interval": self.interval,
             "step": self.step,
             "notes": self.note,
-            "record": self._record.state(),
-            "activation": self._by_activation.state(),
-            "scale": self._by_scale.state(),
-            "before": self._before,
-            "before_step": self._before_step,
-            "sums": self._sums,
-            "share": self._share,
-            **self._past.state(),
+            **self._memory.state(),
             "held": {i: {name: x.clone() for name, x in fields.items()} for i, fields in held.items()},
         }
-        packed: dict[str, Any] = _mapped(state, np.ndarray, lambda x: torch.from_numpy(x.copy()))
-        return packed
 
     def start_at(self, step: int) -> None:
         """Count the steps from this one on, as those of a training that goes on."""
@@ -326,7 +262,8 @@ class Monitor:
         Before the filters are found, only interval and step are taken over at once, and the rest when they are.
         Raises InputError for the state of another network; the first step does where that is not seen before.
         """
-        names = {name for name, _ in (*self._net.named_modules(), *self._net.named_parameters())}
+        held = (*self._net.named_modules(remove_duplicate=False), *self._net.named_parameters(remove_duplicate=False))
+        names = {name for name, _ in held}
         if self._ready or any(name.partition("#")[0] not in names for name in state["layers"]):
             self._check(state)
         self.interval = int(state["interval"])
@@ -347,19 +284,9 @@ class Monitor:
 
     def _take(self, state: dict[str, Any]) -> None:
         self._check(state)
-        arrays = {k: v for k, v in state.items() if k not in ("peaks", "fed", "held")}
-        plain_state = _mapped(arrays, Tensor, lambda x: x.cpu().numpy().copy())
         self.updates.notes = []
-        for note in (
-            *plain_state["notes"],
-            *plain_state.get("said", ()),
-            *self.watched.notes,
-        ):  # said: as states had it once
+        # said: as states had it once.
+        for note in (*state["notes"], *state.get("said", ()), *self.watched.notes):
             self.updates.note(note)
-        self._record.take(plain_state["record"])
-        self._by_activation.take(plain_state["activation"])
-        self._by_scale.take(plain_state["scale"])
-        self._before, self._before_step = plain_state["before"], plain_state["before_step"]
-        self._sums, self._share = plain_state["sums"], plain_state["share"]
-        self._past.take(state, self.watched)
+        self._memory.take(state)
         self.updates.resume(state["held"])
