@@ -183,7 +183,7 @@ def callback(monkeypatch: pytest.MonkeyPatch) -> Any:
     return module.MonitorCallback
 
 
-@pytest.mark.parametrize("where", ["output", "told", "arguments", "best", "moved", "another"])
+@pytest.mark.parametrize("where", ["output", "told", "best", "moved", "another"])
 def test_a_checkpoint_from_elsewhere_is_found_or_missed_aloud(tmp_path: Path, callback: Any, where: str) -> None:
     saved = tmp_path / "one" / "checkpoint-4"
     Stand(tmp_path / "one", callback(interval=2), save=4).train(STEPS)
@@ -195,8 +195,6 @@ def test_a_checkpoint_from_elsewhere_is_found_or_missed_aloud(tmp_path: Path, ca
         other.train(4)
     again = callback(interval=2, resume_from_checkpoint=saved if where == "told" else None)
     stand = Stand(tmp_path / ("one" if where == "output" else "two"), again)
-    if where == "arguments":
-        stand.args.resume_from_checkpoint = str(saved)
     if where == "best":
         stand.state.best_model_checkpoint = str(saved.parent / "checkpoint-2")
     monitor = stand.train(STEPS, resume=saved)
