@@ -77,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> Saved:
     Raises InputError for a file that is missing, damaged, of another kind, or whose weights do not fit its
     configuration.
     """
-    state, metadata = _read(path)
+    state, metadata = read(path)
     try:
         header = json.loads(metadata[HEADER])
         stored, notes = header["network"], header["notes"]
@@ -117,11 +117,15 @@ def load_into(net: nn.Module, path: str | os.PathLike[str]) -> None:
     For networks from elsewhere whose filters were removed. Raises InputError for a file that is missing or damaged, and
     for weights that differ from the network's in more than their numbers of channels; the network is then left as it was.
     """
-    state, _ = _read(path)
     try:
-        take_state(net, {name: tensor for name, tensor in state.items() if not name.startswith(EXTRA)})
+        take_state(net, weights_of(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def weights_of(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The weights in a safetensors file, without what was saved beside them."""
+    return {name: tensor for name, tensor in read(path)[0].items() if not name.startswith(EXTRA)}
 
 
 def rebuild(config: Architecture | NetConfig, state: Mapping[str, Tensor]) -> nn.Module:
@@ -149,7 +153,8 @@ def rebuild(config: Architecture | NetConfig, state: Mapping[str, Tensor]) -> nn
     return net
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file; InputError for a file that is missing or damaged."""
     if not Path(path).is_file():
         raise InputError(f"{path} is no file: a network's safetensors file is accepted")
     try:

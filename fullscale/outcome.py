@@ -13,9 +13,10 @@ from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
 from fullscale.feed import Batch, Feed, joined
-from fullscale.graph import evaluation
+from fullscale.graph import evaluation, taken
 from fullscale.measure import Activity, Graphs, measured, zeroed
-from fullscale.prune import Removal, certify, remove_dead
+from fullscale.prune import Removal, certify
+from fullscale.prune.removal import example_for, removed
 from fullscale.replicas import Replicas
 from fullscale.resume import Curves
 from fullscale.thresholds import INACTIVE_ACTIVATION
@@ -48,12 +49,18 @@ def take(net: nn.Module, replica: int) -> nn.Module:
 
 def graphs_of(net: nn.Module) -> Graphs:
     """Those of one of the known networks, which a process traces once however many runs of it it sees."""
-    return _graphs(type(net), net.config)
+    return _graphs(type(net).__name__, net.config)
 
 
 @lru_cache(maxsize=8)
-def _graphs(kind: type, config: Any) -> Graphs:
+def _graphs(kind: str, config: Any) -> Graphs:
     return Graphs()
+
+
+def without_dead(net: nn.Module, activity: Activity) -> tuple[nn.Module, Removal]:
+    """What `remove_dead` makes of one of the known networks."""
+    inputs = taken(example_for(net)).to(net)
+    return removed(net, graphs_of(net).of(net, inputs).graph, inputs, activity)
 
 
 def conclude(outcome: Outcome, net: nn.Module, activity: Activity, feed: Feed, thresholds: bool) -> None:
@@ -62,7 +69,7 @@ def conclude(outcome: Outcome, net: nn.Module, activity: Activity, feed: Feed, t
     thresholds: test it once more for every threshold, with the filters below it put to 0.
     """
     try:
-        smaller, removal = remove_dead(net, activity)
+        smaller, removal = without_dead(net, activity)
         outcome.summary |= assess(net, smaller, removal, activity, feed)
         if thresholds:
             outcome.summary["thresholds"] = zeroed(net, activity, feed.test(1024), graphs=graphs_of(net))

@@ -20,8 +20,7 @@ from fullscale.execution import Execution
 from fullscale.feed import Batch, Feed, Resident
 from fullscale.measure import measured
 from fullscale.models import Architecture, build
-from fullscale.outcome import graphs_of, loss_and_error
-from fullscale.prune import remove_dead
+from fullscale.outcome import graphs_of, loss_and_error, without_dead
 from fullscale.pruning_study import Base, PruningStudy, parted
 from fullscale.replicas import Replicas
 from fullscale.studies.runs import Source
@@ -103,7 +102,7 @@ def trained(
 
 def _points(study: PruningStudy, base: Base, seed: int, net: nn.Module, feed: Feed) -> list[dict[str, Any]]:
     """The whole network, the one without its dead filters, and what each criterion makes of it at each share."""
-    dead, removal = remove_dead(net, measured(net, feed.training(1024), graphs_of(net)))
+    dead, removal = without_dead(net, measured(net, feed.training(1024), graphs_of(net)))
     # The selective criteria look at all images, the others at their shape.
     looked = "selective" in " ".join(base.criteria)
     x = torch.cat([images for images, _ in feed.training(1024)]) if looked else next(feed.training(2))[0]

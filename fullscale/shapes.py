@@ -36,15 +36,21 @@ def take_state(net: nn.Module, state: Mapping[str, Tensor]) -> None:
             raise InputError(f"{name} is {have.dtype} {tuple(have.shape)}, in the network {tuple(want.shape)}")
     for name, layer in _without_bias(net, state):
         layer.bias = nn.Parameter(state[name], layer.weight.requires_grad)
-    wanting = [parameter.requires_grad for parameter in net.parameters()]
+    wanting = {name: parameter.requires_grad for name, parameter in net.named_parameters(remove_duplicate=False)}
+    shared: dict[int, nn.Parameter] = {}
     for name, tensor in state.items():
         path, _, own = name.rpartition(".")
         module = net.get_submodule(path)
         held = getattr(module, own)
-        new = nn.Parameter(tensor, requires_grad=False) if isinstance(held, nn.Parameter) else tensor
+        new: Tensor | None = tensor
+        if isinstance(held, nn.Parameter):
+            # What two layers share they share still.
+            new = shared.get(id(held))
+            if new is None or not torch.equal(new, tensor):
+                new = shared[id(held)] = nn.Parameter(tensor, requires_grad=False)
         setattr(module, own, new)
-    for parameter, wanted in zip(net.parameters(), wanting, strict=True):
-        parameter.requires_grad_(wanted)
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        parameter.requires_grad_(wanting[name])
     for module in net.modules():
         count_channels(module)
 

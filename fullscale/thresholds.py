@@ -8,7 +8,7 @@ Does not import torch, so that stored points become data without it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf, isclose, log10
+from math import inf, isclose, isnan, log10
 from typing import Any
 
 import numpy as np
@@ -92,10 +92,10 @@ def flat(thresholds: Sequence[float], shares: Sequence[float], paper: float) -> 
     """The widest range of the thresholds, in decades, that holds `paper` and over which the share changes by less than a point.
 
     thresholds: rising; shares: one for each, never falling. Ends are thresholds of the list, so the range is that wide or
-    wider. (nan, nan) if `paper` is not among the thresholds.
+    wider. (nan, nan) if `paper` is not among the thresholds, and where there are no shares but NaN.
     """
     at = next((i for i, value in enumerate(thresholds) if isclose(value, paper, rel_tol=1e-9)), None)
-    if at is None:
+    if at is None or isnan(shares[at]):
         return float("nan"), float("nan")
     fits = [
         (thresholds[i], thresholds[j])

@@ -93,6 +93,8 @@ class _Flat(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        # Not by `eval`: a `train` of the network's own may merge weights.
+        self.training = False
 
     def forward(self, *args: Any, **kwargs: Any) -> list[Tensor]:
         return list(outputs(self.net(*args, **kwargs)).values())
@@ -134,7 +136,7 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
         # A fused kernel stands for a whole transformer layer otherwise.
         with untouched(net, training), quiet(), _unfused():
             flat = _Flat(net)
-            flat.training = training  # not by .eval(), which would call a `train` of the network's own
+            flat.training = training
             program = torch.export.export(flat, inputs.args, inputs.named, strict=False)
             program = program.run_decompositions({})
     except Exception as error:  # whatever the network's own code raises when it meets a stand-in for a tensor

@@ -36,12 +36,12 @@ BATCH_NORMS = {
     aten.batch_norm.default, aten.native_batch_norm.default, aten.cudnn_batch_norm.default,
 }  # fmt: skip
 # Position of scale and shift among the arguments, and the dimension of the channels.
-OTHER_NORMS = {
+OTHER_NORMS: dict[Any, tuple[int, int | None, int]] = {
     aten.layer_norm.default: (2, 3, -1), aten.native_layer_norm.default: (2, 3, -1), aten.rms_norm.default: (2, None, -1),
     aten.group_norm.default: (2, 3, 1), aten.native_group_norm.default: (1, 2, 1), aten.instance_norm.default: (1, 2, 1),
 }  # fmt: skip
 # Position of the weights among the arguments, and the dimension of the channels that are put out.
-LAYERS = {
+LAYERS: dict[Any, tuple[int, int]] = {
     aten.conv1d.default: (1, -2), aten.conv1d.padding: (1, -2), aten.conv2d.default: (1, -3), aten.conv2d.padding: (1, -3),
     aten.conv3d.default: (1, -4), aten.conv3d.padding: (1, -4), aten.convolution.default: (1, 1),
     aten.conv_transpose1d.default: (1, -2), aten.conv_transpose2d.input: (1, -3), aten.conv_transpose3d.input: (1, -4),
@@ -125,10 +125,9 @@ def activation(node: fx.Node) -> str | None:
     """The name of the activation that a node is, or None: element by element, without weights."""
     if node.op != "call_function" or not node.args or not isinstance(node.args[0], fx.Node):
         return None
-    rest = [argument for argument in (*node.args[1:], *node.kwargs.values())]
+    rest = [*node.args[1:], *node.kwargs.values()]
     if node.target is aten.hardtanh.default:
-        low, high = (*rest, -1.0, 1.0)[:2] if rest else (-1.0, 1.0)
-        return "hardtanh" if low != 0 else "relu6"
+        return "relu6" if rest and rest[0] == 0 else "hardtanh"
     # Rectifiers by other names: clamp(min=0), threshold(0, 0).
     if node.target in (aten.clamp.default, aten.clamp_min.default, aten.threshold.default):
         return "relu" if rest and rest[0] == 0 and all(value in (0, None) for value in rest[1:]) else None
@@ -206,7 +205,8 @@ def _feeding(graph: Graph, node: fx.Node) -> str | None:
 
 def _of_layer(graph: Graph, node: fx.Node, name: str) -> Unit | None:
     """The unit of an activation behind a layer without BatchNorm, else None."""
-    at: Any = node.args[0]
+    behind: Any = node.args[0]
+    at = behind
     scale = shift = norm = None
     dim: int | None = None
     while isinstance(at, fx.Node):
@@ -220,7 +220,7 @@ def _of_layer(graph: Graph, node: fx.Node, name: str) -> Unit | None:
                 activation=name,
                 function=function(node),
                 node=node.name,
-                source=node.args[0].name,  # type: ignore[union-attr]
+                source=behind.name,
                 dim=dim % len(sizes),
                 filters=sizes[dim],
                 scale=scale,
@@ -230,12 +230,14 @@ def _of_layer(graph: Graph, node: fx.Node, name: str) -> Unit | None:
             )
             product = _gated(node)
             return unit if product is None else replace(unit, node=product.name)
-        first, second = (*at.args[:2], None)[:2]
+        first, second = (*at.args[:2], None, None)[:2]  # an input has none
         if at.target in OTHER_NORMS and norm is None:
-            *positions, dim = OTHER_NORMS[at.target]
+            *positions, channels = OTHER_NORMS[at.target]
             held = [at.args[i] if i is not None and i < len(at.args) else None for i in positions]
-            scale, shift = (parameter(graph, argument) for argument in held)
             norm = owner(graph, at, *held)
+            if channels != -1 or len(at.args[1]) == 1:  # type: ignore[arg-type]  # else a scale for each place, not for each channel
+                dim = channels
+                scale, shift = (parameter(graph, argument) for argument in held)
             at = first
         elif (
             at.target in PASSING

@@ -46,7 +46,7 @@ def untouched(net: nn.Module, training: bool = False) -> Iterator[None]:
     tensors = [tensor for tensor in (*net.parameters(), *net.buffers()) if not tensor.is_meta]
     before = [(tensor, tensor.detach().clone(), tensor.requires_grad) for tensor in tensors]
     devices = sorted({tensor.device.index or 0 for tensor in tensors if tensor.is_cuda})
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's own code may draw from it
     memory = _Memory()
     for module in net.modules():
         memory.module(module)
@@ -62,7 +62,7 @@ def untouched(net: nn.Module, training: bool = False) -> Iterator[None]:
                 if tensor.is_leaf:
                     tensor.requires_grad_(wanted)
         random.setstate(python)
-        np.random.set_state(numpy)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 class _Memory:
@@ -89,7 +89,7 @@ class _Memory:
             self.function(value, depth)
         elif isinstance(value, dict):
             self._container(value, dict(value), depth, value.update)
-        elif isinstance(value, list) or isinstance(value, deque):
+        elif isinstance(value, list | deque):
             self._container(value, list(value), depth, value.extend)
         elif isinstance(value, set):
             self._container(value, set(value), depth, value.update)

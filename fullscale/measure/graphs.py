@@ -37,8 +37,10 @@ class Traced:
                 out = look(i, out)
             return out
 
+        devices = {tensor.device.index or 0 for tensor in inputs.tensors() if tensor.is_cuda}
         try:
-            return self.graph.run(net, inputs, seen, frozenset(at))
+            with torch.random.fork_rng(devices):  # of a network that draws noise in evaluation mode, too
+                return self.graph.run(net, inputs, seen, frozenset(at))
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever an operation raises for numbers that it does not take

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,9 @@ from fullscale.measure.source import Source, parts
 
 # Images whose selectivity is counted at a time: as much memory again for so many.
 COUNTED = 1024
+# Bytes of a block of what is kept. A large one comes from the system and not out of the gaps between a network's results,
+# which are of other sizes; memory of it that is not written to is not taken.
+BLOCK = 1 << 26
 
 
 def measure(net: nn.Module, images: Source, batch: int = 1024) -> Activity:
@@ -63,7 +68,7 @@ def measured(net: nn.Module, images: Source, graphs: Graphs, batch: int = 1024) 
         seen.begin(traced.units, graphs.places(net, inputs), len(inputs))
         traced.run(net, inputs, seen.look)
         seen.end()
-    if not seen.highest:
+    if not seen.kept.count:
         raise InputError("no batches of images: one or more are accepted")
     return seen.summary(net)
 
@@ -76,13 +81,13 @@ class _Extremes:
         self.places: tuple[Place | None, ...] = ()
         self.images = 0
         self.now: list[tuple[Tensor, Tensor]] = []
-        self.highest: list[Tensor] = []
+        self.kept = _Kept()
         self.low = self.high = torch.empty(0)
         self.without_images: set[int] = set()
 
     def begin(self, units: tuple[Unit, ...], places: tuple[Place | None, ...], images: int) -> None:
         """A batch of so many images."""
-        if self.highest and [unit.filters for unit in units] != [unit.filters for unit in self.units]:
+        if self.kept.count and [unit.filters for unit in units] != [unit.filters for unit in self.units]:
             raise InputError("batches on which the network has other layers: inputs of one kind are accepted")
         self.units, self.places, self.images = units, places, images
         self.now = [(torch.empty(0), torch.empty(0))] * len(units)
@@ -97,10 +102,10 @@ class _Extremes:
         """Join the layers, so that one copy a batch goes to the CPU."""
         low, high = (torch.cat([ends[side] for ends in self.now], dim=1) for side in (0, 1))
         lowest, largest = low.amin(dim=0), high.amax(dim=0)
-        if self.highest:
+        if self.kept.count:
             lowest, largest = torch.minimum(lowest, self.low), torch.maximum(largest, self.high)
         self.low, self.high = lowest, largest
-        self.highest.append(torch.maximum(high, -low).cpu())
+        self.kept.add(torch.maximum(high, low.neg_(), out=high))
 
     def summary(self, net: nn.Module) -> Activity:
         """What the whole set has shown."""
@@ -114,7 +119,7 @@ class _Extremes:
                 )
         selectivity = self._selectivity(peak).split(sizes)
         for i in self.without_images:
-            selectivity[i].fill_(torch.nan)
+            selectivity[i][peak.split(sizes)[i] > 0] = torch.nan
         gamma, beta = zip(*(unit.scales(net) for unit in self.units), strict=True)
         return Activity(
             norms=tuple(unit.norm for unit in self.units),
@@ -125,17 +130,42 @@ class _Extremes:
             gamma=gamma,
             beta=beta,
             selectivity=selectivity,
-            images=sum(len(part) for part in self.highest),
+            images=self.kept.count,
         )
 
     def _selectivity(self, peak: Tensor) -> Tensor:
         """(filters,) -> (filters,). In slices, as the intermediate results take several times the memory of what is kept."""
         below = torch.zeros(len(peak), dtype=torch.int64)
-        for part in self.highest:
-            for rows in part.split(COUNTED):
-                below += (rows / peak < SELECTIVE_BELOW).sum(dim=0)
-        share = below.double() / sum(len(part) for part in self.highest)
-        return torch.where(peak > 0, share, 1.0)
+        for rows in self.kept.rows():
+            below += (rows / peak < SELECTIVE_BELOW).sum(dim=0)
+        return torch.where(peak > 0, below.double() / self.kept.count, 1.0)
+
+
+class _Kept:
+    """Rows of numbers, (images, filters), as many as come: in blocks on the CPU, so that none is copied again."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Tensor] = []
+        self.count = self.free = 0
+
+    def add(self, rows: Tensor) -> None:
+        """(n, filters)"""
+        self.count += len(rows)
+        while len(rows):
+            if not self.free:
+                self.free = max(1, BLOCK // (rows.shape[1] * rows.element_size()))
+                self.blocks.append(torch.empty(self.free, rows.shape[1], dtype=rows.dtype))
+            now, rows = rows[: self.free], rows[self.free :]
+            start = len(self.blocks[-1]) - self.free
+            self.blocks[-1][start : start + len(now)] = now
+            self.free -= len(now)
+
+    def rows(self) -> Iterator[Tensor]:
+        """All of them, a few at a time."""
+        left = self.count
+        for block in self.blocks:
+            yield from block[:left].split(COUNTED)
+            left -= len(block)
 
 
 def _check_finite(net: nn.Module) -> None:

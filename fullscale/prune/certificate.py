@@ -115,9 +115,7 @@ class Certificate:
             >>> certify(net, net, shape=(3,)).passes(on="both")
             True
         """
-        return all(
-            one.difference <= one.allowed if tolerance is None else one.scaled <= tolerance for one in self.judged(on)
-        )
+        return all(one.over(tolerance) <= 1 for one in self.judged(on))
 
     def as_dict(self) -> dict[str, Any]:
         """The certificate as plain data, ready for JSON."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ def vector(atoms: Ints, value: Floats, shape: tuple[int, ...], dim: int) -> Flow
     return flow(shape, atoms.reshape(sizes), value.reshape(sizes))
 
 
-def _small(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def _small(array: NDArray[Any]) -> NDArray[Any]:
     for dim in range(array.ndim):
         if array.shape[dim] > 1:
             first = array.take([0], dim)
@@ -98,7 +99,7 @@ def shrunk(need: Bools, sizes: tuple[int, ...]) -> Bools:
     """Needs of elements as needs of a smaller array that broadcasts to them."""
     need = need.reshape((1,) * (len(sizes) - need.ndim) + need.shape) if need.ndim < len(sizes) else need
     extra = need.ndim - len(sizes)
-    need = need.any(axis=tuple(range(extra))) if extra else need
+    need = np.asarray(need.any(axis=tuple(range(extra)))) if extra else need
     dims = tuple(d for d, size in enumerate(sizes) if size == 1 and need.shape[d] > 1)
     return np.broadcast_to(need.any(axis=dims, keepdims=True) if dims else need, sizes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from torch import Tensor, fx, nn
 
 from dynamics.errors import InputError
 from fullscale.graph import Graph, Inputs, trace
+from fullscale.graph.copied import copied
 from fullscale.graph.trace import call, path
-from fullscale.prune.channels import Bools
+from fullscale.graph.units import BATCH_NORMS, OTHER_NORMS, parameter
+from fullscale.prune.channels import ZERO_SCALE, Bools
 from fullscale.prune.layers import norm_behind
 from fullscale.prune.plan import Plan
 from fullscale.prune.rounding import rounding
@@ -26,7 +29,7 @@ SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Parted:
-    """Two networks do not compute the same. reason: in words; where: the module in which they part; nodes: what may be the cause."""
+    """Two networks do not compute the same. reason: in words; where: the module in which they part; nodes: what may be why."""
 
     reason: str
     where: str
@@ -46,6 +49,7 @@ def check(
     assumed: by name of node, its channel dimension and the channels that the plan takes for 0. Raises InputError where the
     graph is not what Python computes.
     """
+    net = _without_remnants(net, graph)
     zeros = {name: (dim, torch.from_numpy(mask)) for name, (dim, mask) in assumed.items() if mask.any()}
     for given in (inputs, inputs.noise(torch.Generator().manual_seed(SEED))):
         own = call(net, given)
@@ -56,10 +60,8 @@ def check(
                 f"{type(net).__name__} computes other outputs than its graph, by {worst:.3g}: what forward does depends on more "
                 "than its inputs"
             )
-        if zeros:
-            want = dict(zip(own, graph.run(net, given, _zeroing(zeros), frozenset(zeros)), strict=True))
-        else:
-            want = own
+        look = _zeroing(zeros)
+        want = dict(zip(own, graph.run(net, given, look, frozenset(zeros)), strict=True)) if zeros else own
         try:
             got = call(smaller, given)
         except (
@@ -76,6 +78,26 @@ def check(
     return None
 
 
+def _without_remnants(net: nn.Module, graph: Graph) -> nn.Module:
+    """The network, or a copy in which scales that count as 0 are: what that costs is for `certify` to say."""
+    held = dict(net.named_parameters(remove_duplicate=False))
+    names = {
+        name
+        for node in graph.nodes
+        if node.target in BATCH_NORMS or node.target in OTHER_NORMS
+        for argument in node.args[1:3]
+        if (name := parameter(graph, argument)) in held and ((held[name] != 0) & (held[name].abs() <= ZERO_SCALE)).any()
+    }
+    if not names:
+        return net
+    clean = copied(net)
+    with torch.no_grad():
+        for name in names:
+            own = clean.get_parameter(name)
+            own[own.abs() <= ZERO_SCALE] = 0
+    return clean
+
+
 def _worst(want: Mapping[str, Tensor], got: Mapping[str, Tensor], allowed: Mapping[str, float]) -> float | None:
     """The largest difference, if any is more than rounding."""
     worst = None
@@ -90,7 +112,7 @@ def _worst(want: Mapping[str, Tensor], got: Mapping[str, Tensor], allowed: Mappi
         size = float(finite.max()) if len(finite) else 0.0
         eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
         if not difference <= max(allowed.get(place, 0.0), FACTOR * eps * size):
-            worst = max(worst or 0.0, difference) if difference == difference else difference
+            worst = difference if math.isnan(difference) else max(worst or 0.0, difference)
     return worst
 
 

@@ -52,6 +52,11 @@ class Difference:
         """The difference, divided by the size where that is above 1."""
         return min(self.difference, self.relative)
 
+    def over(self, tolerance: float | None) -> float:
+        """How many times the difference is what it may be: `scaled` by the tolerance, or the difference by `allowed`."""
+        have, most = (self.difference, self.allowed) if tolerance is None else (self.scaled, tolerance)
+        return have / most if most > 0 else (0.0 if have == 0 else inf)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -91,7 +96,7 @@ def compare(
             size[place] = max(size.get(place, 0.0), largest)
         if labels is not None:
             if labelled is None:
-                labelled = _labelled(old, len(part))
+                labelled = label_place(old, len(part))
                 _check_labels(labels, len(inputs), old[labelled].shape[1])
             y = labels[start : start + BATCH].cpu()
             for i, outputs in enumerate((old, new)):
@@ -149,7 +154,7 @@ def _distance(old: Tensor, new: Tensor) -> tuple[float, float]:
     return (float((old - new).abs().max()), float(old.abs().max())) if len(old) else (0.0, 0.0)
 
 
-def _labelled(outputs: dict[str, Tensor], images: int) -> str:
+def label_place(outputs: dict[str, Tensor], images: int) -> str:
     """The place of the output that labels are held against."""
     fitting = [p for p, t in outputs.items() if t.ndim == 2 and len(t) == images and t.is_floating_point()]
     if len(fitting) == 1:

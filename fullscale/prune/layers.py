@@ -103,13 +103,14 @@ def _batch_norm(found: Channels, node: fx.Node) -> Flow | None:
 def _other_norm(found: Channels, node: fx.Node) -> Flow:
     """Their statistics read every channel, so that all of these stay; what is behind a scale of 0 is constant."""
     *positions, dim = OTHER_NORMS[node.target]
-    source: Any = node.args[0]
+    arguments: tuple[Any, ...] = node.args
+    source = arguments[0]
     own = found.flows[source]
     found.lock(own.atoms)
     found.back[node] = lambda need: iter([(source, np.ones(own.sizes, dtype=bool))])
     sizes = own.shape
     scale, shift = (
-        found.flows[node.args[i]] if i is not None and len(node.args) > i and node.args[i] is not None else None  # type: ignore[index]
+        found.flows[arguments[i]] if i is not None and len(arguments) > i and arguments[i] is not None else None
         for i in positions
     )
     for argument in (scale, shift):
@@ -138,8 +139,9 @@ def _embedding(found: Channels, node: fx.Node) -> Flow | None:
 
 
 def _prelu(found: Channels, node: fx.Node) -> Flow | None:
-    source: Any = node.args[0]
-    own, slopes = found.flows[source], found.flows[node.args[1]]  # type: ignore[index]
+    arguments: tuple[Any, ...] = node.args
+    source = arguments[0]
+    own, slopes = found.flows[source], found.flows[arguments[1]]
     found.back[node] = lambda need: iter([(source, shrunk(need, own.sizes))])
     if slopes.shape in ((), (1,)):
         slope = slopes.value.ravel()[0]
@@ -152,14 +154,13 @@ def _prelu(found: Channels, node: fx.Node) -> Flow | None:
 
 
 def _matrix(found: Channels, node: fx.Node, net: nn.Module) -> Flow | None:
-    bias: Any = None
+    arguments: tuple[Any, ...] = node.args
     if node.target is aten.addmm.default:
         if node.kwargs:
             return None
-        bias, source, held = node.args  # type: ignore[misc]
+        bias, source, held = arguments
     else:
-        source, held, *rest = node.args  # type: ignore[misc]
-        bias = rest[0] if rest else None
+        source, held, bias = (*arguments, None)[:3]
     weight = _own(found, held)
     if weight is None or len(weight.shape) != 2 or source not in found.flows:
         return None
@@ -168,7 +169,9 @@ def _matrix(found: Channels, node: fx.Node, net: nn.Module) -> Flow | None:
 
 
 def _convolution(found: Channels, node: fx.Node, net: nn.Module) -> Flow | None:
-    source, held, bias, *rest = (*node.args, *([None] * (3 - len(node.args))))
+    arguments: tuple[Any, ...] = node.args
+    source, held, bias = (*arguments, None)[:3]
+    rest = arguments[3:]
     weight = _own(found, held)
     if weight is None or source not in found.flows:  # weights that are computed from others could not be cut
         return None
@@ -176,23 +179,21 @@ def _convolution(found: Channels, node: fx.Node, net: nn.Module) -> Flow | None:
     kernel = weight.shape[2:]
     transposed = node.target in _TRANSPOSED
     if node.target is aten.convolution.default:
-        padding, transposed, groups, dim = rest[1], bool(rest[3]), int(rest[5]), 1  # type: ignore[arg-type, call-overload]
+        padding, transposed, groups, dim = rest[1], bool(rest[3]), int(rest[5]), 1
     elif transposed:
-        padding, groups = [0], int(rest[3]) if len(rest) > 3 else 1  # type: ignore[call-overload]
+        padding, groups = [0], int(rest[3]) if len(rest) > 3 else 1
     else:
-        padding, groups = rest[1] if len(rest) > 1 else [0], int(rest[3]) if len(rest) > 3 else 1  # type: ignore[call-overload]
-    if padding == "same":
-        padded = any(size > 1 for size in kernel)
-    else:
-        padded = padding != "valid" and bool(np.any(np.asarray(padding)))
-    count = found.flows[source].shape[dim]  # type: ignore[index]
+        padding, groups = rest[1] if len(rest) > 1 else [0], int(rest[3]) if len(rest) > 3 else 1
+    wide = any(size > 1 for size in kernel)
+    padded = wide if padding == "same" else padding != "valid" and bool(np.any(np.asarray(padding)))
+    count = found.flows[source].shape[dim]
     if transposed:
         if groups > 1:
             return None
-        return _mixed(found, node, net, source, weight, (1, 0), bias, dim, groups=1, carries=True)  # type: ignore[arg-type]
+        return _mixed(found, node, net, source, weight, (1, 0), bias, dim, groups=1, carries=True)
     if groups > 1 and groups == count:
-        return _depthwise(found, net, node, source, weight, bias, dim, padded)  # type: ignore[arg-type]
-    return _mixed(found, node, net, source, weight, (0, 1), bias, dim, groups, padded)  # type: ignore[arg-type]
+        return _depthwise(found, net, node, source, weight, bias, dim, padded)
+    return _mixed(found, node, net, source, weight, (0, 1), bias, dim, groups, padded)
 
 
 def _mixed(
@@ -288,7 +289,8 @@ def norm_behind(found: Channels, node: fx.Node) -> fx.Node | None:
     reader = next(iter(node.users)) if len(node.users) == 1 else None
     if reader is None or reader.target not in BATCH_NORMS or reader.target is aten._native_batch_norm_legit.no_stats:
         return None
-    mean = found.flows.get(reader.args[3])  # type: ignore[arg-type]
+    argument: Any = reader.args[3]
+    mean = found.flows.get(argument)
     return reader if mean is not None and mean.parameter is not None and found.uses[mean.parameter] == 1 else None
 
 
@@ -316,7 +318,7 @@ def _depthwise(
     return vector(atoms, result, shape(node), dim % len(shape(node)))
 
 
-def _spread(channels: Bools, dim: int, sizes: tuple[int, ...]) -> Bools:
+def _spread(channels: Any, dim: int, sizes: tuple[int, ...]) -> Bools:
     """Needs of channels along a dimension, as needs of a tensor of which something is known in `sizes`."""
     own = [1] * len(sizes)
     own[dim] = -1

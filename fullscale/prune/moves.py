@@ -23,7 +23,7 @@ _VIEWS = {
 }  # fmt: skip
 _PERMUTING = {aten.permute.default, aten.transpose.int, aten.t.default, aten.mT.default, aten.numpy_T.default}
 # Along one dimension alone: the position of its number among the arguments.
-_ALONG = {
+_ALONG: dict[Any, int] = {
     aten.cat.default: 1, aten.slice.Tensor: 1, aten.narrow.default: 1, aten.select.int: 1, aten.slice_scatter.default: 2,
     aten.select_scatter.default: 2, aten.split.Tensor: 2, aten.split_with_sizes.default: 2, aten.chunk.default: 2,
     aten.unbind.int: 1, aten.tensor_split.sections: 2, aten.tensor_split.indices: 2,
@@ -69,7 +69,8 @@ def splits(node: fx.Node) -> bool:
 
 def _piece(found: Channels, node: fx.Node) -> Flow | None:
     source: Any = node.args[0]
-    return _indexed(found, node, source, int(node.args[1])) if splits(source) else None  # type: ignore[call-overload]
+    index: Any = node.args[1]
+    return _indexed(found, node, source, index) if splits(source) else None
 
 
 def _permuted(found: Channels, node: fx.Node, first: fx.Node) -> Flow:
@@ -111,7 +112,9 @@ def _viewed(found: Channels, node: fx.Node, first: fx.Node) -> Flow:
         yield first, shrunk(np.broadcast_to(need, result).reshape(full), sizes)
 
     found.back[node] = back
-    return flow(after, *(np.broadcast_to(array, full).reshape(result) for array in (source.atoms, source.value)))
+    return flow(
+        after, np.broadcast_to(source.atoms, full).reshape(result), np.broadcast_to(source.value, full).reshape(result)
+    )
 
 
 def _factors(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[list[int], list[int]]]:
@@ -149,8 +152,8 @@ def _indexed(found: Channels, node: fx.Node, operation: fx.Node, piece: int | No
     dims: list[int] | None = None
     position = _ALONG.get(operation.target)
     if position is not None:
-        given = operation.args[position] if len(operation.args) > position else operation.kwargs.get("dim", 0)
-        dims = [int(given) % ndim]  # type: ignore[call-overload]
+        given: Any = operation.args[position] if len(operation.args) > position else operation.kwargs.get("dim", 0)
+        dims = [given % ndim]
         if any(len(f.shape) != ndim for f in flows):  # select_scatter: the second is of one dimension less
             dims = None
     if dims is None:

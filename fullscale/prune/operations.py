@@ -64,7 +64,7 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
         return found.flows[first]  # type: ignore[index]
     if first is None or first not in found.flows:
         return _element_by_element(found, node) if is_pointwise(node) else None
-    ndim = len(found.flows[first].shape)
+    ndim, arguments = len(found.flows[first].shape), tuple[Any, ...](node.args)
     if node.target in _POOLS:
         return _over(found, node, first, range(ndim - _POOLS[node.target], ndim), "same")
     if node.target is aten.pad.default:  # by reflection and the like, here
@@ -77,7 +77,7 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
         dims = [d % ndim for d in ([given] if isinstance(given, int) else given or range(ndim))]
         return _over(found, node, first, dims, _REDUCING[node.target])
     if node.target in _WITHIN and len(node.args) > 1:
-        return _over(found, node, first, [int(node.args[1]) % ndim], "none")  # type: ignore[call-overload]
+        return _over(found, node, first, [arguments[1] % ndim], "none")
     return _element_by_element(found, node) if is_pointwise(node) else None
 
 
@@ -106,7 +106,7 @@ def _over(found: Channels, node: fx.Node, first: fx.Node, dims: Any, constants: 
         value = np.where(value == 0, 0.0, np.nan) if constants == "zero" else np.full_like(value, np.nan)
     atoms, after = source.atoms, shape(node) or _first_shape(node)
     if len(after) < len(source.shape):  # what was reduced is gone
-        atoms, value = (np.squeeze(array, tuple(dims)) for array in (atoms, value))
+        atoms, value = np.squeeze(atoms, tuple(dims)), np.squeeze(value, tuple(dims))
 
     def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
         wanted = need if len(after) == len(source.shape) else np.expand_dims(need, tuple(dims))

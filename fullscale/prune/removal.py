@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.graph import Example, Graph, Unit, plain, taken, trace, units
+from fullscale.graph import Example, Graph, Inputs, Unit, plain, taken, trace, units
 from fullscale.measure.activity import Activity
 from fullscale.prune.channels import Bools, Channels
 from fullscale.prune.check import check
@@ -117,7 +117,13 @@ def remove_dead(
         raise InputError(f"multiple {multiple}: a positive whole number is accepted")
     net = plain(net)
     inputs = taken(example_for(net) if example is None else example).to(net)
-    graph = trace(net, inputs)
+    return removed(net, trace(net, inputs), inputs, activity, multiple)
+
+
+def removed(
+    net: nn.Module, graph: Graph, inputs: Inputs, activity: Activity | None = None, multiple: int = 1
+) -> tuple[nn.Module, Removal]:
+    """As `remove_dead`, of a network whose graph for inputs of this shape is there already."""
     found = units(graph)
     silent = {} if activity is None else _silent(net, found, activity)
     stays: set[str] = set()
@@ -150,15 +156,15 @@ def _plan(
     while any(mask.any() for _, mask in assumed.values()):
         channels = walk(graph, net, assumed, stays)
         chosen = plan(channels, multiple)
-        settled = True
-        for name, (dim, mask) in assumed.items():
+        settled, before = True, assumed
+        for name, (dim, mask) in before.items():
             atoms, _ = channels.flows[by_name[name]].along(dim)
             varies = np.isnan(proved.flows[by_name[name]].along(dim)[1])
             stay = mask & varies & chosen.keeps(atoms)
             settled = settled and not stay.any()
-            mask &= varies & ~stay
+            assumed = assumed | {name: (dim, mask & varies & ~stay)}
         if settled:
-            return chosen, assumed
+            return chosen, before
     return plan(proved, multiple), {}
 
 

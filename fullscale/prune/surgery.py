@@ -16,7 +16,8 @@ from fullscale.prune.layers import norm_behind
 from fullscale.prune.plan import Plan, carrier, constants_gone
 from fullscale.shapes import count_channels
 
-# Of a parameter or buffer: the indices that stay, by dimension; of a grouped convolution's inputs, those of each filter (filters, inputs).
+# Of a parameter or buffer: the indices that stay, by dimension; of a grouped convolution, of its inputs those of each filter
+# (filters, inputs).
 Kept = dict[str, dict[int, Ints]]
 
 
@@ -71,13 +72,13 @@ def cut(net: nn.Module, plan: Plan) -> tuple[nn.Module, Cut]:
                 tensor,
                 nn.Parameter(shorter, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else shorter,
             )
-        for module in {_place(smaller, name)[0] for name in kept}:
-            count_channels(module)
+        for holder in {_place(smaller, name)[0] for name in kept}:
+            count_channels(holder)
         for reader in plan.channels.readers:
-            module = _place(smaller, reader.name)[0]
-            if reader.groups > 1 and isinstance(getattr(module, "groups", None), int):
-                module.groups = int(_groups(plan, reader).sum())
-                count_channels(module)
+            layer: Any = _place(smaller, reader.name)[0]
+            if reader.groups > 1 and isinstance(getattr(layer, "groups", None), int):
+                layer.groups = int(_groups(plan, reader).sum())
+                count_channels(layer)
     return smaller, Cut(_by_every_name(net, kept), shapes)
 
 

@@ -145,7 +145,7 @@ def test_a_training_run_tells_if_its_images_were_others(tmp_path: Path) -> None:
         ("network --data digits --classes 0 nine", ["'nine'"]),
         ("network --data digits --size 9", ["size 9", "1 to 8"]),
         ("none --data digits", ["none.safetensors"]),
-        ("colour --data digits", [", 1, 8, 8)", "(N, 3, H, W)"]),
+        ("colour --data digits", [", 1, 8, 8) do not fit Chain", "3 channels"]),
         ("colour --data nowhere", ["nowhere"]),
         ("colour", ["--data"]),
         ("broken --data digits", ["head.weight is not finite"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from planting import noise
 from torch import Tensor, nn
 
-from fullscale.measure import MEANINGS, Activity, Shares, batches, measure
+from fullscale.measure import MEANINGS, Activity, Graphs, Shares, batches, measure, measured
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -25,7 +26,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "elu": nn.ELU,
 }
-KINDS = ("chain", "residual", "concatenating")
+KINDS = {"chain": "gelu", "residual": "relu", "concatenating": "leaky_relu"}
+# A graph serves every network of one structure.
+GRAPHS: dict[tuple[str, str], Graphs] = defaultdict(Graphs)
 
 
 class Small(nn.Module):
@@ -92,14 +95,22 @@ def seen(net: Small, images: Tensor) -> dict[str, np.ndarray]:
     return found
 
 
-networks = st.builds(small, st.integers(0, 2**32), st.sampled_from(KINDS), st.sampled_from(sorted(ACTIVATIONS)))
+def drawn(make: Callable[[int, str, str], Small]) -> st.SearchStrategy[Small]:
+    return st.builds(lambda seed, pair: make(seed, *pair), st.integers(0, 2**32), st.sampled_from([*KINDS.items()]))
+
+
+networks = drawn(small)
+
+
+def found(net: Small, images: Any, batch: int = 1024) -> Activity:
+    return measured(net, images, GRAPHS[net.kind, net.activation], batch)
 
 
 @settings(max_examples=25, deadline=None)
-@given(networks, st.integers(1, 6), st.floats(-15, 2))
+@given(networks, st.sampled_from([1, 5]), st.floats(-15, 2))
 def test_every_network_is_measured_as_its_own_modules_put_out(net: Small, count: int, exponent: float) -> None:
     images = noise(count, count, 2, 3, 4)
-    activity, planes = measure(net, images), seen(net, images)
+    activity, planes = found(net, images), seen(net, images)
     state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     for tensor in net.state_dict().values():
         tensor.zero_()  # as training might: what was measured stays
@@ -134,7 +145,7 @@ def test_every_network_is_measured_as_its_own_modules_put_out(net: Small, count:
     # Any threshold is answered from this one pass; the largest peak is not below itself.
     for t in (10.0**exponent, max(row["peak"] for row in table)):
         below = {n: [[abs(r[n]) < t for r in table if r["layer"] == x["layer"]] for x in layers] for n in NUMBERS}
-        every = {name: sum(map(sum, found)) / 10 for name, found in below.items()}
+        every = {name: sum(map(sum, layers)) / 10 for name, layers in below.items()}
         assert activity.sweep([t]) == [Shares(t, every["peak"], every["gamma"])]
         assert activity.constant(t) == every["spread"]
         assert [x.tolist() for x in activity.below("activation", t)] == below["peak"]
@@ -152,17 +163,18 @@ def middle(rows: list[dict[str, Any]]) -> dict[str, float | None]:
 
 
 @settings(max_examples=10, deadline=None)
-@given(networks, st.integers(1, 7), st.integers(1, 4))
-def test_a_stream_of_batches_is_measured_as_the_images_in_memory(net: Small, count: int, batch: int) -> None:
-    images = noise(count, count, 2, 3, 3)
-    expected, whole = measure(net, images, batch), measure(net, images)
+@given(networks, st.sampled_from([(5, 5), (5, 4), (6, 5), (10, 5)]))
+def test_a_stream_of_batches_is_measured_as_the_images_in_memory(net: Small, sizes: tuple[int, int]) -> None:
+    count, batch = sizes
+    images = noise(count, count, 2, 3, 4)
+    expected, whole = found(net, images, batch), found(net, images)
     for name in ("peak", "spread"):
         for one, other in zip(getattr(expected, name), getattr(whole, name), strict=True):
             assert one.tolist() == pytest.approx(other.tolist(), rel=1e-9, abs=1e-12)
     alone = iter(images.split(batch))
     labelled = ((part, torch.zeros(len(part), dtype=torch.int64)) for part in images.split(batch))
-    for found in (measure(net, alone), measure(net, labelled)):
-        assert (found.images, found.table()) == (count, expected.table())
+    for activity in (found(net, alone), found(net, labelled)):
+        assert (activity.images, activity.table()) == (count, expected.table())
 
 
 def test_batches_of_other_sizes_and_shapes_are_one_set() -> None:
@@ -207,37 +219,48 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 }  # fmt: skip
 
 
-def shifted(name: str, to: float, scale: float = 0.1) -> Activity:
-    """Of one filter whose activation's input is a constant on every image, give or take a tenth."""
-    net = nn.Sequential(nn.BatchNorm2d(1), OTHERS[name]()).double().eval()
-    nn.init.constant_(net[0].weight, scale)
-    nn.init.constant_(net[0].bias, to)
-    return measure(net, torch.linspace(-1, 1, 10, dtype=torch.float64).view(10, 1, 1, 1))
+class Every(nn.Module):
+    """A filter behind each activation, whose input is a constant on every image, give or take a scale."""
+
+    def __init__(self, to: dict[str, float], scale: float) -> None:
+        super().__init__()
+        self.norms = nn.ModuleDict({name: nn.BatchNorm2d(1) for name in to})
+        self.activations = nn.ModuleDict({name: OTHERS[name]() for name in to})
+        for name, shift in to.items():
+            self.get_parameter(f"norms.{name}.weight").data.fill_(scale)
+            self.get_parameter(f"norms.{name}.bias").data.fill_(shift)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {name: self.activations[name](norm(x)) for name, norm in self.norms.items()}
 
 
-@pytest.mark.parametrize(
-    ("name", "low", "high", "inactive", "constant", "words"),
-    [
-        ("relu", -0.2, 0.0, 1, 1, "exactly 0 for every image"),
-        ("relu6", -0.2, 0.0, 1, 1, "exactly 0 for every image"),
-        ("hardswish", -3.2, -2.8, 1, 1, "exactly 0 for every image"),
-        ("gelu", -7.5, -7.0, 1, 1, "falls towards it"),
-        ("silu", -31.5, -30.5, 1, 1, "falls towards it"),
-        ("mish", -31.5, -30.5, 1, 1, "falls towards it"),
-        ("softplus", -28.0, -27.0, 1, 1, "falls towards it"),
-        ("sigmoid", -28.0, -27.0, 1, 1, "falls towards it"),
-        *((name, -40, -40, 0, 1, "saturates") for name in ("elu", "selu", "celu", "tanh", "hardtanh")),
-        ("leaky_relu", -1e6, -1, 0, 0, "passes both signs on"),
-        ("identity", -1e6, -1, 0, 0, "the BatchNorm's own output"),
-    ],
-)
-def test_what_a_low_input_means_for_an_activation(
-    name: str, low: float, high: float, inactive: int, constant: int, words: str
-) -> None:
-    at_low, at_high, flat = shifted(name, low), shifted(name, high), shifted(name, high, 0.0)
-    assert (at_low.inactive_by_activation(), at_low.constant()) == (inactive, constant)
+# The input at which an activation's filters are inactive, constant; one at which they are no longer; what is said of it.
+LOW: dict[str, tuple[float, float, int, int, str]] = {
+    "relu": (-0.2, 0.0, 1, 1, "exactly 0 for every image"),
+    "relu6": (-0.2, 0.0, 1, 1, "exactly 0 for every image"),
+    "hardswish": (-3.2, -2.8, 1, 1, "exactly 0 for every image"),
+    "gelu": (-7.5, -7.0, 1, 1, "no filter is removed for its activation"),
+    "silu": (-31.5, -30.5, 1, 1, "no filter is removed for its activation"),
+    "mish": (-31.5, -30.5, 1, 1, "falls towards 0"),
+    "softplus": (-28.0, -27.0, 1, 1, "falls towards 0"),
+    "sigmoid": (-28.0, -27.0, 1, 1, "falls towards 0"),
+    **dict.fromkeys(("elu", "selu", "celu", "tanh", "hardtanh"), (-40, -40, 0, 1, "saturates")),
+    "leaky_relu": (-1e6, -1, 0, 0, "passes both signs on"),
+    "identity": (-1e6, -1, 0, 0, "the BatchNorm's own output"),
+}
+
+
+def test_what_a_low_input_means_for_an_activation() -> None:
+    graphs, images = Graphs(), torch.linspace(-1, 1, 10, dtype=torch.float64).view(10, 1, 1, 1)
+    at_low, at_high, flat = (
+        measured(Every({name: float(row[k]) for name, row in LOW.items()}, scale).double().eval(), images, graphs)
+        for k, scale in ((0, 0.1), (1, 0.1), (1, 0.0))
+    )
+    assert (at_low.activations, at_low.meaning()) == (tuple(LOW), {name: MEANINGS[name] for name in LOW})
+    assert at_low.layers_by_activation() == tuple(row[2] for row in LOW.values())
+    assert [float(spread < 1e-12) for spread in at_low.spread] == [row[3] for row in LOW.values()]
     assert at_high.inactive_by_activation() == 0
     assert (flat.constant(), flat.inactive_by_scale()) == (1, 1)
-    assert words in MEANINGS[name]
-    assert at_low.meaning() == {name: MEANINGS[name]}
-    assert ("exactly 0 for every image" in MEANINGS[name]) == (at_low.peak[0].item() == 0)
+    for (name, row), peak in zip(LOW.items(), at_low.peak, strict=True):
+        assert row[4] in MEANINGS[name]
+        assert ("exactly 0 for every image" in MEANINGS[name]) == (peak.item() == 0)

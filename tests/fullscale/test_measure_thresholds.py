@@ -13,10 +13,11 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planting import noise
-from test_measure_networks import ACTIVATIONS, KINDS, Small, behind, small
+from test_measure_networks import GRAPHS, Small, behind, drawn, found, small
 from torch import Tensor
 
 from dynamics.errors import InputError
+from fullscale.graph import Graph, Inputs
 from fullscale.measure import measure, zeroed
 from fullscale.thresholds import MEASURES, by_threshold, decades, flat
 
@@ -44,7 +45,7 @@ def lively(seed: int, kind: str, activation: str) -> Small:
     return net
 
 
-nets = st.builds(lively, st.integers(0, 2**32), st.sampled_from(KINDS), st.sampled_from(sorted(ACTIVATIONS)))
+nets = drawn(lively)
 
 
 def varied(seed: int, count: int) -> Tensor:
@@ -61,27 +62,35 @@ def answered(net: Small, test: Tensor) -> Tensor:
 @given(nets, st.lists(st.floats(-1.5, 1), min_size=1, max_size=4, unique=True))
 def test_errors_are_those_of_a_network_whose_filters_are_off(net: Small, exponents: list[float]) -> None:
     values = [10.0**e for e in exponents]
-    images, test = varied(0, 4), varied(1, 30)
-    activity, y = measure(net, images), answered(net, test)
+    images, test = varied(0, 10), varied(1, 30)
+    activity, y = found(net, images), answered(net, test)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    runs: list[Tensor] = []
-    handle = net.head.register_forward_hook(lambda *given: runs.append(given[2]))
-    found = zeroed(net, activity, zip(test.split(20), y.split(20), strict=True), values)
-    handle.remove()
+    runs: list[Inputs] = []
+    with pytest.MonkeyPatch.context() as patch:
+        run = Graph.run
+
+        def counted(graph: Graph, net: Any, x: Inputs, *rest: Any) -> list[Tensor]:
+            runs.append(x)
+            return run(graph, net, x, *rest)
+
+        patch.setattr(Graph, "run", counted)
+        points = zeroed(
+            net, activity, zip(test.split(20), y.split(20), strict=True), values, GRAPHS[net.kind, net.activation]
+        )
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     # Each different set of filters runs once on each batch.
     sets = {tuple(torch.cat(activity.below(by, value)).tolist()) for by in MEASURES for value in values}
     assert len(runs) == 2 * len(sets | {(False,) * 10})
-    assert found["thresholds"] == sorted(values)
-    assert found["error_before"] == error_with_filters_off(net, {}, test, y)
+    assert points["thresholds"] == sorted(values)
+    assert points["error_before"] == error_with_filters_off(net, {}, test, y)
     table = activity.table()
     for k, value in enumerate(sorted(values)):
         for by, number in (("activation", "peak"), ("scale", "gamma")):
             below = [row for row in table if abs(row[number]) < value]
             off = {n: [row["filter"] for row in below if row["layer"] == n] for n in activity.norms}
-            assert found["sparsity"][by][k] == len(below) / len(table)
-            assert found["error"][by][k] == error_with_filters_off(net, off, test, y)
-    assert (found["filters"], found["images"], found["test_images"]) == (10, 4, 30)
+            assert points["sparsity"][by][k] == len(below) / len(table)
+            assert points["error"][by][k] == error_with_filters_off(net, off, test, y)
+    assert (points["filters"], points["images"], points["test_images"]) == (10, 10, 30)
 
 
 @settings(max_examples=50, deadline=None)

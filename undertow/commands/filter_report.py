@@ -77,7 +77,7 @@ def _points(data: xr.Dataset) -> dict[str, Any]:
 def _by(one: xr.Dataset) -> dict[str, Any]:
     decades, low, high = (_known(one[name]) for name in ("flat", "flat_low", "flat_high"))
     return {
-        "sparsity": one.sparsity.values.tolist(),
+        "sparsity": [None if math.isnan(share) else share for share in one.sparsity.values.tolist()],
         "error": one.error.values.tolist(),
         "flat_decades": decades,
         "flat": [low, high],
@@ -94,12 +94,14 @@ def _layers(activity: Activity) -> list[str]:
     head = ["layer", "activation", "filters", "inactive by activation", "by scale", "constant", "selectivity"]
     counts = ("inactive_by_activation", "inactive_by_scale", "constant")
 
-    def cells(row: dict[str, Any]) -> list[str]:
-        shares = [f"{row[name]:,} {row[name] / row['filters']:5.0%}" for name in counts]
+    def cells(row: dict[str, Any], scaled: int) -> list[str]:
+        of = dict(zip(counts, (row["filters"], scaled, row["filters"]), strict=True))
+        shares = ["-" if row[name] is None else f"{row[name]:,} {row[name] / of[name]:5.0%}" for name in counts]
         median = "-" if row["median_selectivity"] is None else f"{row['median_selectivity']:.3f}"
         return [row["layer"], row["activation"], f"{row['filters']:,}", *shares, median]
 
-    rows = [head, *map(cells, layers), cells(total | {"layer": "all", "activation": ""})]
+    scaled = [int((~gamma.isnan()).sum()) for gamma in activity.gamma]
+    rows = [head, *map(cells, layers, scaled), cells(total | {"layer": "all", "activation": ""}, sum(scaled))]
     if not kinds:
         rows = [[row[0], *row[2:]] for row in rows]
     left = 2 if kinds else 1
@@ -115,8 +117,12 @@ def _sweep(data: xr.Dataset) -> list[str]:
     for k, value in enumerate(one.threshold.values):
         by, scale = (one.sel(measure=name).isel(threshold=k) for name in _MEASURES)
         lines.append(
-            f"{_short(value):<9}  {float(by.sparsity):13.1%}  {float(by.error):10.2%}  {float(scale.sparsity):8.1%}  "
-            f"{float(scale.error):10.2%}"
+            f"{_short(value):<9}  {float(by.sparsity):13.1%}  {float(by.error):10.2%}  "
+            + (
+                "       -           -"
+                if scale.sparsity.isnull()
+                else f"{float(scale.sparsity):8.1%}  {float(scale.error):10.2%}"
+            )
         )
     return [
         *lines,
@@ -126,6 +132,8 @@ def _sweep(data: xr.Dataset) -> list[str]:
 
 
 def _range(one: xr.Dataset) -> str:
+    if one.sparsity.isnull().all():
+        return "no filter has a scale"
     paper, decades, low, high = (float(one[name]) for name in ("paper", "flat", "flat_low", "flat_high"))
     if math.isnan(decades):
         return f"the paper's threshold {_short(paper)} is not among these"

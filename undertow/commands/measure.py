@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
 from undertow.commands.arguments import Parser, add_images, add_json, drawable, given_images, number, whole
+from undertow.commands.network import add_network, check_network, classes
 
 if TYPE_CHECKING:
     from fullscale.data import Images
@@ -29,7 +30,7 @@ BATCH = 1024
 
 def add(parser: Parser) -> None:
     """Add its flags."""
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a network's .safetensors file")
+    add_network(parser)
     parser.add_argument(
         "--data",
         required=True,
@@ -64,9 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
     from evidence.progress import Live
     from fullscale.feed import Resident
     from fullscale.measure import measure, zeroed
+    from fullscale.own import own_network
     from fullscale.thresholds import by_threshold, decades
     from undertow.commands.filter_report import FilterReport
 
+    file = check_network(arguments)
     if arguments.plot is not None:
         drawable("--plot", arguments.plot)
     for name in ("csv", "plot"):
@@ -74,24 +77,27 @@ def run(arguments: argparse.Namespace) -> int:
     for name in _OF_MODEL:
         if arguments.model is None and getattr(arguments, name) is not None:
             raise InputError(f"--{name} {getattr(arguments, name)}: accepted only with --model, for weights alone")
+    if arguments.model is not None and arguments.net is not None:
+        raise InputError(f"--model {arguments.model} and --net {arguments.net}: one of them is accepted")
     values = decades(*arguments.thresholds) if arguments.thresholds else decades()
     swept = bool(arguments.thresholds) or arguments.plot is not None
     with Live() as live:
+        own = None if arguments.net is None else own_network(arguments.net, arguments.weights)
         images = given_images(arguments, live)
-        net, trained_on = _network(arguments, images)
-        if swept and net.config.classes != len(images.classes):
+        net, trained_on = _network(arguments, images) if own is None else (own, None)
+        feed = Resident(images)
+        if swept and (outputs := classes(net, next(feed.test(2))[0])) != len(images.classes):
             raise InputError(
-                f"a network of {net.config.classes} outputs on {len(images.classes)} classes has no test error, which "
+                f"a network of {outputs or 'no such'} outputs on {len(images.classes)} classes has no test error, which "
                 "--thresholds and --plot need: data of as many classes as outputs are accepted"
             )
-        feed = Resident(images)
         live.line(f"measuring on {len(images.train.labels):,} images")
         activity = measure(net, feed.training(BATCH))
         data = None
         if swept:
             live.line(f"testing on {len(images.test.labels):,} images")
             points = zeroed(net, activity, feed.test(BATCH), values)
-            data = by_threshold({0: points}, model=arguments.checkpoint.name, data=images.name)
+            data = by_threshold({0: points}, model=file.name, data=images.name)
     if arguments.csv is not None:
         _write_table(activity, arguments.csv)
     if arguments.plot is not None and data is not None:
@@ -99,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         from figures.thresholds import draw
 
         save_as(draw(data), arguments.plot)
-    report = FilterReport(arguments.checkpoint, images, activity, data, trained_on)
+    report = FilterReport(file, images, activity, data, trained_on)
     print(report.as_json() if arguments.json else report.as_text())
     return 0
 

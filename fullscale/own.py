@@ -1,0 +1,184 @@
+"""A network of the user's own: made by a function of theirs, with weights from a file of which nothing is executed."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+import pickle
+import re
+import sys
+import zipfile
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from dynamics.errors import InputError
+from fullscale.checkpoint import weights_of
+from fullscale.graph import Example, taken
+from fullscale.graph.trace import quiet
+from fullscale.prune.compare import run
+from fullscale.shapes import take_state
+
+ENDINGS = (".safetensors", ".pt", ".pth")
+WANTED = "weights alone are accepted, as torch.save(net.state_dict(), FILE) writes them"
+# What wrappers put before every name.
+PREFIXES = ("module.", "_orig_mod.")
+
+
+def own_network(net: str, weights: Path) -> nn.Module:
+    """The network that a function makes, with the weights of a file.
+
+    Args:
+        net: "module:function"; the module is imported, from the current folder too, and the function called without
+            arguments.
+        weights: a .safetensors file, or a .pt or .pth file with a state_dict, alone or beside other things. Layers become as
+            narrow as those of the file.
+
+    Returns:
+        The network, in the precision that the function gives it.
+
+    Raises:
+        InputError: for a module that cannot be imported, a function that makes no network, a file with more than weights,
+            and weights that are not the network's.
+
+    Example:
+        >>> torch.save(nn.Identity().state_dict(), "weights.pt")
+        >>> own_network("torch.nn:Identity", Path("weights.pt"))
+        Identity()
+    """
+    state = read_weights(weights)
+    network = made(net)
+    try:
+        fit(network, state)
+    except InputError as error:
+        raise InputError(f"{weights} does not fit {net}: {error}") from error
+    return network
+
+
+def made(net: str) -> nn.Module:
+    """What the function "module:function" makes. Raises InputError as `own_network`."""
+    if not re.fullmatch(r"[\w.]+:[\w.]+", net):
+        raise InputError(f"--net {net}: module:function is accepted, such as networks:make for make() in networks.py")
+    name, _, function = net.partition(":")
+    if "" not in sys.path:
+        sys.path.append("")  # last: nothing that is installed gets another meaning
+    try:
+        with redirect_stdout(sys.stderr):
+            module = importlib.import_module(name)
+            make = operator.attrgetter(function)(module)
+            network = make()
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise InputError(
+            f"--net {net}: failed ({reason}); a function without arguments, in a module of this folder or an installed "
+            "package, is accepted"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise InputError(f"--net {net}: made a {type(network).__name__}; a torch.nn.Module is accepted")
+    return network
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a file by name. Raises InputError as `own_network`."""
+    if path.suffix not in ENDINGS:
+        raise InputError(f"{path}: a file that ends in {', '.join(ENDINGS)} is accepted")
+    if path.suffix == ".safetensors":
+        return weights_of(path)
+    state = _state(path, _unpickled(path))
+    for name, tensor in state.items():
+        plain = tensor.layout == torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
+        # A few bytes can be told to be any number of numbers.
+        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise InputError(f"{path}: {name} is no plain tensor that is stored whole; {WANTED}")
+    return state
+
+
+def _unpickled(path: Path) -> Any:
+    """The content of a file of torch.save, by torch's reader of weights alone; tensors are views of the file."""
+    if not path.is_file():
+        raise InputError(f"{path} is no file: a network's weights are accepted")
+    try:
+        if not _stored_whole(path):
+            raise pickle.UnpicklingError
+        with quiet():
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is no whole file of torch.save, in its format since torch 1.6; {WANTED}") from error
+    except (pickle.UnpicklingError, RuntimeError, ValueError, OSError, MemoryError, LookupError, TypeError) as error:
+        found = re.search(r"GLOBAL (\S+) (?:was not|whose)", str(error))
+        why = "cannot be read" if found is None else f"holds {found[1]}, for which code would have to run"
+        raise InputError(f"{path} {why}; {WANTED}") from error
+
+
+def _stored_whole(path: Path) -> bool:
+    """Whether nothing in the file claims to be larger than it: torch.save compresses nothing, so it would fill the memory."""
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as file:
+        return all(one.compress_type == zipfile.ZIP_STORED and one.file_size <= size for one in file.infolist())
+
+
+def _state(path: Path, content: Any) -> dict[str, Tensor]:
+    """The only state_dict in what a file holds, without the prefix of a wrapper."""
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path} holds a {type(content).__name__}; {WANTED}")
+    found = {"": content} | {key: part for key, part in content.items() if isinstance(part, Mapping)}
+    found = {key: part for key, part in found.items() if all(map(_is_weight, part.items()))}
+    found = {key: part for key, part in found.items() if part or not content}
+    if len(found) != 1:
+        several = (
+            f"weights in {', '.join(map(str, found))}"
+            if found
+            else f"no weights, but {', '.join(map(str, content))[:100]}"
+        )
+        raise InputError(f"{path} holds {several}; {WANTED}")
+    [state] = found.values()
+    for prefix in PREFIXES:
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return dict(state)
+
+
+def _is_weight(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+def fit(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a network weights, its layers becoming as narrow as they are; InputError where they are not the network's."""
+    state, own = dict(state), net.state_dict(keep_vars=True)
+    by_tensor = {id(tensor): name for name, tensor in own.items() if name in state}
+    # Safetensors keeps a weight that two layers share once.
+    state |= {name: state[by_tensor[id(t)]] for name, t in own.items() if name not in state and id(t) in by_tensor}
+    if {name: tensor.shape for name, tensor in own.items()} == {name: tensor.shape for name, tensor in state.items()}:
+        net.load_state_dict(state)
+    else:
+        take_state(net, {name: tensor.clone() if name in own else tensor for name, tensor in state.items()})
+
+
+def smaller_bytes(net: str, smaller: nn.Module, images: Example) -> bytes:
+    """The weights of a network without its dead filters, as the content of a safetensors file.
+
+    Raises InputError where `own_network` would not read the same network out of it.
+    """
+    held = {name: t.detach().cpu().contiguous().clone() for name, t in smaller.state_dict().items()}
+    again, inputs = made(net), taken(images)
+    try:
+        fit(again, held)
+        found, wanted = run(again, inputs.to(again)), run(smaller, inputs.to(smaller))
+        alike = found.keys() == wanted.keys() and all(
+            found[place].shape == tensor.shape and torch.allclose(found[place], tensor.to(found[place]), 1e-3, 1e-5)
+            for place, tensor in wanted.items()
+        )
+    except InputError as error:
+        raise InputError(
+            f"the smaller network cannot be kept as weights of {net} ({error}); keep it from Python"
+        ) from error
+    if not alike:
+        raise InputError(
+            f"the smaller network cannot be kept as weights of {net}: its outputs differ; keep it from Python"
+        )
+    return safetensors.torch.save(held)
