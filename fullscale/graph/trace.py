@@ -30,7 +30,7 @@ Look = Callable[[str, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """The operations of a network in evaluation mode, for inputs of one shape.
+    """The operations of a network in one mode, for inputs of one shape.
 
     module: the graph of ATen operations. names: of each placeholder that is a parameter or buffer, its name in the network.
     constants: of each placeholder that is another tensor of the network's, that tensor. given: the placeholders that stand
@@ -107,12 +107,14 @@ def call(net: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
         return {place: tensor.clone() for place, tensor in outputs(net(*copies.args, **copies.named)).items()}
 
 
-def trace(net: nn.Module, example: Any) -> Graph:
-    """The graph of a network in evaluation mode, for inputs of the shape of an example.
+def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
+    """The graph of a network, for inputs of the shape of an example: in evaluation mode, or as it trains.
 
     Args:
         net: the network, on any device; nothing of it is changed.
         example: what its forward takes: one tensor (N, ...), a tuple of arguments, or a dictionary of keyword arguments.
+        training: trace it in the modes that its modules are in, without mixed precision, and do not try whether its own
+            code takes the example: for a network that is about to run on it.
 
     Returns:
         The Graph: each node of its `module` has `meta["val"]`, a stand-in of the output's shape and type.
@@ -132,11 +134,14 @@ def trace(net: nn.Module, example: Any) -> Graph:
     inputs = taken(example).to(net)
     try:
         # A fused kernel stands for a whole transformer layer otherwise.
-        with untouched(net), quiet(), _unfused():
-            program = torch.export.export(_Flat(net), inputs.args, inputs.named, strict=False)
+        with untouched(net, training), quiet(), _unfused():
+            flat = _Flat(net)
+            flat.training = training
+            program = torch.export.export(flat, inputs.args, inputs.named, strict=False)
             program = program.run_decompositions({})
     except Exception as error:  # whatever the network's own code raises when it meets a stand-in for a tensor
-        _blame_inputs(net, inputs)
+        if not training:
+            _blame_inputs(net, inputs)
         raise InputError(
             f"{type(net).__name__}: torch.export cannot follow what it does with its inputs ({_line(error)})"
         ) from error
@@ -192,7 +197,9 @@ def _unfused() -> Iterator[None]:
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        # Mixed precision keeps the weights that it rounds, which would be stand-ins here.
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 

@@ -47,10 +47,11 @@ LAYERS: dict[Any, tuple[int, int]] = {
     aten.conv_transpose1d.default: (1, -2), aten.conv_transpose2d.input: (1, -3), aten.conv_transpose3d.input: (1, -4),
     aten.linear.default: (1, -1), aten.mm.default: (1, -1), aten.matmul.default: (1, -1), aten.addmm.default: (2, -1),
 }  # fmt: skip
-# What gives its first argument on as it is in evaluation mode.
+# What gives its first argument on as it is in evaluation mode, and as far as a dropout lets it in training.
 PASSING = {
     aten.clone.default, aten.alias.default, aten.detach.default, aten.contiguous.default, aten.dropout.default,
     aten.lift_fresh_copy.default, aten._to_copy.default, aten.feature_dropout.default,
+    aten.native_dropout.default,
 }  # fmt: skip
 _SHIFTING = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
 
@@ -189,7 +190,8 @@ def alone(node: fx.Node) -> fx.Node | None:
     """The only reader of a node, past what passes everything on."""
     while len(node.users) == 1:
         reader = next(iter(node.users))
-        if reader.target not in PASSING:
+        dropped = reader.target is operator.getitem and node.target is aten.native_dropout.default
+        if reader.target not in PASSING and not dropped:
             return reader
         node = reader
     return None

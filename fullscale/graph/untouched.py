@@ -36,8 +36,8 @@ def evaluation(net: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def untouched(net: nn.Module) -> Iterator[None]:
-    """`evaluation`, after which all that the network's code changed is as it was.
+def untouched(net: nn.Module, training: bool = False) -> Iterator[None]:
+    """`evaluation`, after which all that the network's code changed is as it was; if `training`, in the modes it is in.
 
     That is: parameters and buffers and whether they want gradients; attributes of modules, and lists, dictionaries and sets
     in them; what hooks and forward functions reach through closures and global names; the random numbers of torch,
@@ -51,7 +51,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
     for module in net.modules():
         memory.module(module)
     try:
-        with torch.random.fork_rng(devices), evaluation(net):
+        with torch.random.fork_rng(devices), torch.no_grad() if training else evaluation(net):
             yield
     finally:
         memory.restore()

@@ -2,8 +2,11 @@
 
     monitor = Monitor(net, optimizer)
 
-- core.py         Monitor: hooks, observations, the way on after a resume
-- watched.py      what is watched of a network, and the forward hooks
+- core.py         Monitor: its hooks on the optimizer, the way on after a resume
+- finding.py      the units are found in the first pass in training mode
+- watched.py      what is watched of a network; slices.py: and how it follows from what modules put out
+- look.py         the forward hooks; hook.py: that stay with their module
+- memory.py       what has been seen so far
 - observation.py  one observation
 - state.py        an optimizer's state in the words of the rules
 - carried.py      how much of the regularizer an optimizer's buffers keep

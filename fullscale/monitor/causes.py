@@ -11,6 +11,10 @@ filter is silent on the batch when the margin is not above 0. Between two observ
 d beta and d gamma are exact; d_pull is the part of `undertow.pull_share` at both observations, taken as a straight line
 between them; reach is the mean of both. For death by scale the margin is abs(gamma), of which the input moves nothing.
 
+Without a norm z = w x + b, and the margin is b + w x at the inputs x under which it is largest. Then x, one number a weight, is
+what abs(gamma) reach is above: pull is d_pull b + x d_pull w; loss is d b + x d w less pull, x the mean of those of both
+observations; input is the rest.
+
 Source: derived; E1 and E4 of docs/theory.md for the margin (there as the ratio beta / abs(gamma)).
 """
 
@@ -76,6 +80,18 @@ def displacement_of_scale(before: dict[str, Array], after: dict[str, Array], ste
     pull = 0.5 * steps * side * (before["pull_gamma"] + after["pull_gamma"])
     grown = np.abs(after["gamma"]) - np.abs(before["gamma"])
     return Displacement(pull, grown - pull, np.zeros_like(pull))
+
+
+def displacement_of_layer(before: dict[str, Array], after: dict[str, Array], steps: int) -> Displacement:
+    """As `displacement_of_margin`, of filters without a norm.
+
+    Each has beta, margin, pull_beta and, of the weights, fed, which is w x, and pull_fed, which is x d_pull w. after has fed_before
+    too, the weights of before under the inputs x of after, and fed_after, the weights of after under those of before.
+    """
+    pull = 0.5 * steps * (before["pull_fed"] + before["pull_beta"] + after["pull_fed"] + after["pull_beta"])
+    moved = after["beta"] - before["beta"]
+    moved = moved + 0.5 * (after["fed"] - after["fed_before"] + after["fed_after"] - before["fed"])
+    return Displacement(pull, moved - pull, after["margin"] - before["margin"] - moved)
 
 
 def _reach(at: dict[str, Array]) -> Array:

@@ -2,53 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from dynamics.errors import InputError
-from fullscale.graph import Unit
-from fullscale.monitor.causes import displacement_of_margin, displacement_of_scale
-from fullscale.monitor.deaths import Deaths, counted
+from fullscale.graph import Unit, plain, taken
+from fullscale.monitor.deaths import counted
+from fullscale.monitor.finding import Finding
 from fullscale.monitor.line import Line, line
+from fullscale.monitor.look import Look
+from fullscale.monitor.memory import Memory
 from fullscale.monitor.observation import Observation, observe
-from fullscale.monitor.record import Record
 from fullscale.monitor.summary import history
 from fullscale.monitor.updates import Updates
-from fullscale.monitor.watched import Look, number, plain, watched
-from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
+from fullscale.monitor.watched import Watched, of_units
 
 if TYPE_CHECKING:
     import xarray as xr
 
 INTERVAL = 100
-# The convolutions' weights, which are many, are split at every so many-th observation.
+# The layers' weights, which are many, are split at every so many-th observation.
 WEIGHTS_EVERY = 4
-# By so much of the step may the split differ from what the optimizer did, rounding apart.
-TOLERANCE = 1e-2
 
 
 class Monitor:
     """Which filters of a network in training live, which die, and whether it is the regularizer that kills them.
 
-    Training is not altered, and no random number is drawn. Between observations there are no forward hooks, and the
-    optimizer's hooks only take over what its buffers hold of the regularizer (`fullscale.monitor.carried`).
+    Training is not altered, and no random number is drawn. What is watched is found in the first pass in training mode, by
+    tracing the network with its inputs. Between observations there are no forward hooks, and the optimizer's hooks
+    only take over what its buffers hold of the regularizer (`fullscale.monitor.carried`).
 
     Args:
-        net: any network with BatchNorms that torch.fx can trace, whole or in parts; wrapped by torch.compile or
+        net: any network, whose BatchNorms are watched and the channels behind activations; wrapped by torch.compile or
             DistributedDataParallel too, but a network that has run compiled before is no longer seen.
         optimizer: one of torch.optim, timm or schedulefree that is one of the rules here, or
             `dynamics.optimizer.Optimizer`; of others everything but the regularizer's share is told.
         interval: steps from one observation to the next, the first at step 0; with gradients accumulated over several
             passes the last one is observed.
-        units: what is behind each BatchNorm, where the network cannot be traced.
+        example: what the network takes, as for `fullscale.graph.trace`, to find what is watched at once.
+        units: what is behind each BatchNorm, where torch.export cannot follow the network.
         live: one line in the terminal that is kept up to date, if it is a terminal.
 
     Raises:
-        InputError: for a network whose filters cannot be found, and for an interval below 1.
+        InputError: for an interval below 1; for an example with which no filter can be found; for units that the network
+            has not; and, without either, for a network that `.compile()` has compiled in place.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
@@ -69,45 +69,81 @@ class Monitor:
         optimizer: Any,
         *,
         interval: int = INTERVAL,
-        units: tuple[Unit, ...] | None = None,
+        example: Any = None,
+        units: Sequence[Unit] | None = None,
         live: bool = False,
     ) -> None:
         if interval < 1:
             raise InputError(f"interval {interval}: a whole number of steps, 1 or more, is accepted")
         self.interval = interval
         self.step = 0
-        self.watched = watched(plain(net), units)
-        self.sizes = self.watched.sizes
-        filters = sum(self.sizes)
-        self._rectified = np.array(self.watched.rectified)
-        vectors = [number(x) for norm in self.watched.norms for x in (norm.weight, norm.bias)]
-        self.updates = Updates(optimizer, vectors, [w for w in self.watched.weights if w is not None])
-        self.updates.notes += self.watched.notes
-        self._record = Record(filters)
-        self._by_activation, self._by_scale = Deaths("activation", filters), Deaths("scale", filters)
-        self._before: dict[str, NDArray[Any]] | None = None
-        self._before_step = 0
-        self._sums = np.zeros((2, filters))
-        self._peaks: list[Tensor | None] = [None] * len(self.sizes)
+        self._net = plain(net)
+        self._ready = False
+        self._saved: dict[str, Any] | None = None
+        self.watched = Watched() if units is None else of_units(self._net, units)
+        self.updates = Updates(optimizer, [], [])
+        self._look = Look(self.watched, self.updates.note)
+        self._finding: Finding | None = None
         self._seen: Observation | None = None
-        self._share = float("nan")
+        self._memory = Memory(self.watched)
+        if units is None:
+            if example is None and self._net._compiled_call_impl is not None:
+                raise InputError(
+                    f"{type(self._net).__name__} is compiled in place, so that its inputs are not seen: pass example= or units="
+                )
+            self._finding = Finding(net, self.watched, self._look.extend)
+            if example is not None:
+                self._finding.on(taken(example))
+                if not self.watched.parts:
+                    raise InputError(
+                        f"{'; '.join(self.watched.notes)}: pass units= to say what is behind each BatchNorm"
+                    )
+        else:
+            self._look.extend(0)
+        if units is not None or example is not None:
+            self._settle()
         self._line = Line() if live else None
-        self._look = Look(self.watched)
         self._look.switch(True)
         self._handles = [
             optimizer.register_step_pre_hook(self._before_update),
             optimizer.register_step_post_hook(self._after_update),
         ]
 
+    def _settle(self) -> None:
+        """From now on the units stay those that were found."""
+        self._ready = True
+        parts, notes = self.watched.parts, self.updates.notes
+        if self._finding is not None:
+            self._finding.close()
+            for name in self.watched.unreached(self._net):
+                self.watched.notes.append(
+                    f"{name} is not watched: no pass in training mode before the first step reached it"
+                )
+        vectors = [x for part in parts for x in (part.scale, part.shift) if isinstance(x, nn.Parameter)]
+        heavy = [(part.weight, part.axis) for part in parts if part.weight is not None]
+        self.updates = Updates(self.updates.optimizer, vectors, [w for w, _ in heavy], [axis for _, axis in heavy])
+        self._look.note = self.updates.note
+        smooth = {unit.activation for unit in self.watched.units if not unit.rectified} - {"identity"}
+        if smooth:
+            self.watched.notes.append(
+                f"{', '.join(sorted(smooth))}: puts out no exact zeros, so no deaths by activation there"
+            )
+        for note in (*notes, *self.watched.notes):
+            self.updates.note(note)
+        self._memory = Memory(self.watched)
+        if self._saved is not None:
+            self._take(self._saved)
+            self._saved = None
+
     @property
     def filters(self) -> int:
-        """The number of filters that are watched."""
-        return sum(self.sizes)
+        """The number of filters that are watched; 0 before they are found."""
+        return sum(self.watched.sizes)
 
     @property
     def note(self) -> list[str]:
         """What could not be had, and why: one line each, said once."""
-        return list(self.updates.notes)
+        return list(dict.fromkeys([*self.updates.notes, *self.watched.notes]))
 
     @property
     def deaths(self) -> list[dict[str, Any]]:
@@ -119,7 +155,8 @@ class Monitor:
         death, over so many intervals; loss_error: standard error of loss; revived: the step, or None.
         """
         rows = sorted(
-            [*self._by_activation.rows, *self._by_scale.rows], key=lambda row: (row["certain"], row["filter"])
+            [*self._memory.by_activation.rows, *self._memory.by_scale.rows],
+            key=lambda row: (row["certain"], row["filter"]),
         )
         layers, channels = self.watched.layers, self.watched.channels
         return [{**row, "layer": layers[row["filter"]], "channel": channels[row["filter"]]} for row in rows]
@@ -129,20 +166,22 @@ class Monitor:
         """All observations, see `fullscale.monitor.summary.history`."""
         activations = {unit.norm: unit.activation for unit in self.watched.units}
         return history(
-            self._record, self.watched.layers, self.watched.channels, activations, self.deaths,
+            self._memory.record, self.watched.layers, self.watched.channels, activations, self.deaths,
             interval=self.interval, last=self.step, note="; ".join(self.note),
         )  # fmt: skip
 
     @property
     def text(self) -> str:
         """The state in one line, as `live` prints it."""
-        died = [row for row in self._by_activation.rows if row["certain"] > self.step - 2 * self.interval]
-        alive = self.filters - int(self._by_activation.dead.sum())
-        return line(self.step, alive, self.filters, counted(died), 2 * self.interval, self._share)
+        died = [row for row in self._memory.by_activation.rows if row["certain"] > self.step - 2 * self.interval]
+        alive = self.filters - int(self._memory.by_activation.dead.sum())
+        return line(self.step, alive, self.filters, counted(died), 2 * self.interval, self._memory.share)
 
     def close(self) -> None:
         """Take all hooks off; what was seen stays."""
         self._look.close()
+        if self._finding is not None:
+            self._finding.close()
         for handle in self._handles:
             handle.remove()
         if self._line is not None:
@@ -166,107 +205,88 @@ class Monitor:
         return (args[0], then), {name: x for name, x in kwargs.items() if name != "closure"}
 
     def _meet(self) -> None:
+        if not self._ready and self.watched.parts:
+            self._settle()
+        if not self._ready:
+            self._miss()
+            return
         if not self._look.on:
             self.updates.follow()
             return
         heavy = self.step // self.interval % WEIGHTS_EVERY == 0
         with torch.no_grad():
-            self._seen = observe(self.watched, self._look, self.updates, self._peaks, heavy)
+            self._seen = observe(self.watched, self._look, self.updates, self._memory.past, heavy)
+
+    def _miss(self) -> None:
+        if self._finding is not None and self._finding.compiled:
+            self.updates.note(
+                "the network ran compiled, so that its inputs were not seen: give Monitor what torch.compile gave, or pass "
+                "example= or units="
+            )
+        else:
+            self.updates.note("no filters were found before the first step: no pass in training mode, or none with any")
 
     def _after_update(self, *_: Any) -> None:
         if self._seen is not None:
-            self._observe(self._seen)
+            self._memory.add(self.step, self._seen, self.updates.note)
+            if self._line is not None:
+                self._line.show(self.text)
             self._seen = None
             self._look.clear()
         self.step += 1
         if self._look.on != (self.step % self.interval == 0):
             self._look.switch(not self._look.on)
 
-    def _observe(self, seen: Observation) -> None:
-        at, images, missing = seen.values(self.watched, TOLERANCE)
-        for name in missing:
-            self.updates.note(
-                f"{name} was not run in training mode before an observed step: it is frozen, or the network ran compiled "
-                "before the monitor came"
-            )
-        if seen.differs:
-            self.updates.note(
-                "the optimizer's steps are not those of its rule as they are known here: no regularizer's share"
-            )
-        of_margin = of_scale = None
-        if self._before is not None:
-            # What was not run stands where it stood.
-            at["margin"] = np.where(images > 0, at["margin"], self._before["margin"])
-            steps = self.step - self._before_step
-            of_margin = displacement_of_margin(self._before, at, steps)
-            of_scale = displacement_of_scale(self._before, at, steps)
-            self._sums += np.nan_to_num(np.stack([of_margin.pull, of_margin.loss]))
-        self._before, self._before_step = at, self.step
-
-        known = np.isfinite(at["pull_gamma"] + at["pull_beta"])
-        pull, loss = (np.where(known, sums, np.nan) for sums in self._sums)
-        self._record.add(self.step, {**at, "pull": pull, "loss": loss})
-        quiet = self._rectified & (at["peak"] < INACTIVE_ACTIVATION)
-        self._by_activation.observe(self.step, images, quiet, at["margin"], of_margin)
-        size = np.abs(at["gamma"])
-        self._by_scale.observe(self.step, images, size < INACTIVE_SCALE, size, of_scale)
-        shares = at["share_gamma"][np.isfinite(at["share_gamma"])]
-        self._share = float(np.median(shares)) if len(shares) else float("nan")
-        if self._line is not None:
-            self._line.show(self.text)
-
     def state_dict(self) -> dict[str, Any]:
         """Everything seen, as tensors and plain data: what `torch.load(weights_only=True)` accepts."""
+        if self._saved is not None:
+            return self._saved
         held = {i: self.updates.held[id(p)] for i, p in enumerate(self.updates.tensors) if id(p) in self.updates.held}
-        state = {
-            "layers": self.watched.layers,
+        return {
+            "layers": self.watched.layers if self._ready else [],
             "interval": self.interval,
             "step": self.step,
             "notes": self.note,
-            "record": self._record.state(),
-            "activation": self._by_activation.state(),
-            "scale": self._by_scale.state(),
-            "before": self._before,
-            "before_step": self._before_step,
-            "sums": self._sums,
-            "share": self._share,
-            "peaks": [None if peak is None else peak.clone() for peak in self._peaks],
+            **self._memory.state(),
             "held": {i: {name: x.clone() for name, x in fields.items()} for i, fields in held.items()},
         }
-        packed: dict[str, Any] = _mapped(state, np.ndarray, lambda x: torch.from_numpy(x.copy()))
-        return packed
+
+    def start_at(self, step: int) -> None:
+        """Count the steps from this one on, as those of a training that goes on."""
+        self.step = step
+        self._look.switch(step % self.interval == 0)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave: the interval of then holds. Load the optimizer's own state as well.
 
-        Raises InputError for the state of another network.
+        Before the filters are found, only interval and step are taken over at once, and the rest when they are.
+        Raises InputError for the state of another network; the first step does where that is not seen before.
         """
+        held = (*self._net.named_modules(remove_duplicate=False), *self._net.named_parameters(remove_duplicate=False))
+        names = {name for name, _ in held}
+        if self._ready or any(name.partition("#")[0] not in names for name in state["layers"]):
+            self._check(state)
+        self.interval = int(state["interval"])
+        self.start_at(int(state["step"]))
+        if not state["layers"]:
+            self.updates.notes += [note for note in state["notes"] if note not in self.updates.notes]
+        elif self._ready:
+            self._take(state)
+        else:
+            self._saved = state
+
+    def _check(self, state: dict[str, Any]) -> None:
         if state["layers"] != self.watched.layers:
             raise InputError(
-                f"state of a monitor of {len(state['layers'])} filters: that of the same network is accepted, which has "
-                f"{self.filters}"
+                f"state of a monitor of {len(state['layers'])} filters: that of the same network is accepted"
+                + (f", which has {self.filters}" if self._ready else "")
             )
-        tensors = ("peaks", "held")
-        arrays = {k: v for k, v in state.items() if k not in tensors}
-        plain_state = _mapped(arrays, Tensor, lambda x: x.cpu().numpy().copy())
-        self.interval, self.step = plain_state["interval"], plain_state["step"]
-        self.updates.notes = [*plain_state["notes"], *plain_state.get("said", ())]  # said: as states had it once
-        self._record.take(plain_state["record"])
-        self._by_activation.take(plain_state["activation"])
-        self._by_scale.take(plain_state["scale"])
-        self._before, self._before_step = plain_state["before"], plain_state["before_step"]
-        self._sums, self._share = plain_state["sums"], plain_state["share"]
-        devices = [number(norm.weight).device for norm in self.watched.norms]
-        self._peaks = [None if x is None else x.to(device) for x, device in zip(state["peaks"], devices, strict=True)]
+
+    def _take(self, state: dict[str, Any]) -> None:
+        self._check(state)
+        self.updates.notes = []
+        # said: as states had it once.
+        for note in (*state["notes"], *state.get("said", ()), *self.watched.notes):
+            self.updates.note(note)
+        self._memory.take(state)
         self.updates.resume(state["held"])
-        self._look.switch(self.step % self.interval == 0)
-
-
-def _mapped(x: Any, kind: type, change: Any) -> Any:
-    if isinstance(x, kind):
-        return change(x)
-    if isinstance(x, dict):
-        return {name: _mapped(value, kind, change) for name, value in x.items()}
-    if isinstance(x, list | tuple):
-        return [_mapped(value, kind, change) for value in x]
-    return x

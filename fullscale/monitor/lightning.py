@@ -14,7 +14,7 @@ class MonitorCallback(Callback):
     """Trainer(callbacks=[MonitorCallback()]): `monitor` is there from the start of the fit, and stays to be read after it.
 
     It is saved in the checkpoints and goes on from them. interval, live: as in `fullscale.monitor.Monitor`; which: the
-    place of the optimizer to be watched, where there are several.
+    place of the optimizer to be watched, where there are several; each may have a callback of its own.
     Raises InputError where there is no such optimizer, and as Monitor does.
     """
 
@@ -22,6 +22,11 @@ class MonitorCallback(Callback):
         self.interval, self.live, self.which = interval, live, which
         self.monitor: Monitor | None = None
         self._loaded: dict[str, Any] = {}
+
+    @property
+    def state_key(self) -> str:
+        """Under which a checkpoint keeps it: one for each optimizer, that of the first as it has always been."""
+        return self._generate_state_key(which=self.which) if self.which else super().state_key
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the monitor on."""

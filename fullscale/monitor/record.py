@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 # So many observations are kept; then every second is dropped, and from then on every second is kept.
 MOST = 1024
 VARIABLES = {
-    "gamma": "BatchNorm's scale",
-    "beta": "BatchNorm's shift",
+    "gamma": "scale of the norm; 1 of a BatchNorm without, NaN where there is no scale",
+    "beta": "shift of the norm; without a norm the layer's bias",
     "selectivity": "share of the batch's images whose largest absolute activation is below 1e-3 of the running maximum",
     "peak": "largest absolute activation in the batch",
-    "margin": "largest output of the BatchNorm in the batch, before the activation",
-    "gradient": "1 where a gradient of gamma or beta arrived that is not 0",
+    "margin": "largest input of the activation in the batch",
+    "gradient": "1 where a gradient of gamma or beta, or else of the weights, arrived that is not 0",
     "share_gamma": "regularizer's share of gamma's update",
     "share_beta": "regularizer's share of beta's update",
-    "share_weights": "as share_beta, of the weights before the BatchNorm, mean over the filter; every fourth observation",
+    "share_weights": "as share_beta, of the weights that feed the filter, mean over the filter; every fourth observation",
     "pull": "displacement of the margin by the regularizer since the first observation",
     "loss": "displacement of the margin by the loss since the first observation",
 }

@@ -40,10 +40,24 @@ class Part(NamedTuple):
 
 class Split(NamedTuple):
     """By the id of the parameter: the parts of the updates of gammas and betas; the share, mean over each filter of those of
-    its weights that moved, (filters,), of the convolutions."""
+    its weights that moved, (filters,), of the layers' weights; by the key of a direction what the regularizer's part and the
+    weights after the step are along it, (2, filters)."""
 
     light: dict[int, Part]
     heavy: dict[int, Tensor]
+    along: dict[int, Tensor]
+
+
+class Direction(NamedTuple):
+    """Some weights, a tensor of their shape to multiply them with, and the dimension along which the filters lie."""
+
+    weight: Tensor
+    by: Tensor
+    axis: int
+
+    def times(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
+        """The sum, by filter, of the products with some rows of what has the weights' shape."""
+        return (x * self.by[rows]).sum([axis for axis in range(x.ndim) if axis != self.axis])
 
 
 @dataclass(frozen=True)
@@ -60,15 +74,18 @@ class _Piece:
 class Updates:
     """The updates of `tensors` by `optimizer`, each to be split into what loss and regularizer add.
 
-    light: gammas and betas, which are split at every step where "rest" asks for it; heavy, the convolutions' weights, are
-    then left out.
+    light: gammas and betas, which are split at every step where "rest" asks for it; heavy, the layers' weights, are
+    then left out. axes: along which dimension of each heavy one the filters lie, the first of all if it is not given.
     notes: what could not be had and why, each once.
     """
 
-    def __init__(self, optimizer: Any, light: Sequence[Tensor], heavy: Sequence[Tensor]) -> None:
+    def __init__(
+        self, optimizer: Any, light: Sequence[Tensor], heavy: Sequence[Tensor], axes: Sequence[int] | None = None
+    ) -> None:
         self.optimizer = optimizer
-        self.tensors = [*light, *heavy]
+        self.tensors = list({id(p): p for p in (*light, *heavy)}.values())
         self.light = {id(p) for p in light}
+        self._axes = {id(p): axis for p, axis in zip(heavy, axes or [0] * len(heavy), strict=True)}
         self.notes: list[str] = []
         # What the buffers hold of the regularizer, by parameter and field.
         self.held: dict[int, dict[str, Tensor]] = {}
@@ -76,6 +93,7 @@ class Updates:
         self._started: set[int] = set()
         self._sizes: tuple[int, ...] = ()
         self._members: list[list[Tensor]] = []
+        self._along: dict[int, Direction] = {}
 
     def note(self, text: str) -> None:
         """Say it, once."""
@@ -108,12 +126,17 @@ class Updates:
             if way is not None and way.kind == "linear":
                 self._advance(way, group, params)
             elif way is not None and way.kind == "rest":
-                self._split(way, group, [p for p in params if id(p) in self.light], Split({}, {}))
+                self._split(way, group, [p for p in params if id(p) in self.light], Split({}, {}, {}))
 
     @torch.no_grad()
-    def split(self, heavy: bool = True) -> Split:
-        """The parts of the coming step, those of the convolutions only if `heavy`; and the buffers' parts taken over it."""
-        found = Split({}, {})
+    def split(self, heavy: bool = True, along: Mapping[int, Direction] | None = None) -> Split:
+        """The parts of the coming step; and the buffers' parts taken over it.
+
+        heavy: those of all the layers' weights as well. along: directions by a key; the weights of these are split in any case.
+        """
+        found = Split({}, {}, {})
+        self._along = dict(along or {})
+        directed = {id(direction.weight) for direction in self._along.values()}
         for index, group, params in self.groups():
             way = self._way(index, group)
             if way is None:
@@ -122,13 +145,19 @@ class Updates:
             if way.kind == "rest" and len(light) < len(params):
                 self.note(
                     "what the optimizer's buffers hold of the regularizer is followed for gamma and beta only: no share of "
-                    "the convolutions"
+                    "the convolutions and other weights"
                 )
             if way.kind == "linear":
                 self._begin(way, group, params)
-            self._split(way, group, params if heavy and way.kind != "rest" else light, found)
+            if way.kind == "rest":
+                chosen = light
+            else:
+                chosen = params if heavy else [p for p in params if id(p) in self.light or id(p) in directed]
+            self._split(way, group, chosen, found)
             if way.kind == "linear":
                 self._advance(way, group, params)
+        for key, (share, moved) in found.heavy.items():
+            found.heavy[key] = share / moved
         if sum(map(len, self._members)) < sum(p.requires_grad for p in self.tensors):
             self.note("parameters that this optimizer does not train have no share")
         return found
@@ -232,13 +261,28 @@ class Updates:
                 for p, part in zip(params, own_shapes(done.state[name].pull), strict=True):
                     self.held.setdefault(id(p), {})[name] = part.clone()
         columns = (own_shapes(x) for x in (done.loss, done.pull, done.share, done.w))
-        for p, *four in zip(params, *columns, strict=True):
+        for piece, of in zip(joined, map(Part, *columns), strict=True):
+            p = piece.p
             if id(p) in self.light:
-                found.light[id(p)] = Part(*four)
+                found.light[id(p)] = of
                 continue
-            mean = four[2].reshape(len(four[2]), -1).nanmean(dim=1)
-            before = found.heavy.get(id(p))
-            found.heavy[id(p)] = mean if before is None else torch.cat([before, mean])
+            axis = self._axes[id(p)]
+            over = [i for i in range(p.ndim) if i != axis]
+            # The mean over those that moved, of which other pieces may hold more: sum and number, for now.
+            sums = torch.stack([of.share.nansum(over), (~of.share.isnan()).sum(over)])
+            _gather(found.heavy, id(p), sums, joint=axis != 0)
+            for key, direction in self._along.items():
+                if direction.weight is p:
+                    both = torch.stack([direction.times(x, piece.rows) for x in (of.pull, of.after)])
+                    _gather(found.along, key, both, joint=axis != 0)
+
+
+def _gather(into: dict[int, Tensor], key: int, columns: Tensor, joint: bool) -> None:
+    """Adds columns (2, filters) to those of the same filters, or puts them beside those of others."""
+    before = into.get(key)
+    if before is not None:
+        columns = before + columns if joint else torch.cat([before, columns], dim=1)
+    into[key] = columns
 
 
 def _seen_gradient(optimizer: Any, group: Mapping[str, Any], g: Tensor) -> Tensor:

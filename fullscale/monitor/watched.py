@@ -1,43 +1,85 @@
-"""What of a network is watched: its BatchNorms with their activations, and the weights that feed each of them."""
+"""What of a network is watched: its units, the parameters that make them, and where hooks see them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from dynamics.errors import InputError
-from fullscale.graph import Unit, trace, units
+from fullscale.graph import Graph, Unit
+from fullscale.monitor.slices import Slice, cut, direct, visible
 
-_FEEDING = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+aten = torch.ops.aten
+
+
+class Site(NamedTuple):
+    """A module, and which of its calls in a pass is meant, of how many."""
+
+    module: nn.Module
+    call: int = 0
+    calls: int = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
-    """The filters of a network, one row of `layers` and `channels` each.
+class Layer:
+    """The channels of one unit.
 
-    units: see `fullscale.graph`; norms: their BatchNorms. weights: of the convolution or linear layer whose output the
-    BatchNorm alone reads, None where there is none. notes: what could not be had.
+    unit: see `fullscale.graph`, under its name in the whole network. scale, shift: (filters,) parameters; where there is none,
+    constants: 1 and 0 of a BatchNorm, NaN and 0 of another norm, NaN of a unit whose causes of death are not told. weight: that
+    feeds it, with the filters along `axis`. feeding: the layer whose weight and bias alone make the unit, if that is so
+    and it is rectified; shift is then its bias, or 0. sites: what is seen of it, None for the inputs of `root`. seen: what
+    is to be computed from that, None where the output of the only site is what the activation takes.
     """
 
-    units: tuple[Unit, ...]
-    norms: tuple[nn.Module, ...]
-    weights: tuple[Tensor | None, ...]
-    notes: tuple[str, ...]
+    unit: Unit
+    scale: Tensor
+    shift: Tensor
+    sites: tuple[Site | None, ...]
+    weight: Tensor | None = None
+    axis: int = 0
+    feeding: nn.Module | None = None
+    root: nn.Module | None = None
+    seen: Slice | None = None
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        return self.shift.numel()
+
+
+@dataclass(eq=False)
+class Watched:
+    """The filters of a network, one row of `layers` and `channels` each. notes: what could not be had."""
+
+    parts: list[Layer] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """See `fullscale.graph`."""
+        return tuple(part.unit for part in self.parts)
+
+    @property
+    def weights(self) -> tuple[Tensor | None, ...]:
+        """Those that feed each unit, None where there are none that feed it alone."""
+        return tuple(part.weight for part in self.parts)
 
     @property
     def sizes(self) -> list[int]:
-        """The number of filters of each BatchNorm."""
-        return [number(norm.weight).numel() for norm in self.norms]
+        """The number of filters of each unit."""
+        return [part.size for part in self.parts]
 
     @property
     def layers(self) -> list[str]:
-        """The name of each filter's BatchNorm."""
-        return [unit.norm for unit, size in zip(self.units, self.sizes, strict=True) for _ in range(size)]
+        """The name of each filter's unit."""
+        return [part.unit.norm for part in self.parts for _ in range(part.size)]
 
     @property
     def channels(self) -> list[int]:
@@ -47,139 +89,124 @@ class Watched:
     @property
     def rectified(self) -> list[bool]:
         """Whether each filter's activation puts out exact zeros over a range of inputs."""
-        return [unit.rectified for unit, size in zip(self.units, self.sizes, strict=True) for _ in range(size)]
+        return [part.unit.rectified for part in self.parts for _ in range(part.size)]
+
+    def add(self, part: Layer) -> None:
+        """One more unit, unless one of its name is watched already."""
+        if all(part.unit.norm != other.unit.norm for other in self.parts):
+            self.parts.append(part)
+
+    def unreached(self, net: nn.Module) -> list[str]:
+        """The BatchNorms of a network that are not watched."""
+        names = {unit.norm.partition("#")[0] for unit in self.units}
+        known = {id(module) for name, module in net.named_modules() if name in names}
+        return [name for name, m in net.named_modules() if isinstance(m, _BatchNorm) and id(m) not in known]
 
 
-def number(tensor: Any) -> Tensor:
-    """A module's attribute that is known to be a tensor."""
-    assert isinstance(tensor, Tensor)
-    return tensor
-
-
-def plain(net: nn.Module) -> nn.Module:
-    """The network itself, out of what torch.compile and the parallel containers wrap around it."""
-    while True:
-        inner = getattr(net, "_orig_mod", None)
-        if inner is None and isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = net.module
-        if not isinstance(inner, nn.Module):
-            return net
-        net = inner
-
-
-def watched(net: nn.Module, given: Sequence[Unit] | None = None) -> Watched:
-    """The units of a network: those given, or those of its graph; where the whole cannot be traced, those of its parts.
-
-    Raises InputError for a network without BatchNorm, and for one of which no part can be traced.
-    """
-    found: list[tuple[Unit, Tensor | None]] = []
-    notes: list[str] = []
-    if given is not None:
-        names = {name for name, module in net.named_modules() if isinstance(module, _BatchNorm) and module.affine}
-        for unit in given:
-            if unit.norm not in names:
-                raise InputError(
-                    f"unit {unit.norm!r}: accepted are the BatchNorms with a scale, {', '.join(sorted(names))}"
-                )
-        found = [(unit, None) for unit in given]
-    else:
-        _collect(net, "", found, notes)
-    norms = tuple(net.get_submodule(unit.norm) for unit, _ in found)
-    return Watched(tuple(unit for unit, _ in found), norms, tuple(weight for _, weight in found), tuple(notes))
-
-
-def _collect(net: nn.Module, prefix: str, found: list[tuple[Unit, Tensor | None]], notes: list[str]) -> None:
-    if prefix and not any(isinstance(module, _BatchNorm) and module.affine for module in net.modules()):
-        return
-    if prefix and isinstance(net, _BatchNorm):
-        found.append((Unit(prefix, "identity", nn.Identity(), ""), None))
-        notes.append(f"{prefix}: what reads its output cannot be traced, so its own output is watched")
-        return
-    try:
-        graph = trace(net)
-    except InputError as error:
-        before = len(found)
-        for name, child in net.named_children():
-            _collect(child, f"{prefix}.{name}" if prefix else name, found, notes)
-        if not prefix and (len(found) == before or all(unit.node == "" for unit, _ in found)):
-            raise InputError(f"{error}: pass units= to say what is behind each BatchNorm") from error
-        return
-    feeding = _feeding(graph)
-    for unit in units(graph):
-        name = f"{prefix}.{unit.norm}" if prefix else unit.norm
-        found.append((replace(unit, norm=name), feeding.get(unit.norm)))
-
-
-def _feeding(graph: fx.GraphModule) -> dict[str, Tensor]:
-    """The weights (filters, ...) whose output goes into a BatchNorm and nowhere else, by the BatchNorm's name."""
-    modules = dict(graph.named_modules())
-    found = {}
-    for node in graph.graph.nodes:
-        if node.op != "call_module" or not isinstance(modules.get(node.target), _BatchNorm):
-            continue
-        source = node.args[0] if node.args else None
-        if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) > 1:
-            continue
-        layer = modules.get(str(source.target))
-        if isinstance(layer, _FEEDING):
-            found[str(node.target)] = layer.weight
+def of_units(net: nn.Module, given: Sequence[Unit]) -> Watched:
+    """Those that a user gives. InputError for one whose norm is no module with a scale or a shift, nor a BatchNorm."""
+    names = [
+        name
+        for name, module in net.named_modules()
+        if isinstance(module, _BatchNorm)
+        or _vector(module, "weight") is not None
+        or _vector(module, "bias") is not None
+    ]
+    found = Watched()
+    for unit in given:
+        if unit.norm not in names:
+            raise InputError(
+                f"unit {unit.norm!r}: accepted are norms, and layers with a bias: {', '.join(names) or 'there are none here'}"
+            )
+        found.add(of_module(net.get_submodule(unit.norm), unit))
     return found
 
 
-class Look:
-    """The forward hooks: what the last pass in training mode put out, kept only while `on`.
+def of_module(module: nn.Module, unit: Unit) -> Layer:
+    """A unit of which only the module is known whose output its activation takes."""
+    scale, shift = _vector(module, "weight"), _vector(module, "bias")
+    batch = isinstance(module, _BatchNorm)
+    filters = unit.filters or (
+        module.num_features if isinstance(module, _BatchNorm) else len(next(x for x in (scale, shift) if x is not None))
+    )
+    both = _filled(scale, shift, filters, batch, batch or scale is not None, next(module.parameters(), None))
+    return Layer(replace(unit, filters=filters, batch=batch), *both, (Site(module),))
 
-    highest: for each unit, each image's largest output of the BatchNorm (images, filters); size: each image's largest
-    absolute activation. None where no pass was seen. The hooks are on the modules only while `on`, unless they were met by
-    torch.compile: what it has compiled does not notice that hooks come and go, so there they stay, and return at once.
-    """
 
-    def __init__(self, watched: Watched) -> None:
-        self.on = False
-        self.compiled = False
-        self.watched = watched
-        self.highest: list[Tensor | None] = []
-        self.size: list[Tensor | None] = []
-        self._handles: list[Any] = []
-        self._hooks = [self._hook(i, unit.function, unit.rectified) for i, unit in enumerate(watched.units)]
-        self.clear()
+def of_graph(root: nn.Module, prefix: str, graph: Graph, units: Sequence[Unit], found: Watched) -> None:
+    """Adds the units of a graph of a part of the network, which is called `prefix` there."""
+    shown = visible(graph, root)
+    calls = Counter(name for name, _ in shown.values())
+    tensors = dict(root.named_parameters(remove_duplicate=False))
+    for unit in units:
+        name = f"{prefix}.{unit.norm}" if prefix else unit.norm
+        if unit.batch and not isinstance(graph.index[unit.source].meta.get("val"), Tensor):
+            # Only its running statistics are used: it feeds a loss that is put aside, say.
+            found.add(of_module(root.get_submodule(unit.norm), replace(unit, norm=name, weight=None)))
+            found.notes.append(
+                f"{name}: its output is no part of the network's, so it is watched before its activation"
+            )
+            continue
+        product = graph.index[unit.node].target is aten.mul.Tensor
+        seen = None if unit.dim == 0 else cut(graph, shown, *({unit.source, unit.node} if product else {unit.source}))
+        if seen is None:
+            found.notes.append(
+                f"{name} is not watched: what its activation takes is no module's output, nor near to any"
+            )
+            continue
+        sites = tuple(
+            Site(root.get_submodule(shown[leaf][0]), shown[leaf][1], calls[shown[leaf][0]]) if leaf in shown else None
+            for leaf in seen.leaves
+        )
+        scale, shift = (_fitting(tensors.get(own or ""), unit.filters) for own in (unit.scale, unit.shift))
+        weight = None if unit.weight is None else tensors.get(unit.weight)
+        axis = None if weight is None else _axis(root, str(unit.weight), weight, unit.filters)
+        feeding = None
+        if unit.rectified and not unit.batch and scale is None:
+            sole = cut(graph, shown, unit.source)
+            from_one = sole is not None and direct(sole) and sole.leaves[0] in shown
+            layer = root.get_submodule(shown[sole.leaves[0]][0]) if sole is not None and from_one else None
+            if axis is not None and layer is not None and layer._parameters.get("weight") is weight:
+                feeding, shift = layer, _vector(layer, "bias")
+            else:
+                found.notes.append(f"{name}: of what its filters die is not told, since no plain layer alone makes it")
+        known = unit.batch or scale is not None or feeding is not None
+        both = _filled(scale, shift, unit.filters, unit.batch, known, next(iter(tensors.values()), None))
+        found.add(
+            Layer(
+                replace(unit, norm=name), *both, sites, None if axis is None else weight, axis or 0, feeding, root,
+                None if direct(seen) and sites[0] is not None else seen,
+            )
+        )  # fmt: skip
 
-    def switch(self, on: bool) -> None:
-        """Look at the passes from now on, or do not."""
-        self.on = on
-        if on and not self._handles:
-            pairs = zip(self.watched.norms, self._hooks, strict=True)
-            self._handles = [norm.register_forward_hook(hook) for norm, hook in pairs]
-        elif not on and not self.compiled:
-            self.close()
 
-    def _hook(self, i: int, function: Any, rectified: bool) -> Any:
-        def look(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            if torch.compiler.is_compiling():
-                self.compiled = True
-            if not self.on or not module.training:
-                return
-            with torch.no_grad():
-                x = output.detach()
-                plane = tuple(range(2, x.ndim))
-                # Cloned where nothing is taken over, since what comes next may write in place.
-                highest = x.amax(plane) if plane else x.clone()
-                self.highest[i] = highest
-                if rectified:  # monotone, and never negative: one pass over the plane is enough
-                    self.size[i] = function(highest)
-                else:
-                    size = function(x).abs()
-                    self.size[i] = size.amax(plane) if plane else size
+def _vector(module: nn.Module, name: str) -> Tensor | None:
+    """A module's parameter, if it has one number a channel."""
+    held = module._parameters.get(name)
+    return held if held is not None and held.ndim == 1 else None
 
-        return look
 
-    def clear(self) -> None:
-        """Forget what was seen."""
-        self.highest = [None] * len(self.watched.units)
-        self.size = [None] * len(self.watched.units)
+def _fitting(tensor: Tensor | None, filters: int) -> Tensor | None:
+    return tensor if tensor is not None and tensor.numel() == filters else None
 
-    def close(self) -> None:
-        """Take the hooks off."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+
+def _axis(root: nn.Module, name: str, weight: Tensor, filters: int) -> int | None:
+    """Along which dimension of the weights the filters lie; None where that is not known, or others lie there as well."""
+    module = root.get_submodule(name.rpartition(".")[0])
+    if isinstance(module, _ConvTransposeNd):
+        return 1 if module.groups == 1 and weight.shape[1] == filters else None
+    if isinstance(module, _ConvNd | nn.Linear):
+        return 0 if len(weight) == filters else None
+    along = [axis for axis, size in enumerate(weight.shape) if size == filters]
+    return along[0] if len(along) == 1 else None
+
+
+def _filled(
+    scale: Tensor | None, shift: Tensor | None, filters: int, batch: bool, known: bool, like: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Constants in place of what is missing."""
+    like = torch.zeros(()) if like is None else like.detach()
+    return (
+        like.new_full((filters,), 1.0 if batch else torch.nan) if scale is None else scale,
+        like.new_full((filters,), 0.0 if known else torch.nan) if shift is None else shift,
+    )

@@ -14,7 +14,6 @@ from dynamics.optimizer import Optimizer
 from dynamics.theory.pull import PullShare, pull_share
 from fullscale.measure import Activity
 from fullscale.monitor import Monitor
-from fullscale.monitor.watched import number, watched
 from fullscale.spec import RunSpec
 from fullscale.thresholds import MEASURES
 
@@ -51,7 +50,7 @@ class Watch:
         spec: the run.
 
     Raises:
-        InputError: for a network in which a BatchNorm reads something else.
+        InputError: at the first step, for a network in which a BatchNorm reads something else.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
@@ -65,32 +64,35 @@ class Watch:
     """
 
     def __init__(self, net: nn.Module, optimizer: Optimizer, spec: RunSpec) -> None:
-        found = watched(net)
-        weights = [w for w in found.weights if w is not None]
-        if len(weights) < len(found.units):
-            raise InputError(
-                "watch of a network in which a BatchNorm reads a sum: one after each convolution is accepted"
-            )
-        self.spec, self.steps, self.filters = spec, 0, sum(found.sizes)
-        self._sizes = found.sizes
-        self._params = [
-            *(number(norm.weight) for norm in found.norms),
-            *(number(norm.bias) for norm in found.norms),
-            *weights,
-        ]
+        self.spec, self.steps, self.filters = spec, 0, 0
+        self._params: list[Tensor] = []
+        self._sizes: list[int] = []
         self._state: dict[str, Any] | None = None
-        device = weights[0].device
-        self._sums = torch.zeros(3, sum(p.numel() for p in self._params), device=device)
-        self._arrived = torch.zeros(self.filters, device=device)
         self._epochs: list[int] = []
         self._rows: dict[str, list[list[float | None]]] = {name: [] for name in COLUMNS}
         self._dead: dict[str, list[int]] = {}
         self._monitor = Monitor(net, optimizer, interval=INTERVAL)
         optimizer.register_step_pre_hook(self._follow)
 
+    def _start(self) -> None:
+        """The monitor has found the filters in the pass before the first step."""
+        found = self._monitor.watched
+        weights = [part.weight for part in found.parts if part.weight is not None and part.axis == 0]
+        if len(weights) < len(found.parts) or not all(part.unit.batch for part in found.parts) or not weights:
+            raise InputError(
+                "watch of a network in which a BatchNorm reads a sum, or without any: one after each convolution is accepted"
+            )
+        self.filters, self._sizes = sum(found.sizes), found.sizes
+        self._params = [*(part.scale for part in found.parts), *(part.shift for part in found.parts), *weights]
+        device = weights[0].device
+        self._sums = torch.zeros(3, sum(p.numel() for p in self._params), device=device)
+        self._arrived = torch.zeros(self.filters, device=device)
+
     @torch.no_grad()
     def _follow(self, optimizer: Any, *_: Any) -> None:
-        g = torch.cat([number(p.grad).reshape(-1) for p in self._params])
+        if not self._params:
+            self._start()
+        g = torch.cat([p.grad.reshape(-1) for p in self._params])  # type: ignore[union-attr]
         done = self.split(g, float(optimizer.param_groups[0]["lr"]))
         self._state = done.state
         pull, loss, square = self._sums
@@ -102,6 +104,8 @@ class Watch:
 
     def split(self, g: Tensor, lr: float) -> PullShare:
         """The coming step under gradient g at this learning rate; each (numbers,), all gammas, all betas, all weights."""
+        if not self._params:
+            self._start()
         spec, w = self.spec, torch.cat([p.detach().reshape(-1) for p in self._params])
         return pull_share(
             spec.optimizer, spec.coupling, w, g, self._state, lr=lr, strength=spec.strength, multiplier=lr / spec.lr,

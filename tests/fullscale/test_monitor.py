@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
+from fullscale.graph import Unit
 from fullscale.monitor import Monitor, core
 from fullscale.monitor.core import WEIGHTS_EVERY
 from fullscale.monitor.line import Line
@@ -110,7 +111,9 @@ def test_between_observations_nothing_is_done_and_closing_takes_off_every_hook(m
     for step in range(9):
         hooks.append(hooked())
         train(net, optimizer, range(step, step + 1))
-    assert (hooks, taken) == ([2, 0, 0, 0] * 2 + [2], [0, 4, 8])
+    # Before the first pass it is not known yet what to hook on.
+    assert (hooks, taken) == ([0, 0, 0, 0, 2, 0, 0, 0, 2], [0, 4, 8])
+    assert not any(module._forward_pre_hooks for module in net.modules())
     assert monitor.updates.held == {}
     train(net, optimizer, range(3))
     assert hooked() == 2
@@ -214,25 +217,41 @@ def test_frozen_layers_are_told_of_and_have_no_share() -> None:
 
 def test_parts_of_a_network_that_cannot_be_traced_are_found() -> None:
     net = Untraceable()
-    monitor = Monitor(net, adam(net), interval=1)
-    assert [unit.activation for unit in monitor.watched.units] == ["relu", "identity"]
-    assert monitor.watched.weights[0] is net.block[0].weight
-    assert [note.partition(":")[0] for note in monitor.note] == ["norm"]
+    for example in (None, batch(0)[0]):
+        monitor = Monitor(net, adam(net), interval=1, example=example)
+        if example is None:
+            net(batch(0)[0])
+        assert [unit.activation for unit in monitor.watched.units] == ["relu", "identity"]
+        assert monitor.watched.weights[0] is net.block[0].weight
+        assert [note.partition(":")[0] for note in monitor.note] == ["Untraceable", "norm"]
+        monitor.close()
     assert Monitor(Untraceable(block=False), adam(net), units=()).filters == 0
 
 
+class Branching(nn.Conv2d):
+    """Follows the numbers that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu() if float(x.sum()) > 0 else x
+
+
 @pytest.mark.parametrize(
-    ("net", "interval", "words"),
+    ("net", "given", "words"),
     [
-        (nn.Sequential(nn.Conv2d(2, 2, 1)), 1, "no BatchNorm"),
-        (nn.Linear(2, 2), 1, "no BatchNorm"),
-        (Untraceable(block=False), 1, "pass units="),
-        (small(), 0, "interval 0"),
+        (nn.Sequential(nn.Conv2d(2, 2, 1)), {"example": batch(0)[0]}, "neither a BatchNorm nor an activation"),
+        (Branching(), {"example": batch(0)[0]}, "pass units="),
+        (small(), {"example": torch.ones(2, 3)}, r"inputs of shape \(2, 3\) do not fit Sequential"),
+        (small(), {"units": [Unit("0.1", "relu", nn.ReLU(), "")]}, "'0.1'.*accepted are.* 1, "),
+        (small(), {"interval": 0}, "interval 0"),
     ],
 )
-def test_what_cannot_be_watched_is_refused(net: nn.Module, interval: int, words: str) -> None:
+def test_what_cannot_be_watched_is_refused(net: nn.Module, given: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        Monitor(net, adam(net), interval=interval)
+        Monitor(net, adam(net), **given)
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in net.modules())
 
 
 def test_the_record_keeps_its_size_and_an_even_distance() -> None:

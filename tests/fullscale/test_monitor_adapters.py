@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from monitored import adam, batch, seen, small
+from monitored import train as run
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -84,6 +88,128 @@ def test_in_lightning(tmp_path: Path) -> None:
     assert (rest.monitor.history.step.values.tolist(), rest.monitor.step) == ([0, 2], 4)
     with pytest.raises(InputError, match="which 1"):
         trainer(MonitorCallback(which=1), 1).fit(Module(), loader)
+
+
+def test_in_lightning_each_of_two_optimizers_has_a_callback_of_its_own(tmp_path: Path) -> None:
+    """A GAN: the module itself is never called, only its two networks are."""
+    pytest.importorskip("lightning")
+    from lightning.pytorch import LightningModule, Trainer
+
+    from fullscale.monitor.lightning import MonitorCallback
+
+    class Gan(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.g = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4))
+            self.d = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+
+        def training_step(self, given: Any, index: int) -> None:
+            for optimizer, loss in zip(self.optimizers(), (self.lost_g, self.lost_d), strict=True):
+                optimizer.zero_grad()
+                self.manual_backward(loss(given[0]))
+                optimizer.step()
+
+        def lost_g(self, x: Tensor) -> Tensor:
+            return self.d(self.g(x)).mean()
+
+        def lost_d(self, x: Tensor) -> Tensor:
+            return (self.d(x) - self.d(self.g(x).detach())).mean()
+
+        def configure_optimizers(self) -> Any:
+            return [torch.optim.Adam(net.parameters(), weight_decay=1e-2) for net in (self.g, self.d)]
+
+    loader = DataLoader(TensorDataset(torch.randn(24, 4)), 8)
+    for resumed in (None, tmp_path / "gan.ckpt"):
+        callbacks = [MonitorCallback(interval=1), MonitorCallback(interval=1, which=1)]
+        trainer = Trainer(
+            accelerator="cpu", devices=1, max_epochs=2 if resumed else 1, callbacks=callbacks, logger=False,
+            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,
+        )  # fmt: skip
+        trainer.fit(Gan(), loader, ckpt_path=resumed)
+        trainer.save_checkpoint(tmp_path / "gan.ckpt")
+        for which, callback in enumerate(callbacks):
+            monitor = callback.monitor
+            assert monitor is not None
+            assert monitor.history.step.values.tolist() == list(range(6 if resumed else 3))
+            assert (monitor.filters, set(monitor.watched.layers)) == (14, {"g.1", "d.0"})
+            own = np.array(monitor.watched.layers) == ("g.1", "d.0")[which]
+            assert np.isfinite(monitor.history["share_beta"][:, own]).all()
+            assert monitor.history["share_beta"][:, ~own].isnull().all()
+
+
+class Stand:
+    """What the Trainer of Transformers does with a callback, as far as this one goes."""
+
+    def __init__(self, folder: Path, callback: Any, save: int | None = None) -> None:
+        self.args = SimpleNamespace(output_dir=str(folder), resume_from_checkpoint=None)
+        self.state = SimpleNamespace(global_step=0, is_world_process_zero=True, best_model_checkpoint=None)
+        self.callback, self.save, self.folder = callback, save, folder
+        self.net = small()
+        self.optimizer = adam(self.net)
+
+    def train(self, steps: int, resume: Path | None = None) -> Monitor:
+        if resume is not None:
+            saved = torch.load(resume / "all.pt", weights_only=True)
+            self.state.global_step = saved["step"]
+            self.net.load_state_dict(saved["net"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        given: Any = {"model": self.net, "optimizer": SimpleNamespace(optimizer=self.optimizer)}
+        self.callback.on_train_begin(self.args, self.state, None, **given)
+        for step in range(self.state.global_step, steps):
+            run(self.net, self.optimizer, range(step, step + 1))
+            self.state.global_step = step + 1
+            if step + 1 == self.save:
+                folder = self.folder / f"checkpoint-{step + 1}"
+                folder.mkdir(parents=True)
+                all_of = {"step": step + 1, "net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+                torch.save(all_of, folder / "all.pt")
+                self.callback.on_save(self.args, self.state, None, **given)
+        self.callback.on_train_end(self.args, self.state, None, **given)
+        monitor: Monitor = self.callback.monitor
+        return monitor
+
+
+@pytest.fixture
+def callback(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """MonitorCallback over the least of Transformers that it needs."""
+    names = ("TrainerControl", "TrainerState", "TrainingArguments")
+    stub = ModuleType("transformers")
+    stub.__dict__.update({"TrainerCallback": object} | dict.fromkeys(names, object))
+    monkeypatch.setitem(sys.modules, "transformers", stub)
+    monkeypatch.delitem(sys.modules, "fullscale.monitor.huggingface", raising=False)
+    module = importlib.import_module("fullscale.monitor.huggingface")
+    monkeypatch.delitem(sys.modules, "fullscale.monitor.huggingface")
+    return module.MonitorCallback
+
+
+@pytest.mark.parametrize("where", ["output", "told", "best", "moved", "another"])
+def test_a_checkpoint_from_elsewhere_is_found_or_missed_aloud(tmp_path: Path, callback: Any, where: str) -> None:
+    saved = tmp_path / "one" / "checkpoint-4"
+    Stand(tmp_path / "one", callback(interval=2), save=4).train(STEPS)
+    if where == "moved":
+        saved = saved.rename(tmp_path / "elsewhere")
+    if where == "another":  # run stands at the same step in the new folder
+        other = Stand(tmp_path / "two", callback(interval=2), save=4)
+        nn.init.ones_(other.net[7].bias)
+        other.train(4)
+    again = callback(interval=2, resume_from_checkpoint=saved if where == "told" else None)
+    stand = Stand(tmp_path / ("one" if where == "output" else "two"), again)
+    if where == "best":
+        stand.state.best_model_checkpoint = str(saved.parent / "checkpoint-2")
+    monitor = stand.train(STEPS, resume=saved)
+    if where in ("moved", "another"):
+        assert monitor.history.step.values.tolist() == [4, 6]
+        assert sum("resumed at step 4 without a monitor.pt" in note for note in monitor.note) == 1
+    else:
+        assert_alike(monitor)
+
+
+def test_a_checkpoint_that_is_told_and_not_there_is_refused(tmp_path: Path, callback: Any) -> None:
+    Stand(tmp_path / "one", callback(), save=2).train(2)
+    stand = Stand(tmp_path / "two", callback(resume_from_checkpoint=tmp_path))
+    with pytest.raises(InputError, match=r"monitor\.pt"):
+        stand.train(4, resume=tmp_path / "one" / "checkpoint-2")
 
 
 class WithLoss(nn.Module):

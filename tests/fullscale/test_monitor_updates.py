@@ -141,7 +141,7 @@ def test_a_parameter_without_a_gradient_or_of_another_optimizer_is_left_out() ->
     assert set(updates.split().light) == {id(params[0])}
     assert "parameters that this optimizer does not train have no share" in updates.notes
     params[0].grad = None
-    assert updates.split() == ({}, {})
+    assert updates.split() == ({}, {}, {})
 
 
 def test_an_optimizer_that_had_stepped_before_is_taken_to_have_pulled_a_weight_at_rest() -> None:
