@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -42,6 +43,8 @@ ALONE = 60.0
 def _as_one(rank: int, count: int, port: int, job: Callable[..., Any], given: tuple[Any, ...], answers: Any) -> None:
     """In a process of its own: what torchrun says, then the job; its answer, or what it raised."""
     warnings.simplefilter("error")
+    # A run looks for garbage where it lets its group go: not among all that was imported before this process began.
+    gc.freeze()
     torch.set_num_threads(1)
     os.environ |= {
         "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
