@@ -35,6 +35,8 @@ from fullscale.models import Architecture, build
 from fullscale.spec import RunSpec
 from fullscale.train import epoch_by_epoch, train
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 IMAGES = shades()
 SPEC = spec(IMAGES, epochs=4, augment=True, processes=2)
 ALONE = 60.0
@@ -62,8 +64,6 @@ def shared(job: Callable[..., Any], *given: Any, count: int = 2) -> list[Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
-    # The second is what an optimizer imports when it is made.
-    context.set_forkserver_preload(["fullscale.train", "torch._dynamo", "pytest"])
     answers = [context.SimpleQueue() for _ in range(count)]
     processes = [context.Process(target=_as_one, args=(k, count, port, job, given, answers[k])) for k in range(count)]
     try:
