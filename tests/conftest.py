@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return next((folder for folder in SHARED if file.startswith(folder)), file)
 
     return ByFileOrFolder(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """In a worker of the tests: the server that forks the workers of studies has imported what most of them need.
+
+    It imports nothing more once it runs: whichever test came first decided for all that followed.
+    """
+    if hasattr(session.config, "workerinput"):
+        forkserver.set_forkserver_preload(["evidence.executors.server", "undertow.experiments"])
+        forkserver.ensure_running()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
