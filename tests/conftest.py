@@ -42,12 +42,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFileOrFolder(config, log) if config.getoption("dist") == "loadfile" else None
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def server(request: pytest.FixtureRequest) -> None:
     """In a worker of the tests: the server that forks the workers of studies has imported what most of them need.
 
     It imports nothing more once it runs: whichever test came first decided for all that followed.
     """
-    if hasattr(session.config, "workerinput"):
+    if hasattr(request.config, "workerinput"):
         forkserver.set_forkserver_preload(["evidence.executors.server", "undertow.experiments"])
         forkserver.ensure_running()
 

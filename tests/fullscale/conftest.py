@@ -20,7 +20,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[forkserver.ForkServer]:
+def torch_server() -> Iterator[forkserver.ForkServer]:
     """Forks processes that have imported torch, and what an optimizer imports when it is made."""
     own = forkserver.ForkServer()
     own.set_forkserver_preload(["fullscale.train", "torch._dynamo", "pytest"])
@@ -29,6 +29,6 @@ def server() -> Iterator[forkserver.ForkServer]:
 
 
 @pytest.fixture
-def forked(server: forkserver.ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def forked(torch_server: forkserver.ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes come from that server: the common one, which another test may have started, would import no more."""
-    monkeypatch.setattr(forkserver, "connect_to_new_process", server.connect_to_new_process)
+    monkeypatch.setattr(forkserver, "connect_to_new_process", torch_server.connect_to_new_process)
