@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import cast
 
-import numba
 import numpy as np
 
 from bench.agreement import Weights
 from bench.work import Work
+from dynamics.simulate.kernel import compiled
 
 _BLOCK = 128
 
@@ -26,13 +28,12 @@ def divide_and_root(cores: int, case: Work) -> Callable[[], Weights]:
 
     def run() -> Weights:
         with ThreadPoolExecutor(cores) as pool:
-            return np.concatenate(list(pool.map(_loop, [times] * cores)))
+            return np.concatenate(list(pool.map(_loop(), [times] * cores)))
 
     return run
 
 
-@numba.njit(error_model="numpy", nogil=True)  # type: ignore[misc]
-def _loop(times: int) -> Weights:
+def _divided(times: int) -> Weights:
     w = np.empty(_BLOCK)
     m = np.ones(_BLOCK)
     v = np.ones(_BLOCK)
@@ -41,3 +42,8 @@ def _loop(times: int) -> Weights:
             w[i] = m[i] / (math.sqrt(v[i]) + 1e-8)
             v[i] += 1e-9
     return w
+
+
+@cache
+def _loop() -> Callable[[int], Weights]:
+    return cast(Callable[[int], Weights], compiled(_divided))

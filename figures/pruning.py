@@ -102,7 +102,7 @@ def _panel(axes: Axes, whole: xr.Dataset, training: str, tuned: str) -> None:
             where: dict[str, Any] = {
                 "xytext": (0, -9),
                 "textcoords": "offset points",
-                "ha": "center",
+                "ha": "center" if float(x.mean()) > 20 else "left",  # not across the axis
                 "va": "top",
                 "fontsize": 9,
             }

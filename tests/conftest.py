@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +28,33 @@ settings.register_profile(
     "fuzz", settings.get_profile("repeatable"), derandomize=False, max_examples=2000, print_blob=True
 )
 settings.load_profile("repeatable")
+
+# Compiling a rule's kernel takes a second, once in a process: the files of each of these folders run in one.
+SHARED = ("tests/properties/", "tests/dynamics/", "tests/synthetic/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --dist loadfile: a file at a time, but the folders named above each as a whole."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileOrFolder(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return next((folder for folder in SHARED if file.startswith(folder)), file)
+
+    return ByFileOrFolder(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server(request: pytest.FixtureRequest) -> None:
+    """In a worker of the tests: the server that forks the workers of studies has imported what most of them need.
+
+    It imports nothing more once it runs: whichever test came first decided for all that followed.
+    """
+    if hasattr(request.config, "workerinput"):
+        forkserver.set_forkserver_preload(["evidence.executors.server", "undertow.experiments"])
+        forkserver.ensure_running()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

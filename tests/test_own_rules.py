@@ -64,15 +64,21 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def loaded(file: Path) -> Iterator[Path]:
+def forgotten() -> Iterator[None]:
+    """What a test loads is known in it alone."""
     known, files = dict(rules._rules), dict(rules._own)
-    load_rules(file)
-    yield file
+    yield
     rules._rules.clear()
     rules._own.clear()
     rules._rules.update(known)
     rules._own.update(files)
     plt.close("all")
+
+
+@pytest.fixture
+def loaded(file: Path, forgotten: None) -> Path:
+    load_rules(file)
+    return file
 
 
 @pytest.mark.usefixtures("loaded")
@@ -163,6 +169,7 @@ def test_processes_know_it_and_results_are_kept_under_its_file(loaded: Path) -> 
     assert key_of("silence", other) == keys[1]
 
 
+@pytest.mark.usefixtures("forgotten")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -175,20 +182,22 @@ def test_processes_know_it_and_results_are_kept_under_its_file(loaded: Path) -> 
     ],
 )
 def test_the_command_line(file: Path, arguments: list[str], words: list[str]) -> None:
-    said = command(*arguments, "--rules", file)
+    refused(run(*arguments), "is unknown")  # without the file
+    said = run(*arguments, "--rules", file)
     assert (said.status, said.err) == (0, "")
     for word in words:
         assert word in said.out
 
 
+@pytest.mark.usefixtures("forgotten")
 def test_a_world_is_reproduced_beside_own_rules(file: Path, tmp_path: Path) -> None:
-    said = command("reproduce", "--only", "visits", "--out", tmp_path, "--rules", file)
+    said = command("reproduce", "--only", "silence", "--out", tmp_path, "--rules", file)
     assert said.status == 0, said.err
     assert (tmp_path / "report.html").exists()
     # `run` has the rule take part; without the file its name is refused.
     constants = ("--set", "optimizers=adam,averaged", "--set", "steps=200", "--json")
-    assert command("run", "silence", *constants, "--rules", file).status == 0
-    refused(command("run", "silence", *constants), "averaged")
+    refused(run("run", "silence", *constants), "averaged")
+    assert run("run", "silence", *constants, "--rules", file).status == 0
 
 
 HEAD = "from dynamics.rule import Rule\nfrom dynamics.words import *\nimport math\n"

@@ -23,7 +23,6 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any, cast
 
-import numba
 import numpy as np
 
 from dynamics.couplings import COUPLINGS, DOORS, Coupling, composed, find_coupling
@@ -40,11 +39,15 @@ _BARE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` for numba to compile at its first call, with the options of the kernel."""
+    import numba  # only here: it takes long to come, and most of what imports this module compiles nothing
+
     return cast(Callable[..., Any], numba.njit(**_OPTIONS)(function))
 
 
 def _part(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same for what compiled code alone calls, without the entries for Python, which take a fifth of the time."""
+    import numba
+
     return cast(Callable[..., Any], numba.njit(**_OPTIONS, **_BARE)(function))
 
 

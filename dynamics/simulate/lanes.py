@@ -138,11 +138,7 @@ def simulate(
     if not compiled:
         return trajectory(run, _reference(run), record, schedule, fields)
     with ThreadPoolExecutor(threads) as pool:
-
-        def advance(first: int, last: int, multipliers: np.ndarray) -> np.ndarray:
-            _advance_compiled(run, first, last, multipliers, threads, block, pool)
-            return run.cells
-
+        advance = _compiled(run, threads, block, pool)
         return trajectory(run, advance, record, schedule, fields)
 
 
@@ -280,16 +276,24 @@ def _rows(values: Iterable[Any], count: int) -> np.ndarray:
     return np.array([np.broadcast_to(np.asarray(value, dtype=np.float64), count) for value in values])
 
 
-def _advance_compiled(
-    run: Run, first: int, last: int, multipliers: np.ndarray, threads: int, block: int, pool: ThreadPoolExecutor
-) -> None:
+def _compiled(
+    run: Run, threads: int, block: int, pool: ThreadPoolExecutor
+) -> Callable[[int, int, np.ndarray], np.ndarray]:
+    """What advances `run` by the compiled loop, its lanes split among the threads."""
     loop = kernel(run.rule, run.gradient, run.couplings, run.uniform, run.watch)
     count = run.cells.shape[1]
-    edges = np.linspace(0, count, min(threads, -(-count // block)) + 1).astype(int)
-    shared = (first, last, multipliers, run.cells, run.table, run.codes, run.streams, run.keys, run.levels, run.passed)
-    jobs = [pool.submit(loop, *shared, low, high, block) for low, high in pairwise(edges)]
-    for job in jobs:
-        job.result()
+    parts = list(pairwise(np.linspace(0, count, min(threads, -(-count // block)) + 1).astype(int).tolist()))
+    fixed = (run.cells, run.table, run.codes, run.streams, run.keys, run.levels, run.passed)
+
+    def advance(first: int, last: int, multipliers: np.ndarray) -> np.ndarray:
+        if len(parts) == 1:  # handing it to a thread takes longer than a few steps of a few lanes
+            loop(first, last, multipliers, *fixed, *parts[0], block)
+            return run.cells
+        for job in [pool.submit(loop, first, last, multipliers, *fixed, *part, block) for part in parts]:
+            job.result()
+        return run.cells
+
+    return advance
 
 
 def _reference(run: Run) -> Callable[[int, int, np.ndarray], np.ndarray]:

@@ -70,6 +70,7 @@ def test_known_conversions_and_their_range(source: str, target: str) -> None:
     assert found.strength == pytest.approx(EXACT[source, target], rel=0.01)
     # Both pulls are free of the gradients: no bound on their size, nor on the weight.
     assert [found.holds[name] for name in ("weight", "gradient_rms")] == [type(found.holds["weight"])(None, None)] * 2
+    assert found.notes == ()  # none of these rules looks beyond the weight
 
 
 @pytest.mark.parametrize("target", ["adamw lr=1e-3", "sgd lr=0.1"])
@@ -163,5 +164,5 @@ def test_rules_of_whole_tensors_say_what_a_weight_is_here() -> None:
     assert converted("lamb wd=.01", "adamw").notes == (
         "lamb looks at the norms of a whole tensor: these numbers are those of a weight that is one by itself",
     )
-    assert "muon looks at a whole matrix" in converted("muon wd=.01", "adamw").notes[0]
-    assert converted("lion wd=.01", "adamw").notes == ()
+    # Also where there is no strength, which is found at once.
+    assert "muon looks at a whole matrix" in converted("muon wd=.01", "adam", Gradients(1e-3, 3e-4)).notes[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from multiprocessing import forkserver
 
 import pytest
 
@@ -16,3 +17,18 @@ def one_thread() -> Iterator[None]:
     yield
     torch.set_num_threads(before)
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def torch_server() -> Iterator[forkserver.ForkServer]:
+    """Forks processes that have imported torch, and what an optimizer imports when it is made."""
+    own = forkserver.ForkServer()
+    own.set_forkserver_preload(["fullscale.train", "torch._dynamo", "pytest"])
+    yield own
+    own._stop()
+
+
+@pytest.fixture
+def forked(torch_server: forkserver.ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes come from that server: the common one, which another test may have started, would import no more."""
+    monkeypatch.setattr(forkserver, "connect_to_new_process", torch_server.connect_to_new_process)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -34,6 +35,8 @@ from fullscale.models import Architecture, build
 from fullscale.spec import RunSpec
 from fullscale.train import epoch_by_epoch, train
 
+pytestmark = pytest.mark.usefixtures("forked")
+
 IMAGES = shades()
 SPEC = spec(IMAGES, epochs=4, augment=True, processes=2)
 ALONE = 60.0
@@ -42,6 +45,8 @@ ALONE = 60.0
 def _as_one(rank: int, count: int, port: int, job: Callable[..., Any], given: tuple[Any, ...], answers: Any) -> None:
     """In a process of its own: what torchrun says, then the job; its answer, or what it raised."""
     warnings.simplefilter("error")
+    # A run looks for garbage where it lets its group go: not among all that was imported before this process began.
+    gc.freeze()
     torch.set_num_threads(1)
     os.environ |= {
         "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
@@ -59,8 +64,6 @@ def shared(job: Callable[..., Any], *given: Any, count: int = 2) -> list[Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
-    # The second is what an optimizer imports when it is made.
-    context.set_forkserver_preload(["fullscale.train", "torch._dynamo", "pytest"])
     answers = [context.SimpleQueue() for _ in range(count)]
     processes = [context.Process(target=_as_one, args=(k, count, port, job, given, answers[k])) for k in range(count)]
     try:

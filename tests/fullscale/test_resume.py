@@ -43,12 +43,12 @@ def ended(asked: RunSpec, path: Path) -> tuple[bytes, dict[str, list[float]]]:
     return path.with_name("end").read_bytes(), outcome.curves
 
 
+@pytest.mark.usefixtures("forked")
 def test_killed_at_random_moments_it_ends_bit_equal(tmp_path: Path) -> None:
     expected, curves = ended(SPEC, tmp_path / "whole")
     path = tmp_path / "killed"
     draws = random.Random(0)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fullscale.train"])
     kills = 0
     while kills < 3:
         told = context.SimpleQueue()
