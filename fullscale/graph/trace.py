@@ -68,7 +68,8 @@ class Graph:
                 values.append(self.constants[node.name])
             else:
                 values.append(next(leaves))
-        with torch.no_grad():
+        devices = sorted({value.device.index or 0 for value in values if isinstance(value, Tensor) and value.is_cuda})
+        with torch.no_grad(), torch.random.fork_rng(devices):
             every = _Run(self.module, look, at).run(*values)
         return list(every[len(every) - len(self.results) :])
 

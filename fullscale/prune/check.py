@@ -18,12 +18,11 @@ from fullscale.graph.copied import copied
 from fullscale.graph.trace import call, path
 from fullscale.graph.units import BATCH_NORMS, OTHER_NORMS, parameter
 from fullscale.prune.channels import ZERO_SCALE, Bools
+from fullscale.prune.compare import ROUNDINGS, UNITS
 from fullscale.prune.layers import norm_behind
 from fullscale.prune.plan import Plan
 from fullscale.prune.rounding import rounding
 
-# Outputs may differ by this many times what the last bit of every weight and input changes, or as many epsilons.
-FACTOR = 16
 SEED = 0
 
 
@@ -49,11 +48,12 @@ def check(
     assumed: by name of node, its channel dimension and the channels that the plan takes for 0. Raises InputError where the
     graph is not what Python computes.
     """
-    net = _without_remnants(net, graph)
+    remnants = _remnants(net, graph)
+    net, smaller = (_without(each, remnants) for each in (net, smaller))
     zeros = {name: (dim, torch.from_numpy(mask)) for name, (dim, mask) in assumed.items() if mask.any()}
     for given in (inputs, inputs.noise(torch.Generator().manual_seed(SEED))):
         own = call(net, given)
-        allowed = {place: FACTOR * change for place, change in rounding(net, given).items()}
+        allowed = {place: ROUNDINGS * change for place, change in rounding(net, given).items()}
         want = dict(zip(own, graph.run(net, given), strict=True))
         if (worst := _worst(own, want, allowed)) is not None:
             raise InputError(
@@ -78,21 +78,25 @@ def check(
     return None
 
 
-def _without_remnants(net: nn.Module, graph: Graph) -> nn.Module:
-    """The network, or a copy in which scales that count as 0 are: what that costs is for `certify` to say."""
+def _remnants(net: nn.Module, graph: Graph) -> set[str]:
+    """The names of scales some of which count as 0 and are not: what that costs is for `certify` to say."""
     held = dict(net.named_parameters(remove_duplicate=False))
-    names = {
+    return {
         name
         for node in graph.nodes
         if node.target in BATCH_NORMS or node.target in OTHER_NORMS
         for argument in node.args[1:3]
         if (name := parameter(graph, argument)) in held and ((held[name] != 0) & (held[name].abs() <= ZERO_SCALE)).any()
     }
-    if not names:
+
+
+def _without(net: nn.Module, remnants: set[str]) -> nn.Module:
+    """The network, or a copy in which these scales are 0 where they count as 0."""
+    if not remnants:
         return net
     clean = copied(net)
     with torch.no_grad():
-        for name in names:
+        for name in remnants:
             own = clean.get_parameter(name)
             own[own.abs() <= ZERO_SCALE] = 0
     return clean
@@ -111,7 +115,7 @@ def _worst(want: Mapping[str, Tensor], got: Mapping[str, Tensor], allowed: Mappi
         finite = one[one.isfinite()].abs()
         size = float(finite.max()) if len(finite) else 0.0
         eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
-        if not difference <= max(allowed.get(place, 0.0), FACTOR * eps * size):
+        if not difference <= max(allowed.get(place, 0.0), UNITS * eps * size):
             worst = difference if math.isnan(difference) else max(worst or 0.0, difference)
     return worst
 

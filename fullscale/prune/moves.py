@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 from fullscale.graph.trace import shape
 from fullscale.graph.units import PASSING
-from fullscale.prune.channels import KEEP, Bools, Channels, Flow, flow, shrunk
+from fullscale.prune.channels import KEEP, Bools, Channels, Flow, constant_over, flow, shrunk
 
 aten = torch.ops.aten
 _VIEWS = {
@@ -44,7 +44,7 @@ def moved(found: Channels, node: fx.Node) -> Flow | None:
     if node.target is operator.getitem:
         return _piece(found, node)
     first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-    if node.target in PASSING and first is not None:
+    if node.target in PASSING and first is not None and not _random(node):
         found.back[node] = lambda need: iter([(first, need)])
         return found.flows[first]
     if node.target in _VIEWS and first is not None:
@@ -60,6 +60,12 @@ def moved(found: Channels, node: fx.Node) -> Flow | None:
     if node.target in _ALONG and node.target not in _SPLITTING:
         return _indexed(found, node, node, None)
     return _indexed(found, node, node, None) if node.target in _ANY else None
+
+
+def _random(node: fx.Node) -> bool:
+    """Whether it is a dropout that is told to drop in evaluation mode, too."""
+    tags = getattr(node.target, "tags", ())
+    return torch.Tag.nondeterministic_seeded in tags and (*node.args, *node.kwargs.values())[-1] is not False
 
 
 def splits(node: fx.Node) -> bool:
@@ -134,14 +140,18 @@ def _factors(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[
 
 
 def _padded(found: Channels, node: fx.Node, first: fx.Node, pads: Any, value: Any = None) -> Flow:
-    """Padding with a constant: nothing of it belongs to a filter."""
+    """Padding with a constant. Around channels it is part of them, and a constant of another value is none any more; channels that
+    are added to others belong to no filter."""
     source, fill = found.flows[first], float(value or 0)
-    dims = [len(source.shape) - 1 - i // 2 for i, pad in enumerate(pads) if pad != 0]
-    full = [source.shape[d] if d in dims else size for d, size in enumerate(source.sizes)]
-    places = torch.arange(prod(full)).reshape(full)
-    # Those dimensions along which nothing changes take no padding.
-    own = [0 if len(source.shape) - 1 - i // 2 not in dims else pad for i, pad in enumerate(pads)]
-    return _gathered(found, node, [first], [full], torch.nn.functional.pad(places, own, value=-1), fill)
+    place = [len(source.shape) - 1 - i // 2 for i in range(len(pads))]
+    around = [d for d, pad in zip(place, pads, strict=True) if pad > 0 and source.atoms.shape[d] == 1]
+    constant = constant_over(source.value, around)
+    own = np.where(constant == fill, constant, np.nan) if around else constant
+    padded = flow(source.shape, source.atoms, own)
+    full = [source.shape[d] if padded.sizes[d] > 1 else 1 for d in range(len(source.shape))]
+    beside = [pad if full[d] > 1 else 0 for d, pad in zip(place, pads, strict=True)]
+    places = torch.nn.functional.pad(torch.arange(prod(full)).reshape(full), beside, value=-1)
+    return _gathered(found, node, [first], [padded], [full], places, fill)
 
 
 def _indexed(found: Channels, node: fx.Node, operation: fx.Node, piece: int | None) -> Flow:
@@ -173,7 +183,7 @@ def _indexed(found: Channels, node: fx.Node, operation: fx.Node, piece: int | No
     places = target(*tree_map(number, list(operation.args)), **tree_map(number, dict(operation.kwargs)))
     if piece is not None:
         places = places[piece]
-    result = _gathered(found, node, sources, full, places, 0.0)
+    result = _gathered(found, node, sources, flows, full, places, 0.0)
     if (
         dims is not None
         and len(sources) == 1
@@ -184,11 +194,16 @@ def _indexed(found: Channels, node: fx.Node, operation: fx.Node, piece: int | No
 
 
 def _gathered(
-    found: Channels, node: fx.Node, sources: list[fx.Node], full: list[list[int]], places: Tensor, fill: float
+    found: Channels,
+    node: fx.Node,
+    sources: list[fx.Node],
+    flows: list[Flow],
+    full: list[list[int]],
+    places: Tensor,
+    fill: float,
 ) -> Flow:
     """The flow of a tensor whose elements are those of others, by their numbers; -1 is what is filled in."""
     index = places.numpy()
-    flows = [found.flows[source] for source in sources]
     atoms = [np.broadcast_to(f.atoms, sizes).ravel() for f, sizes in zip(flows, full, strict=True)]
     value = [np.broadcast_to(f.value, sizes).ravel() for f, sizes in zip(flows, full, strict=True)]
     total = sum(map(prod, full))
@@ -200,7 +215,13 @@ def _gathered(
         for source, sizes in zip(sources, full, strict=True):
             own = wanted[start : start + prod(sizes)].reshape(sizes)
             start += prod(sizes)
-            yield source, shrunk(own, found.flows[source].sizes)
+            yield (
+                source,
+                shrunk(
+                    np.broadcast_to(own, np.broadcast_shapes(own.shape, found.flows[source].sizes)),
+                    found.flows[source].sizes,
+                ),
+            )
 
     found.back[node] = back
     return flow(shape(node), np.concatenate([*atoms, [KEEP]])[index], np.concatenate([*value, [fill]])[index])

@@ -95,11 +95,16 @@ def _forced(channels: Channels) -> set[int]:
 
 
 def _keep_one(channels: Channels, gone: set[int]) -> None:
-    """No layer loses all of its filters."""
+    """No layer loses all of its filters. The one that stays is that of the largest constant, which can carry others."""
     for reader in channels.readers:
         roots = channels.roots(reader.gives)
         if all(int(root) in gone for root in roots):
-            gone.discard(int(roots[0]))
+            size = {root: 0.0 for root in roots.tolist()}
+            for other in channels.readers:
+                for root, value in zip(channels.roots(other.reads).tolist(), np.nan_to_num(other.value), strict=True):
+                    if root in size:
+                        size[root] = max(size[root], abs(float(value)))
+            gone.discard(max(size, key=lambda root: size[root]))
 
 
 def _keep_carriers(channels: Channels, gone: set[int]) -> None:

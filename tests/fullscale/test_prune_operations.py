@@ -70,7 +70,7 @@ def deep(kernel: int = 1, groups: int = 1) -> nn.Module:
 
 def _raised(net: Between, x: Tensor) -> Tensor:
     y = x * 1
-    y.add_(1.0)  # a constant that is written over is none
+    y.add_(1.0)
     return y
 
 
@@ -99,28 +99,28 @@ WHOLE: dict[str, Between] = {
     "a tensor written over": Between(_written_over, deep=deep()),
     "a sum of which the old name is read": Between(_added_unseen, one=ways(), deep=deep()),
     "a tensor written over in part": Between(_half_written, deep=deep()),
-    "a tensor written over through a view": Between(_added_to_a_view),
-    "weights used twice": Between(lambda net, x: net.deep(x) + F.conv2d(x, net.deep.weight), deep=deep()),
     "weights read otherwise": Between(lambda net, x: net.deep(x) * net.deep.weight.sum(), deep=deep()),
     "a layer used twice": Between(lambda net, x: net.deep(net.deep(x)), deep=deep()),
     "computed weights": read(deep=nn.utils.parametrizations.weight_norm(nn.Conv2d(FILTERS, FILTERS, 3))),
-    "dropout in evaluation mode, too": Between(lambda net, x: F.dropout(x, 0.0)),
-    "grouped": read(deep=deep(3, groups=2)),
-    "transposed": read(deep=nn.ConvTranspose2d(FILTERS, FILTERS, 2)),
     "group norm": read(norm=nn.GroupNorm(2, FILTERS)),
     "shuffled": Between(lambda net, x: F.pixel_shuffle(x, 2), reads=2),
+    "softmax": Between(lambda net, x: torch.softmax(x, dim=1)),
+    "channels counted": Between(lambda net, x: x / x.shape[1]),
+    "padding by a constant": Between(lambda net, x: F.pad(x, (1, 1, 1, 1), value=0.5)),
+}
+NARROWER: dict[str, Between] = {
+    "dropout of nothing in evaluation mode, too": Between(lambda net, x: F.dropout(x, 0.0)),
+    "a tensor written over through a view": Between(_added_to_a_view),
+    "weights used twice": Between(lambda net, x: net.deep(x) + F.conv2d(x, net.deep.weight), deep=deep()),
+    "grouped": read(deep=deep(3, groups=2)),
+    "transposed": read(deep=nn.ConvTranspose2d(FILTERS, FILTERS, 2)),
     "shuffled by views": Between(_shuffled),
     "a parameter on its own": Between(
         lambda net, x: x * net.scales[0], scales=nn.ParameterList([torch.rand(1, 8, 1, 1)])
     ),
-    "softmax": Between(lambda net, x: torch.softmax(x, dim=1)),
-    "channels counted": Between(lambda net, x: x / x.shape[1]),
     "chunks": Between(lambda net, x: torch.cat(x.chunk(2, 1)[::-1], 1)),
     "a constant written over": Between(_raised),
-    "padding by a constant": Between(lambda net, x: F.pad(x, (1, 1, 1, 1), value=0.5)),
     "padded channels": Between(lambda net, x: F.pad(x, (0, 0, 0, 0, 1, 1)), reads=FILTERS + 2),
-}
-NARROWER: dict[str, Between] = {
     "nothing": Between(lambda net, x: x),
     "an activation used twice": Between(lambda net, x: net.act(net.deep(net.act(x))), deep=deep(), act=nn.ReLU()),
     "module named as a function": Between(lambda net, x: net.add(x), add=deep()),
