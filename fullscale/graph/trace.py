@@ -28,15 +28,13 @@ from fullscale.graph.inputs import Inputs, outputs, taken
 from fullscale.graph.untouched import untouched
 
 aten = torch.ops.aten
-# Composite operations that units and pruning know.
-_AS_IT_STANDS = {
-    aten.flatten.using_ints, aten.unflatten.int, aten.reshape.default, aten.contiguous.default, aten.dropout.default,
-    aten.chunk.default, aten.narrow.default, aten.numpy_T.default, aten.linear.default, aten.matmul.default,
-    aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding, aten.conv2d.padding,
-    aten.conv3d.padding, aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input,
-    aten.layer_norm.default, aten.group_norm.default, aten.max_pool2d.default, aten.adaptive_avg_pool2d.default,
-    aten.prelu.default, aten.selu.default, aten.relu6.default, aten.scaled_dot_product_attention.default, aten.rms_norm.default,
+# Composite views that units and pruning know; other composites without side effects are recorded as they stand anyway.
+_VIEWS = {
+    aten.flatten.using_ints, aten.unflatten.int, aten.reshape.default, aten.contiguous.default, aten.chunk.default,
+    aten.narrow.default, aten.numpy_T.default,
 }  # fmt: skip
+# Position of the flag of what writes its own statistics when it is set, whatever its schema says.
+_WRITING = {aten.batch_norm.default: 5, aten.instance_norm.default: 5}
 
 # Sees what a node puts out before anything reads it; gives it back, or something else in its stead.
 Look = Callable[[str, Tensor], Tensor]
@@ -189,10 +187,10 @@ def _plainly(module: fx.GraphModule) -> bool:
         target: Any = node.target
         if not isinstance(target, OpOverload) or target._schema.is_mutable:
             return False
-        if target is aten.batch_norm.default:
-            if node.args[3] is None or node.args[5]:  # it writes into the statistics
-                return False
-        elif target.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd) and target not in _AS_IT_STANDS:
+        if target in _WRITING and node.args[3] is not None and node.args[_WRITING[target]]:
+            return False
+        composite = target.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)
+        if composite and target not in _VIEWS and any(own.alias_info for own in target._schema.arguments):
             return False
     return True
 
