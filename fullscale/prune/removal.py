@@ -140,7 +140,7 @@ def removed(
         # What is known to stay grows each time, to all of the network in the end.
         more = parted.nodes - stays
         stays |= more or {node.name for node in graph.nodes}
-        notes.append(f"{parted.where or 'the network'} stays whole: cut, the networks {parted.reason}")
+        notes.append(f"the channels at {parted.where} stay: without them, the networks {parted.reason}")
 
 
 Assumed = dict[str, tuple[int, Bools]]
