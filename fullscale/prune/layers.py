@@ -75,9 +75,8 @@ def _batch_norm(found: Channels, node: fx.Node) -> Flow | None:
         return None
     atoms, given = found.channelwise(own, 1)
     statistics = node.target is not aten._native_batch_norm_legit.no_stats
-    training = (
-        False if node.target is aten._native_batch_norm_legit_no_training.default else node.args[5 if statistics else 3]
-    )
+    always = node.target is aten._native_batch_norm_legit_no_training.default  # in evaluation mode
+    training = False if always else node.args[5 if statistics else 3]
     held = (*node.args[1:5],) if statistics else (*node.args[1:3], None, None)
     gamma, beta, mean, var = (
         _numbers(found, argument, atoms, default) for argument, default in zip(held, (1.0, 0.0, 0.0, 1.0), strict=True)
@@ -85,9 +84,7 @@ def _batch_norm(found: Channels, node: fx.Node) -> Flow | None:
     if training:  # the batch's own statistics: no constant gets through
         value = np.full(len(atoms), np.nan)
     else:
-        eps: Any = node.args[6] if len(node.args) > 6 else node.kwargs.get("eps", 1e-5)
-        if isinstance(eps, bool):  # cudnn's flag comes after it
-            eps = node.args[7]
+        eps: Any = node.args[6 if always else 7]
         value = (given - mean) * gamma / np.sqrt(var + float(eps)) + beta
     # What a scale that is not quite 0 leaves of an input lies around the shift.
     value = np.where((np.abs(gamma) <= ZERO_SCALE) & np.isnan(value), beta, value)

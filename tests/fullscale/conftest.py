@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from multiprocessing import forkserver
 
@@ -12,6 +13,10 @@ import pytest
 def one_thread() -> Iterator[None]:
     import torch  # here, since tests of images do not need it
 
+    # Of every operation that is recorded torch would write a report to where pytest listens: a tenth of the time.
+    report = logging.getLogger("torch.__trace")
+    report.propagate = True
+    report.handlers.clear()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
