@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch_pruning as tp
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.graph import evaluation, trace, units
+from fullscale.graph import Graph, evaluation, trace, units
+from fullscale.graph.units import LAYERS, parameter
 from fullscale.measure import batches, measure
 from fullscale.spec import CRITERIA, Criterion
 
@@ -62,7 +63,7 @@ def prune_by(
 ) -> tuple[nn.Module, float]:
     """A smaller network without the filters that `criterion` ranks lowest, and the share of filters that were removed.
 
-    net: any network that both torch.fx and torch-pruning can trace; it is left as it was. Filters are BatchNorm's channels,
+    net: any network that both torch.export and torch-pruning can follow; it is left as it was. Filters are BatchNorm's channels,
     as for `remove_dead`. The last layer keeps its outputs; layers without BatchNorm and grouped convolutions stay whole, with
     what a sum couples to them. share: in [0, 1). Less is reached, by up to one coupled channel, where channels go together,
     and where every layer is down to the last filter, which it keeps. images: (N, C, H, W), all of which the selective
@@ -78,35 +79,35 @@ def prune_by(
     example = next(batches(net, images[:2]))
     small = copy.deepcopy(net)
     traced = trace(small, example)
-    norms = {small.get_submodule(unit.norm): unit.norm for unit in units(traced)}
+    norms = {small.get_submodule(unit.norm): unit.norm for unit in units(traced) if unit.batch}
     flags = {name: parameter.requires_grad for name, parameter in small.named_parameters()}
     # torch-pruning follows gradients: without them it finds nothing, and says nothing.
     small.requires_grad_()
     with evaluation(small), torch.enable_grad():
         cutter = tp.DependencyGraph().build_dependency(small, example_inputs=[example])
-    groups = [g for g in cutter.get_all_groups(_last(traced), [tp.ops.TORCH_CONV]) if _can_go(g, norms)]
+    groups = [g for g in cutter.get_all_groups(_last(traced, small), [tp.ops.TORCH_CONV]) if _can_go(g, norms)]
     scores = _scores(criterion, groups, norms, net, images, seed)
     filters = _filters(net, norms)
     for group, gone in zip(groups, _lowest(groups, scores, norms, round(share * filters)), strict=True):
         if gone:
             cutter.get_pruning_group(group[0].dep.target.module, group[0].dep.handler, gone).prune()
-    for name, parameter in small.named_parameters():
-        parameter.requires_grad_(flags[name])
+    for name, tensor in small.named_parameters():
+        tensor.requires_grad_(flags[name])
     _run(small, example)
     return small, 1 - _filters(small, norms) / filters
 
 
-def _last(traced: fx.GraphModule) -> list[nn.Module]:
+def _last(traced: Graph, net: nn.Module) -> list[nn.Module]:
     """The layers whose outputs reach the network's output through no other layer."""
     found: list[nn.Module] = []
-    waiting = next(node for node in traced.graph.nodes if node.op == "output").all_input_nodes
+    waiting = list(traced.results)
     while waiting:
         node = waiting.pop()
-        module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, _CONVOLUTION | _LINEAR):
-            found.append(module)
-        else:
+        name = parameter(traced, node.args[LAYERS[node.target][0]]) if node.target in LAYERS else None
+        if name is None:
             waiting += node.all_input_nodes
+        else:
+            found.append(net.get_submodule(name.rpartition(".")[0]))
     return found
 
 

@@ -170,7 +170,7 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
         else:
             constants[own] = program.constants[str(spec.target)]
     nodes = {node.name: node for node in program.graph_module.graph.nodes}
-    last = next(reversed(program.graph_module.graph.nodes))
+    last = list(program.graph_module.graph.nodes)[-1]
     count = sum(spec.kind == OutputKind.USER_OUTPUT for spec in signature.output_specs)
     results = tuple(last.args[0][len(last.args[0]) - count :])
     return Graph(program.graph_module, names, constants, tuple(given), results, nodes)

@@ -102,17 +102,23 @@ def units(graph: Graph) -> tuple[Unit, ...]:
 
     Raises InputError for a network without any: neither BatchNorm nor an activation behind a layer.
     """
+    found = every_unit(graph)
+    if not found:
+        raise InputError(
+            "the network has neither a BatchNorm nor an activation (ReLU, GELU, ...) behind a layer: none of its channels "
+            "can be measured"
+        )
+    return found
+
+
+def every_unit(graph: Graph) -> tuple[Unit, ...]:
+    """As `units`, none for a network without any."""
     found: list[Unit] = []
     for node in graph.nodes:
         if node.target in BATCH_NORMS:
             found.append(_of_norm(graph, node))
         elif (name := activation(node)) is not None and name not in GATES and (unit := _of_layer(graph, node, name)):
             found.append(unit)
-    if not found:
-        raise InputError(
-            "the network has neither a BatchNorm nor an activation (ReLU, GELU, ...) behind a layer: none of its channels "
-            "can be measured"
-        )
     seen: dict[str, int] = {}
     for i, unit in enumerate(found):
         seen[unit.norm] = seen.get(unit.norm, 0) + 1

@@ -6,7 +6,7 @@
 
 `build` makes any of them from an `Architecture`. Names of parameters and shapes are torchvision's where torchvision has
 the network with its ImageNet head, so that its weights load. Networks from elsewhere need no configuration: what
-measures and removes filters takes any module that torch.fx can trace (`fullscale.graph`).
+measures and removes filters takes any module that torch.export can follow (`fullscale.graph`).
 """
 
 from __future__ import annotations

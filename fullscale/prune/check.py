@@ -28,7 +28,7 @@ SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Parted:
-    """Two networks do not compute the same. reason: in words; where: the module in which they part; nodes: what may be why."""
+    """Two networks do not compute the same. reason: in words; where: the operation at which they part; nodes: what may be why."""
 
     reason: str
     where: str
@@ -68,13 +68,13 @@ def check(
             Exception
         ) as error:  # whatever the network's own code raises where a size is not what it takes for granted
             reason = " ".join(str(error).split())[:120]
-            return Parted(f"fail ({reason})", "", _alike(graph, _raised(graph, error)))
+            failing = _raised(graph, error)
+            return Parted(f"fail ({reason})", _place(failing), _alike(graph, _around(failing)))
         if got.keys() != want.keys() or any(got[place].shape != want[place].shape for place in want):
-            return Parted("give outputs of other shapes", "", {node.name for node in graph.nodes})
+            return Parted("give outputs of other shapes", _place([]), {node.name for node in graph.nodes})
         if (worst := _worst(want, got, allowed)) is not None:
-            node = _parting(net, graph, smaller, chosen, zeros, given)
-            nodes = set() if node is None else {node.name, *(source.name for source in node.all_input_nodes)}
-            return Parted(f"differ by {worst:.3g}", "" if node is None else path(node), _alike(graph, nodes))
+            parting = _parting(net, graph, smaller, chosen, zeros, given)
+            return Parted(f"differ by {worst:.3g}", _place(parting), _alike(graph, _around(parting)))
     return None
 
 
@@ -128,14 +128,26 @@ def _zeroing(zeros: Mapping[str, tuple[int, Tensor]]) -> Any:
     return look
 
 
-def _raised(graph: Graph, error: BaseException) -> set[str]:
-    """The nodes of the innermost line of code that failed and that the graph has nodes of, and what they read."""
+def _place(nodes: list[fx.Node]) -> str:
+    """In words, for a note."""
+    if not nodes:
+        return "the whole network"
+    return f"{str(nodes[0].target).removeprefix('aten.').partition('.')[0]} in {path(nodes[0]) or 'forward'}"
+
+
+def _around(nodes: list[fx.Node]) -> set[str]:
+    """These nodes and what they read, by name."""
+    return {near.name for node in nodes for near in (node, *node.all_input_nodes)}
+
+
+def _raised(graph: Graph, error: BaseException) -> list[fx.Node]:
+    """The nodes of the innermost line of code that failed and that the graph has nodes of."""
     lines = [f'File "{frame.filename}", line {frame.lineno}' for frame in traceback.extract_tb(error.__traceback__)]
     for line in reversed(lines):
         own = [node for node in graph.nodes if f"{line}," in (node.meta.get("stack_trace") or "")]
         if own:
-            return {node.name for node in own} | {source.name for node in own for source in node.all_input_nodes}
-    return {node.name for node in graph.nodes}
+            return own
+    return []
 
 
 def _alike(graph: Graph, names: set[str]) -> set[str]:
@@ -156,12 +168,12 @@ def _parting(
     chosen: Plan,
     zeros: Mapping[str, tuple[int, Tensor]],
     inputs: Inputs,
-) -> fx.Node | None:
-    """The first operation whose results differ: both graphs run side by side."""
+) -> list[fx.Node]:
+    """The first operation whose results differ, as the only one of a list: both graphs run side by side."""
     try:
         other = trace(smaller, inputs)
-    except InputError:
-        return None
+    except InputError:  # what it does then is seen in its outputs alone
+        return []
     nodes, others = ([node for node in g.nodes if node.op == "call_function"] for g in (graph, other))
     seen: list[dict[str, Tensor]] = []
     for which, g in ((net, graph), (smaller, other)):
@@ -179,7 +191,7 @@ def _parting(
         seen.append(held)
     for node, twin in zip(nodes, others, strict=False):
         if node.target != twin.target:
-            return node
+            return [node]
         one, two = seen[0][node.name], seen[1][twin.name]
         own = chosen.channels.flows.get(node)
         folded = any(reader.node is node and norm_behind(chosen.channels, node) for reader in chosen.channels.readers)
@@ -190,7 +202,7 @@ def _parting(
                 stays = chosen.keeps(own.atoms).any(axis=tuple(d for d in range(own.atoms.ndim) if d != dim))
                 one = one.index_select(dim, torch.from_numpy(np.flatnonzero(stays)).to(one.device))
         if one.shape != two.shape:
-            return node
+            return [node]
         if one.is_floating_point() and _worst({"": one}, {"": two}, {"": 1e-4 * float(one.abs().max())}) is not None:
-            return node
-    return None
+            return [node]
+    return []

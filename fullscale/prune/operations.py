@@ -72,8 +72,10 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
     if node.target in _AVERAGES:
         spatial = _AVERAGES[node.target]
         return _over(found, node, first, range(ndim - spatial, ndim), _averaged(node))
-    if node.target in _REDUCING and len(node.args) > 1:
-        given: Any = node.args[1]
+    # The kind of a norm stands before its dimensions.
+    place = 2 if node.target is aten.linalg_vector_norm.default else 1
+    if node.target in _REDUCING and len(node.args) > place:
+        given: Any = node.args[place]
         dims = [d % ndim for d in ([given] if isinstance(given, int) else given or range(ndim))]
         return _over(found, node, first, dims, _REDUCING[node.target])
     if node.target in _WITHIN and len(node.args) > 1:

@@ -99,7 +99,7 @@ def _keep_one(channels: Channels, gone: set[int]) -> None:
     for reader in channels.readers:
         roots = channels.roots(reader.gives)
         if all(int(root) in gone for root in roots):
-            size = {root: 0.0 for root in roots.tolist()}
+            size = dict.fromkeys(roots.tolist(), 0.0)
             for other in channels.readers:
                 for root, value in zip(channels.roots(other.reads).tolist(), np.nan_to_num(other.value), strict=True):
                     if root in size:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.graph import Example, Graph, Inputs, Unit, plain, taken, trace, units
+from fullscale.graph import Example, Graph, Inputs, Unit, plain, taken, trace
+from fullscale.graph.units import every_unit
 from fullscale.measure.activity import Activity
 from fullscale.prune.channels import Bools, Channels
 from fullscale.prune.check import check
@@ -62,8 +63,9 @@ class Removal:
 
     @property
     def share(self) -> float:
-        """The share of all filters that were removed."""
-        return 1 - sum(len(layer.kept) for layer in self.layers) / sum(layer.filters for layer in self.layers)
+        """The share of all filters that were removed; 0 of a network without any."""
+        every = sum(layer.filters for layer in self.layers)
+        return 1 - sum(len(layer.kept) for layer in self.layers) / every if every else 0.0
 
     def narrow(self, name: str, tensor: Tensor) -> Tensor:
         """What is left of a tensor that goes element by element with the parameter or buffer `name`, such as a momentum.
@@ -124,7 +126,7 @@ def removed(
     net: nn.Module, graph: Graph, inputs: Inputs, activity: Activity | None = None, multiple: int = 1
 ) -> tuple[nn.Module, Removal]:
     """As `remove_dead`, of a network whose graph for inputs of this shape is there already."""
-    found = units(graph)
+    found = every_unit(graph)
     silent = {} if activity is None else _silent(net, found, activity)
     stays: set[str] = set()
     notes: list[str] = []
@@ -140,7 +142,7 @@ def removed(
         # What is known to stay grows each time, to all of the network in the end.
         more = parted.nodes - stays
         stays |= more or {node.name for node in graph.nodes}
-        notes.append(f"{parted.where or 'the network'} stays whole: cut, the networks {parted.reason}")
+        notes.append(f"the channels at {parted.where} stay: without them, the networks {parted.reason}")
 
 
 Assumed = dict[str, tuple[int, Bools]]

@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dynamics.errors import InputError
 from fullscale import checkpoint
 from fullscale.criteria import CRITERIA, prune_by
-from fullscale.graph import trace, units
 from fullscale.measure import measure
 from fullscale.models import Architecture, Chain, NetConfig, build
 
@@ -46,8 +46,9 @@ def images(count: int = 40, channels: int = 2, side: int = 6) -> Tensor:
 
 def kept(net: nn.Module, small: nn.Module) -> dict[str, list[int]]:
     """By BatchNorm, the filters of `net` that `small` still has, told by their running means."""
-    both = ((unit.norm, net.get_submodule(unit.norm), small.get_submodule(unit.norm)) for unit in units(trace(net)))
-    return {name: [int((old.running_mean == value).nonzero()) for value in new.running_mean] for name, old, new in both}
+    norms = {name: old for name, old in net.named_modules() if isinstance(old, _BatchNorm)}
+    means = {name: small.get_submodule(name).running_mean for name in norms}
+    return {name: [int((old.running_mean == value).nonzero()) for value in means[name]] for name, old in norms.items()}
 
 
 def gone(net: nn.Module, small: nn.Module) -> list[tuple[str, int]]:
@@ -192,7 +193,7 @@ def test_networks_from_elsewhere(criterion: Any) -> None:
         (("l2", 0.5, images()), "criterion 'l2' is unknown: accepted are l1, gamma"),
         (("l1", 1.0, images()), "share 1.0: a number in \\[0, 1\\)"),
         (("l1", float("nan"), images()), "share nan"),
-        (("l1", 0.5, images(channels=3)), "images of shape"),
+        (("l1", 0.5, images(channels=3)), "inputs of shape"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments: tuple[Any, ...], reason: str) -> None:

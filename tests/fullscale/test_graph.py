@@ -1,7 +1,9 @@
-"""A traced network: its BatchNorms, the activations behind them, and what cannot be traced."""
+"""The graph of a network: its units, the activations behind them, that nothing of the network's is touched, and what is refused."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,15 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dynamics.errors import InputError
-from fullscale.graph import FUNCTIONS, MODULES, trace, units
+from fullscale.graph import taken, trace, units
+from fullscale.graph.units import ACTIVATIONS
+
+X = torch.randn(2, 1, 5, 5, generator=torch.Generator().manual_seed(1))
 
 
 class With(nn.Module):
     """A convolution, a BatchNorm and what comes behind."""
 
-    def __init__(self, after: object) -> None:
+    def __init__(self, after: object, norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)
+        self.conv, self.norm = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2) if norm is None else norm
         self.after = after
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,11 +43,31 @@ def name_of(after: object) -> str:
 
 # An activation's own arguments are kept.
 GENTLE = partial(F.leaky_relu, negative_slope=0.5)
+# By functions, methods and modules, in place and not; a rectifier has many names.
+ACTIVATED: dict[str, list[Any]] = {
+    "relu": [
+        torch.relu, F.relu, "relu", "relu_", nn.ReLU(), nn.ReLU(inplace=True), lambda x: x.clamp(min=0),
+        lambda x: F.threshold(x, 0, 0),
+    ],
+    "relu6": [F.relu6, nn.ReLU6(), lambda x: F.hardtanh(x, 0, 6)],
+    "leaky_relu": [GENTLE, nn.LeakyReLU(0.2, inplace=True)],
+    "elu": [nn.ELU(0.5)], "selu": [F.selu], "celu": [nn.CELU(2.0)], "gelu": [F.gelu, nn.GELU("tanh")],
+    "silu": [F.silu, nn.SiLU(inplace=True)], "mish": [nn.Mish()], "softplus": [nn.Softplus(2)],
+    "hardswish": [F.hardswish], "hardtanh": [nn.Hardtanh()], "hardsigmoid": [F.hardsigmoid],
+    "tanh": ["tanh", nn.Tanh()], "sigmoid": [torch.sigmoid, nn.Sigmoid()],
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("after", [*FUNCTIONS, *(kind() for kind in MODULES), GENTLE], ids=name_of)
-def test_activations_are_found_and_leave_their_input_alone(after: object) -> None:
-    [unit] = units(trace(With(after)))
+def test_every_activation_is_tried() -> None:
+    assert set(ACTIVATED) == set(ACTIVATIONS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "after"), [(name, after) for name, every in ACTIVATED.items() for after in every], ids=name_of
+)
+def test_activations_are_found_and_leave_their_input_alone(name: str, after: object) -> None:
+    [unit] = units(trace(With(after), X))
+    assert unit.activation == name
     x = torch.randn(3, 2, 2, 2)
     before, plain = x.clone(), x.clone()
     assert torch.equal(unit.function(x), applied(after, plain))
@@ -60,53 +85,119 @@ def test_activations_are_found_and_leave_their_input_alone(after: object) -> Non
         (lambda x: x + 1, "identity"),
         (nn.MaxPool2d(2), "identity"),
         (nn.Sequential(nn.Identity(), nn.Dropout2d(), nn.ReLU()), "relu"),  # seen through what changes nothing
-        (GENTLE, "leaky_relu"),
     ],
 )
 def test_a_batchnorm_that_something_else_reads_is_an_identity_unit(after: object, activation: str) -> None:
-    [unit] = units(trace(With(after)))
-    assert (unit.activation, unit.rectified) == (activation, activation == "relu")
-    assert (unit.node == "norm") == (activation == "identity")
+    [unit] = units(trace(With(after), X))
+    assert (unit.norm, unit.activation, unit.rectified) == ("norm", activation, activation == "relu")
 
 
-def test_batchnorm_with_an_activation_inside() -> None:
-    class NormAct(nn.BatchNorm2d):
-        def __init__(self, channels: int) -> None:
-            super().__init__(channels)
-            self.act = nn.ReLU()
+class NormAct(nn.BatchNorm2d):
+    """An activation inside of the BatchNorm."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            assert x.sum() < 1e30  # control flow that a tracer could not follow
-            result: Tensor = self.act(super().forward(x))
-            return result
-
-    [unit] = units(trace(nn.Sequential(nn.Conv2d(1, 2, 3), NormAct(2), nn.Conv2d(2, 2, 3))))
-    assert (unit.norm, unit.activation, unit.rectified) == ("1", "relu", True)
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu_(super().forward(x))
 
 
-def test_tracing_leaves_the_network_alone() -> None:
-    net = With(torch.relu).train()
-    net.conv.eval()
-    net.norm.register_forward_hook(lambda *_: 1 / 0)
+class Gated(nn.Module):
+    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.gate, self.up, self.down, self.act = nn.Linear(5, 7), nn.Linear(5, 7), nn.Linear(7, 5), act
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.down(self.act(self.gate(x)) * self.up(x))
+        return result
+
+
+@pytest.mark.parametrize(
+    ("net", "found"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 2, 3), NormAct(2), nn.Conv2d(2, 2, 3)), [("1", "relu", 2, "1.weight", "0.weight")]),
+        (nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU()), [("0", "relu", 3, None, "0.weight")]),
+        (nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), nn.GELU()), [("1", "gelu", 4, "1.weight", "0.weight")]),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU()), [("1", "relu", 4, "1.weight", "0.weight")]),
+        (Gated(F.silu), [("gate", "silu", 7, None, "gate.weight")]),
+        (Gated(torch.sigmoid), None),
+        (With(F.relu, nn.BatchNorm2d(2, affine=False)), [("norm", "relu", 2, None, "conv.weight")]),
+    ],
+    ids=["inside", "bare", "layer norm", "group norm", "gated", "a gate alone", "no scale"],
+)
+def test_units_of_networks_of_every_kind(net: nn.Module, found: list[Any] | None) -> None:
+    if found is None:
+        with pytest.raises(InputError, match="neither a BatchNorm nor an activation"):
+            units(trace(net, X))
+        return
+    assert [(u.norm, u.activation, u.filters, u.scale, u.weight) for u in units(trace(net, X))] == found
+
+
+def test_a_norm_used_twice_is_two_units() -> None:
+    found = units(trace(With(lambda x: x, nn.BatchNorm2d(2)).apply(_twice), X))
+    assert [unit.norm for unit in found] == ["norm", "norm#2"]
+
+
+def _twice(module: nn.Module) -> None:
+    if isinstance(module, With):
+        module.after = lambda x: module.norm(x + 1)
+
+
+SEEN: list[Tensor] = []
+
+
+class Meddling(nn.Module):
+    """Leaves things wherever forward can leave them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.losses, self.state = nn.Conv2d(1, 2, 3), [], {"calls": 0, "deep": [[]]}
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.conv(x.mul_(2)))
+        self.losses.append(y.mean())
+        self.state["calls"] += 1
+        self.state["deep"][0].append(y)
+        self.last = y
+        self.seen += 1
+        SEEN.append(y)
+        return y + torch.rand(1)
+
+
+def test_tracing_leaves_everything_alone() -> None:
+    net, x, kept = Meddling().train(), X.clone(), []
+    net.conv.eval().weight.requires_grad_(False)
+    hook = net.conv.register_forward_hook(lambda module, given, result: kept.append(result))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    trace(net, torch.randn(2, 1, 5, 5))
-    assert (net.training, net.norm.training, net.conv.training) == (True, True, False)
+    random = torch.get_rng_state()
+    graph = trace(net, x)
+    assert (net.training, net.conv.training, net.conv.weight.requires_grad) == (True, False, False)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
-
-
-NORM = nn.BatchNorm2d(2)
+    assert (net.losses, net.state, SEEN, kept) == ([], {"calls": 0, "deep": [[]]}, [], [])
+    assert not hasattr(net, "last")
+    assert torch.equal(x, X)
+    assert torch.equal(torch.get_rng_state(), random)
+    hook.remove()
+    # The graph does what Python does, writing into a copy.
+    torch.manual_seed(3)
+    expected = net.eval()(x.clone())
+    torch.manual_seed(3)
+    assert torch.equal(graph.run(net, taken(X.clone()))[0], expected)
 
 
 @pytest.mark.parametrize(
     ("net", "example", "reason"),
     [
-        (With(lambda x: x if x.sum() > 0 else -x), None, "With cannot be traced by torch.fx"),
-        (With(torch.relu), torch.randn(2, 3, 5, 5), "images of shape \\(2, 3, 5, 5\\) do not fit"),
-        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), None, "no BatchNorm with a scale"),
-        (nn.Sequential(nn.Conv2d(1, 2, 3), NORM, nn.Conv2d(2, 2, 3), NORM), None, "'1' is used more than once"),
+        (With(lambda x: x if x.sum() > 0 else -x), X, "With: torch.export cannot follow"),
+        (With(torch.relu), torch.randn(2, 3, 5, 5), r"inputs of shape \(2, 3, 5, 5\) do not fit With"),
+        (With(torch.relu), torch.randn(0, 1, 5, 5), "one image or more"),
+        (With(torch.relu), "images", "an example of type str"),
+        (With(torch.relu), {"y": X}, "do not fit With"),
     ],
 )
-def test_what_cannot_be_followed_is_refused(net: nn.Module, example: Tensor | None, reason: str) -> None:
+def test_what_cannot_be_followed_is_refused_in_one_line(
+    net: nn.Module, example: Any, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match=reason) as caught:
-        units(trace(net, example))
+        trace(net, example)
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+    assert logging.root.manager.disable == 0

@@ -10,6 +10,8 @@ import pytest
 import torch
 from planting import Branches, Plain, noise, plant, randomize
 from torch import Tensor, nn
+from zoo import NETWORKS
+from zoo.entry import call, leaves, planted
 
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
@@ -133,3 +135,28 @@ def test_tensors_that_go_with_parameters_are_cut_alike() -> None:
         removal.narrow("stem.9.weight", torch.zeros(8))
     with pytest.raises(InputError, match=r"stem\.0\.weight: a tensor of shape \(8,\)"):
         removal.narrow("stem.0.weight", torch.zeros(8))
+
+
+@pytest.mark.parametrize("name", ["regnet", "generator", "sparse, tied", "gated", "siamese"])
+def test_networks_of_every_kind_train_on(name: str) -> None:
+    entry = NETWORKS[name]
+    net, example = planted(entry), entry.example()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-9)
+
+    def descend(net: nn.Module) -> None:
+        optimizer.zero_grad()
+        torch.stack([output.square().mean() for output in leaves(call(net, example))]).sum().backward()
+        optimizer.step()
+
+    descend(net)
+    # Nothing of a step so small is left in what is dead.
+    entry.plant(net, torch.Generator().manual_seed(1))
+    smaller, removal = remove_dead(net, example=example)
+    assert entry.removed(net, smaller) >= entry.ceiling
+    before = {key: optimizer.state[tensor]["exp_avg"].clone() for key, tensor in net.named_parameters()}
+    prune_optimizer(optimizer, net, smaller, removal)
+    for key, tensor in smaller.named_parameters():
+        if key in before:
+            assert torch.equal(optimizer.state[tensor]["exp_avg"], removal.narrow(key, before[key]))
+            assert tensor.shape == optimizer.state[tensor]["exp_avg"].shape
+    descend(smaller)

@@ -126,7 +126,11 @@ def run(arguments: argparse.Namespace) -> int:
     if exported is not None:
         files[exported], _ = as_onnx(smaller, example)
     write_together(files)
-    said = [*in_words(report["removal"], report["certificate"]), f"files: {', '.join(map(str, files))}"]
+    said = [
+        *in_words(report["removal"], report["certificate"]),
+        *(f"left whole: {note}" for note in removal.notes),
+        f"files: {', '.join(map(str, files))}",
+    ]
     print(text if arguments.json else "\n".join(said))
     return 0
 
