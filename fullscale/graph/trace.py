@@ -189,8 +189,8 @@ def _plainly(module: fx.GraphModule) -> bool:
             return False
         if target in _WRITING and node.args[3] is not None and node.args[_WRITING[target]]:
             return False
-        if torch.Tag.nondeterministic_seeded in target.tags and node.args[-1] is not False:
-            return False  # a dropout that is on, and may be one of nothing
+        if torch.Tag.maybe_aliasing_or_mutating in target.tags and node.args[-1] is not False:
+            return False  # a dropout that is on may be one of nothing
         composite = target.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)
         if composite and target not in _VIEWS and any(own.alias_info for own in target._schema.arguments):
             return False

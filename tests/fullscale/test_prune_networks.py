@@ -23,13 +23,13 @@ from fullscale.prune.removal import removed
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 # Small, but every layer has several filters.
-WIDTHS = {"basicnet": 1 / 16, "vgg11": 1 / 16, "vgg16": 1 / 16, "vgg19": 1 / 16, "resnet20": 1 / 2, "resnet56": 1 / 4}
-# VGG-11 and VGG-19 are VGG-16 with other plans, and ResNet-50 differs from ResNet-18 in its blocks alone.
+WIDTHS = {"basicnet": 1 / 16, "vgg11": 1 / 16, "vgg16": 1 / 16, "vgg19": 1 / 16, "resnet20": 1 / 2}
+# VGG-11 and VGG-19 are VGG-16 with other plans, ResNet-56 is a longer ResNet-20, ResNet-50 is ResNet-18 of other blocks.
 FAMILIES = [
     (model, head)
     for model in MODELS
     for head in MODELS[model]
-    if model not in ("vgg11", "vgg19") and (model, head) != ("resnet50", "cifar")
+    if model not in ("vgg11", "vgg19", "resnet56") and (model, head) != ("resnet50", "cifar")
 ]
 FOREIGN: dict[str, Callable[[], nn.Module]] = {
     "dense": Dense,
