@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 from zoo import NETWORKS
 from zoo.entry import planted
 
@@ -46,6 +48,12 @@ def test_both_find_the_same_units_and_the_same_to_remove(name: str, monkeypatch:
         said = [(u.norm, u.activation, u.dim, u.filters, u.scale, u.shift, u.weight, u.batch) for u in units(graph)]
         found.append((said, removed(net, graph, given)[1].layers))
     assert found[0] == found[1]
+
+
+def test_what_a_hook_computes_aside_is_no_part_of_it() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    net[0].register_forward_hook(lambda _, __, out: print(torch.relu(out.detach()).shape))
+    assert [unit.norm for unit in units(trace(net, torch.ones(2, 3)))] == ["0"]
 
 
 @pytest.mark.parametrize("name", TWICE)
