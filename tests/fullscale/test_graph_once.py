@@ -14,16 +14,8 @@ from zoo.entry import planted
 from fullscale.graph import taken, trace, units
 from fullscale.prune.removal import removed
 
-# Views and composites of every kind, statistics of the batch, padding.
-ONCE = (
-    "vit, torch's attention",
-    "res2net",
-    "narrow",
-    "sparse, tied",
-    "norm of the batch",
-    "generator",
-    "norm without scale",
-)
+# Views and composites, statistics of the batch.
+ONCE = ("vit, torch's attention", "res2net", "sparse, tied", "norm of the batch")
 # Writes in place, and a view by another name.
 TWICE = ("resnet, sums kept", "writes into a crop", "masked weights")
 
