@@ -151,7 +151,8 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
             flat = _Flat(net)
             flat.training = training
             program = torch.export.export(flat, inputs.args, inputs.named, strict=False)
-            if not _plainly(program.graph_module):
+            # Only in evaluation is it known that a second recording would say the same.
+            if training or not _plainly(program.graph_module):
                 program = program.run_decompositions({})
     except Exception as error:  # whatever the network's own code raises when it meets a stand-in for a tensor
         if not training:
