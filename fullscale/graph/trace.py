@@ -151,8 +151,14 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
             flat = _Flat(net)
             flat.training = training
             program = torch.export.export(flat, inputs.args, inputs.named, strict=False)
-            # Only in evaluation is it known that a second recording would say the same.
-            if training or not _plainly(program.graph_module):
+<<<<<<< HEAD
+            if not _plainly(program.graph_module):
+=======
+            if _plainly(program.graph_module):
+                # What another monitor's hook computes aside, say.
+                program.graph_module.graph.eliminate_dead_code()
+            else:
+>>>>>>> quicker
                 program = program.run_decompositions({})
     except Exception as error:  # whatever the network's own code raises when it meets a stand-in for a tensor
         if not training:
@@ -190,6 +196,8 @@ def _plainly(module: fx.GraphModule) -> bool:
             return False
         if target in _WRITING and node.args[3] is not None and node.args[_WRITING[target]]:
             return False
+        if torch.Tag.maybe_aliasing_or_mutating in target.tags and node.args[-1] is not False:
+            return False  # a dropout that is on may be one of nothing
         composite = target.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)
         if composite and target not in _VIEWS and any(own.alias_info for own in target._schema.arguments):
             return False

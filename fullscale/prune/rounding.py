@@ -18,7 +18,7 @@ def rounding(net: nn.Module, inputs: Inputs, seed: int = 0) -> dict[str, float]:
     """The largest difference of each output when all weights and all inputs are moved by their last bit, at random.
 
     Args:
-        net: the network, in any precision; copies of it are run, in evaluation mode.
+        net: the network, in any precision; a copy of it is run, in evaluation mode.
         inputs: in the network's precision and on its device (`Inputs.to`); whole numbers stay as they are.
         seed: from which alone it is drawn which numbers move up and which down, twice.
 
@@ -32,10 +32,11 @@ def rounding(net: nn.Module, inputs: Inputs, seed: int = 0) -> dict[str, float]:
     source = torch.Generator().manual_seed(seed)
     exact = call(net, inputs)
     largest = dict.fromkeys(exact, 0.0)
+    moved = copied(net)
+    held = [(tensor, tensor.data) for tensor in (*moved.parameters(), *moved.buffers())]
     for _ in range(DRAWS):
-        moved = copied(net)
-        for tensor in (*moved.parameters(), *moved.buffers()):
-            tensor.data = _moved(tensor.data, source)
+        for tensor, own in held:
+            tensor.data = _moved(own, source)
         found = call(moved, inputs.map(lambda tensor: _moved(tensor, source)))
         for place, value in exact.items():
             difference = (

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from planting import difference, noise
 
 from dynamics.errors import InputError
-from fullscale.measure import measure
+from fullscale.graph import taken
+from fullscale.measure import Graphs, measure, measured
 from fullscale.models import Chain, NetConfig
 from fullscale.prune import LayerRemoval, certify, remove_dead
+from fullscale.prune.removal import removed
 
 # How BatchNorm's (gamma, beta) make each kind of filter; a live one keeps the random numbers it has.
 PLANTS = {
@@ -76,8 +78,10 @@ SIDE = st.integers(1, 9)
 def test_outputs_stay(seed: int, layers: list[tuple[list[str], int]], sides: tuple[int, int], double: bool) -> None:
     plan, strides = map(list, zip(*layers, strict=True))
     net = planted(seed, plan, strides, dtype=torch.float64 if double else torch.float32)
-    images = noise(seed + 1, 12, 2, *sides)
-    smaller, removal = remove_dead(net, measure(net, images))
+    images, graphs = noise(seed + 1, 12, 2, *sides), Graphs()
+    inputs = taken(images).to(net)
+    activity = measured(net, images, graphs)
+    smaller, removal = removed(net, graphs.of(net, inputs).graph, inputs, activity)
     assert difference(net, smaller, images) <= (1e-12 if double else 1e-5)
     for before, after, layer in zip(plan, widths(smaller), removal.layers, strict=True):
         assert layer.filters == len(before)

@@ -10,7 +10,8 @@ from planting import difference, noise, plant, randomize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fullscale.prune import remove_dead
+from fullscale.graph import taken, trace
+from fullscale.prune.removal import removed
 
 FILTERS = 8
 
@@ -164,7 +165,8 @@ NARROWER: dict[str, Between] = {
 
 @pytest.mark.parametrize("name", [*WHOLE, *NARROWER])
 def test_each_operation(name: str) -> None:
-    net = (WHOLE | NARROWER)[name]
+    net = (WHOLE | NARROWER)[name].double()
+    graph = trace(net, noise(0, 3, 3, 8, 8))
     for seed in range(3):
         plant(randomize(net, seed), seed + 1, 0.3)
         # For certain: one dead, two constant.
@@ -172,7 +174,7 @@ def test_each_operation(name: str) -> None:
         norm.weight.data[[0, 1, 4]] = 0
         norm.bias.data[[0, 1, 4]] = torch.tensor([-0.5, 0.7, 0.4], dtype=torch.float64)
         images = noise(seed, 3, 3, 8, 8)
-        smaller, _ = remove_dead(net, example=images)
+        smaller, _ = removed(net, graph, taken(images))
         left = smaller.stem[1].num_features
         assert left == FILTERS if name in WHOLE else left < FILTERS
         assert difference(net, smaller, images) <= 1e-12
