@@ -151,14 +151,10 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
             flat = _Flat(net)
             flat.training = training
             program = torch.export.export(flat, inputs.args, inputs.named, strict=False)
-<<<<<<< HEAD
-            if not _plainly(program.graph_module):
-=======
             if _plainly(program.graph_module):
                 # What another monitor's hook computes aside, say.
                 program.graph_module.graph.eliminate_dead_code()
             else:
->>>>>>> quicker
                 program = program.run_decompositions({})
     except Exception as error:  # whatever the network's own code raises when it meets a stand-in for a tensor
         if not training:

@@ -97,7 +97,6 @@ def read(**layers: nn.Module) -> Between:
 
 # What stays whole: of these the first layer loses nothing.
 WHOLE: dict[str, Between] = {
-    "dropout in evaluation mode, too": Between(lambda net, x: F.dropout(x, 0.0)),
     "a tensor written over": Between(_written_over, deep=deep()),
     "a sum of which the old name is read": Between(_added_unseen, one=ways(), deep=deep()),
     "a tensor written over in part": Between(_half_written, deep=deep()),
@@ -111,6 +110,7 @@ WHOLE: dict[str, Between] = {
     "padding by a constant": Between(lambda net, x: F.pad(x, (1, 1, 1, 1), value=0.5)),
 }
 NARROWER: dict[str, Between] = {
+    "dropout of nothing in evaluation mode, too": Between(lambda net, x: F.dropout(x, 0.0)),
     "a tensor written over through a view": Between(_added_to_a_view),
     "weights used twice": Between(lambda net, x: net.deep(x) + F.conv2d(x, net.deep.weight), deep=deep()),
     "grouped": read(deep=deep(3, groups=2)),
