@@ -57,6 +57,7 @@ def test_every_number_moves_to_its_neighbour(number: float, dtype: torch.dtype) 
 def test_it_is_a_seeds_and_masks_stay_masks() -> None:
     lowest = torch.finfo(torch.float32).min
     mask = torch.tensor([[0.0, -torch.inf, lowest]])
+    torch.manual_seed(0)  # of few outputs, the largest moves of two seeds may be the same
     net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)).float()
     x = Inputs((noise(1, 64, 3).float(),))
     assert rounding(net, x, seed=1) == rounding(net, x, seed=1) != rounding(net, x, seed=2)
