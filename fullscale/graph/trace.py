@@ -46,7 +46,8 @@ class Graph:
 
     module: the graph of ATen operations. names: of each placeholder that is a parameter or buffer, its name in the network.
     constants: of each placeholder that is another tensor of the network's, that tensor. given: the placeholders that stand
-    for the inputs, in order. results: the nodes that are the outputs, in the order of `outputs`.
+    for the inputs, in order. results: the nodes that are the outputs, in the order of `outputs`. written: names of buffers that
+    forward writes into, which hold something else at the next call.
     """
 
     module: fx.GraphModule
@@ -54,6 +55,7 @@ class Graph:
     constants: dict[str, Tensor]
     given: tuple[str, ...]
     results: tuple[fx.Node, ...]
+    written: frozenset[str]
     index: dict[str, fx.Node] = field(repr=False)
 
     @property
@@ -172,11 +174,12 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
             given.append(own)
         else:
             constants[own] = program.constants[str(spec.target)]
+    written = frozenset(name.removeprefix("net.") for name in signature.buffers_to_mutate.values())
     nodes = {node.name: node for node in program.graph_module.graph.nodes}
     last = list(program.graph_module.graph.nodes)[-1]
     count = sum(spec.kind == OutputKind.USER_OUTPUT for spec in signature.output_specs)
     results = tuple(last.args[0][len(last.args[0]) - count :])
-    return Graph(program.graph_module, names, constants, tuple(given), results, nodes)
+    return Graph(program.graph_module, names, constants, tuple(given), results, written, nodes)
 
 
 def _plainly(module: fx.GraphModule) -> bool:

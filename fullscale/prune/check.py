@@ -64,9 +64,7 @@ def check(
         want = dict(zip(own, graph.run(net, given, look, frozenset(zeros)), strict=True)) if zeros else own
         try:
             got = call(smaller, given)
-        except (
-            Exception
-        ) as error:  # whatever the network's own code raises where a size is not what it takes for granted
+        except Exception as error:  # whatever the network's own code raises where a size is not what it expects
             reason = " ".join(str(error).split())[:120]
             failing = _raised(graph, error)
             return Parted(f"fail ({reason})", _place(failing), _alike(graph, _around(failing)))

@@ -224,7 +224,7 @@ def _values(node: fx.Node, sources: list[fx.Node], flows: list[Flow]) -> Floats:
         if not isinstance(argument, fx.Node):
             return argument
         dtype = argument.meta["val"].dtype
-        tensor = torch.from_numpy(np.nan_to_num(held[argument].value))
+        tensor = torch.as_tensor(np.nan_to_num(held[argument].value))
         return tensor if dtype.is_floating_point else tensor.to(dtype)
 
     target: Any = node.target

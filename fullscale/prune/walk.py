@@ -82,6 +82,9 @@ def _given(found: Channels, graph: Graph, net: nn.Module, names: Mapping[str, st
             return kept(sizes)
         return flow(sizes, np.full((1,) * len(sizes), KEEP, dtype=np.int64), constant.detach().double().cpu().numpy())
     name = names[graph.names[node.name]]
+    if graph.names[node.name] in graph.written:
+        found.whole.add(name)
+        return kept(sizes)
     module, _, own = name.rpartition(".")
     tensor = getattr(net.get_submodule(module), own).detach()
     dims = tuple(range(len(sizes)))

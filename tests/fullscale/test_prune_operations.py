@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fullscale.graph import taken, trace
+from fullscale.prune import remove_dead
 from fullscale.prune.removal import removed
 
 FILTERS = 8
@@ -160,6 +161,9 @@ NARROWER: dict[str, Between] = {
     "statistics of the batch": read(deep=deep(), norm=nn.BatchNorm2d(FILTERS, track_running_stats=False)),
     "norm without a scale": read(deep=deep(), norm=nn.BatchNorm2d(FILTERS, affine=False)),
     "prelu": read(deep=ways(), act=nn.PReLU(FILTERS)),
+    "a lone number, changed": Between(
+        lambda net, x: x * (net.one[0].exp() + 1), one=nn.ParameterList([torch.tensor(0.5)])
+    ),
 }
 
 
@@ -179,3 +183,25 @@ def test_each_operation(name: str) -> None:
         assert left == FILTERS if name in WHOLE else left < FILTERS
         assert difference(net, smaller, images) <= 1e-12
         assert difference(net, smaller, noise(seed, 3, 3, 12, 10)) <= 1e-12
+
+
+class Warming(nn.Module):
+    """Its features are times a count of its calls, which is 0 at the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Conv2d(6, 2, 1)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.head(torch.relu(self.norm(self.conv(x))) * self.calls)
+        self.calls += 1
+        return result
+
+
+def test_what_a_call_writes_is_no_constant() -> None:
+    net, images = Warming().eval(), torch.randn(2, 3, 8, 8)
+    smaller, removal = remove_dead(net, example=images)
+    assert (removal.share, net.calls.item(), smaller.calls.item()) == (0, 0, 0)
+    for _ in range(3):
+        assert torch.equal(net(images), smaller(images))
