@@ -34,7 +34,7 @@ mutants: $(VENV)/.test
 chaos: $(VENV)/.test
 	$(BIN)/python tests/evidence/chaos.py --kills 200
 
-# 2,000 random networks without their dead units, and whether one of them computes anything else: about half an hour.
+# 2,000 random networks without their dead units, and whether one of them computes anything else.
 fuzz: $(VENV)/.test
 	$(BIN)/python -m pytest tests/fullscale/test_prune_random.py --hypothesis-profile fuzz -n0
 
