@@ -197,13 +197,15 @@ class Store:
         return db
 
     def _begin(self, reading: bool) -> None:
-        version = int(self._db.execute("pragma user_version").fetchone()[0])
+        with self._db:  # one look at all three: between two looks another process may make the table
+            self._db.execute("begin")
+            version = int(self._db.execute("pragma user_version").fetchone()[0])
+            tables = [row[0] for row in self._db.execute("select name from sqlite_master where type = 'table'")]
+            columns = {row[1] for row in self._db.execute("pragma table_info(runs)")}
         if not 0 <= version <= SCHEMA:
             raise InputError(
                 f"store {self.path} was written by a newer version (format {version}): up to {SCHEMA} is accepted"
             )
-        tables = [row[0] for row in self._db.execute("select name from sqlite_master where type = 'table'")]
-        columns = {row[1] for row in self._db.execute("pragma table_info(runs)")}
         if version == 0 and not tables and not reading:
             # Only a new file is written to: opening a store waits for no other process.
             with self._transaction():

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from threading import Thread
@@ -240,6 +241,28 @@ def test_a_file_that_is_no_store_is_refused_as_it_is(path: Path, case: str, read
         Store(path, reading)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("before", ["user_version", "sqlite_master", "table_info", "begin immediate"])
+def test_two_processes_may_make_one_store(path: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:
+    connect = sqlite3.connect
+
+    class Overtaken(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if before in sql:
+                self._overtake()
+            return super().execute(sql, *values)
+
+        def _overtake(self) -> None:
+            with closing(connect(path, timeout=0)) as other, suppress(sqlite3.OperationalError), other:
+                other.execute("begin immediate")
+                other.execute(module._TABLE)
+                other.execute(f"pragma user_version = {module.SCHEMA}")
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Overtaken, **options))
+    with Store(path) as store:
+        store.put("coin", {"flips": 1}, summary={}, curves={})
+        assert store.get("coin", {"flips": 1})
 
 
 def test_reading_makes_and_changes_nothing(path: Path) -> None:
