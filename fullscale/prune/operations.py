@@ -40,14 +40,11 @@ _WITHIN = {
     aten.softmax.int, aten._softmax.default, aten.log_softmax.int, aten._log_softmax.default, aten.cumsum.default,
     aten.cumprod.default, aten.sort.default, aten.logcumsumexp.default,
 }  # fmt: skip
-# Element by element, although torch does not say so.
+# Element by element, although torch, or an older one, does not say so.
 _POINTWISE = {
-    aten.hardswish.default,
-    aten.masked_fill.Scalar,
-    aten.masked_fill.Tensor,
-    aten.where.self,
+    aten.hardswish.default, aten.leaky_relu.default, aten.masked_fill.Scalar, aten.masked_fill.Tensor, aten.where.self,
     aten.threshold.default,
-}
+}  # fmt: skip
 _PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar}
 
 
