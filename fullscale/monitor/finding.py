@@ -73,7 +73,7 @@ class Finding:
         self._handles = {}
 
     def _meet(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_dynamo_compiling():
             self.compiled = True
             return
         if self._busy or module in self._met or not module.training:

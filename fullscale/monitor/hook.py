@@ -50,7 +50,6 @@ def unseen(value: Any) -> bool:
     return (
         not isinstance(value, Tensor)
         or isinstance(value, FakeTensor)
-        or torch.compiler.is_exporting()
         or torch.jit.is_tracing()  # type: ignore[attr-defined]
         or torch._C._functorch.peek_interpreter_stack() is not None
     )

@@ -78,7 +78,7 @@ class Look:
         simple = [i for i, _, _ in wanted if self.watched.parts[i].seen is None]
 
         def look(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if torch.compiler.is_compiling():
+            if torch.compiler.is_dynamo_compiling():
                 self.compiled = True
                 if self.on and module.training and calls == 1:
                     for i in simple:
@@ -99,7 +99,7 @@ class Look:
 
     def _before(self, wanted: list[int]) -> Callable[..., None]:
         def look(root: nn.Module, args: Any, kwargs: Any) -> None:
-            if torch.compiler.is_compiling() or not self.on or not root.training:
+            if torch.compiler.is_dynamo_compiling() or not self.on or not root.training:
                 return
             given = dict(zip(self.watched.parts[wanted[0]].seen.graph.given, tree_leaves((args, kwargs)), strict=False))  # type: ignore[union-attr]
             with torch.no_grad():

@@ -360,6 +360,9 @@ def test_a_watched_network_is_exported_and_traced_as_it_is() -> None:
     fit(net, optimizer, 3)
     assert (monitor.filters, monitor.note) == (8, [])
     assert np.isfinite(monitor.history["margin"]).all()
+    monitor.interval = 100
+    fit(net, optimizer, 1)  # an export is no compiled pass: between two observations there are no hooks
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
 @pytest.mark.parametrize(
