@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from dynamics.errors import InputError
 
 # One tensor; several, in their order; or several by keyword.
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
+# So many objects of other classes, one in the other, may hold a tensor of the outputs.
+OBJECTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +45,15 @@ class Inputs:
         return Inputs(_mapped(self.args, change), _mapped(self.named, change))
 
     def to(self, net: nn.Module) -> Inputs:
-        """Copies on the network's device; floating point numbers in its precision."""
-        first = next((p for p in net.parameters() if p.is_floating_point()), None)
-        if first is None:
+        """Copies on the network's device; floating point numbers in the precision of most of its parameters."""
+        sizes: Counter[tuple[torch.device, torch.dtype]] = Counter()
+        for p in net.parameters():
+            if p.is_floating_point():
+                sizes[p.device, p.dtype] += p.numel()
+        if not sizes:
             return self.map(lambda t: t.detach().clone())
-        held = first
-        return self.map(
-            lambda t: t.detach().to(held.device, held.dtype if t.is_floating_point() else t.dtype, copy=True)
-        )
+        device, dtype = sizes.most_common(1)[0][0]
+        return self.map(lambda t: t.detach().to(device, dtype if t.is_floating_point() else t.dtype, copy=True))
 
     def rows(self, start: int, stop: int) -> Inputs:
         """Part of the images: of each tensor that has as many, these rows."""
@@ -99,22 +103,29 @@ def taken(example: Any) -> Inputs:
 
 
 def outputs(result: Any) -> dict[str, Tensor]:
-    """Every tensor of what a network gives, by its place there: "" for a lone one, ".logits", "[1]", "['out']"."""
-    return dict(_leaves(result, ""))
+    """Every tensor of what a network gives, by its place there: "" for a lone one, ".logits", "[1]", "['out']".
+
+    Objects of any class are looked into, as far as their attributes go.
+    """
+    return dict(_leaves(result, "", objects=OBJECTS))
 
 
-def _leaves(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+def _leaves(value: Any, place: str, objects: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """objects: how many objects that are no containers may stand around a tensor."""
     if isinstance(value, Tensor):
         yield place, value
     elif isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _leaves(part, f"{place}[{key!r}]")
+            yield from _leaves(part, f"{place}[{key!r}]", objects)
     elif is_dataclass(value) and not isinstance(value, type):
         for own in fields(value):
-            yield from _leaves(getattr(value, own.name), f"{place}.{own.name}")
+            yield from _leaves(getattr(value, own.name), f"{place}.{own.name}", objects)
     elif isinstance(value, tuple | list):
         for i, part in enumerate(value):
-            yield from _leaves(part, f"{place}[{i}]")
+            yield from _leaves(part, f"{place}[{i}]", objects)
+    elif objects and not isinstance(value, type | nn.Module) and type(getattr(value, "__dict__", None)) is dict:
+        for name, part in vars(value).items():
+            yield from _leaves(part, f"{place}.{name}", objects - 1)
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

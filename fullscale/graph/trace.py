@@ -128,8 +128,8 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
     Args:
         net: the network, on any device; nothing of it is changed.
         example: what its forward takes: one tensor (N, ...), a tuple of arguments, or a dictionary of keyword arguments.
-        training: trace it in the modes that its modules are in, without mixed precision, and do not try whether its own
-            code takes the example: for a network that is about to run on it.
+        training: trace it in the modes that its modules are in, without mixed precision: for a network that is about to run
+            on the example.
 
     Returns:
         The Graph: each node of its `module` has `meta["val"]`, a stand-in of the output's shape and type.
@@ -147,9 +147,14 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
         torch.export, non-strict, with run_decompositions.
     """
     inputs = taken(example).to(net)
+    if any(tensor.is_inference() for tensor in (*net.parameters(), *net.buffers())):
+        raise InputError(
+            f"{type(net).__name__} was made under torch.inference_mode: a network made without it is accepted"
+        )
+    if not (training and torch.distributed.is_available() and torch.distributed.is_initialized()):
+        _try(net, inputs, training)
     try:
-        # A fused kernel stands for a whole transformer layer otherwise.
-        with untouched(net, training), quiet(), _unfused():
+        with untouched(net, training), quiet(), unfused():
             flat = _Flat(net)
             flat.training = training
             program = torch.export.export(flat, inputs.args, inputs.named, strict=False)
@@ -159,8 +164,6 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
             else:
                 program = program.run_decompositions({})
     except Exception as error:  # whatever the network's own code raises when it meets a stand-in for a tensor
-        if not training:
-            _blame_inputs(net, inputs)
         raise InputError(
             f"{type(net).__name__}: torch.export cannot follow what it does with its inputs ({_line(error)})"
         ) from error
@@ -203,11 +206,15 @@ def _plainly(module: fx.GraphModule) -> bool:
     return True
 
 
-def _blame_inputs(net: nn.Module, inputs: Inputs) -> None:
-    """InputError if it is the inputs that do not fit: if the network as it is fails on them, too."""
+def _try(net: nn.Module, inputs: Inputs, training: bool) -> None:
+    """InputError if it is the inputs that do not fit. And what the network's helpers put into caches that cannot be emptied
+    is no stand-in for a tensor then. Not where processes train together: each may wait for the others in such a pass.
+    """
+    copies = inputs.map(lambda tensor: tensor.detach().clone())
     try:
-        call(net, inputs)
-    except Exception as error:  # as above
+        with untouched(net, training), quiet(), unfused():
+            net(*copies.args, **copies.named)
+    except Exception as error:  # whatever the network's own code raises
         raise InputError(
             f"inputs of shape {inputs.shapes()} do not fit {type(net).__name__} ({_line(error)})"
         ) from error
@@ -234,7 +241,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _unfused() -> Iterator[None]:
+def unfused() -> Iterator[None]:
+    """Without the kernels that stand for whole transformer layers, and without mixed precision: each operation by itself."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -179,5 +179,5 @@ def _check_finite(net: nn.Module) -> None:
             raise InputError(
                 f"{name} is on the meta device, without numbers: a network that has its weights is accepted"
             )
-        if not tensor.isfinite().all():
+        if not tensor.detach().isfinite().all():
             raise InputError(f"{name} is not finite: the network diverged")

@@ -15,13 +15,14 @@ from torch import Tensor, fx, nn
 from dynamics.errors import InputError
 from fullscale.graph import Graph, Inputs, trace
 from fullscale.graph.copied import copied
-from fullscale.graph.trace import call, path
+from fullscale.graph.trace import call, path, unfused
 from fullscale.graph.units import BATCH_NORMS, OTHER_NORMS, parameter
 from fullscale.prune.channels import ZERO_SCALE, Bools
 from fullscale.prune.compare import ROUNDINGS, UNITS
 from fullscale.prune.layers import norm_behind
 from fullscale.prune.plan import Plan
 from fullscale.prune.rounding import rounding
+from fullscale.prune.training import fails
 
 SEED = 0
 
@@ -50,6 +51,25 @@ def check(
     """
     remnants = _remnants(net, graph)
     net, smaller = (_without(each, remnants) for each in (net, smaller))
+    with unfused():
+        return _evaluated(net, graph, smaller, chosen, assumed, inputs) or _trained(net, graph, smaller, inputs)
+
+
+def _trained(net: nn.Module, graph: Graph, smaller: nn.Module, inputs: Inputs) -> Parted | None:
+    """Whether the smaller network fails in training mode where the one it is made from does not."""
+    if fails(net, inputs) is None and (reason := fails(smaller, inputs)) is not None:
+        return Parted(f"fail in training ({reason})", _place([]), {node.name for node in graph.nodes})
+    return None
+
+
+def _evaluated(
+    net: nn.Module,
+    graph: Graph,
+    smaller: nn.Module,
+    chosen: Plan,
+    assumed: Mapping[str, tuple[int, Bools]],
+    inputs: Inputs,
+) -> Parted | None:
     zeros = {name: (dim, torch.from_numpy(mask)) for name, (dim, mask) in assumed.items() if mask.any()}
     for given in (inputs, inputs.noise(torch.Generator().manual_seed(SEED))):
         own = call(net, given)
@@ -106,13 +126,14 @@ def _worst(want: Mapping[str, Tensor], got: Mapping[str, Tensor], allowed: Mappi
     for place, tensor in want.items():
         if tensor.numel() == 0:
             continue
-        one, other = tensor.double(), got[place].double()
+        one, other = (torch.view_as_real(t) if t.is_complex() else t for t in (tensor.detach(), got[place].detach()))
+        one, other = one.double(), other.double()
         # Equal infinities and NaN on both sides are no difference.
         same = (one == other) | (one.isnan() & other.isnan())
         difference = float(torch.where(same, 0.0, (one - other).abs()).max())
         finite = one[one.isfinite()].abs()
         size = float(finite.max()) if len(finite) else 0.0
-        eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
+        eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
         if not difference <= max(allowed.get(place, 0.0), UNITS * eps * size):
             worst = difference if math.isnan(difference) else max(worst or 0.0, difference)
     return worst

@@ -24,6 +24,7 @@ from fullscale.prune.channels import Bools, Channels
 from fullscale.prune.check import check
 from fullscale.prune.plan import Plan, needed, plan
 from fullscale.prune.surgery import Cut, cut
+from fullscale.prune.training import read_in_training
 from fullscale.prune.walk import walk
 from fullscale.thresholds import INACTIVE_ACTIVATION
 
@@ -128,8 +129,8 @@ def removed(
     """As `remove_dead`, of a network whose graph for inputs of this shape is there already."""
     found = every_unit(graph)
     silent = {} if activity is None else _silent(net, found, activity)
-    stays: set[str] = set()
-    notes: list[str] = []
+    stays = read_in_training(net, graph, inputs)
+    notes = ["the channels that are read in training alone stay"] if stays else []
     while True:
         proved = walk(graph, net, stays=stays)
         chosen, assumed = _plan(graph, net, proved, silent, multiple, stays)

@@ -11,7 +11,7 @@ from fullscale.graph.trace import call
 
 # Of which the largest difference counts.
 DRAWS = 2
-_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def rounding(net: nn.Module, inputs: Inputs, seed: int = 0) -> dict[str, float]:
@@ -47,8 +47,9 @@ def rounding(net: nn.Module, inputs: Inputs, seed: int = 0) -> dict[str, float]:
 
 
 def _moved(tensor: Tensor, source: torch.Generator) -> Tensor:
-    """A copy whose numbers are their neighbours above or below; zeros, and those at the end of their range, stay."""
-    if not tensor.is_floating_point():
+    """A copy whose numbers are their neighbours above or below; zeros, and those at the end of their range, stay. So do
+    sparse tensors, and those of 8 bits, which nothing computes with before they are turned into others."""
+    if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.element_size() == 1:
         return tensor.clone()
     step = torch.randint(0, 2, tensor.shape, generator=source).mul_(2).sub_(1).to(tensor.device)
     bits = tensor.contiguous().view(_BITS[tensor.element_size()])
