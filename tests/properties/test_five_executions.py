@@ -166,7 +166,8 @@ def by_sympy(rule: str, coupling: str, setup: Setup) -> Path:
 
 
 def by_kernel(rule: str, coupling: str, setup: Setup, uniform: bool = False) -> Path:
-    loop = kernel(RULES[rule], selective, tuple(COUPLINGS.values()), uniform)
+    # The arguments that simulate gives, of which the kernels are kept: test_simulator runs these very ones.
+    loop = kernel(RULES[rule], selective, tuple(COUPLINGS.values()), uniform, False)
     gradient = (1.0, setup["pull"], setup["target"], 0.0)  # it arrives at every step, without noise
     table = np.array([[x] for x in (setup["lr"], setup["strength"], *setup["hyper"].values(), *gradient)])
     cells = np.array([[setup["w"]], *([x] for x in setup["inner"])])
