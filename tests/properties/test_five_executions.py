@@ -194,7 +194,7 @@ def test_all_executions_take_the_same_steps(rule: str, coupling: str, data: st.D
     setup = data.draw(setups(rule, coupling))
     exact = by_sympy(rule, coupling, setup)
     size = max(1.0, *map(abs, exact), abs(setup["w"]))
-    # Where nothing is shared among lanes, the loop depends on a rule by its fields alone; test_simulator has it for all.
+    # Where nothing is shared among lanes, the loop depends on a rule by its fields alone; test_simulator draws from all.
     executions = (*EXECUTIONS, by_kernel) if rule in FEW else EXECUTIONS
     found = {execution.__name__: execution(rule, coupling, setup) for execution in executions}
     for name, path in found.items():
