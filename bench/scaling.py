@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from bench.contestants import available_cores
 from bench.phase import Phase
 from bench.phase_peers import OURS
 from bench.workers import started
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 AXES = ("lanes", "steps", "threads")
 
@@ -69,6 +70,8 @@ def measure(quick: bool, repetitions: int, progress: Callable[[str], None]) -> d
 
 def speeds_by_axis(measured: Mapping[str, Any], processor: str, cores: int) -> xr.Dataset:
     """What `measure` gave: `by_AXIS` (axis, repetition), weight-steps a second, for each axis; the fixed values as attrs."""
+    import xarray as xr  # only here: every contestant's process imports this module, and xarray doubled its start
+
     found = {}
     for axis in AXES:
         speeds = [point["weight_steps_per_second"] for point in measured[axis]]

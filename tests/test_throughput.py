@@ -13,7 +13,7 @@ from bench.throughput import Augmented, Row, main, noise, peak, table
 
 
 def test_it_runs_at_a_tiny_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--images", "64", "--width", "0.04", "--repeats", "1", "--workers", "0", "--batches", "16", "32"]
+    sizes = ["--images", "32", "--width", "0.04", "--repeats", "1", "--workers", "0", "--batches", "16", "32"]
     models = ["--models", "basicnet", "vgg16"]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -30,6 +30,8 @@ _MEMORIES, _LONGEST = 4.0, 50_000
 _SHORT, _LONG = 300, 20_000
 # The shortest look, of which buffers take the first quarter.
 GLANCE = (_SHORT // 4, _SHORT)
+# A rule that by itself brings two weights together by less than this part of the pull counts as one that does not.
+_NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,19 @@ def pull_rates(
         np.asarray(x, dtype=np.float64) for x in np.broadcast_arrays(np.atleast_1d(rms), arrival, weight)
     )
     pairs = _settled(setting, rms, arrival, weight, settling(setting) if after is None else after)
-    if not looks:
-        rate = np.nanmax(np.abs(_shares(pairs, GLANCE)), initial=0.0)
-        over = int(min(max(0.2 / max(rate, 1e-12), _SHORT), _LONG))
-        looks = (over // 4, over)
-    return _shares(pairs, looks)
+    strength = setting.strength
+    if looks:
+        return _shares(_apart(pairs, looks, strength), _apart(pairs, looks, 0.0), looks)
+    own = _apart(pairs, GLANCE, 0.0)
+    shares = _shares(_apart(pairs, GLANCE, strength), own, GLANCE)
+    rate = np.nanmax(np.abs(shares), initial=0.0)
+    over = int(min(max(0.2 / max(rate, 1e-12), _SHORT), _LONG))
+    if over == _SHORT:
+        return shares
+    looks = (over // 4, over)
+    # Most rules by themselves leave the distance as it is: their longer look needs no run without the regularizer.
+    alone = np.all(np.abs(_shares(own, own[:1], GLANCE)) <= _NOTHING * np.abs(shares))
+    return _shares(_apart(pairs, looks, strength), own[:1] if alone else _apart(pairs, looks, 0.0), looks)
 
 
 @dataclass(frozen=True)
@@ -146,19 +156,19 @@ def _settled(setting: Setting, rms: np.ndarray, arrival: np.ndarray, weight: np.
     return _Pairs(setting, start, state, lanes, len(rms))
 
 
-def _shares(pairs: _Pairs, looks: Sequence[int]) -> np.ndarray:
-    rule, coupling, draws = pairs.setting.rule, pairs.setting.coupling, _draws(2, pairs.points, 2)
+def _apart(pairs: _Pairs, looks: Sequence[int], strength: float) -> np.ndarray:
+    """The mean distance between the lanes from w and from -w, (looks, points, seeds)."""
+    lanes = pairs.lanes | {"strength": strength}
+    shared: dict[str, Any] = {"record": looks, "lanes": lanes, "start": pairs.start, "state": pairs.state}
+    draws = _draws(2, pairs.points, 2)
+    path = simulate(pairs.setting.rule, pairs.setting.coupling, selective, **shared, **draws).w
+    path = path.reshape(len(looks), 2, pairs.points, SEEDS, LANES)
+    distance: np.ndarray = (path[:, 0] - path[:, 1]).mean(axis=3)
+    return distance
 
-    def apart(strength: float) -> np.ndarray:
-        """The mean distance between the lanes from w and from -w, (looks, points, seeds)."""
-        lanes = pairs.lanes | {"strength": strength}
-        shared: dict[str, Any] = {"record": looks, "lanes": lanes, "start": pairs.start, "state": pairs.state}
-        path = simulate(rule, coupling, selective, **shared, **draws).w
-        path = path.reshape(len(looks), 2, pairs.points, SEEDS, LANES)
-        distance: np.ndarray = (path[:, 0] - path[:, 1]).mean(axis=3)
-        return distance
 
+def _shares(pulled: np.ndarray, own: np.ndarray, looks: Sequence[int]) -> np.ndarray:
+    """What the regularizer takes off a step of distances `pulled`, those without it being `own`."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        left = np.log(apart(pairs.setting.strength) / apart(0.0))
-        shares: np.ndarray = -np.diff(left, axis=0) / np.diff(looks)[:, None, None]
+        shares: np.ndarray = -np.diff(np.log(pulled / own), axis=0) / np.diff(looks)[:, None, None]
     return shares

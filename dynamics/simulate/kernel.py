@@ -33,8 +33,9 @@ from dynamics.simulate import random
 from dynamics.simulate.gradients import selective, silent
 from dynamics.words import bind, newton_schulz
 
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
-_BARE: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Nothing here is called from C.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
+_BARE: dict[str, Any] = _OPTIONS | {"no_cpython_wrapper": True}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,7 +49,7 @@ def _part(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same for what compiled code alone calls, without the entries for Python, which take a fifth of the time."""
     import numba
 
-    return cast(Callable[..., Any], numba.njit(**_OPTIONS, **_BARE)(function))
+    return cast(Callable[..., Any], numba.njit(**_BARE)(function))
 
 
 def _choose(condition: Any, yes: Any, no: Any) -> Any:
@@ -197,10 +198,15 @@ def _source(
     return "\n".join(_fill(_template(name), slots)) + "\n"
 
 
-# Once for all rules: no rule takes part in these, and compiling them anew was a sixth of the time for each kernel.
+# Once for all kernels that call them: compiling these parts anew was up to a third of the time for each kernel.
 @cache
 def _bound(function: Callable[..., Any], compiler: Callable[..., Any], round_down: Any) -> Callable[..., Any]:
     return cast(Callable[..., Any], compiler(bind(function, _words(compiler, round_down))))
+
+
+@cache
+def _update(rule: Rule, compiler: Callable[..., Any], round_down: Any) -> Callable[..., Any]:
+    return composed(rule, _words(compiler, round_down), compiler)
 
 
 @cache
@@ -239,7 +245,7 @@ def loop(
         "nan": math.nan,
         "inf": math.inf,
         "min": min,
-        "update": composed(rule, _words(compiler, down), compiler),
+        "update": _update(rule, compiler, down),
         "gradient": _bound(gradient, compiler, down),
         "doors": _doors(couplings, compiler, down),
         **_numbers(compiler),
@@ -251,7 +257,7 @@ def loop(
 
 @cache
 def kernel(
-    rule: Rule, gradient: Callable[..., Any], couplings: tuple[Coupling, ...], uniform: bool, watch: bool = False
+    rule: Rule, gradient: Callable[..., Any], couplings: tuple[Coupling, ...], uniform: bool, watch: bool
 ) -> Callable[..., None]:
     """The compiled loop for a rule and a gradient; lanes choose among `couplings` by position.
 

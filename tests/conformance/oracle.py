@@ -17,8 +17,8 @@ from dynamics.rule import Rule
 from dynamics.rules import RULES
 from dynamics.words import NUMPY, Words, tensors
 
-STEPS = 200
-# Two orders of the same few operations in float64, carried through 200 steps.
+STEPS = 100
+# Two orders of the same few operations in float64, carried through as many steps.
 TOLERANCE = 1e-12
 MATRIX = (4, 3)
 
@@ -132,17 +132,17 @@ def theirs(
     strength, rows = setting.strength, []
     for g, rate, multiplier in zip(setting.given, setting.rates, setting.multipliers, strict=True):
         optimizer.param_groups[0]["lr"] = float(rate)
-        weights.grad = torch.from_numpy(g.copy()) + (by_hand == "l1") * strength * weights.detach().sign()
-        before = {
-            "decoupled_lr": rate * strength,
-            "decoupled_constant": strength,
-            "corrected": rate * multiplier * strength,
-        }
-        weights.data.mul_(1 - before.get(by_hand, 0.0))
-        start = weights.detach().clone()
+        weights.grad = torch.from_numpy(g.copy())
+        if by_hand == "l1":
+            weights.grad += strength * weights.detach().sign()
+        elif by_hand in ("decoupled_lr", "decoupled_constant", "corrected"):
+            shares = {"decoupled_lr": rate, "decoupled_constant": 1.0, "corrected": rate * multiplier}
+            weights.data.mul_(1 - shares[by_hand] * strength)
+        start = weights.detach().clone() if by_hand == "cautious" else None
         optimizer.step()
-        weights.data.mul_(1 - (by_hand == "decoupled_schedule") * strength * multiplier)
-        if by_hand == "cautious":
+        if by_hand == "decoupled_schedule":
+            weights.data.mul_(1 - strength * multiplier)
+        elif start is not None:
             weights.data.sub_(rate * strength * start * ((weights.detach() - start) * start <= 0))
         if evaluated:
             optimizer.eval()

@@ -22,7 +22,7 @@ from conformance.libraries import (
     in_optax,
     in_torch,
 )
-from conformance.oracle import TOLERANCE, Setting, difference, drawn, make_setting, ours, spelled, theirs
+from conformance.oracle import STEPS, TOLERANCE, Setting, difference, drawn, make_setting, ours, spelled, theirs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutants.source import exchanged
@@ -263,7 +263,7 @@ def test_radam_skips_the_first_steps_unless_told_otherwise() -> None:
 
 @pytest.mark.parametrize(
     ("multipliers", "warmup"),
-    [(np.minimum(np.arange(1, 201) / 50, 1.0), 50), (np.where(np.arange(200) < 5, 0.0, 1.0), 0)],
+    [(np.minimum(np.arange(1, STEPS + 1) / 50, 1.0), 50), (np.where(np.arange(STEPS) < 5, 0.0, 1.0), 0)],
 )
 def test_warmup_steps_and_steps_at_lr_0_are_a_schedule(multipliers: np.ndarray, warmup: int) -> None:
     setting = make_setting("schedule_free", "decoupled_lr", 0.03, 0.1, {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8}, 3)

@@ -113,3 +113,11 @@ def test_a_pull_that_is_fast_beside_the_momentum_has_no_closed_form() -> None:
     assert formula_rate(make("adam", "l2", strength=0.1), seen) is None
     assert formula_rate(make("momentum", "l2", strength=2.0), seen) is None
     assert formula_rate(make("sgd", "l2", strength=2.0), seen) == 0.2
+
+
+@pytest.mark.parametrize("rule", ["sgd", "lion", "lars", "lamb"])
+def test_a_slow_pull_is_measured_beside_what_the_rule_does_by_itself(rule: str) -> None:
+    # Steps of the last two depend on the weight's size; looks that are given are always taken with and without the pull.
+    asked = make(rule, "decoupled_lr", strength=1e-6)
+    chosen, given = (pull_rates(asked, 1e-3, 0.5, 0.5, after=100, looks=looks) for looks in ((), (5_000, 20_000)))
+    np.testing.assert_allclose(chosen, given, rtol=1e-5)

@@ -18,6 +18,10 @@ from dynamics.rules import RULES
 PAIRS = [(rule, "l2") for rule in RULES]
 PAIRS += [(r, c) for r in ("sgd", "adam", "lamb", "schedule_free") for c in COUPLINGS if c != "l2"]
 
+# For tests of the loop around the step, which takes a second to compile for every rule: without state; with a clock; with one
+# that follows lr and a field that starts at the weight. The text of that loop depends on a rule by its fields alone.
+FEW = ("sgd", "adam", "schedule_free")
+
 RANGES = {
     "momentum": st.floats(0.01, 0.99),
     "alpha": st.floats(0.5, 0.999),

@@ -20,7 +20,7 @@ import torch
 from conformance.oracle import spelled
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from properties.draws import hyperparameters, multipliers, rates, strengths
+from properties.draws import FEW, hyperparameters, multipliers, rates, strengths
 
 from dynamics.couplings import COUPLINGS, compose
 from dynamics.optimizer import Optimizer
@@ -166,7 +166,8 @@ def by_sympy(rule: str, coupling: str, setup: Setup) -> Path:
 
 
 def by_kernel(rule: str, coupling: str, setup: Setup, uniform: bool = False) -> Path:
-    loop = kernel(RULES[rule], selective, tuple(COUPLINGS.values()), uniform)
+    # The arguments that simulate gives, of which the kernels are kept: test_simulator runs these very ones.
+    loop = kernel(RULES[rule], selective, tuple(COUPLINGS.values()), uniform, False)
     gradient = (1.0, setup["pull"], setup["target"], 0.0)  # it arrives at every step, without noise
     table = np.array([[x] for x in (setup["lr"], setup["strength"], *setup["hyper"].values(), *gradient)])
     cells = np.array([[setup["w"]], *([x] for x in setup["inner"])])
@@ -183,7 +184,7 @@ def by_uniform_kernel(rule: str, coupling: str, setup: Setup) -> Path:
     return by_kernel(rule, coupling, setup, uniform=True)
 
 
-EXECUTIONS = (by_floats, by_numpy, by_tensors, by_plan, by_plan_of_tensors, by_kernel, by_uniform_kernel)
+EXECUTIONS = (by_floats, by_numpy, by_tensors, by_plan, by_plan_of_tensors, by_uniform_kernel)
 
 
 @pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)
@@ -193,10 +194,12 @@ def test_all_executions_take_the_same_steps(rule: str, coupling: str, data: st.D
     setup = data.draw(setups(rule, coupling))
     exact = by_sympy(rule, coupling, setup)
     size = max(1.0, *map(abs, exact), abs(setup["w"]))
-    found = {execution.__name__: execution(rule, coupling, setup) for execution in EXECUTIONS}
+    # Where nothing is shared among lanes, the loop depends on a rule by its fields alone; test_simulator draws from all.
+    executions = (*EXECUTIONS, by_kernel) if rule in FEW else EXECUTIONS
+    found = {execution.__name__: execution(rule, coupling, setup) for execution in executions}
     for name, path in found.items():
         assert np.max(np.abs(np.subtract(path, exact))) <= TOLERANCE * size, name
-    assert found["by_kernel"] == found["by_uniform_kernel"] == found["by_numpy"]
+    assert found.get("by_kernel", found["by_numpy"]) == found["by_uniform_kernel"] == found["by_numpy"]
 
 
 @pytest.mark.parametrize(("rule", "coupling"), EVERY_PAIR)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties.draws import FEW
 from scipy import stats
 
 from dynamics.couplings import COUPLINGS, Coupling
@@ -36,9 +37,6 @@ HYPER = {
 GRADIENT = {"arrival": (0.0, 1.0), "pull": (0.0, 2.0), "target": (-1.0, 1.0), "sigma": (0.0, 2.0)}
 # Gradients that arrive at every step and pull to 1, with noise: for tests about the run rather than the numbers.
 STEADY = {"arrival": 1.0, "pull": 1.0, "target": 1.0, "sigma": 0.5}
-# For tests of the loop around the step, which takes a second to compile for every rule: without state; with a clock; with one
-# that follows lr and a field that starts at the weight. The text of that loop depends on a rule by its fields alone.
-FEW = ("sgd", "adam", "schedule_free")
 
 
 @st.composite
