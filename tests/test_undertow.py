@@ -21,16 +21,7 @@ from undertow.commands import COMMANDS
 HEAVY = ("torch", "sympy", "numba", "scipy", "numpy", "matplotlib", "xarray", "jax")
 SMALL = ("--epochs", "2", "--width", "0.03", "--batch", "8")
 
-
-@pytest.fixture(autouse=True)
-def torch_as_it_was() -> Iterator[None]:
-    # `train` sets both for its process; here, other tests come after it.
-    import torch
-
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pictures(count: int = 20) -> dict[str, bytes]:
