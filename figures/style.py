@@ -159,7 +159,7 @@ def label_ends(axes: Axes, ends: dict[str, tuple[float, str]], x: float = 1.01, 
         ceiling = placed - gap
 
 
-def _thin(figure: Figure) -> None:
+def thin(figure: Figure) -> None:
     """Take the small ticks off logarithmic axes of more than a decade: hundreds of them cost a quarter of the drawing time."""
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) if axis.get_scale() == "log"):
         low, high = sorted(axis.get_view_interval())
@@ -189,7 +189,7 @@ def save(picture: Picture, folder: Path) -> InlineSvg:
     """
     svg, png = io.BytesIO(), io.BytesIO()
     with styled():  # the salt of the SVG's names, and ticks that are made only when they are drawn
-        _thin(picture.figure)
+        thin(picture.figure)
         # Placed once, for both files: the search for places takes longer than drawing.
         picture.figure.draw_without_rendering()
         picture.figure.set_layout_engine("none")

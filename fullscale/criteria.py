@@ -29,9 +29,9 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.graph import Graph, evaluation, trace, units
+from fullscale.graph import Graph, evaluation, taken
 from fullscale.graph.units import LAYERS, parameter
-from fullscale.measure import batches, measure
+from fullscale.measure import Graphs, batches, measured
 from fullscale.spec import CRITERIA, Criterion
 
 # What a filter is read from: the channels of these can be cut.
@@ -59,7 +59,7 @@ class Selective(tp.importance.Importance):  # type: ignore[misc]
 
 
 def prune_by(
-    net: nn.Module, criterion: Criterion, share: float, images: Tensor, seed: int = 0
+    net: nn.Module, criterion: Criterion, share: float, images: Tensor, seed: int = 0, graphs: Graphs | None = None
 ) -> tuple[nn.Module, float]:
     """A smaller network without the filters that `criterion` ranks lowest, and the share of filters that were removed.
 
@@ -67,8 +67,9 @@ def prune_by(
     as for `remove_dead`. The last layer keeps its outputs; layers without BatchNorm and grouped convolutions stay whole, with
     what a sum couples to them. share: in [0, 1). Less is reached, by up to one coupled channel, where channels go together,
     and where every layer is down to the last filter, which it keeps. images: (N, C, H, W), all of which the selective
-    criteria measure; the others use their shape alone. seed: of "random". The smaller network has the device, precision, modes and
-    requires_grad flags of `net`.
+    criteria measure; the others use their shape alone. seed: of "random". graphs: of networks of this structure, kept from one call
+    to the next, since tracing takes most of the time. The smaller network has the device, precision, modes and requires_grad
+    flags of `net`.
 
     Raises InputError for another criterion or share, for images that do not fit, for a network that cannot be traced or cut.
     """
@@ -78,15 +79,16 @@ def prune_by(
         raise InputError(f"share {share}: a number in [0, 1) is accepted")
     example = next(batches(net, images[:2]))
     small = copy.deepcopy(net)
-    traced = trace(small, example)
-    norms = {small.get_submodule(unit.norm): unit.norm for unit in units(traced) if unit.batch}
+    graphs = graphs or Graphs()
+    traced = graphs.of(small, taken(example).to(small))
+    norms = {small.get_submodule(unit.norm): unit.norm for unit in traced.units if unit.batch}
     flags = {name: parameter.requires_grad for name, parameter in small.named_parameters()}
     # torch-pruning follows gradients: without them it finds nothing, and says nothing.
     small.requires_grad_()
     with evaluation(small), torch.enable_grad():
         cutter = tp.DependencyGraph().build_dependency(small, example_inputs=[example])
-    groups = [g for g in cutter.get_all_groups(_last(traced, small), [tp.ops.TORCH_CONV]) if _can_go(g, norms)]
-    scores = _scores(criterion, groups, norms, net, images, seed)
+    groups = [g for g in cutter.get_all_groups(_last(traced.graph, small), [tp.ops.TORCH_CONV]) if _can_go(g, norms)]
+    scores = _scores(criterion, groups, norms, net, images, seed, graphs)
     filters = _filters(net, norms)
     for group, gone in zip(groups, _lowest(groups, scores, norms, round(share * filters)), strict=True):
         if gone:
@@ -119,7 +121,13 @@ def _can_go(group: Any, norms: Mapping[nn.Module, str]) -> bool:
 
 
 def _scores(
-    criterion: Criterion, groups: list[Any], norms: Mapping[nn.Module, str], net: nn.Module, images: Tensor, seed: int
+    criterion: Criterion,
+    groups: list[Any],
+    norms: Mapping[nn.Module, str],
+    net: nn.Module,
+    images: Tensor,
+    seed: int,
+    graphs: Graphs,
 ) -> list[np.ndarray]:
     """A number for each channel of each group; the smallest goes first."""
     importance: Any = tp.importance.RandomImportance()
@@ -130,7 +138,7 @@ def _scores(
         # By its default, torch-pruning divides each layer's scales by their mean: no threshold of the whole network then.
         importance = tp.importance.BNScaleImportance(normalizer=None)
     if criterion in ("selective", "selective_layer"):
-        activity = measure(net, images)
+        activity = measured(net, images, graphs)
         order = np.lexsort((torch.cat(activity.peak).numpy(), torch.cat(activity.universality).numpy()))
         place = torch.empty(len(order), dtype=torch.float64)
         place[torch.from_numpy(order)] = torch.arange(len(order), dtype=torch.float64)

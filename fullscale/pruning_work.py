@@ -112,7 +112,7 @@ def _points(study: PruningStudy, base: Base, seed: int, net: nn.Module, feed: Fe
     ]
     for criterion in base.criteria:
         for share in study.shares:
-            cut.append((criterion, share, *prune_by(net, criterion, share, x, seed)))
+            cut.append((criterion, share, *prune_by(net, criterion, share, x, seed, graphs_of(net))))
     points: list[dict[str, Any]] = []
     for name, share, small, reached in cut:
         if name == "dead" and not share:  # the whole network again

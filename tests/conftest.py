@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,26 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-# Compiling a rule's kernel takes a second, once in a process: the files of each of these folders run in one.
-SHARED = ("tests/properties/", "tests/dynamics/", "tests/synthetic/")
+# Compiling a rule's kernel takes a second, and a world seconds, once in a process: each of these lines runs in one.
+SHARED = (
+    ("tests/properties/",),
+    ("tests/dynamics/", "tests/commands/", "tests/test_docs.py"),
+    ("tests/synthetic/",),
+    ("tests/figures/",),
+)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With --dist loadfile: a file at a time, but the folders named above each as a whole."""
+    """With --dist loadfile: a file at a time, but what stands on one line above as a whole."""
     from xdist.scheduler import LoadFileScheduling
 
-    class ByFileOrFolder(LoadFileScheduling):
+    class ByFileOrLine(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file: str = super()._split_scope(nodeid)
-            return next((folder for folder in SHARED if file.startswith(folder)), file)
+            return next((line[0] for line in SHARED if file.startswith(line)), file)
 
-    return ByFileOrFolder(config, log) if config.getoption("dist") == "loadfile" else None
+    return ByFileOrLine(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,6 +61,21 @@ def server(request: pytest.FixtureRequest) -> None:
     if hasattr(request.config, "workerinput"):
         forkserver.set_forkserver_preload(["evidence.executors.server", "undertow.experiments"])
         forkserver.ensure_running()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch computes in one thread: where two processes test, the threads of networks this small wait for each other.
+
+    And it is left as it was: `train` sets threads and the rounding of denormal numbers for its process.
+    """
+    import torch  # here, since most tests do not need it
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -140,6 +140,7 @@ BLOCKS = [
 ]
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[f"{page}: {block.splitlines()[-1]}" for page, block in BLOCKS])
 def test_the_python_runs(page: str, block: str) -> None:
     exec(compile(block, page, "exec"), {})

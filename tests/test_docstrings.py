@@ -77,7 +77,7 @@ def registries_as_they_were() -> Iterator[None]:
         del sys.modules[module]
 
 
-@pytest.mark.usefixtures("registries_as_they_were")
+@pytest.mark.usefixtures("registries_as_they_were", "one_thread")
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_example_does_what_it_shows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

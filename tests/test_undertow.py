@@ -21,16 +21,7 @@ from undertow.commands import COMMANDS
 HEAVY = ("torch", "sympy", "numba", "scipy", "numpy", "matplotlib", "xarray", "jax")
 SMALL = ("--epochs", "2", "--width", "0.03", "--batch", "8")
 
-
-@pytest.fixture(autouse=True)
-def torch_as_it_was() -> Iterator[None]:
-    # `train` sets both for its process; here, other tests come after it.
-    import torch
-
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pictures(count: int = 20) -> dict[str, bytes]:
@@ -154,10 +145,19 @@ def loaded_by(*arguments: object) -> list[str]:
     return loaded
 
 
-@pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_help_loads_nothing_heavy(name: str) -> None:
-    loaded = {module.partition(".")[0] for module in loaded_by(*name.split(), "--help")}
-    assert [name for name in HEAVY if name in loaded] == []
+def test_help_loads_nothing_heavy() -> None:
+    # One process for all: what a command has loaded is there after the next one, too.
+    code = (
+        "import sys\nfrom undertow.__main__ import main\n"
+        "for name in ['', *sys.argv[1:]]:\n"
+        "    try:\n        main([*name.split(), '--help'])\n"
+        "    except SystemExit:\n        print('\\nloaded', name or 'undertow', *sys.modules)"
+    )
+    said = [line.split() for line in command(*COMMANDS, code=code).out.splitlines() if line.startswith("loaded ")]
+    assert [name for _, name, *_ in said] == ["undertow", *COMMANDS]
+    for _, name, *modules in said:
+        assert "argparse" in modules
+        assert [module for module in modules if module.partition(".")[0] in HEAVY] == [], name
 
 
 def test_results_load_neither_torch_nor_images_nor_labelled_arrays() -> None:
@@ -385,17 +385,20 @@ def test_every_name_of_the_face_is_there_and_is_loaded_when_asked_for() -> None:
 
 
 def test_the_face_lists_and_completes_its_names_each_written_once() -> None:
+    import rlcompleter
+
     import undertow
 
     assert set(undertow.__all__) <= set(dir(undertow))
+    found = rlcompleter.Completer({"undertow": undertow}).attr_matches("undertow.")
     # Where torch is not installed, only what works without it: else completing would end at the first name that does not.
     code = (
-        "import sys; sys.modules['torch'] = {}; import rlcompleter, undertow\n"
-        "print(*rlcompleter.Completer({{'undertow': undertow}}).attr_matches('undertow.'))"
+        "import sys; sys.modules['torch'] = None; import rlcompleter, undertow\n"
+        "print(*rlcompleter.Completer({'undertow': undertow}).attr_matches('undertow.'))"
     )
     with_torch, without = (
-        {word.rstrip("()").removeprefix("undertow.") for word in command(code=code.format(torch)).out.split()}
-        for torch in ("__import__('torch')", None)
+        {word.rstrip("()").removeprefix("undertow.") for word in words}
+        for words in (found, command(code=code).out.split())
     )
     assert set(undertow.__all__) <= with_torch
     assert "explain" in without

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
 
+from figures.style import thin
+
 
 def title_of(figure: Figure) -> str:
     """The finding above all panels, whatever lines it is broken into."""
@@ -32,6 +34,7 @@ def words(figure: Figure, renderer: RendererBase) -> list[Text]:
 
 def assert_readable(figure: Figure) -> None:
     """No text lies on another, and none is cut by the page's edge."""
+    thin(figure)  # as it is saved
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     found = [(t, t.get_window_extent(renderer)) for t in words(figure, renderer)]

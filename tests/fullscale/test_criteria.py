@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dynamics.errors import InputError
 from fullscale import checkpoint
 from fullscale.criteria import CRITERIA, prune_by
-from fullscale.measure import measure
+from fullscale.measure import Graphs, measure
 from fullscale.models import Architecture, Chain, NetConfig, build
 
 
@@ -106,9 +107,9 @@ def test_what_is_left_is_what_it_was() -> None:
 
 
 def test_random_is_seeded_uniform_and_leaves_the_global_generator_alone() -> None:
-    net, x, draws = chain((6, 6)), images(2), 30
+    net, x, draws, graphs = chain((6, 6)), images(2), 30, Graphs()
     state = torch.random.get_rng_state()
-    drawn = [gone(net, prune_by(net, "random", 0.5, x, seed)[0]) for seed in range(draws)]
+    drawn = [gone(net, prune_by(net, "random", 0.5, x, seed, graphs)[0]) for seed in range(draws)]
     assert drawn[1] == gone(net, prune_by(net, "random", 0.5, x, 1)[0])
     assert torch.equal(torch.random.get_rng_state(), state)
     counts = [sum(key in each for each in drawn) for key in score(net, "gamma", x)]
@@ -129,11 +130,16 @@ def test_no_layer_is_emptied_and_ties_take_no_more_than_asked() -> None:
     assert reached == pytest.approx(27 / 30)
 
 
+@cache
+def graphs_of(model: str) -> Graphs:
+    return Graphs()
+
+
 @settings(max_examples=8)
 @given(st.sampled_from(["basicnet", "vgg11", "resnet20"]), st.sampled_from(CRITERIA), st.floats(0, 0.95))
 def test_every_family_is_cut_saved_and_loaded(tmp_path_factory: Any, model: str, criterion: Any, share: float) -> None:
     net, x = randomized(build(Architecture(model, 1 / 8, 2, 3))), images(4, side=32)
-    small, reached = prune_by(net, criterion, share, x)
+    small, reached = prune_by(net, criterion, share, x, graphs=graphs_of(model))
     every, left = (sum(m.num_features for m in n.modules() if isinstance(m, nn.BatchNorm2d)) for n in (net, small))
     assert reached == pytest.approx(1 - left / every)
     # Rounding for chains; in ResNet-20 a sum's channel is that of up to four filters, and layers have two to eight.

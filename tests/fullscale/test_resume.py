@@ -43,6 +43,7 @@ def ended(asked: RunSpec, path: Path) -> tuple[bytes, dict[str, list[float]]]:
     return path.with_name("end").read_bytes(), outcome.curves
 
 
+@pytest.mark.usefixtures("unjudged")
 @pytest.mark.usefixtures("forked")
 def test_killed_at_random_moments_it_ends_bit_equal(tmp_path: Path) -> None:
     expected, curves = ended(SPEC, tmp_path / "whole")
@@ -67,6 +68,7 @@ def test_killed_at_random_moments_it_ends_bit_equal(tmp_path: Path) -> None:
     assert ended(SPEC, path) == (expected, curves)
 
 
+@pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize("rule", ["adam", "momentum", "schedule_free", "nadam", "lamb", "adadelta"])
 def test_every_kind_of_state_comes_back(tmp_path: Path, rule: str) -> None:
     asked = replace(SPEC, optimizer=rule, lr=1e-3, epochs=4)
@@ -85,6 +87,7 @@ def test_every_kind_of_state_comes_back(tmp_path: Path, rule: str) -> None:
     assert ended(asked, tmp_path / "run") == expected
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_dropout_goes_on_where_it_was(tmp_path: Path) -> None:
     asked = replace(SPEC, model="vgg11", head="imagenet", width=1 / 64, epochs=2)
     expected = ended(asked, tmp_path / "whole")
@@ -94,6 +97,7 @@ def test_dropout_goes_on_where_it_was(tmp_path: Path) -> None:
     assert ended(asked, tmp_path / "run") == expected
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_checkpoint_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "run"
     train(replace(SPEC, epochs=1), IMAGES, checkpoint=path)
@@ -126,6 +130,7 @@ def test_training_goes_on_from_a_file_pruned_or_not(tmp_path: Path) -> None:
     assert pruned.net.blocks[2].conv.out_channels < net.blocks[2].conv.out_channels
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
     asked, path = replace(SPEC, epochs=1), tmp_path / "run"
     train(asked, IMAGES, checkpoint=path)
@@ -156,6 +161,7 @@ def test_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_start_that_does_not_fit_is_refused_and_one_that_fits_is_left_as_it_was(tmp_path: Path) -> None:
     train(replace(SPEC, epochs=1), IMAGES, checkpoint=tmp_path / "run")
     start = checkpoint.load(tmp_path / "run")

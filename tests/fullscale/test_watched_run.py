@@ -29,6 +29,7 @@ SPEC = spec(IMAGES, schedule="step", epochs=4, measure_every=3)
 LAYERS = [4, 5]
 
 
+@pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize(
     ("optimizer", "coupling"), [("adam", "l2"), ("rmsprop_centered", "decoupled_lr"), ("schedule_free", "l2")]
 )
