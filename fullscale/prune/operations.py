@@ -36,6 +36,11 @@ _REDUCING = {
     aten.median.dim: "same", aten.sum.dim_IntList: "zero", aten.logsumexp.default: "none", aten.var.correction: "none",
     aten.std.correction: "none", aten.linalg_vector_norm.default: "none", aten.prod.dim_int: "zero",
 }  # fmt: skip
+# Of tensors that are stacked, whose number is the same at any size of the inputs.
+_REDUCED: dict[Any, Any] = {
+    aten.mean.dim: np.mean, aten.sum.dim_IntList: np.sum, aten.amax.default: np.max, aten.amin.default: np.min,
+    aten.max.dim: np.max, aten.min.dim: np.min,
+}  # fmt: skip
 _WITHIN = {
     aten.softmax.int, aten._softmax.default, aten.log_softmax.int, aten._log_softmax.default, aten.cumsum.default,
     aten.cumprod.default, aten.sort.default, aten.logcumsumexp.default,
@@ -46,6 +51,10 @@ _POINTWISE = {
     aten.threshold.default,
 }  # fmt: skip
 _PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar}
+# As large as what they are given, of which they read no number.
+_FILLED: dict[Any, float | None] = {
+    aten.zeros_like.default: 0.0, aten.ones_like.default: 1.0, aten.full_like.default: None,
+}  # fmt: skip
 
 
 def known(found: Channels, node: fx.Node) -> Flow | None:
@@ -56,12 +65,15 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
         and first in found.flows
         and first.target in _PAIRS | BATCH_NORMS
         and node.args[1] == 0
+        and found.flows[first].shape == shape(node)  # else it was not understood
     ):  # type: ignore[union-attr]
         found.back[node] = lambda need: iter([(first, need)])  # type: ignore[list-item]
         return found.flows[first]  # type: ignore[index]
     if first is None or first not in found.flows:
         return _element_by_element(found, node) if is_pointwise(node) else None
     ndim, arguments = len(found.flows[first].shape), tuple[Any, ...](node.args)
+    if node.target in _FILLED:
+        return _filled(found, node, first)
     if node.target in _POOLS:
         return _over(found, node, first, range(ndim - _POOLS[node.target], ndim), "same")
     if node.target is aten.pad.default:  # by reflection and the like, here
@@ -80,6 +92,17 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
     return _element_by_element(found, node) if is_pointwise(node) else None
 
 
+def _filled(found: Channels, node: fx.Node, first: fx.Node) -> Flow | None:
+    """One number everywhere: its channels come and go with those of the tensor that it is as large as."""
+    given: Any = node.args[1] if _FILLED[node.target] is None else _FILLED[node.target]
+    if not isinstance(given, int | float):
+        return None
+    source = found.flows[first]
+    number = float(torch.full((), given, dtype=node.meta["val"].dtype).real)  # as its type holds it
+    found.back[node] = lambda need: iter([])
+    return flow(source.shape, source.atoms, np.full((1,) * len(source.shape), number))
+
+
 # Operations of several outputs, the first of which is meant.
 _PAIRS = {
     aten.max_pool1d_with_indices.default, aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default,
@@ -96,14 +119,20 @@ def _averaged(node: fx.Node) -> str:
 
 
 def _over(found: Channels, node: fx.Node, first: fx.Node, dims: Any, constants: str) -> Flow | None:
-    """Within each channel, over dimensions along which no atom changes."""
+    """Within each channel, over dimensions along which no atom changes; or over several that are then one, as those of tensors
+    that are stacked."""
     source = found.flows[first]
-    if any(source.atoms.shape[d] > 1 for d in dims):
+    changing = {d for d, size in enumerate(source.atoms.shape) if size > 1}
+    if changing and changing <= set(dims):
         return None
-    value = constant_over(source.value, dims)
-    if constants != "same":
+    atoms = found.merged(source.atoms, dims)
+    reduce, value = _REDUCED.get(node.target), constant_over(source.value, dims)
+    if reduce is not None and set(dims) <= changing:
+        sizes = [source.shape[d] if d in changing else size for d, size in enumerate(source.value.shape)]
+        value = reduce(np.broadcast_to(source.value, sizes), axis=tuple(dims), keepdims=True)
+    elif constants != "same":
         value = np.where(value == 0, 0.0, np.nan) if constants == "zero" else np.full_like(value, np.nan)
-    atoms, after = source.atoms, shape(node) or _first_shape(node)
+    after = shape(node) or _first_shape(node)
     if len(after) < len(source.shape):  # what was reduced is gone
         atoms, value = np.squeeze(atoms, tuple(dims)), np.squeeze(value, tuple(dims))
 
@@ -187,6 +216,12 @@ def united(
             if any(size > 1 and sizes[d] > 1 for d, size in enumerate(partner.shape)):
                 found.lock(partner)
             return partner, together
+    if any(a > 1 and b > 1 for a, b in zip(some.shape, others.shape, strict=True)):
+        # What goes along a dimension of both goes from each of them, and there from all along the dimensions of its own.
+        some, others = (
+            found.merged(own, [d for d, size in enumerate(partner.shape) if size == 1])
+            for own, partner in ((some, others), (others, some))
+        )
     pairs = np.stack([array.ravel() for array in np.broadcast_arrays(some, others)])
     pairs = np.unique(found.roots(pairs), axis=1)
     pairs = pairs[:, pairs[0] != pairs[1]]
