@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -53,6 +53,13 @@ PASSING = {
     aten.lift_fresh_copy.default, aten._to_copy.default, aten.feature_dropout.default,
     aten.native_dropout.default,
 }  # fmt: skip
+# What takes a tensor apart, and the position of the dimension among the arguments.
+_PARTS: dict[Any, int] = {
+    aten.chunk.default: 2, aten.split.Tensor: 2, aten.split_with_sizes.default: 2, aten.slice.Tensor: 1, aten.narrow.default: 1,
+}  # fmt: skip
+# Comparisons that hold above a bound, and below it.
+_ABOVE = {aten.gt.Scalar, aten.gt.Tensor, aten.ge.Scalar, aten.ge.Tensor}
+_BELOW = {aten.lt.Scalar, aten.lt.Tensor, aten.le.Scalar, aten.le.Tensor}
 _SHIFTING = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
 
 
@@ -104,9 +111,11 @@ def units(graph: Graph) -> tuple[Unit, ...]:
     """
     found = every_unit(graph)
     if not found:
+        acting = filter(None, (activation(graph, node) for node in graph.nodes))
+        seen = ", ".join(dict.fromkeys(f"{acts.name} of {_kind(acts.of)}" for acts in acting))
         raise InputError(
-            "the network has neither a BatchNorm nor an activation (ReLU, GELU, ...) behind a layer: none of its channels "
-            "can be measured"
+            "the network has neither a BatchNorm nor an activation (ReLU, GELU, ...) behind a convolution or linear layer"
+            f"{f' (here: {seen}; sigmoid and tanh count as gates)' if seen else ''}: none of its channels can be measured"
         )
     return found
 
@@ -117,8 +126,15 @@ def every_unit(graph: Graph) -> tuple[Unit, ...]:
     for node in graph.nodes:
         if node.target in BATCH_NORMS:
             found.append(_of_norm(graph, node))
-        elif (name := activation(node)) is not None and name not in GATES and (unit := _of_layer(graph, node, name)):
+        elif (
+            (acts := activation(graph, node)) is not None
+            and acts.name not in GATES
+            and (unit := _of_layer(graph, acts))
+        ):
             found.append(unit)
+    jumps = {unit.node for unit in found if unit.activation == "jumprelu"}
+    # The ReLU in front of a bound is part of it.
+    found = [unit for unit in found if unit.node not in jumps or unit.activation == "jumprelu"]
     seen: dict[str, int] = {}
     for i, unit in enumerate(found):
         seen[unit.norm] = seen.get(unit.norm, 0) + 1
@@ -127,24 +143,95 @@ def every_unit(graph: Graph) -> tuple[Unit, ...]:
     return tuple(found)
 
 
-def activation(node: fx.Node) -> str | None:
-    """The name of the activation that a node is, or None: element by element, without weights."""
-    if node.op != "call_function" or not node.args or not isinstance(node.args[0], fx.Node):
+def _kind(node: fx.Node) -> str:
+    """What an operation is called."""
+    return str(node.target).split(".")[1] if node.op == "call_function" and "." in str(node.target) else "a part"
+
+
+class Acts(NamedTuple):
+    """An activation: its node and name, what it is of, and the function. watched: what the function takes, if not that."""
+
+    node: fx.Node
+    name: str
+    of: fx.Node
+    function: Callable[[Tensor], Tensor]
+    watched: fx.Node | None = None
+
+
+def activation(graph: Graph, node: fx.Node) -> Acts | None:
+    """The activation that a node is, or None: element by element, without weights other than slopes and bounds."""
+    first = node.args[0] if node.op == "call_function" and node.args else None
+    if not isinstance(first, fx.Node):
         return None
-    rest = [*node.args[1:], *node.kwargs.values()]
-    if node.target is aten.hardtanh.default:
-        return "relu6" if rest and rest[0] == 0 else "hardtanh"
-    # Rectifiers by other names: clamp(min=0), threshold(0, 0).
-    if node.target in (aten.clamp.default, aten.clamp_min.default, aten.threshold.default):
-        return "relu" if rest and rest[0] == 0 and all(value in (0, None) for value in rest[1:]) else None
-    return ACTIVATIONS.get(node.target)
-
-
-def function(node: fx.Node) -> Callable[[Tensor], Tensor]:
-    """An activation node as a function of its input."""
     target: Any = node.target
     rest, named = node.args[1:], dict(node.kwargs)
-    return lambda x: target(x, *rest, **named)
+    if target in (aten.prelu.default, aten.rrelu.default, aten.glu.default):
+        return Acts(node, str(target).split(".")[1], first, nn.Identity(), node)
+    name = ACTIVATIONS.get(target)
+    if target is aten.hardtanh.default and rest and rest[0] == 0:
+        name = "relu6"
+    # Rectifiers by other names: clamp(min=0), threshold(0, 0).
+    elif target in (aten.clamp.default, aten.clamp_min.default, aten.threshold.default):
+        bounds = [*rest, *named.values()]
+        name = "relu" if bounds and bounds[0] == 0 and all(value in (0, None) for value in bounds[1:]) else None
+    if name is not None:
+        return Acts(node, name, first, lambda x: target(x, *rest, **named))
+    return _written_out(graph, node)
+
+
+def _written_out(graph: Graph, node: fx.Node) -> Acts | None:
+    """A rectifier as a maximum with 0, as a choice between a number and 0, or as a product with whether it is above a bound."""
+    arguments: tuple[Any, ...] = node.args
+    of = None
+    if node.target in (aten.maximum.default, aten.max.other):
+        of = next((one for one, other in (arguments, arguments[::-1]) if _is_zero(graph, other)), None)
+    elif node.target in (aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf):
+        condition, one, other = arguments
+        for compared, chosen, zero in ((_ABOVE, one, other), (_BELOW, other, one)):
+            if condition.target in compared and condition.args[0] is chosen and _is_zero(graph, condition.args[1]):
+                of = chosen if _is_zero(graph, zero) else of
+    elif node.target is aten.mul.Tensor and all(isinstance(argument, fx.Node) for argument in arguments):
+        for one, other in (arguments, arguments[::-1]):
+            above, inner = _passed(other), one.args[0] if one.target is aten.relu.default else one
+            if above.target in _ABOVE and above.args[0] in (one, inner) and shape(node) == shape(inner):
+                if _is_zero(graph, above.args[1]):
+                    return Acts(node, "relu", inner, torch.relu)
+                if _fixed(graph, above.args[1]):
+                    return Acts(node, "jumprelu", inner, nn.Identity())
+    if isinstance(of, fx.Node) and shape(of) == shape(node):
+        return Acts(node, "relu", of, torch.relu)
+    return None
+
+
+def _is_zero(graph: Graph, argument: Any) -> bool:
+    """Whether an argument is 0, or a tensor of nothing else."""
+    while isinstance(argument, fx.Node) and argument.target in _TURNING:
+        argument = argument.args[0]
+    if not isinstance(argument, fx.Node):
+        return isinstance(argument, int | float) and argument == 0
+    if argument.target in (aten.full_like.default, aten.full.default):
+        return bool(argument.args[1] == 0)
+    held = graph.constants.get(argument.name)
+    zeros = held is not None and held.is_floating_point() and not bool(held.count_nonzero())
+    return zeros or argument.target in (aten.zeros_like.default, aten.zeros.default, aten.new_zeros.default)
+
+
+def _passed(node: Any) -> fx.Node:
+    """What a node gives on as it is, in another type perhaps."""
+    while node.target in PASSING:
+        node = node.args[0]
+    return node  # type: ignore[no-any-return]
+
+
+def _fixed(graph: Graph, node: Any) -> bool:
+    """Whether an argument follows from parameters and numbers alone."""
+    if not isinstance(node, fx.Node) or node.name in graph.names:
+        return True
+    return (
+        node.op == "call_function"
+        and bool(node.all_input_nodes)
+        and all(_fixed(graph, n) for n in node.all_input_nodes)
+    )
 
 
 def parameter(graph: Graph, node: Any) -> str | None:
@@ -186,16 +273,40 @@ def _of_norm(graph: Graph, node: fx.Node) -> Unit:
         shift=shift,
         weight=feeding,
     )
-    behind = alone(output)
-    if behind is not None and (name := activation(behind)) is not None:
-        return replace(unit, activation=name, function=function(behind), node=behind.name)
+    acts = _acting(graph, output)
+    if acts is not None and shape(acts.node) == shape(source):
+        watched = output if acts.watched is None else acts.watched
+        return replace(unit, activation=acts.name, function=acts.function, node=acts.node.name, source=watched.name)
     return unit
+
+
+def _acting(graph: Graph, node: fx.Node) -> Acts | None:
+    """The activation that alone reads a node, be it at several places."""
+    behind = alone(node)
+    several = [far for user in readers(node) for far in (user, *user.users)]
+    for near in [behind] if behind is not None else several:
+        acts = activation(graph, near)
+        known = acts is not None and acts.of in (node, near.args[0])
+        if known and (behind is not None or all(_only(user, near) for user in readers(node))):
+            return acts
+    return None
+
+
+def _only(node: fx.Node, into: fx.Node, steps: int = 3) -> bool:
+    """Whether a node is this one, or is read by what leads to it alone, in so many steps."""
+    users = readers(node)
+    return node is into or (steps > 0 and bool(users) and all(_only(user, into, steps - 1) for user in users))
+
+
+def readers(node: fx.Node) -> list[fx.Node]:
+    """What reads a node's numbers."""
+    return [user for user in node.users if user.target is not aten._assert_tensor_metadata.default]
 
 
 def alone(node: fx.Node) -> fx.Node | None:
     """The only reader of a node, past what passes everything on."""
-    while len(node.users) == 1:
-        reader = next(iter(node.users))
+    while len(readers(node)) == 1:
+        reader = readers(node)[0]
         dropped = reader.target is operator.getitem and node.target is aten.native_dropout.default
         if reader.target not in PASSING and not dropped:
             return reader
@@ -209,35 +320,42 @@ def _feeding(graph: Graph, node: fx.Node) -> str | None:
     return None if where is None else parameter(graph, node.args[where[0]])
 
 
-def _of_layer(graph: Graph, node: fx.Node, name: str) -> Unit | None:
-    """The unit of an activation behind a layer without BatchNorm, else None."""
-    behind: Any = node.args[0]
-    at = behind
+def _of_layer(graph: Graph, acts: Acts) -> Unit | None:
+    """The unit of an activation behind a layer without BatchNorm, or behind a part of its channels, else None."""
+    node = acts.node
+    at: Any = acts.of
     scale = shift = norm = None
     dim: int | None = None
+    parts: list[int] = [node.args[1] if len(node.args) > 1 else -1] if node.target is aten.glu.default else []  # type: ignore[list-item]
     while isinstance(at, fx.Node):
         if at.target in LAYERS:
             weight, out = LAYERS[at.target]
             sizes = shape(node)
             dim = out if dim is None else dim
+            if any(part % len(sizes) != dim % len(sizes) for part in parts):
+                return None
             held = at.args[weight]
             unit = Unit(
                 norm=norm or owner(graph, at, held),
-                activation=name,
-                function=function(node),
+                activation=acts.name,
+                function=acts.function,
                 node=node.name,
-                source=behind.name,
+                source=(acts.watched or acts.of).name,
                 dim=dim % len(sizes),
                 filters=sizes[dim],
                 scale=scale,
                 shift=shift,
-                weight=parameter(graph, held),
+                weight=None if parts else parameter(graph, held),
                 batch=False,
             )
             product = _gated(node)
             return unit if product is None else replace(unit, node=product.name)
-        first, second = (*at.args[:2], None, None)[:2]  # an input has none
-        if at.target in OTHER_NORMS and norm is None:
+        arguments: tuple[Any, ...] = (*at.args[:2], None, None)  # an input has none
+        first, second = arguments[:2]
+        if at.target in _PARTS:
+            parts.append((*tuple[Any, ...](at.args), 0)[_PARTS[at.target]])
+            at = first
+        elif at.target in OTHER_NORMS and norm is None and not parts:
             *positions, channels = OTHER_NORMS[at.target]
             held = [at.args[i] if i is not None and i < len(at.args) else None for i in positions]
             norm = owner(graph, at, *held)
@@ -247,11 +365,11 @@ def _of_layer(graph: Graph, node: fx.Node, name: str) -> Unit | None:
             at = first
         elif (
             at.target in PASSING
-            or (at.target is operator.getitem and second == 0)
-            or (at.target in _SHIFTING and (parameter(graph, second) or not isinstance(second, fx.Node)))
+            or (at.target is operator.getitem and (second == 0 or first.target in _PARTS))
+            or (at.target in _SHIFTING and _fixed(graph, second))
         ):
             at = first
-        elif at.target in _SHIFTING and parameter(graph, first):
+        elif at.target in _SHIFTING and _fixed(graph, first):
             at = second
         else:
             return None

@@ -48,12 +48,17 @@ _WITHIN = {
 # Element by element, although torch, or an older one, does not say so.
 _POINTWISE = {
     aten.hardswish.default, aten.leaky_relu.default, aten.masked_fill.Scalar, aten.masked_fill.Tensor, aten.where.self,
-    aten.threshold.default,
+    aten.where.ScalarOther, aten.where.ScalarSelf, aten.where.Scalar, aten.threshold.default,
 }  # fmt: skip
 _PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar}
 # As large as what they are given, of which they read no number.
 _FILLED: dict[Any, float | None] = {
     aten.zeros_like.default: 0.0, aten.ones_like.default: 1.0, aten.full_like.default: None,
+}  # fmt: skip
+# Of a size of their own.
+_MADE: dict[Any, float | None] = {
+    aten.zeros.default: 0.0, aten.new_zeros.default: 0.0, aten.ones.default: 1.0, aten.new_ones.default: 1.0,
+    aten.full.default: None, aten.new_full.default: None, aten.scalar_tensor.default: None,
 }  # fmt: skip
 
 
@@ -69,9 +74,16 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
     ):  # type: ignore[union-attr]
         found.back[node] = lambda need: iter([(first, need)])  # type: ignore[list-item]
         return found.flows[first]  # type: ignore[index]
+    if node.target is aten._assert_tensor_metadata.default:  # before a change of type
+        found.back[node] = lambda need: iter([])
+        return kept(())
+    if node.target in _MADE:
+        return _made(found, node)
     if first is None or first not in found.flows:
         return _element_by_element(found, node) if is_pointwise(node) else None
     ndim, arguments = len(found.flows[first].shape), tuple[Any, ...](node.args)
+    if node.target is aten.glu.default:
+        return _glu(found, node, first)
     if node.target in _FILLED:
         return _filled(found, node, first)
     if node.target in _POOLS:
@@ -94,13 +106,47 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
 
 def _filled(found: Channels, node: fx.Node, first: fx.Node) -> Flow | None:
     """One number everywhere: its channels come and go with those of the tensor that it is as large as."""
-    given: Any = node.args[1] if _FILLED[node.target] is None else _FILLED[node.target]
-    if not isinstance(given, int | float):
+    number, source = _number(node, _FILLED[node.target], 1), found.flows[first]
+    if number is None:
         return None
-    source = found.flows[first]
-    number = float(torch.full((), given, dtype=node.meta["val"].dtype).real)  # as its type holds it
     found.back[node] = lambda need: iter([])
     return flow(source.shape, source.atoms, np.full((1,) * len(source.shape), number))
+
+
+def _glu(found: Channels, node: fx.Node, first: fx.Node) -> Flow:
+    """The first half of a dimension, times the sigmoid of the second: their channels are one, pair by pair."""
+    source, sizes = found.flows[first], shape(node)
+    given: Any = node.args[1] if len(node.args) > 1 else -1
+    dim = given % len(sizes)
+    one, two = np.split(source.atoms, 2, dim) if source.atoms.shape[dim] > 1 else (source.atoms, source.atoms)
+    factor, gate = np.split(source.value, 2, dim) if source.value.shape[dim] > 1 else (source.value, source.value)
+    found.unite(one, two)
+    value = np.where(factor == 0, 0.0, factor / (1 + np.exp(-gate)))
+
+    def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
+        wanted = np.broadcast_to(need & np.isnan(value), np.broadcast_shapes(need.shape, one.shape, factor.shape))
+        yield first, np.concatenate((wanted, wanted), dim) if source.sizes[dim] > 1 else wanted
+
+    found.back[node] = back
+    return flow(sizes, one, value)
+
+
+def _made(found: Channels, node: fx.Node) -> Flow | None:
+    """A lone number as a tensor. One of more channels may be as large as another tensor was."""
+    number = _number(node, _MADE[node.target], -1)
+    if number is None or np.prod(shape(node)) != 1:
+        return None
+    found.back[node] = lambda need: iter([])
+    sizes = (1,) * len(shape(node))
+    return flow(shape(node), np.full(sizes, KEEP, dtype=np.int64), np.full(sizes, number))
+
+
+def _number(node: fx.Node, fill: float | None, place: int) -> float | None:
+    """What a tensor is filled with, as its type holds it; None where no number says so."""
+    given: Any = node.args[place] if fill is None else fill
+    if not isinstance(given, int | float):
+        return None
+    return float(torch.full((), given, dtype=node.meta["val"].dtype).real)
 
 
 # Operations of several outputs, the first of which is meant.
@@ -156,6 +202,8 @@ def _first_shape(node: fx.Node) -> tuple[int, ...]:
 def is_pointwise(node: fx.Node) -> bool:
     """Whether an operation goes element by element, without random numbers."""
     tags = getattr(node.target, "tags", ())
+    if node.target is aten.rrelu.default:  # its slopes are drawn in training alone
+        return (*node.args, *(False,) * 3)[3] is False and not node.kwargs
     if torch.Tag.nondeterministic_seeded in tags:
         return False
     return node.target in _POINTWISE or torch.Tag.pointwise in tags
