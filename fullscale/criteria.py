@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from fullscale.graph import Graph, evaluation, trace, units
-from fullscale.graph.units import LAYERS, parameter
+from fullscale.graph.activations import parameter
+from fullscale.graph.units import LAYERS
 from fullscale.measure import batches, measure
 from fullscale.spec import CRITERIA, Criterion
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_map
 
+from fullscale.graph.activations import PASSING
 from fullscale.graph.trace import shape
-from fullscale.graph.units import PASSING
 from fullscale.prune.channels import KEEP, Bools, Channels, Flow, constant_over, flow, shrunk
 
 aten = torch.ops.aten

@@ -11,7 +11,8 @@ from fullscale.graph.trace import Graph, shape
 from fullscale.prune.channels import KEEP, Bools, Channels, Flow, flow, kept
 from fullscale.prune.layers import through
 from fullscale.prune.moves import moved, splits
-from fullscale.prune.operations import is_pointwise, is_vector, known, opaque
+from fullscale.prune.operations import known, opaque
+from fullscale.prune.pointwise import is_pointwise, is_vector
 
 # Other tensors of the network's up to this size are looked into for constants.
 LOOKED_INTO = 4096

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from dynamics.errors import InputError
 from fullscale.graph import taken, trace, units
+from fullscale.graph.activations import ACTIVATIONS
 from fullscale.graph.trace import call
-from fullscale.graph.units import ACTIVATIONS
 
 X = torch.randn(2, 1, 5, 5, generator=torch.Generator().manual_seed(1))
 

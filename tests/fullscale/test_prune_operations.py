@@ -133,6 +133,7 @@ NARROWER: dict[str, Between] = {
         lambda net, x: x * torch.sigmoid(net.map(x)), map=nn.Conv2d(FILTERS, 1, 3, padding=1)
     ),
     "sizes asked for": Between(_resized, deep=deep()),
+    "a mask in another type": Between(lambda net, x: x * (x > 0.1).to(x.dtype)),
     "numbers": Between(lambda net, x: (1 - x) * 0.5 + 2 * x / 3 - 0.25),
     "a product": Between(lambda net, x: x * net.deep(x), deep=ways()),
     "a difference": Between(lambda net, x: net.one(x) - net.two(x), one=ways(), two=ways()),
