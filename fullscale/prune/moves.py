@@ -186,6 +186,8 @@ def _indexed(found: Channels, node: fx.Node, operation: fx.Node, piece: int | No
     if piece is not None:
         places = places[piece]
     result = _gathered(found, node, sources, flows, full, places, 0.0)
+    if operation.target is aten.roll.default:
+        _note_rolled(found, flows[0], *tuple[Any, ...](operation.args)[1:])
     if operation.target in _SPLITTING | _PARTS and dims is not None and flows[0].atoms.shape[dims[0]] > 1:
         _note_parts(found, operation, sources[0], dims[0], full[0], places)
     return result
@@ -223,6 +225,14 @@ def _gathered(
 
     found.back[node] = back
     return flow(shape(node), np.concatenate([*atoms, [KEEP]])[index], np.concatenate([*value, [fill]])[index])
+
+
+def _note_rolled(found: Channels, own: Flow, shifts: list[int], dims: Any = ()) -> None:
+    """So many from the last channel on, or up to the first, come to the other end."""
+    for shift, dim in zip(shifts, dims, strict=False):
+        if own.atoms.shape[dim] > 1:
+            atoms, _ = own.along(dim)
+            found.lock(atoms[-shift:] if shift > 0 else atoms[:-shift])
 
 
 def _note_parts(

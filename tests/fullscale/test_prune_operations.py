@@ -203,6 +203,8 @@ PARTS: dict[str, tuple[Between, int]] = {
     "unequal parts": (Between(lambda net, x: torch.cat(x.split([3, 5], 1)[::-1], 1)), 0),
     "every other": (Between(lambda net, x: x[:, ::2] * x[:, 1::2], reads=4), 6),
     "one of them": (Between(lambda net, x: x * x[:, 2:3] * x[:, 3].unsqueeze(1)), 2),
+    "rolled": (Between(lambda net, x: x.roll(2, 1)), 3),
+    "rolled back": (Between(lambda net, x: x.roll(-1, 1)), 3),
     "parts that overlap": (Between(_written_in_parts, deep=deep()), 0),
 }
 
