@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from fullscale.graph import Graph, evaluation, taken
-from fullscale.graph.units import LAYERS, parameter
+from fullscale.graph.activations import parameter
+from fullscale.graph.units import LAYERS
 from fullscale.measure import Graphs, batches, measured
 from fullscale.spec import CRITERIA, Criterion
 

@@ -16,18 +16,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from dynamics.errors import InputError
+from fullscale.graph.activations import PASSING, Acts, activation, fixed, kind, parameter
 from fullscale.graph.trace import Graph, path, shape
 
 aten = torch.ops.aten
 
-# Element by element, without weights. Those of one sign or bound: see `activation`.
-ACTIVATIONS: dict[Any, str] = {
-    aten.relu.default: "relu", aten.relu6.default: "relu6", aten.leaky_relu.default: "leaky_relu",
-    aten.elu.default: "elu", aten.selu.default: "selu", aten.celu.default: "celu", aten.gelu.default: "gelu",
-    aten.silu.default: "silu", aten.mish.default: "mish", aten.softplus.default: "softplus",
-    aten.hardswish.default: "hardswish", aten.hardtanh.default: "hardtanh", aten.hardsigmoid.default: "hardsigmoid",
-    aten.tanh.default: "tanh", aten.sigmoid.default: "sigmoid",
-}  # fmt: skip
 # Gates that are no units by themselves: what they multiply is.
 GATES = ("sigmoid", "hardsigmoid", "tanh")
 BATCH_NORMS = {
@@ -47,11 +40,9 @@ LAYERS: dict[Any, tuple[int, int]] = {
     aten.conv_transpose1d.default: (1, -2), aten.conv_transpose2d.input: (1, -3), aten.conv_transpose3d.input: (1, -4),
     aten.linear.default: (1, -1), aten.mm.default: (1, -1), aten.matmul.default: (1, -1), aten.addmm.default: (2, -1),
 }  # fmt: skip
-# What gives its first argument on as it is in evaluation mode, and as far as a dropout lets it in training.
-PASSING = {
-    aten.clone.default, aten.alias.default, aten.detach.default, aten.contiguous.default, aten.dropout.default,
-    aten.lift_fresh_copy.default, aten._to_copy.default, aten.feature_dropout.default,
-    aten.native_dropout.default,
+# What takes a tensor apart, and the position of the dimension among the arguments.
+_PARTS: dict[Any, int] = {
+    aten.chunk.default: 2, aten.split.Tensor: 2, aten.split_with_sizes.default: 2, aten.slice.Tensor: 1, aten.narrow.default: 1,
 }  # fmt: skip
 _SHIFTING = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
 
@@ -104,9 +95,11 @@ def units(graph: Graph) -> tuple[Unit, ...]:
     """
     found = every_unit(graph)
     if not found:
+        acting = filter(None, (activation(graph, node) for node in graph.nodes))
+        seen = ", ".join(dict.fromkeys(f"{acts.name} of {kind(acts.of)}" for acts in acting))
         raise InputError(
-            "the network has neither a BatchNorm nor an activation (ReLU, GELU, ...) behind a layer: none of its channels "
-            "can be measured"
+            "the network has neither a BatchNorm nor an activation (ReLU, GELU, ...) behind a convolution or linear layer"
+            f"{f' (here: {seen}; sigmoid and tanh count as gates)' if seen else ''}: none of its channels can be measured"
         )
     return found
 
@@ -117,48 +110,21 @@ def every_unit(graph: Graph) -> tuple[Unit, ...]:
     for node in graph.nodes:
         if node.target in BATCH_NORMS:
             found.append(_of_norm(graph, node))
-        elif (name := activation(node)) is not None and name not in GATES and (unit := _of_layer(graph, node, name)):
+        elif (
+            (acts := activation(graph, node)) is not None
+            and acts.name not in GATES
+            and (unit := _of_layer(graph, acts))
+        ):
             found.append(unit)
+    jumps = {unit.node for unit in found if unit.activation == "jumprelu"}
+    # The ReLU in front of a bound is part of it.
+    found = [unit for unit in found if unit.node not in jumps or unit.activation == "jumprelu"]
     seen: dict[str, int] = {}
     for i, unit in enumerate(found):
         seen[unit.norm] = seen.get(unit.norm, 0) + 1
         if seen[unit.norm] > 1:  # a module that is used again
             found[i] = replace(unit, norm=f"{unit.norm}#{seen[unit.norm]}")
     return tuple(found)
-
-
-def activation(node: fx.Node) -> str | None:
-    """The name of the activation that a node is, or None: element by element, without weights."""
-    if node.op != "call_function" or not node.args or not isinstance(node.args[0], fx.Node):
-        return None
-    rest = [*node.args[1:], *node.kwargs.values()]
-    if node.target is aten.hardtanh.default:
-        return "relu6" if rest and rest[0] == 0 else "hardtanh"
-    # Rectifiers by other names: clamp(min=0), threshold(0, 0).
-    if node.target in (aten.clamp.default, aten.clamp_min.default, aten.threshold.default):
-        return "relu" if rest and rest[0] == 0 and all(value in (0, None) for value in rest[1:]) else None
-    return ACTIVATIONS.get(node.target)
-
-
-def function(node: fx.Node) -> Callable[[Tensor], Tensor]:
-    """An activation node as a function of its input."""
-    target: Any = node.target
-    rest, named = node.args[1:], dict(node.kwargs)
-    return lambda x: target(x, *rest, **named)
-
-
-def parameter(graph: Graph, node: Any) -> str | None:
-    """The name of the parameter or buffer that an argument is, as it stands or only turned about; else None."""
-    while isinstance(node, fx.Node) and node.target in _TURNING:
-        node = node.args[0]
-    return graph.names.get(node.name) if isinstance(node, fx.Node) else None
-
-
-_TURNING = {
-    aten.view.default, aten.reshape.default, aten.unsqueeze.default, aten.t.default, aten.transpose.int,
-    aten.permute.default, aten.expand.default, aten.clone.default, aten._to_copy.default, aten.numpy_T.default,
-    aten.mT.default, aten.squeeze.dim, aten.alias.default, aten.detach.default,
-}  # fmt: skip
 
 
 def owner(graph: Graph, node: fx.Node, *weights: Any) -> str:
@@ -186,16 +152,40 @@ def _of_norm(graph: Graph, node: fx.Node) -> Unit:
         shift=shift,
         weight=feeding,
     )
-    behind = alone(output)
-    if behind is not None and (name := activation(behind)) is not None:
-        return replace(unit, activation=name, function=function(behind), node=behind.name)
+    acts = _acting(graph, output)
+    if acts is not None and shape(acts.node) == shape(source):
+        watched = output if acts.watched is None else acts.watched
+        return replace(unit, activation=acts.name, function=acts.function, node=acts.node.name, source=watched.name)
     return unit
+
+
+def _acting(graph: Graph, node: fx.Node) -> Acts | None:
+    """The activation that alone reads a node, be it at several places."""
+    behind = alone(node)
+    several = [far for user in readers(node) for far in (user, *user.users)]
+    for near in [behind] if behind is not None else several:
+        acts = activation(graph, near)
+        known = acts is not None and acts.of in (node, near.args[0])
+        if known and (behind is not None or all(_only(user, near) for user in readers(node))):
+            return acts
+    return None
+
+
+def _only(node: fx.Node, into: fx.Node, steps: int = 3) -> bool:
+    """Whether a node is this one, or is read by what leads to it alone, in so many steps."""
+    users = readers(node)
+    return node is into or (steps > 0 and bool(users) and all(_only(user, into, steps - 1) for user in users))
+
+
+def readers(node: fx.Node) -> list[fx.Node]:
+    """What reads a node's numbers."""
+    return [user for user in node.users if user.target is not aten._assert_tensor_metadata.default]
 
 
 def alone(node: fx.Node) -> fx.Node | None:
     """The only reader of a node, past what passes everything on."""
-    while len(node.users) == 1:
-        reader = next(iter(node.users))
+    while len(readers(node)) == 1:
+        reader = readers(node)[0]
         dropped = reader.target is operator.getitem and node.target is aten.native_dropout.default
         if reader.target not in PASSING and not dropped:
             return reader
@@ -209,35 +199,42 @@ def _feeding(graph: Graph, node: fx.Node) -> str | None:
     return None if where is None else parameter(graph, node.args[where[0]])
 
 
-def _of_layer(graph: Graph, node: fx.Node, name: str) -> Unit | None:
-    """The unit of an activation behind a layer without BatchNorm, else None."""
-    behind: Any = node.args[0]
-    at = behind
+def _of_layer(graph: Graph, acts: Acts) -> Unit | None:
+    """The unit of an activation behind a layer without BatchNorm, or behind a part of its channels, else None."""
+    node = acts.node
+    at: Any = acts.of
     scale = shift = norm = None
     dim: int | None = None
+    parts: list[int] = [node.args[1] if len(node.args) > 1 else -1] if node.target is aten.glu.default else []  # type: ignore[list-item]
     while isinstance(at, fx.Node):
         if at.target in LAYERS:
             weight, out = LAYERS[at.target]
             sizes = shape(node)
             dim = out if dim is None else dim
+            if any(part % len(sizes) != dim % len(sizes) for part in parts):
+                return None
             held = at.args[weight]
             unit = Unit(
                 norm=norm or owner(graph, at, held),
-                activation=name,
-                function=function(node),
+                activation=acts.name,
+                function=acts.function,
                 node=node.name,
-                source=behind.name,
+                source=(acts.watched or acts.of).name,
                 dim=dim % len(sizes),
                 filters=sizes[dim],
                 scale=scale,
                 shift=shift,
-                weight=parameter(graph, held),
+                weight=None if parts else parameter(graph, held),
                 batch=False,
             )
             product = _gated(node)
             return unit if product is None else replace(unit, node=product.name)
-        first, second = (*at.args[:2], None, None)[:2]  # an input has none
-        if at.target in OTHER_NORMS and norm is None:
+        arguments: tuple[Any, ...] = (*at.args[:2], None, None)  # an input has none
+        first, second = arguments[:2]
+        if at.target in _PARTS:
+            parts.append((*tuple[Any, ...](at.args), 0)[_PARTS[at.target]])
+            at = first
+        elif at.target in OTHER_NORMS and norm is None and not parts:
             *positions, channels = OTHER_NORMS[at.target]
             held = [at.args[i] if i is not None and i < len(at.args) else None for i in positions]
             norm = owner(graph, at, *held)
@@ -247,11 +244,11 @@ def _of_layer(graph: Graph, node: fx.Node, name: str) -> Unit | None:
             at = first
         elif (
             at.target in PASSING
-            or (at.target is operator.getitem and second == 0)
-            or (at.target in _SHIFTING and (parameter(graph, second) or not isinstance(second, fx.Node)))
+            or (at.target is operator.getitem and (second == 0 or first.target in _PARTS))
+            or (at.target in _SHIFTING and fixed(graph, second))
         ):
             at = first
-        elif at.target in _SHIFTING and parameter(graph, first):
+        elif at.target in _SHIFTING and fixed(graph, first):
             at = second
         else:
             return None

@@ -28,17 +28,22 @@ MEANINGS = {
     "relu": _ZERO,
     "relu6": _ZERO,
     "hardswish": _ZERO,
+    "jumprelu": _ZERO,
     "gelu": _FADING.format("about -7.3"),
     "silu": _FADING.format("about -31"),
     "mish": _FADING.format("about -31"),
     "softplus": _FADING.format("about -28"),
+    "glu": _FADING.format("about -28 in the gate's half"),
     "sigmoid": _FADING.format("about -28"),
     "elu": _STUCK.format("-1 (alpha 1)"),
     "selu": _STUCK.format("-1.76"),
     "celu": _STUCK.format("-1 (alpha 1)"),
     "tanh": _STUCK.format("-1 and 1"),
     "hardtanh": _STUCK.format("-1 and 1 (as a rule)"),
-    "leaky_relu": "passes both signs on: inactive by activation only if its input stays at 0; look at the scale",
+    **dict.fromkeys(
+        ("leaky_relu", "prelu", "rrelu"),
+        "passes both signs on: inactive by activation only if its input stays at 0; look at the scale",
+    ),
     "identity": "the BatchNorm's own output, before a sum or several readers: inactive by activation only if scale and "
     "shift are 0; with scale 0 and another shift it is constant",
 }

@@ -126,7 +126,7 @@ class Monitor:
         smooth = {unit.activation for unit in self.watched.units if not unit.rectified} - {"identity"}
         if smooth:
             self.watched.notes.append(
-                f"{', '.join(sorted(smooth))}: puts out no exact zeros, so no deaths by activation there"
+                f"{', '.join(sorted(smooth))}: puts out no exact zeros, or has a bound of its own, so no deaths by activation there"
             )
         for note in (*notes, *self.watched.notes):
             self.updates.note(note)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from fullscale.graph import Graph
-from fullscale.graph.units import LAYERS, PASSING
+from fullscale.graph.activations import PASSING
+from fullscale.graph.units import LAYERS
 
 # Modules whose forward puts out one tensor, that of the last operation in it.
 _STOCK = {f"torch.nn.modules.{name}" for name in ("linear", "conv", "batchnorm", "instancenorm", "normalization")}

@@ -149,15 +149,16 @@ class Channels:
     """All that the walk found.
 
     flows: of each node; readers: what mixes channels, in order; axes: by name and dimension, the atoms of a parameter's or
-    buffer's entries along it; pieces: what a tensor is taken apart into along a dimension; back: see `Back`;
-    locked: atoms that must stay; whole: names of parameters that must; uses: how often each is
-    read.
+    buffer's entries along it; cuts: where a tensor is taken apart along a dimension; pieces: the atoms of parts that must
+    stay of one size; back: see `Back`; locked: atoms that must stay; whole: names of parameters that must; uses: how often
+    each is read.
     """
 
     flows: dict[fx.Node, Flow] = field(default_factory=dict)
     readers: list[Reader] = field(default_factory=list)
     axes: dict[tuple[str, int], Ints] = field(default_factory=dict)
-    pieces: dict[tuple[fx.Node, int], list[Flow]] = field(default_factory=dict)
+    cuts: dict[tuple[fx.Node, int], set[int]] = field(default_factory=dict)
+    pieces: list[list[Ints]] = field(default_factory=list)
     back: dict[fx.Node, Back] = field(default_factory=dict)
     locked: set[int] = field(default_factory=lambda: {KEEP})
     whole: set[str] = field(default_factory=set)
@@ -193,9 +194,15 @@ class Channels:
         """These must stay."""
         self.locked.update(np.unique(atoms).tolist())
 
+    def merged(self, atoms: Ints, dims: Iterable[int]) -> Ints:
+        """Atoms that do not change along some dimensions, which then have size 1: those that did are made one."""
+        across = {d for d in dims if atoms.shape[d] > 1}
+        first = atoms[tuple(slice(1) if d in across else slice(None) for d in range(atoms.ndim))]
+        if across:
+            self.unite(np.broadcast_to(first, atoms.shape), atoms)
+        return first
+
     def channelwise(self, flow: Flow, dim: int) -> tuple[Ints, Floats]:
         """Atoms and values of channels along a dimension, those of one channel made one."""
-        rows = np.moveaxis(flow.atoms, dim, 0).reshape(flow.atoms.shape[dim], -1)
-        if rows.shape[1] > 1:
-            self.unite(np.broadcast_to(rows[:, :1], rows.shape), rows)
+        self.merged(flow.atoms, [d for d in range(len(flow.shape)) if d != dim % len(flow.shape)])
         return flow.along(dim)

@@ -14,9 +14,10 @@ from torch import Tensor, fx, nn
 
 from dynamics.errors import InputError
 from fullscale.graph import Graph, Inputs, trace
+from fullscale.graph.activations import parameter
 from fullscale.graph.copied import copied
 from fullscale.graph.trace import call, path, unfused
-from fullscale.graph.units import BATCH_NORMS, OTHER_NORMS, parameter
+from fullscale.graph.units import BATCH_NORMS, OTHER_NORMS
 from fullscale.prune.channels import ZERO_SCALE, Bools
 from fullscale.prune.compare import ROUNDINGS, UNITS
 from fullscale.prune.layers import norm_behind

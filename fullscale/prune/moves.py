@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_map
 
+from fullscale.graph.activations import PASSING
 from fullscale.graph.trace import shape
-from fullscale.graph.units import PASSING
 from fullscale.prune.channels import KEEP, Bools, Channels, Flow, constant_over, flow, shrunk
 
 aten = torch.ops.aten
@@ -32,6 +32,8 @@ _SPLITTING = {
     aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.unbind.int, aten.tensor_split.sections,
     aten.tensor_split.indices,
 }  # fmt: skip
+# Of one dimension, so that the number of its channels before and after counts.
+_PARTS = {aten.slice.Tensor, aten.narrow.default, aten.select.int, aten.slice_scatter.default}
 _ANY = {
     aten.stack.default, aten.flip.default, aten.roll.default, aten.repeat.default, aten.pixel_shuffle.default,
     aten.pixel_unshuffle.default, aten.channel_shuffle.default, aten.native_channel_shuffle.default,
@@ -184,12 +186,10 @@ def _indexed(found: Channels, node: fx.Node, operation: fx.Node, piece: int | No
     if piece is not None:
         places = places[piece]
     result = _gathered(found, node, sources, flows, full, places, 0.0)
-    if (
-        dims is not None
-        and len(sources) == 1
-        and (piece is not None or operation.target in (aten.slice.Tensor, aten.narrow.default))
-    ):
-        _note_parts(found, sources[0], dims[0], result)
+    if operation.target is aten.roll.default:
+        _note_rolled(found, flows[0], *tuple[Any, ...](operation.args)[1:])
+    if operation.target in _SPLITTING | _PARTS and dims is not None and flows[0].atoms.shape[dims[0]] > 1:
+        _note_parts(found, operation, sources[0], dims[0], full[0], places)
     return result
 
 
@@ -227,10 +227,38 @@ def _gathered(
     return flow(shape(node), np.concatenate([*atoms, [KEEP]])[index], np.concatenate([*value, [fill]])[index])
 
 
-def _note_parts(found: Channels, source: fx.Node, dim: int, part: Flow) -> None:
-    """Pieces of a tensor along a dimension: code that halves a tensor asks for halves of equal size."""
-    if (
-        found.flows[source].atoms.shape[dim] > 1
-        and part.shape[dim : dim + 1] < found.flows[source].shape[dim : dim + 1]
-    ):
-        found.pieces.setdefault((source, dim), []).append(part)
+def _note_rolled(found: Channels, own: Flow, shifts: list[int], dims: Any = ()) -> None:
+    """So many from the last channel on, or up to the first, come to the other end."""
+    for shift, dim in zip(shifts, dims, strict=False):
+        if own.atoms.shape[dim] > 1:
+            atoms, _ = own.along(dim)
+            found.lock(atoms[-shift:] if shift > 0 else atoms[:-shift])
+
+
+def _note_parts(
+    found: Channels, operation: fx.Node, source: fx.Node, dim: int, full: list[int], places: Tensor
+) -> None:
+    """Where a tensor is taken apart along a dimension; of every nth channel, n at a time go together."""
+    own = found.flows[source]
+    count, total = full[dim], prod(full)
+    scattered = operation.target is aten.slice_scatter.default
+    if scattered:  # where something else is put in
+        places = torch.arange(total).reshape(full)[places >= total]
+    which = (places // prod(full[dim + 1 :]) % count).unique().tolist()
+    several = sum(size > 1 for size in own.atoms.shape) > 1
+    if not which or len(which) == count or (len(which) == 1 and several):  # what is stacked stays so
+        return
+    step = which[1] - which[0] if len(which) > 1 else 1
+    if step > 1 and which[0] < step and count <= which[-1] + step:
+        atoms, _ = found.channelwise(own, dim)
+        found.unite(atoms[np.arange(count) // step * step], atoms)
+        return
+    given: tuple[Any, ...] = () if splits(operation) else operation.args[3 if scattered else 2 :]
+    below = [isinstance(at, int) and at < 0 for at in (*given, 0, 0)[:2]]  # counted from the last channel
+    if operation.target is not aten.slice.Tensor and not scattered:
+        below[1] = below[0]
+    points = found.cuts.setdefault((source, dim), set())
+    ends = (which[0] - count * below[0], which[-1] + 1 - count * below[1])
+    points.update(point for point in ends if point != count)
+    if step > 1 or splits(operation):
+        points.add(count)  # all of it stays unless the parts are of one size

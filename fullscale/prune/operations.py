@@ -12,7 +12,8 @@ from torch import fx
 
 from fullscale.graph.trace import shape
 from fullscale.graph.units import BATCH_NORMS
-from fullscale.prune.channels import KEEP, Bools, Channels, Floats, Flow, Ints, constant_over, flow, kept, shrunk
+from fullscale.prune.channels import KEEP, Bools, Channels, Flow, constant_over, flow, kept, shrunk
+from fullscale.prune.pointwise import element_by_element, is_pointwise
 
 aten = torch.ops.aten
 # Within each channel, over the last dimensions. An average or maximum gives a constant back as it is.
@@ -36,16 +37,24 @@ _REDUCING = {
     aten.median.dim: "same", aten.sum.dim_IntList: "zero", aten.logsumexp.default: "none", aten.var.correction: "none",
     aten.std.correction: "none", aten.linalg_vector_norm.default: "none", aten.prod.dim_int: "zero",
 }  # fmt: skip
+# Of tensors that are stacked, whose number is the same at any size of the inputs.
+_REDUCED: dict[Any, Any] = {
+    aten.mean.dim: np.mean, aten.sum.dim_IntList: np.sum, aten.amax.default: np.max, aten.amin.default: np.min,
+    aten.max.dim: np.max, aten.min.dim: np.min,
+}  # fmt: skip
 _WITHIN = {
     aten.softmax.int, aten._softmax.default, aten.log_softmax.int, aten._log_softmax.default, aten.cumsum.default,
     aten.cumprod.default, aten.sort.default, aten.logcumsumexp.default,
 }  # fmt: skip
-# Element by element, although torch, or an older one, does not say so.
-_POINTWISE = {
-    aten.hardswish.default, aten.leaky_relu.default, aten.masked_fill.Scalar, aten.masked_fill.Tensor, aten.where.self,
-    aten.threshold.default,
+# As large as what they are given, of which they read no number.
+_FILLED: dict[Any, float | None] = {
+    aten.zeros_like.default: 0.0, aten.ones_like.default: 1.0, aten.full_like.default: None,
 }  # fmt: skip
-_PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar}
+# Of a size of their own.
+_MADE: dict[Any, float | None] = {
+    aten.zeros.default: 0.0, aten.new_zeros.default: 0.0, aten.ones.default: 1.0, aten.new_ones.default: 1.0,
+    aten.full.default: None, aten.new_full.default: None, aten.scalar_tensor.default: None,
+}  # fmt: skip
 
 
 def known(found: Channels, node: fx.Node) -> Flow | None:
@@ -56,12 +65,22 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
         and first in found.flows
         and first.target in _PAIRS | BATCH_NORMS
         and node.args[1] == 0
+        and found.flows[first].shape == shape(node)  # else it was not understood
     ):  # type: ignore[union-attr]
         found.back[node] = lambda need: iter([(first, need)])  # type: ignore[list-item]
         return found.flows[first]  # type: ignore[index]
+    if node.target is aten._assert_tensor_metadata.default:  # before a change of type
+        found.back[node] = lambda need: iter([])
+        return kept(())
+    if node.target in _MADE:
+        return _made(found, node)
     if first is None or first not in found.flows:
-        return _element_by_element(found, node) if is_pointwise(node) else None
+        return element_by_element(found, node) if is_pointwise(node) else None
     ndim, arguments = len(found.flows[first].shape), tuple[Any, ...](node.args)
+    if node.target is aten.glu.default:
+        return _glu(found, node, first)
+    if node.target in _FILLED:
+        return _filled(found, node, first)
     if node.target in _POOLS:
         return _over(found, node, first, range(ndim - _POOLS[node.target], ndim), "same")
     if node.target is aten.pad.default:  # by reflection and the like, here
@@ -77,7 +96,52 @@ def known(found: Channels, node: fx.Node) -> Flow | None:
         return _over(found, node, first, dims, _REDUCING[node.target])
     if node.target in _WITHIN and len(node.args) > 1:
         return _over(found, node, first, [arguments[1] % ndim], "none")
-    return _element_by_element(found, node) if is_pointwise(node) else None
+    return element_by_element(found, node) if is_pointwise(node) else None
+
+
+def _filled(found: Channels, node: fx.Node, first: fx.Node) -> Flow | None:
+    """One number everywhere: its channels come and go with those of the tensor that it is as large as."""
+    number, source = _number(node, _FILLED[node.target], 1), found.flows[first]
+    if number is None:
+        return None
+    found.back[node] = lambda need: iter([])
+    return flow(source.shape, source.atoms, np.full((1,) * len(source.shape), number))
+
+
+def _glu(found: Channels, node: fx.Node, first: fx.Node) -> Flow:
+    """The first half of a dimension, times the sigmoid of the second: their channels are one, pair by pair."""
+    source, sizes = found.flows[first], shape(node)
+    given: Any = node.args[1] if len(node.args) > 1 else -1
+    dim = given % len(sizes)
+    one, two = np.split(source.atoms, 2, dim) if source.atoms.shape[dim] > 1 else (source.atoms, source.atoms)
+    factor, gate = np.split(source.value, 2, dim) if source.value.shape[dim] > 1 else (source.value, source.value)
+    found.unite(one, two)
+    value = np.where(factor == 0, 0.0, factor / (1 + np.exp(-gate)))
+
+    def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
+        wanted = np.broadcast_to(need & np.isnan(value), np.broadcast_shapes(need.shape, one.shape, factor.shape))
+        yield first, np.concatenate((wanted, wanted), dim) if source.sizes[dim] > 1 else wanted
+
+    found.back[node] = back
+    return flow(sizes, one, value)
+
+
+def _made(found: Channels, node: fx.Node) -> Flow | None:
+    """A lone number as a tensor. One of more channels may be as large as another tensor was."""
+    number = _number(node, _MADE[node.target], -1)
+    if number is None or np.prod(shape(node)) != 1:
+        return None
+    found.back[node] = lambda need: iter([])
+    sizes = (1,) * len(shape(node))
+    return flow(shape(node), np.full(sizes, KEEP, dtype=np.int64), np.full(sizes, number))
+
+
+def _number(node: fx.Node, fill: float | None, place: int) -> float | None:
+    """What a tensor is filled with, as its type holds it; None where no number says so."""
+    given: Any = node.args[place] if fill is None else fill
+    if not isinstance(given, int | float):
+        return None
+    return float(torch.full((), given, dtype=node.meta["val"].dtype).real)
 
 
 # Operations of several outputs, the first of which is meant.
@@ -96,14 +160,20 @@ def _averaged(node: fx.Node) -> str:
 
 
 def _over(found: Channels, node: fx.Node, first: fx.Node, dims: Any, constants: str) -> Flow | None:
-    """Within each channel, over dimensions along which no atom changes."""
+    """Within each channel, over dimensions along which no atom changes; or over several that are then one, as those of tensors
+    that are stacked."""
     source = found.flows[first]
-    if any(source.atoms.shape[d] > 1 for d in dims):
+    changing = {d for d, size in enumerate(source.atoms.shape) if size > 1}
+    if changing and changing <= set(dims):
         return None
-    value = constant_over(source.value, dims)
-    if constants != "same":
+    atoms = found.merged(source.atoms, dims)
+    reduce, value = _REDUCED.get(node.target), constant_over(source.value, dims)
+    if reduce is not None and set(dims) <= changing:
+        sizes = [source.shape[d] if d in changing else size for d, size in enumerate(source.value.shape)]
+        value = reduce(np.broadcast_to(source.value, sizes), axis=tuple(dims), keepdims=True)
+    elif constants != "same":
         value = np.where(value == 0, 0.0, np.nan) if constants == "zero" else np.full_like(value, np.nan)
-    atoms, after = source.atoms, shape(node) or _first_shape(node)
+    after = shape(node) or _first_shape(node)
     if len(after) < len(source.shape):  # what was reduced is gone
         atoms, value = np.squeeze(atoms, tuple(dims)), np.squeeze(value, tuple(dims))
 
@@ -122,125 +192,6 @@ def _over(found: Channels, node: fx.Node, first: fx.Node, dims: Any, constants: 
 
 def _first_shape(node: fx.Node) -> tuple[int, ...]:
     return tuple(node.meta["val"][0].shape)
-
-
-def is_pointwise(node: fx.Node) -> bool:
-    """Whether an operation goes element by element, without random numbers."""
-    tags = getattr(node.target, "tags", ())
-    if torch.Tag.nondeterministic_seeded in tags:
-        return False
-    return node.target in _POINTWISE or torch.Tag.pointwise in tags
-
-
-def _element_by_element(found: Channels, node: fx.Node) -> Flow | None:
-    sources = [source for source in node.all_input_nodes if source in found.flows]
-    if not sources or len(sources) < len(node.all_input_nodes) or not isinstance(node.meta.get("val"), torch.Tensor):
-        return None
-    after = shape(node)
-    flows = [_operand(found, source, sources, len(after)) for source in sources]
-    atoms, reals = flows[0].atoms, flows[0].shape
-    for other in flows[1:]:
-        atoms, reals = united(found, atoms, reals, other.atoms, other.shape)
-    value = _values(node, sources, flows)
-
-    def back(need: Bools) -> Iterator[tuple[fx.Node, Bools]]:
-        wanted = np.asarray(need & np.isnan(value))
-        for source in sources:
-            yield source, shrunk(wanted, found.flows[source].sizes)
-
-    found.back[node] = back
-    return flow(after, atoms, value)
-
-
-def _operand(found: Channels, source: fx.Node, sources: list[fx.Node], ndim: int) -> Flow:
-    """A member of an operation, with as many dimensions as its result. A parameter of several dimensions, such as an embedding of
-    positions, goes with the channels of the others where these lie along one dimension."""
-    own = found.flows[source]
-    more = (1,) * (ndim - len(own.shape))
-    sizes = more + own.shape
-    atoms, value = own.atoms.reshape(more + own.atoms.shape), own.value.reshape(more + own.value.shape)
-    if own.parameter is not None and own.dims and not is_vector(own):
-        others = [found.flows[other] for other in sources if other is not source]
-        changing = {d - len(f.atoms.shape) for f in others for d, size in enumerate(f.atoms.shape) if size > 1}
-        dim = changing.pop() if len(changing) == 1 else 0
-        if dim and -dim <= len(own.shape) and own.shape[dim] > 1:
-            axis = found.axis(own.parameter, own.dims[dim], own.shape[dim])
-            atoms = axis.reshape([-1 if d == ndim + dim else 1 for d in range(ndim)])
-        else:
-            found.whole.add(own.parameter)
-    return Flow(sizes, atoms, value)
-
-
-def is_vector(own: Flow) -> bool:
-    """Whether a tensor has at most one dimension that counts."""
-    return sum(size > 1 for size in own.shape) <= 1
-
-
-def united(
-    found: Channels, some: Ints, real: tuple[int, ...], others: Ints, other_real: tuple[int, ...]
-) -> tuple[Ints, tuple[int, ...]]:
-    """The atoms of what two tensors become element by element: those of a pair are one, unless one of them goes with several of
-    the other, as a map does that all channels share: it stays, then."""
-    together = np.broadcast_shapes(real, other_real)
-    for atoms, sizes, partner in ((some, real, others), (others, other_real, some)):
-        if (atoms == KEEP).all():
-            if any(size > 1 and sizes[d] > 1 for d, size in enumerate(partner.shape)):
-                found.lock(partner)
-            return partner, together
-    pairs = np.stack([array.ravel() for array in np.broadcast_arrays(some, others)])
-    pairs = np.unique(found.roots(pairs), axis=1)
-    pairs = pairs[:, pairs[0] != pairs[1]]
-    first, second = ({atom: int((row == atom).sum()) for atom in np.unique(row).tolist()} for row in pairs)
-    shared = set()
-    for a, b in pairs.T.tolist():
-        many = [atom for atom, count in ((a, first[a]), (b, second[b])) if count > 1 or atom == KEEP]
-        if KEEP in (a, b):
-            found.lock(np.array([a, b]))
-        elif many:
-            found.lock(np.array(many))
-        else:
-            found.unite(np.array([a]), np.array([b]))
-        shared.update(many)
-    one, two = np.broadcast_arrays(some, others)
-    take = (
-        np.isin(found.roots(one), [found.root(atom) for atom in shared]) if shared else np.zeros(one.shape, dtype=bool)
-    )
-    return np.where(take, two, one), together
-
-
-def _values(node: fx.Node, sources: list[fx.Node], flows: list[Flow]) -> Floats:
-    """The constants behind an operation, where all that it reads is constant; and 0 where a factor is."""
-    held = dict(zip(sources, flows, strict=True))
-    unknown = np.isnan(np.zeros((1,) * len(shape(node))))
-    for own in flows:
-        unknown = unknown | np.isnan(own.value)
-    if unknown.all() and node.target not in _PRODUCTS | {aten.div.Tensor}:
-        return np.full((1,) * len(shape(node)), np.nan)
-
-    def number(argument: Any) -> Any:
-        if not isinstance(argument, fx.Node):
-            return argument
-        dtype = argument.meta["val"].dtype
-        tensor = torch.as_tensor(np.nan_to_num(held[argument].value))
-        return tensor if dtype.is_floating_point else tensor.to(dtype)
-
-    target: Any = node.target
-    arguments = torch.utils._pytree.tree_map(number, list(node.args))
-    with torch.no_grad():
-        result = target(*arguments, **torch.utils._pytree.tree_map(number, dict(node.kwargs))).double().numpy()
-    value = np.where(unknown, np.nan, result)
-    if node.target in _PRODUCTS:
-        for own in flows:
-            value = np.where(own.value == 0, 0.0, value)
-    elif node.target is aten.div.Tensor and len(flows) == 2 and _not_zero(sources[1]):
-        value = np.where(flows[0].value == 0, 0.0, value)
-    return np.asarray(value)
-
-
-def _not_zero(node: fx.Node) -> bool:
-    """Whether a divisor is known to be positive, as a count that is clamped is."""
-    bound = node.args[1] if node.target in (aten.clamp.default, aten.clamp_min.default) and len(node.args) > 1 else 0
-    return isinstance(bound, int | float) and bound > 0
 
 
 def opaque(found: Channels, node: fx.Node) -> Flow:

@@ -145,9 +145,8 @@ def _even_groups(channels: Channels, gone: set[int]) -> None:
 
 def _even_pieces(channels: Channels, gone: set[int]) -> None:
     """Pieces of one size that a tensor is taken apart into stay of one size."""
-    for (_, dim), pieces in channels.pieces.items():
-        for size in {piece.shape[dim] for piece in pieces}:
-            _level(channels, gone, [piece.along(dim)[0] for piece in pieces if piece.shape[dim] == size])
+    for pieces in channels.pieces:
+        _level(channels, gone, pieces)
 
 
 def _level(channels: Channels, gone: set[int], rows: list[Ints]) -> None:

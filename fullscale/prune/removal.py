@@ -31,7 +31,7 @@ from fullscale.thresholds import INACTIVE_ACTIVATION
 # Images of this many pixels a side go through the graph where none are given.
 PROBE = 64
 # Activations that never put out exact zeros over a range of inputs: that such a filter was small is no reason to remove it.
-FADING = ("gelu", "silu", "mish", "softplus")
+FADING = ("gelu", "silu", "mish", "softplus", "glu")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from fullscale.graph.trace import Graph, shape
 from fullscale.prune.channels import KEEP, Bools, Channels, Flow, flow, kept
 from fullscale.prune.layers import through
 from fullscale.prune.moves import moved, splits
-from fullscale.prune.operations import is_pointwise, is_vector, known, opaque
+from fullscale.prune.operations import known, opaque
+from fullscale.prune.pointwise import is_pointwise, is_vector
 
 # Other tensors of the network's up to this size are looked into for constants.
 LOOKED_INTO = 4096
@@ -49,10 +50,23 @@ def walk(
             if node.name in stays:
                 found.lock(own.atoms)
             found.flows[node] = own
+    _note_pieces(found)
     for (name, _), atoms in found.axes.items():
         if name in found.whole:
             found.lock(atoms)
     return found
+
+
+def _note_pieces(found: Channels) -> None:
+    """Code that halves a tensor asks for halves of equal size; else it counts channels from the first, or from the last."""
+    for (source, dim), points in found.cuts.items():
+        atoms, _ = found.flows[source].along(dim)
+        pieces = np.split(atoms, sorted({point % len(atoms) for point in points} - {0}))
+        if len({len(piece) for piece in pieces}) == 1:
+            found.pieces.append(pieces)
+        else:
+            found.lock(atoms[: max(0, *points)])
+            found.lock(atoms[len(atoms) + min(0, *points) :])
 
 
 def _note_whole(found: Channels, node: fx.Node, own: Flow) -> None:

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from dynamics.errors import InputError
 from fullscale.graph import taken, trace, units
+from fullscale.graph.activations import ACTIVATIONS
 from fullscale.graph.trace import call
-from fullscale.graph.units import ACTIVATIONS
 
 X = torch.randn(2, 1, 5, 5, generator=torch.Generator().manual_seed(1))
 
@@ -48,7 +48,9 @@ GENTLE = partial(F.leaky_relu, negative_slope=0.5)
 ACTIVATED: dict[str, list[Any]] = {
     "relu": [
         torch.relu, F.relu, "relu", "relu_", nn.ReLU(), nn.ReLU(inplace=True), lambda x: x.clamp(min=0),
-        lambda x: F.threshold(x, 0, 0),
+        lambda x: F.threshold(x, 0, 0), lambda x: torch.maximum(x, torch.zeros_like(x)), lambda x: torch.max(x.new_zeros(()), x),
+        lambda x: torch.where(x > 0, x, torch.zeros_like(x)), lambda x: torch.where(x < 0, 0.0, x), lambda x: x * (x >= 0),
+        lambda x: torch.maximum(x, torch.tensor(0.0)), lambda x: F.relu(x) * (x > 0).float(),
     ],
     "relu6": [F.relu6, nn.ReLU6(), lambda x: F.hardtanh(x, 0, 6)],
     "leaky_relu": [GENTLE, nn.LeakyReLU(0.2, inplace=True)],
@@ -110,6 +112,49 @@ class Gated(nn.Module):
         return result
 
 
+class Fused(nn.Module):
+    """Gate and layer in one matrix."""
+
+    def __init__(self, gate: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.both, self.down, self.gate = nn.Linear(5, 14), nn.Linear(7, 5), gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.down(self.gate(self.both(x)))
+        return result
+
+
+class Jumping(nn.Module):
+    """What is above a bound that is computed from a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down, self.bound = nn.Linear(5, 7), nn.Linear(7, 5), nn.Parameter(torch.zeros(7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up(x)
+        result: Tensor = self.down(F.relu(x) * (x > self.bound.exp()).to(x.dtype))
+        return result
+
+
+class Summed(nn.Module):
+    """A product with a matrix by another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(5, 7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(torch.einsum("nclf,fk->nclk", x, self.weight))
+
+
+def test_it_is_said_what_an_activation_is_behind() -> None:
+    with pytest.raises(
+        InputError, match=r"behind a convolution or linear layer \(here: relu of einsum; sigmoid and tanh"
+    ):
+        units(trace(Summed(), X))
+
+
 @pytest.mark.parametrize(
     ("net", "found"),
     [
@@ -120,8 +165,37 @@ class Gated(nn.Module):
         (Gated(F.silu), [("gate", "silu", 7, None, "gate.weight")]),
         (Gated(torch.sigmoid), None),
         (With(F.relu, nn.BatchNorm2d(2, affine=False)), [("norm", "relu", 2, None, "conv.weight")]),
+        (Fused(lambda x: F.gelu(x.chunk(2, -1)[1]) * x.chunk(2, -1)[0]), [("both", "gelu", 7, None, None)]),
+        (Fused(lambda x: F.silu(x[..., :7]) * x[..., 7:]), [("both", "silu", 7, None, None)]),
+        (Fused(lambda x: F.relu(x.split(7, -1)[1])), [("both", "relu", 7, None, None)]),
+        (Fused(F.glu), [("both", "glu", 7, None, None)]),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.PReLU(4)), [("0", "prelu", 4, None, "0.weight")]),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.RReLU()), [("0", "rrelu", 4, None, "0.weight")]),
+        (With(nn.PReLU()), [("norm", "prelu", 2, "norm.weight", "conv.weight")]),
+        (Jumping(), [("up", "jumprelu", 7, None, "up.weight")]),
+        # Places are taken apart, not channels.
+        (Fused(lambda x: F.relu(x[:, :, :2])[..., :7]), None),
+        (Summed(), None),
     ],
-    ids=["inside", "bare", "layer norm", "group norm", "gated", "a gate alone", "no scale"],
+    ids=[
+        "inside",
+        "bare",
+        "layer norm",
+        "group norm",
+        "gated",
+        "a gate alone",
+        "no scale",
+        "fused",
+        "slices",
+        "split",
+        "glu",
+        "prelu",
+        "rrelu",
+        "prelu behind a norm",
+        "jumprelu",
+        "places",
+        "einsum",
+    ],
 )
 def test_units_of_networks_of_every_kind(net: nn.Module, found: list[Any] | None) -> None:
     if found is None:

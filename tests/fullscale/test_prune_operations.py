@@ -100,7 +100,6 @@ def read(**layers: nn.Module) -> Between:
 WHOLE: dict[str, Between] = {
     "a tensor written over": Between(_written_over, deep=deep()),
     "a sum of which the old name is read": Between(_added_unseen, one=ways(), deep=deep()),
-    "a tensor written over in part": Between(_half_written, deep=deep()),
     "weights read otherwise": Between(lambda net, x: net.deep(x) * net.deep.weight.sum(), deep=deep()),
     "a layer used twice": Between(lambda net, x: net.deep(net.deep(x)), deep=deep()),
     "computed weights": read(deep=nn.utils.parametrizations.weight_norm(nn.Conv2d(FILTERS, FILTERS, 3))),
@@ -111,6 +110,8 @@ WHOLE: dict[str, Between] = {
     "padding by a constant": Between(lambda net, x: F.pad(x, (1, 1, 1, 1), value=0.5)),
 }
 NARROWER: dict[str, Between] = {
+    # The first three are counted: they stay.
+    "a tensor written over in part": Between(_half_written, deep=deep()),
     "dropout of nothing in evaluation mode, too": Between(lambda net, x: F.dropout(x, 0.0)),
     "a tensor written over through a view": Between(_added_to_a_view),
     "weights used twice": Between(lambda net, x: net.deep(x) + F.conv2d(x, net.deep.weight), deep=deep()),
@@ -132,6 +133,7 @@ NARROWER: dict[str, Between] = {
         lambda net, x: x * torch.sigmoid(net.map(x)), map=nn.Conv2d(FILTERS, 1, 3, padding=1)
     ),
     "sizes asked for": Between(_resized, deep=deep()),
+    "a mask in another type": Between(lambda net, x: x * (x > 0.1).to(x.dtype)),
     "numbers": Between(lambda net, x: (1 - x) * 0.5 + 2 * x / 3 - 0.25),
     "a product": Between(lambda net, x: x * net.deep(x), deep=ways()),
     "a difference": Between(lambda net, x: net.one(x) - net.two(x), one=ways(), two=ways()),
@@ -183,6 +185,39 @@ def test_each_operation(name: str) -> None:
         assert left == FILTERS if name in WHOLE else left < FILTERS
         assert difference(net, smaller, images) <= 1e-12
         assert difference(net, smaller, noise(seed, 3, 3, 12, 10)) <= 1e-12
+
+
+def _written_in_parts(net: Between, x: Tensor) -> Tensor:
+    y = x * 1
+    y[:, :4] += 1.5
+    y[:, 2:6].mul_(0.5)
+    return net.deep(y)
+
+
+# How many of channels 0, 1, 5, 6, which are 0, and of those that nothing reads go, without trying what does not hold.
+PARTS: dict[str, tuple[Between, int]] = {
+    "the first three": (Between(lambda net, x: x[:, :3], reads=3), 5),
+    "the last three": (Between(lambda net, x: x[:, -3:], reads=3), 5),
+    "from the second": (Between(lambda net, x: x[:, 1:], reads=7), 3),
+    "the first half": (Between(lambda net, x: x.chunk(2, 1)[0], reads=4), 4),
+    "unequal parts": (Between(lambda net, x: torch.cat(x.split([3, 5], 1)[::-1], 1)), 0),
+    "every other": (Between(lambda net, x: x[:, ::2] * x[:, 1::2], reads=4), 6),
+    "one of them": (Between(lambda net, x: x * x[:, 2:3] * x[:, 3].unsqueeze(1)), 2),
+    "rolled": (Between(lambda net, x: x.roll(2, 1)), 3),
+    "rolled back": (Between(lambda net, x: x.roll(-1, 1)), 3),
+    "parts that overlap": (Between(_written_in_parts, deep=deep()), 0),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_what_is_counted_stays(name: str) -> None:
+    net, gone = PARTS[name]
+    randomize(net.double(), 0)
+    norm = net.stem[1]
+    norm.weight.data[[0, 1, 5, 6]], norm.bias.data[[0, 1, 5, 6]] = 0, -0.5
+    smaller, removal = remove_dead(net, example=noise(1, 3, 3, 8, 8))
+    assert (FILTERS - smaller.stem[1].num_features, removal.notes) == (gone, ())
+    assert difference(net, smaller, noise(2, 3, 3, 12, 10)) <= 1e-12
 
 
 class Warming(nn.Module):

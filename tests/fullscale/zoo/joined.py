@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -109,6 +111,24 @@ class Excited(nn.Module):
             y = y * self.squeeze(y)
         result: Tensor = x + self.narrow(y)
         return result
+
+
+class Maxout(nn.Module):
+    """The largest of two neighbours."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (x.shape[1] // 2, 2)).amax(2)
+
+
+class Beside(nn.Module):
+    """Channels of nothing but zeros, or ones, beside those that are there."""
+
+    def __init__(self, fill: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.fill = fill
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((x, self.fill(x)), 1)
 
 
 def separable() -> nn.Module:
@@ -239,5 +259,25 @@ NETWORKS = (
         images(),
         4,  # the third primary channel lives, and its copy with it
         dead={"0.1": (2,), "1.primary.1": (0,), "1.cheap.1": (0, 3), "2.1": (7,)},
+    ),
+    # Channels 2 and 3 are one pair, 6 and 7 another; of 0 and 5 the neighbour lives.
+    Network(
+        "maxout",
+        lambda: headed(block(3, 8), Maxout(), block(4, 8), channels=8),
+        images(),
+        4,
+        dead={"0.1": (0, 2, 3, 5, 6, 7)},
+    ),
+    # Behind zero padding a constant stays, unless there is another to carry it.
+    *(
+        Network(
+            name,
+            lambda fill=fill: headed(block(3, 8), Beside(fill), block(16, 8), channels=8),  # type: ignore[misc]
+            images(),
+            ceiling,
+            dead={"0.1": (0, 5), "2.1": (3,)},
+            constant={"0.1": (2,)},
+        )
+        for name, fill, ceiling in (("beside zeros", torch.zeros_like, 3), ("beside ones", torch.ones_like, 4))
     ),
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .chains import block
+from .chains import Mean, block
 from .entry import Network, images
 
 
@@ -97,6 +97,29 @@ class Stages(nn.Module):
 
 def grouped(groups: int = 3, excited: bool = False) -> Stages:
     return Stages(Bottleneck(8, 12, groups, excited), Bottleneck(8, 12, groups, excited))
+
+
+class Several(nn.Module):
+    """Ways that are stacked and joined; with selective kernels, weighed against each other channel by channel."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.stem, self.one, self.two, self.how = block(3, 8), block(8, 8), block(8, 8, 5), how
+        self.squeeze = nn.Sequential(nn.Linear(8, 6), nn.ReLU())
+        self.weights = nn.ModuleList(nn.Linear(6, 8) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        ways = torch.stack([self.one(x), self.two(x)], dim=1)
+        match self.how:
+            case "mean":
+                return ways.mean(1)
+            case "largest":
+                return ways.max(dim=1).values
+            case _:
+                seen = self.squeeze(ways.sum(1).mean((2, 3)))
+                weights = torch.softmax(torch.stack([each(seen) for each in self.weights], 1), dim=1)
+                return (ways * weights[..., None, None]).sum(1)
 
 
 NETWORKS = (
@@ -197,5 +220,16 @@ NETWORKS = (
         images(),
         6,
         dead={"blocks.0.a.1": (1, 4, 8), "blocks.0.two.1": (0,), "blocks.1.three.1": (1, 2)},
+    ),
+    # Channels that are dead in both.
+    *(
+        Network(
+            f"stacked, {how}",
+            lambda how=how: nn.Sequential(Several(how), block(8, 8), Mean(), nn.Linear(8, 5)),  # type: ignore[misc]
+            images(),
+            9,
+            dead={"0.stem.1": (0, 1), "0.one.1": (2, 3, 6), "0.two.1": (2, 3, 5), "1.1": (3, 4, 7)},
+        )
+        for how in ("mean", "largest", "weighed")
     ),
 )

@@ -29,10 +29,18 @@ POOLS: dict[str, Callable[[], nn.Module]] = {
     "zeros": lambda: nn.ZeroPad2d((1, 0, 0, 1)), "reflection": lambda: nn.ReflectionPad2d(1),
     "replication": lambda: nn.ReplicationPad2d((0, 1, 1, 0)), "dropout": lambda: nn.Dropout2d(0.2),
 }  # fmt: skip
+
+
+def _weighed(x: Tensor) -> Tensor:
+    return (x * x.mean((3, 4), keepdim=True).softmax(1)).sum(1)
+
+
 JOINS: dict[str, Callable[[list[Tensor]], Tensor]] = {
     "lined up": lambda xs: torch.cat(xs, 1), "sum": lambda xs: xs[0] + xs[1], "product": lambda xs: xs[0] * xs[1],
     "difference": lambda xs: xs[0] - xs[1], "maximum": lambda xs: torch.maximum(*xs),
     "gate": lambda xs: xs[0] * torch.sigmoid(xs[1]), "mean of both": lambda xs: torch.stack(xs).mean(0),
+    "largest of both": lambda xs: torch.stack(xs, 2).amax(2), "sum of both": lambda xs: torch.stack(xs, 1).sum(1),
+    "weighed": lambda xs: _weighed(torch.stack(xs, 1)), "beside zeros": lambda xs: torch.cat((*xs, torch.zeros_like(xs[0])), 1),
 }  # fmt: skip
 APART: dict[str, Callable[[Tensor, int], tuple[Tensor, ...]]] = {
     "chunk": lambda x, _: x.chunk(2, 1), "split": lambda x, half: torch.split(x, [half, x.shape[1] - half], 1),
@@ -68,6 +76,13 @@ def _old(x: Tensor) -> Tensor:
     return y + z
 
 
+def _one_apart(x: Tensor) -> Tensor:
+    y = x * 1.0
+    y[:, :1] += 0.5
+    y[:, -2:] *= 2.0
+    return y
+
+
 ELEMENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "rows": _rows, "half of the channels": _half, "through a view": _view, "old name": _old,
     "numbers": lambda x: (1 - x) * 0.5 + 2 * x / 3, "square": lambda x: x.square(), "absolute": lambda x: x.abs(),
@@ -76,5 +91,10 @@ ELEMENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "turned": lambda x: x.transpose(2, 3), "flipped channels": lambda x: x.flip(1), "rolled": lambda x: x.roll(1, 1),
     "pad channels": lambda x: F.pad(x, (0, 0, 0, 0, 1, 1)), "pad by one": lambda x: F.pad(x, (1, 0, 0, 1), value=1.0),
     "where": lambda x: torch.where(x > 0, x, 0.1 * x), "first row": lambda x: x + x[:, :, :1],
-    "norm": lambda x: F.normalize(x, dim=1),
+    "norm": lambda x: F.normalize(x, dim=1), "one apart": _one_apart, "but the first": lambda x: x[:, 1:],
+    "zeros beside": lambda x: torch.cat((x, torch.zeros_like(x)), 1), "and ones": lambda x: x + torch.ones_like(x),
+    "largest of it and zeros": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "where, zeros": lambda x: torch.where(x > 0, x, torch.zeros_like(x)),
+    "largest of two": lambda x: x if x.shape[1] % 2 else x.unflatten(1, (x.shape[1] // 2, 2)).amax(2),
+    "mean of halves": lambda x: x if x.shape[1] % 2 else x.unflatten(1, (2, x.shape[1] // 2)).mean(1),
 }  # fmt: skip

@@ -141,14 +141,57 @@ class Gated(nn.Module):
         return result
 
 
+class Fused(nn.Module):
+    """Gate and layer in one matrix, half each."""
+
+    def __init__(self, gate: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.both, self.down, self.gate = nn.Linear(8, 32), nn.Linear(16, 8), gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + self.down(self.gate(self.both(x)))
+        return result
+
+
+def rectified(x: Tensor) -> Tensor:
+    gate, up = x.chunk(2, dim=-1)
+    return F.relu(gate) * up
+
+
+def rectified_slices(x: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    return x[..., :half].clamp(min=0) * x[..., half:]
+
+
+class Bound(nn.Module):
+    """JumpReLU: what is above a bound of its own. sized: how much comes from a second line, as in gated autoencoders."""
+
+    def __init__(self, features: int = 24, sized: bool = False) -> None:
+        super().__init__()
+        self.log_bound, self.sized = nn.Parameter(torch.zeros(features)), sized
+        self.log_size, self.shift = nn.Parameter(torch.zeros(features)), nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.sized:
+            return (x > 0).to(x.dtype) * F.relu(x * self.log_size.exp() + self.shift)
+        return x * (x > self.log_bound.exp())
+
+
+class Chosen(nn.Module):
+    """ReLU written out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, torch.zeros_like(x))
+
+
 class Sparse(nn.Module):
     """A sparse autoencoder of matrices; tied: the decoder is the encoder turned over."""
 
-    def __init__(self, tied: bool = False) -> None:
+    def __init__(self, tied: bool = False, act: nn.Module | None = None) -> None:
         super().__init__()
         self.W_enc = nn.Parameter(torch.zeros(8, 24))
         self.W_dec = None if tied else nn.Parameter(torch.zeros(24, 8))
-        self.b_enc, self.b_dec, self.act = nn.Parameter(torch.zeros(24)), nn.Parameter(torch.zeros(8)), nn.ReLU()
+        self.b_enc, self.b_dec, self.act = nn.Parameter(torch.zeros(24)), nn.Parameter(torch.zeros(8)), act or nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         found = self.act((x - self.b_dec) @ self.W_enc + self.b_enc)
@@ -248,4 +291,29 @@ NETWORKS = (
     Network("sparse, tied", lambda: Sparse(tied=True), flat, 4, dead={"W_enc": (0, 9, 23)}, constant={"W_enc": (3,)}),
     Network("sparse of layers", SparseLayers, flat, 5, dead={"encoder": (0, 9, 23, 5)}, constant={"encoder": (3,)}),
     Network("sparse of layers, tied", lambda: SparseLayers(tied=True), flat, 3, dead={"encoder": (0, 9, 23)}),
+    # Both halves of a unit go where its gate is 0, or the other is.
+    *(
+        Network(
+            f"gated, fused by {how}", lambda gate=gate: Fused(gate), tokens(), ceiling, dead=dead, zero={"both": (3, 5)}
+        )  # type: ignore[misc]
+        for how, gate, ceiling, dead in (
+            ("chunk", rectified, 4, {"both": (0, 9)}),
+            ("slices", rectified_slices, 4, {"both": (0, 9)}),
+            ("torch", F.glu, 2, {}),
+        )
+    ),
+    Network("sparse, bounds", lambda: Sparse(act=Bound()), flat, 3, dead={"W_enc": (0, 9, 23)}),
+    Network("sparse, gated", lambda: Sparse(act=Bound(sized=True)), flat, 3, dead={"W_enc": (0, 9, 23)}),
+    # Behind a slope what is constant stays so, and goes into the next layer's shift.
+    *(
+        Network(
+            f"two linear, {type(act).__name__}",
+            lambda act=act: nn.Sequential(nn.Linear(8, 16), act, nn.Linear(16, 8)),  # type: ignore[misc]
+            flat,
+            4,
+            dead=HIDDEN,
+            constant={"0": (7,)},
+        )
+        for act in (Chosen(), nn.PReLU(16), nn.RReLU())
+    ),
 )
