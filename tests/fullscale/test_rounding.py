@@ -119,7 +119,7 @@ def test_results_with_a_gradient_are_copied_without_it() -> None:
 
 
 def test_functions_that_a_copy_holds_reach_the_copy() -> None:
-    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2))
     old, seen = net[0].forward, []  # type: ignore[var-annotated]
 
     def inner(x: Tensor, last: nn.Module = net[2]) -> Tensor:
