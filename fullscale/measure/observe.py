@@ -12,7 +12,7 @@ from fullscale.graph import Unit, plain
 from fullscale.measure.activity import SELECTIVE_BELOW, Activity
 from fullscale.measure.graphs import Graphs
 from fullscale.measure.places import Place, extremes
-from fullscale.measure.source import Source, parts
+from fullscale.measure.source import Source, parts, undrawn
 
 # Images whose selectivity is counted at a time: as much memory again for so many.
 COUNTED = 1024
@@ -35,7 +35,8 @@ def measure(net: nn.Module, images: Source, batch: int = 1024) -> Activity:
             around it.
         images: (N, ...), floating point numbers normalized, or token ids; a tuple of tensors, in the order in which forward
             takes them, or a dictionary of its keyword arguments, with the same N; or an iterable, no tuple, of batches, each
-            one of these or a pair that begins with one and goes on with labels.
+            one of these or a pair that begins with one and goes on with labels. A DataLoader's random numbers are drawn anew
+            by who goes through it next.
         batch: images taken at a time where they are in memory.
 
     Returns:
@@ -62,12 +63,13 @@ def measured(net: nn.Module, images: Source, graphs: Graphs, batch: int = 1024) 
     net = plain(net)
     _check_finite(net)
     seen = _Extremes()
-    for part in parts(images, batch):
-        inputs = part.to(net)
-        traced = graphs.of(net, inputs)
-        seen.begin(traced.units, graphs.places(net, inputs), len(inputs))
-        traced.run(net, inputs, seen.look)
-        seen.end()
+    with undrawn(images):
+        for part in parts(images, batch):
+            inputs = part.to(net)
+            traced = graphs.of(net, inputs)
+            seen.begin(traced.units, graphs.places(net, inputs), len(inputs))
+            traced.run(net, inputs, seen.look)
+            seen.end()
     if not seen.kept.count:
         raise InputError("no batches of images: one or more are accepted")
     return seen.summary(net)
@@ -111,6 +113,8 @@ class _Extremes:
         """What the whole set has shown."""
         sizes = [unit.filters for unit in self.units]
         low, high = self.low.cpu(), self.high.cpu()
+        without = low > high  # those to which nothing came
+        low, high = low.masked_fill(without, 0), high.masked_fill(without, 0)
         peak = torch.maximum(high, -low).abs()  # not -0
         for unit, own in zip(self.units, peak.split(sizes), strict=True):
             if not own.isfinite().all():

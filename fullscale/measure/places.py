@@ -23,8 +23,10 @@ class Place(NamedTuple):
 
 
 def candidates(shape: tuple[int, ...], dim: int, images: int) -> list[Place]:
-    """Where the images can be, by the sizes alone, the likeliest first. dim: of the channels, which come after the images."""
-    before = range(dim)
+    """Where the images can be, by the sizes alone, the likeliest first. dim: of the channels, which come after the images.
+
+    A size that hangs on the numbers in a tensor, as that of x[mask] does, is none that could be told: there they are not."""
+    before = [axis for axis in range(dim) if isinstance(shape[axis], int)]
     alone = [Place(axis) for axis in before if shape[axis] == images]
     folded = [axis for axis in before if shape[axis] > images and shape[axis] % images == 0]
     return [*alone, *(Place(axis, inner) for axis in folded for inner in (False, True))]
@@ -35,6 +37,9 @@ def extremes(x: Tensor, dim: int, images: int, place: Place | None) -> tuple[Ten
 
     dim: that of the channels. place: None where an output knows no images: the extremes of all of it, for each of them.
     """
+    if x.numel() == 0:  # nothing came here: as far from any number as can be
+        none = x.new_full((images, x.shape[dim]), torch.inf)
+        return none, -none
     if place is None:
         rest = tuple(axis for axis in range(x.ndim) if axis != dim)
         low, high = (x.amin(rest), x.amax(rest)) if rest else (x, x)

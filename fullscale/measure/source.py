@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from dynamics.errors import InputError
 from fullscale.graph import Inputs, taken
@@ -29,6 +33,28 @@ def parts(images: Source, batch: int) -> Iterator[Inputs]:
     if not isinstance(images, Iterable):
         raise _unknown(images)
     return (_checked(part[0] if isinstance(part, tuple | list) and part else part) for part in images)
+
+
+@contextmanager
+def undrawn(images: Any) -> Iterator[None]:
+    """After it, random numbers go on as if a DataLoader had not been gone through: those of torch, NumPy, Python and its own.
+
+    A generator of the user's has no second time, so that what it drew stays drawn.
+    """
+    if not isinstance(images, DataLoader):
+        yield
+        return
+    drawing = (getattr(part, "generator", None) for part in (images, images.sampler, images.batch_sampler))
+    own = [(one, one.get_state()) for one in drawing if isinstance(one, torch.Generator)]
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a data set may draw from it
+    try:
+        with torch.random.fork_rng([]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        for one, state in own:
+            one.set_state(state)
 
 
 def batches(net: nn.Module, images: Tensor, size: int = 1024) -> Iterator[Tensor]:

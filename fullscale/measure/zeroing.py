@@ -13,7 +13,7 @@ from dynamics.errors import InputError
 from fullscale.graph import Unit, plain
 from fullscale.measure.activity import Activity
 from fullscale.measure.graphs import Graphs
-from fullscale.measure.source import parts
+from fullscale.measure.source import parts, undrawn
 from fullscale.thresholds import MEASURES, decades
 
 # Labelled images in batches: (n, ...), normalized, or all that the network takes; and whole numbers (n,).
@@ -59,17 +59,18 @@ def zeroed(
 def _errors(net: nn.Module, masks: list[Tensor], test: Labelled, graphs: Graphs) -> tuple[list[float], int]:
     """The share of errors with the filters of each mask (all filters,) at 0, and the number of images."""
     wrong, count = [0] * len(masks), 0
-    for given, labels in test:
-        [part] = parts([given], 1)
-        inputs = part.to(net)
-        y = labels.to(inputs.tensors()[0].device)
-        traced = graphs.of(net, inputs)
-        for i, mask in enumerate(masks):
-            outputs = traced.run(net, inputs, _Zero.of(traced.units, ~mask.to(y.device)))
-            if len(outputs) != 1:
-                raise InputError(f"a network of {len(outputs)} outputs has no test error: one tensor is accepted")
-            wrong[i] += int((_checked(outputs[0], y).argmax(dim=1) != y).sum())
-        count += len(labels)
+    with undrawn(test):
+        for given, labels in test:
+            [part] = parts([given], 1)
+            inputs = part.to(net)
+            y = labels.to(inputs.tensors()[0].device)
+            traced = graphs.of(net, inputs)
+            for i, mask in enumerate(masks):
+                outputs = traced.run(net, inputs, _Zero.of(traced.units, ~mask.to(y.device)))
+                if len(outputs) != 1:
+                    raise InputError(f"a network of {len(outputs)} outputs has no test error: one tensor is accepted")
+                wrong[i] += int((_checked(outputs[0], y).argmax(dim=1) != y).sum())
+            count += len(labels)
     if count == 0:
         raise InputError("no test images: batches of one or more are accepted")
     return [n / count for n in wrong], count

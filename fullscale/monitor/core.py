@@ -113,6 +113,7 @@ class Monitor:
         """From now on the units stay those that were found."""
         self._ready = True
         parts, notes = self.watched.parts, self.updates.notes
+        self.watched.name(self._net)
         if self._finding is not None:
             self._finding.close()
             for name in self.watched.unreached(self._net):
@@ -213,6 +214,7 @@ class Monitor:
         if not self._look.on:
             self.updates.follow()
             return
+        self.updates.renew(self.watched.renewed(self._net))
         heavy = self.step // self.interval % WEIGHTS_EVERY == 0
         with torch.no_grad():
             self._seen = observe(self.watched, self._look, self.updates, self._memory.past, heavy)

@@ -91,7 +91,7 @@ class Updates:
         self.held: dict[int, dict[str, Tensor]] = {}
         self._known: dict[int, tuple[Any, Carried | None]] = {}
         self._started: set[int] = set()
-        self._sizes: tuple[int, ...] = ()
+        self._sizes: tuple[Any, ...] = ()
         self._members: list[list[Tensor]] = []
         self._along: dict[int, Direction] = {}
 
@@ -107,9 +107,22 @@ class Updates:
             self.held[id(p)] = {name: x.to(p.device, p.dtype) for name, x in kept.items()}
         self._started = {id(p) for p in self.tensors}
 
+    def renew(self, others: Mapping[int, Tensor]) -> None:
+        """Other parameters stand in the place of some, by the ids of these."""
+        if others:
+            self.tensors, self._sizes = [others.get(id(p), p) for p in self.tensors], ()
+        for old, new in others.items():
+            self.held.pop(old, None)
+            self._started.discard(old)
+            if old in self.light:
+                self.light.add(id(new))
+            if old in self._axes:
+                self._axes[id(new)] = self._axes[old]
+
     def groups(self) -> Iterator[tuple[int, dict[str, Any], list[Tensor]]]:
         """Each parameter group with those watched in it that have a gradient."""
-        sizes = tuple(len(group["params"]) for group in self.optimizer.param_groups)
+        every = (group["params"] for group in self.optimizer.param_groups)
+        sizes = tuple((len(params), *map(id, params[:1])) for params in every)
         if sizes != self._sizes:
             wanted = {id(p) for p in self.tensors}
             self._sizes = sizes
@@ -181,9 +194,17 @@ class Updates:
         self._known[index] = (key, way)
         return way
 
+    def _holds(self, p: Tensor) -> bool:
+        """Whether anything of a parameter is held; in its precision and on its device, should it have changed these."""
+        held = self.held.get(id(p), {})
+        for name, x in held.items():
+            if x.dtype != p.dtype or x.device != p.device:
+                held[name] = x.to(p)
+        return bool(held)
+
     def _begin(self, way: Carried, group: Mapping[str, Any], params: list[Tensor]) -> None:
         for p in params:
-            if id(p) in self.held:
+            if self._holds(p):
                 continue
             start = torch.zeros_like(p)
             if id(p) not in self._started and steps_taken(self.optimizer, group, p) != 0:
@@ -208,6 +229,7 @@ class Updates:
             rule = setting.rule
             alike: dict[Any, list[Tensor]] = {}
             for p in params:
+                self._holds(p)
                 times = clock(self.optimizer, group, rule, setting.hyper, p)
                 alike.setdefault((times, p.dtype, p.device, id(p) if rule.unit != "weight" else 0), []).append(p)
             for (times, *_), several in alike.items():

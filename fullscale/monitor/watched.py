@@ -56,10 +56,12 @@ class Layer:
 
 @dataclass(eq=False)
 class Watched:
-    """The filters of a network, one row of `layers` and `channels` each. notes: what could not be had."""
+    """The filters of a network, one row of `layers` and `channels` each. notes: what could not be had; named: the parameters
+    that are watched, by their names."""
 
     parts: list[Layer] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    named: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -95,6 +97,29 @@ class Watched:
         """One more unit, unless one of its name is watched already."""
         if all(part.unit.norm != other.unit.norm for other in self.parts):
             self.parts.append(part)
+
+    def name(self, net: nn.Module) -> None:
+        """Keep the names of the parameters in the network."""
+        used = {id(x) for part in self.parts for x in (part.scale, part.shift, part.weight)}
+        self.named = {name: p for name, p in net.named_parameters(remove_duplicate=False) if id(p) in used}
+
+    def renewed(self, net: nn.Module) -> dict[int, Tensor]:
+        """Takes the parameters that now stand where the watched ones stood, as `load_state_dict(assign=True)` puts them
+        there; these, by the ids of the old ones."""
+        now = dict(net.named_parameters(remove_duplicate=False))
+        others: dict[int, Tensor] = {}
+        for name, old in self.named.items():
+            if name in now and now[name].shape == old.shape:
+                if now[name] is not old:
+                    others[id(old)] = now[name]
+            elif (lost := f"{name} is gone, or of another shape: the last that was watched is shown") not in self.notes:
+                self.notes.append(lost)
+        if others:
+            for i, part in enumerate(self.parts):
+                own = {x: getattr(part, x) for x in ("scale", "shift", "weight")}
+                self.parts[i] = replace(part, **{x: others.get(id(old), old) for x, old in own.items()})
+            self.named = {name: others.get(id(old), old) for name, old in self.named.items()}
+        return others
 
     def unreached(self, net: nn.Module) -> list[str]:
         """The BatchNorms of a network that are not watched."""

@@ -38,7 +38,8 @@ class Certificate:
     difference: largest absolute difference of any output, in the networks' own precision; relative: that, divided by the
     original's largest absolute number in that output. held_out: on images that were given, None without any; error: the
     share of them that is misclassified, told by the output at the place `labelled` ("" for an only one). random: on
-    standard normal noise of the same size; resized: of another size (H, W), None where the network takes no other.
+    standard normal noise of the same size, None where the networks give nothing finite for it; resized: of another size
+    (H, W), None where the network takes no other.
     differences: the same for each output. multiply_adds: for one image of the first size.
     """
 
@@ -47,8 +48,8 @@ class Certificate:
     held_out_relative: float | None
     random_images: int
     random_seed: int
-    random_difference: float
-    random_relative: float
+    random_difference: float | None
+    random_relative: float | None
     resized: tuple[int, ...] | None
     resized_difference: float | None
     resized_relative: float | None
@@ -90,7 +91,10 @@ class Certificate:
             raise InputError(f"on {on!r}: held_out, noise and both are accepted")
         if on == "held_out" and not self.held_out_images:
             raise InputError("on 'held_out': no images were held out; noise and both are accepted")
-        return tuple(one for one in self.differences if on == "both" or (one.on == "held_out") == (on == "held_out"))
+        chosen = tuple(one for one in self.differences if on == "both" or (one.on == "held_out") == (on == "held_out"))
+        if not chosen:
+            raise InputError("on 'noise': the networks give nothing finite for it; held_out is accepted")
+        return chosen
 
     def passes(self, tolerance: float | None = None, on: Judged | None = None) -> bool:
         """Whether the two networks compute the same.
@@ -108,7 +112,8 @@ class Certificate:
             True or False.
 
         Raises:
-            InputError: for any other `on`, and for "held_out" where there were no such images.
+            InputError: for any other `on`, for "held_out" where there were no such images, and for "noise" where the networks
+                give nothing finite for it.
 
         Example:
             >>> net = nn.Linear(3, 2)
@@ -157,7 +162,8 @@ def certify(
 
     Raises:
         InputError: for images or labels that do not fit the networks, for networks whose outputs are not alike, and for
-            outputs that are not finite (but for a mask: -inf at the same places of both).
+            outputs that are not finite (but for a mask: -inf at the same places of both; and, if there are held-out images,
+            for what is not finite on noise at the same places of both).
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 7 * 7, 2))
@@ -177,6 +183,10 @@ def certify(
     noise = _noise(before, inputs, random_images, seed)
     seen = None if held_out is None else compare(before, after, inputs, "held_out", seed, labels)
     random = compare(before, after, noise, "random", seed)
+    if seen is None and len(random.differences) < random.outputs:
+        raise InputError(
+            "outputs are not finite: the network diverged, or it takes no normal noise; held-out images are accepted"
+        )
     resized, larger = _resized(before, after, noise, seed)
     return Certificate(
         held_out_images=0 if seen is None else len(inputs),

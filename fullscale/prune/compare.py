@@ -60,29 +60,34 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every output on one set of inputs, the precision of the first network, and errors where there were labels."""
+    """Every output on one set of inputs of so many, the precision of the first network, and errors where there were labels."""
 
     differences: tuple[Difference, ...]
+    outputs: int
     precision: torch.dtype
     labelled: str | None = None
     error_before: float | None = None
     error_after: float | None = None
 
     @property
-    def difference(self) -> float:
-        """The largest of all outputs."""
-        return max(one.difference for one in self.differences)
+    def difference(self) -> float | None:
+        """The largest of all outputs; None where there is nothing to compare."""
+        return max((one.difference for one in self.differences), default=None)
 
     @property
-    def relative(self) -> float:
-        """The largest of all outputs."""
-        return max(one.relative for one in self.differences)
+    def relative(self) -> float | None:
+        """The same, relative."""
+        return max((one.relative for one in self.differences), default=None)
 
 
 def compare(
     before: nn.Module, after: nn.Module, inputs: Inputs, on: str, seed: int, labels: Tensor | None = None
 ) -> Comparison:
-    """Run both networks on the inputs, in batches, each time from the same state and the same random numbers."""
+    """Run both networks on the inputs, in batches, each time from the same state and the same random numbers.
+
+    On noise, which a network may not be made for (a logarithm takes no negative numbers), what is not finite in both at the same
+    places is left out, and so is an output that is nothing else.
+    """
     apart: dict[str, float] = {}
     size: dict[str, float] = {}
     labelled, wrong = None, [0, 0]
@@ -91,7 +96,10 @@ def compare(
         old, new = (run(net, part.to(net)) for net in (before, after))
         _check_alike(old, new)
         for place, value in old.items():
-            difference, largest = _distance(value, new[place])
+            found = _distance(value, new[place], on)
+            if found is None:
+                continue
+            difference, largest = found
             apart[place] = max(apart.get(place, 0.0), difference)
             size[place] = max(size.get(place, 0.0), largest)
         if labels is not None:
@@ -116,7 +124,7 @@ def compare(
         for place in apart
     )
     errors = (None, None) if labels is None else (wrong[0] / len(inputs), wrong[1] / len(inputs))
-    return Comparison(differences, precision, labelled, *errors)
+    return Comparison(differences, len(old), precision, labelled, *errors)
 
 
 def run(net: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
@@ -142,13 +150,17 @@ def _check_alike(old: dict[str, Tensor], new: dict[str, Tensor]) -> None:
     )
 
 
-def _distance(old: Tensor, new: Tensor) -> tuple[float, float]:
-    """The largest absolute difference and the largest absolute number of the first."""
+def _distance(old: Tensor, new: Tensor, on: str) -> tuple[float, float] | None:
+    """The largest absolute difference and the largest absolute number of the first; None where noise gives nothing finite."""
     if old.is_complex():
         old, new = torch.view_as_real(old), torch.view_as_real(new.to(old.dtype))
     old, new = (tensor.cpu().double() for tensor in (old, new))
     masked = (old == -inf) & (new == -inf)
+    if on != "held_out":
+        masked = ~old.isfinite() & ((old == new) | (old.isnan() & new.isnan()))
     old, new = old[~masked], new[~masked]
+    if on != "held_out" and masked.any() and not len(old):
+        return None
     if not (old.isfinite().all() and new.isfinite().all()) or (masked.any() and not len(old)):
         raise InputError("outputs are not finite: the network diverged, or the images did")
     return (float((old - new).abs().max()), float(old.abs().max())) if len(old) else (0.0, 0.0)

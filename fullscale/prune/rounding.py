@@ -39,9 +39,8 @@ def rounding(net: nn.Module, inputs: Inputs, seed: int = 0) -> dict[str, float]:
             tensor.data = _moved(own, source)
         found = call(moved, inputs.map(lambda tensor: _moved(tensor, source)))
         for place, value in exact.items():
-            difference = (
-                (found[place].cpu().to(torch.complex128) - value.cpu().to(torch.complex128)).abs().nan_to_num(0.0)
-            )  # of equal infinities
+            difference = (found[place].cpu().to(torch.complex128) - value.cpu().to(torch.complex128)).abs()
+            difference = difference.nan_to_num(0.0, posinf=0.0)  # of infinities, and of NaN
             largest[place] = max(largest[place], float(difference.max()) if difference.numel() else 0.0)
     return largest
 

@@ -18,6 +18,7 @@ from fullscale.measure import measure
 from fullscale.models import Chain, NetConfig
 from fullscale.prune import Certificate, certify, remove_dead
 from fullscale.prune.compare import Difference
+from undertow.commands.prune import in_words
 
 
 def network(seed: int = 2) -> nn.Module:
@@ -238,6 +239,39 @@ def test_data_and_noise_are_judged_apart() -> None:
         certify(net, smaller, example=calm).passes(on="held_out")
     with pytest.raises(InputError, match="on 'data': held_out, noise and both"):
         certificate.passes(on="data")  # type: ignore[arg-type]
+
+
+class Spectrogram(nn.Module):
+    """Takes positive numbers alone for one of its outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3).double()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.conv(x.log()), self.conv(x)
+
+
+def test_noise_that_a_network_is_not_made_for_says_nothing() -> None:
+    torch.manual_seed(0)
+    net, images = Spectrogram(), noise(1, 4, 2, 8, 8).abs() + 0.1
+    whole = certify(net, net, images, random_images=3)
+    assert whole.passes(on="both")
+    assert [one.output for one in whole.differences] == ["[0]", "[1]", "[1]", "[1]"]
+    assert not whole.resized_difference
+    with pytest.raises(InputError, match="takes no normal noise; held-out images are accepted"):
+        certify(net, net, example=images, random_images=3)
+    net.forward = lambda x: net.conv(x.log())
+    alone = certify(net, net, images, random_images=3)
+    assert (alone.random_difference, alone.largest, alone.passes(on="both")) == (None, 0, True)
+    with pytest.raises(InputError, match="on 'noise': the networks give nothing finite"):
+        alone.passes(on="noise")
+    assert "nothing finite" in in_words({"layers": [], "share": 0.0}, alone.as_dict())[1]
+    # What is not finite in one of them alone is a difference.
+    other = copy.deepcopy(net)
+    other.forward = lambda x: net.conv(x.abs().log())
+    with pytest.raises(InputError, match="outputs are not finite"):
+        certify(net, other, images, random_images=3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])

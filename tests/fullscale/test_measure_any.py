@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, TensorDataset
 
 from fullscale.measure import Activity, Graphs, measure, measured, observe
 
@@ -178,6 +179,20 @@ def test_nothing_is_left_behind() -> None:
     assert net.body[0].weight.grad.abs().sum() > 0
 
 
+def test_a_loader_draws_the_same_numbers_afterwards() -> None:
+    random, own = torch.get_rng_state(), torch.Generator().manual_seed(1)
+    for generator in (None, own):
+        data = DataLoader(TensorDataset(X), batch_size=2, shuffle=True, generator=generator)
+        state = own.get_state()
+        measure(head(), data)
+        assert torch.equal(own.get_state(), state)
+        torch.set_rng_state(random)
+        net = head()
+        random = torch.get_rng_state()
+        measure(net, data)
+        assert torch.equal(torch.get_rng_state(), random)
+
+
 def missing(name: str) -> nn.Module:
     norm = nn.BatchNorm2d(4)
     setattr(norm, name, None)
@@ -267,6 +282,33 @@ def test_a_layer_that_knows_no_images_has_no_selectivity() -> None:
     assert (row["selectivity"], row["universality"], row["gamma"], row["inactive_by_scale"]) == (None,) * 4
     assert (found.totals()["median_selectivity"], found.totals()["inactive_by_scale"]) == (None, None)
     assert found.inactive_by_activation() == float((~fires).double().mean())
+
+
+class Experts(nn.Module):
+    """Each reads the rows that a gate gives it, the last one none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(3, 4).double() for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.new_zeros(len(x), 4)
+        for bound, expert in zip((0, -torch.inf, torch.inf), self.experts, strict=True):
+            mine = x[:, 0] > bound
+            y[mine] = y[mine] + F.softplus(expert(x[mine]))
+        return y
+
+
+def test_what_reads_rows_that_a_mask_chooses_is_measured() -> None:
+    net, x = Experts(), noise(0, 9, 3)
+    found = measure(net, x, batch=4)
+    put_out = [F.softplus(expert(x[x[:, 0] > bound])) for bound, expert in zip((0, -9), net.experts, strict=False)]
+    for own, peak, spread in zip(put_out, found.peak, found.spread, strict=False):
+        assert peak.tolist() == pytest.approx(own.amax(0).tolist())
+        assert spread.tolist() == pytest.approx((own.amax(0) - own.amin(0)).tolist())
+    assert found.peak[2].tolist() == found.spread[2].tolist() == [0] * 4
+    assert found.selectivity[0].isnan().all()
+    assert found.selectivity[2].tolist() == [1] * 4
 
 
 class Attention(nn.Module):

@@ -215,6 +215,41 @@ def test_frozen_layers_are_told_of_and_have_no_share() -> None:
     assert np.isfinite(monitor.history["share_gamma"][:, 4:]).all()
 
 
+def test_parameters_that_are_put_in_the_place_of_others_are_watched_then() -> None:
+    net = small()
+    optimizer = adam(net)
+    monitor = Monitor(net, optimizer, interval=1)
+    train(net, optimizer, range(2))
+    net.load_state_dict({name: 2 * x for name, x in net.state_dict().items()}, assign=True)
+    optimizer.param_groups[0]["params"] = list(net.parameters())
+    optimizer.state.clear()
+    train(net, optimizer, range(2))
+    gamma = net[1].weight.detach()
+    assert monitor.history["gamma"][-1, :4].values == pytest.approx(gamma.numpy(), rel=0.02)
+    assert gamma.min() > 1.5
+    assert np.isfinite(monitor.history["share_gamma"]).all()
+    net[1].weight = nn.Parameter(torch.ones(3))
+    assert not monitor.watched.renewed(net)
+    assert "1.weight is gone" in monitor.note[-1]
+
+
+@pytest.mark.parametrize("make", [adam, lambda net: torch.optim.NAdam(net.parameters(), weight_decay=1e-2)])
+def test_a_network_may_change_its_precision(make: Callable[[nn.Module], Any]) -> None:
+    net = small()
+    optimizer = make(net)
+    monitor = Monitor(net, optimizer, interval=2)
+    train(net, optimizer, range(3))
+    net.double()
+    for held in optimizer.state.values():
+        held |= {name: x.double() for name, x in held.items() if x.is_floating_point() and x.ndim}
+    for step in range(3):
+        optimizer.zero_grad()
+        cross_entropy(net(batch(step)[0].double()), batch(step)[1]).backward()
+        optimizer.step()
+    assert all(x.dtype == torch.float64 for held in monitor.updates.held.values() for x in held.values())
+    assert np.isfinite(monitor.history["share_gamma"]).all()
+
+
 def test_parts_of_a_network_that_cannot_be_traced_are_found() -> None:
     net = Untraceable()
     for example in (None, batch(0)[0]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from planting import noise
 from torch import Tensor, nn
 
+from dynamics.errors import InputError
 from fullscale.graph.copied import copied
 from fullscale.graph.inputs import Inputs
 from fullscale.prune.rounding import rounding
@@ -114,3 +116,42 @@ def test_results_with_a_gradient_are_copied_without_it() -> None:
     assert twin.tied is twin.layer.weight is not net.layer.weight
     assert twin.layer.weight.requires_grad
     assert twin.losses is not net.losses
+
+
+def test_functions_that_a_copy_holds_reach_the_copy() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2))
+    old, seen = net[0].forward, []  # type: ignore[var-annotated]
+
+    def inner(x: Tensor, last: nn.Module = net[2]) -> Tensor:
+        return old(x) + last.weight.sum()
+
+    net[0].forward = lambda x: inner(x) + 1
+    net[1].register_forward_hook(
+        lambda module, given, out, *, weight=net[2].weight: seen.append(out) or out * weight[0, 0]
+    )  # type: ignore[func-returns-value]
+    x = torch.ones(1, 2)
+    want = net(x)
+    twin = copied(net)
+    assert torch.equal(twin(x), want)
+    assert len(seen) == 2, "what is no part of the network is shared"
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    assert torch.equal(twin(x), want)
+    assert rounding(twin, Inputs((x,)))[""] > 0
+
+
+ELSEWHERE = nn.Linear(2, 2)
+
+
+def test_what_cannot_be_copied_is_said() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), ELSEWHERE)
+    net[0].register_forward_hook(lambda module, given, out: ELSEWHERE(out))
+    with pytest.raises(InputError, match="reaches the network by the global name ELSEWHERE"):
+        copied(net)
+    net = nn.Sequential(nn.Linear(2, 2))
+    net[0].register_forward_hook(lambda module, given, out: ELSEWHERE(out))  # no part of the network
+    copied(net)
+    net.lock = threading.Lock()
+    with pytest.raises(InputError, match=r"Sequential cannot be copied .*lock"):
+        rounding(net, Inputs((torch.ones(1, 2),)))

@@ -203,7 +203,9 @@ def in_words(removal: Mapping[str, Any], c: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(
         f"{name.replace('_', ' ')} {sum(layer[name] for layer in removal['layers'])}" for name in CLASSES
     )
-    seen = f"{c['random_difference']:.2e} on {c['random_images']} random images"
+    seen = f"none to tell on {c['random_images']} random images, for which the networks give nothing finite"
+    if c["random_difference"] is not None:
+        seen = f"{c['random_difference']:.2e} on {c['random_images']} random images"
     if c["held_out_difference"] is not None:
         seen = f"{c['held_out_difference']:.2e} on {c['held_out_images']} test images, {seen}"
     if c["resized_difference"] is not None:
