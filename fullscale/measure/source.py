@@ -25,7 +25,7 @@ def parts(images: Source, batch: int) -> Iterator[Inputs]:
 
     Raises InputError for a batch below 1 and for what holds no images, the latter when it comes to it.
     """
-    if batch < 1:
+    if not isinstance(batch, int) or batch < 1:
         raise InputError(f"batch {batch}: a positive whole number is accepted")
     if isinstance(images, Tensor | tuple | Mapping | Inputs):
         whole = _checked(images)
