@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -45,3 +46,8 @@ def network(net: Any, numbers: bool = True) -> nn.Module:
                 f"{name} is on the meta device, without numbers: a network that has its weights is accepted"
             )
     return inner
+
+
+def positive(value: Any) -> bool:
+    """Whether something is a whole number from 1 on, of Python or of NumPy."""
+    return isinstance(value, Integral) and int(value) >= 1

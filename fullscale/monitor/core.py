@@ -10,7 +10,7 @@ from torch import nn
 
 from dynamics.errors import InputError
 from fullscale.graph import Unit, taken
-from fullscale.graph.network import network
+from fullscale.graph.network import network, positive
 from fullscale.monitor.deaths import counted
 from fullscale.monitor.finding import Finding
 from fullscale.monitor.line import Line, line
@@ -75,7 +75,7 @@ class Monitor:
         units: Sequence[Unit] | None = None,
         live: bool = False,
     ) -> None:
-        if not isinstance(interval, int) or interval < 1:
+        if not positive(interval):
             raise InputError(f"interval {interval}: a whole number of steps, 1 or more, is accepted")
         if not hasattr(optimizer, "register_step_pre_hook") or not hasattr(optimizer, "param_groups"):
             raise InputError(f"optimizer of type {type(optimizer).__name__}: a torch.optim.Optimizer is accepted")

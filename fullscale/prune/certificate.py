@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dynamics.errors import InputError
 from fullscale.cost import multiply_adds, parameters
 from fullscale.graph import Example, Inputs, taken, untouched
-from fullscale.graph.network import network
+from fullscale.graph.network import network, positive
 from fullscale.prune.compare import Comparison, Difference, compare, run
 
 # Interleaved runs of each network, of which the median is reported.
@@ -174,7 +174,7 @@ def certify(
     """
     if held_out is None and example is None and shape is None:
         raise InputError("neither held-out images nor an example nor the shape of random ones: one of them is accepted")
-    if not isinstance(random_images, int) or random_images < 1:
+    if not positive(random_images):
         raise InputError(f"{random_images} random images: a positive whole number is accepted")
     if labels is not None and held_out is None:
         raise InputError("labels without held-out images: both or neither is accepted")
