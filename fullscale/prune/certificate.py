@@ -176,6 +176,8 @@ def certify(
         raise InputError("neither held-out images nor an example nor the shape of random ones: one of them is accepted")
     if not positive(random_images):
         raise InputError(f"{random_images} random images: a positive whole number is accepted")
+    if not all(map(positive, timed)):
+        raise InputError(f"timed {timed}: positive whole numbers are accepted")
     if labels is not None and held_out is None:
         raise InputError("labels without held-out images: both or neither is accepted")
     if labels is not None and not isinstance(labels, Tensor):
