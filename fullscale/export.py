@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from evidence.files import write_whole
-from fullscale.graph import Example, Inputs, outputs, plain, taken, untouched
+from fullscale.graph import Example, Inputs, outputs, taken, untouched
+from fullscale.graph.network import network
 from fullscale.graph.trace import quiet
 from fullscale.prune.compare import run
 
@@ -65,7 +66,7 @@ def as_onnx(net: nn.Module, images: Example | Inputs, tolerance: float = TOLERAN
         raise InputError(
             f"{error.name!r} is missing: install undertow[onnx] to export ({', '.join(PACKAGES)})"
         ) from None
-    net, inputs = plain(net), taken(images)
+    net, inputs = network(net), taken(images)
     dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
     if dtype != torch.float32:
         raise InputError(f"network in {dtype}: float32 is accepted for ONNX, net.float() makes one")
@@ -73,6 +74,11 @@ def as_onnx(net: nn.Module, images: Example | Inputs, tolerance: float = TOLERAN
         raise InputError(f"inputs of shape {inputs.shapes()}: two or more images are accepted")
     shown = inputs.to(net)
     expected = run(net, shown)
+    for place, tensor in expected.items():
+        if tensor.is_complex():
+            raise InputError(
+                f"{place or 'output'} is complex: real outputs are accepted for ONNX, as torch.view_as_real gives"
+            )
     names = _inputs(net, shown)
     with untouched(net), quiet():
         try:

@@ -20,14 +20,13 @@ from torch import Tensor, nn
 from dynamics.errors import InputError
 from fullscale.checkpoint import weights_of
 from fullscale.graph import Example, taken
+from fullscale.graph.network import network as checked
 from fullscale.graph.trace import quiet
 from fullscale.prune.compare import run
 from fullscale.shapes import take_state
 
 ENDINGS = (".safetensors", ".pt", ".pth")
 WANTED = "weights alone are accepted, as torch.save(net.state_dict(), FILE) writes them"
-# What wrappers put before every name.
-PREFIXES = ("module.", "_orig_mod.")
 
 
 def own_network(net: str, weights: Path) -> nn.Module:
@@ -36,8 +35,8 @@ def own_network(net: str, weights: Path) -> nn.Module:
     Args:
         net: "module:function"; the module is imported, from the current folder too, and the function called without
             arguments.
-        weights: a .safetensors file, or a .pt or .pth file with a state_dict, alone or beside other things. Layers become as
-            narrow as those of the file.
+        weights: a .safetensors file, or a .pt or .pth file with a state_dict, alone or beside other things; what wrappers put
+            before all names is left out. Layers become as narrow as those of the file.
 
     Returns:
         The network, in the precision that the function gives it.
@@ -54,7 +53,7 @@ def own_network(net: str, weights: Path) -> nn.Module:
     state = read_weights(weights)
     network = made(net)
     try:
-        fit(network, state)
+        fit(network, unwrapped(state, network))
     except InputError as error:
         raise InputError(f"{weights} does not fit {net}: {error}") from error
     return network
@@ -80,7 +79,10 @@ def made(net: str) -> nn.Module:
         ) from error
     if not isinstance(network, nn.Module):
         raise InputError(f"--net {net}: made a {type(network).__name__}; a torch.nn.Module is accepted")
-    return network
+    try:
+        return checked(network)
+    except InputError as error:
+        raise InputError(f"--net {net}: {error}") from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -123,7 +125,7 @@ def _stored_whole(path: Path) -> bool:
 
 
 def _state(path: Path, content: Any) -> dict[str, Tensor]:
-    """The only state_dict in what a file holds, without the prefix of a wrapper."""
+    """The only state_dict in what a file holds."""
     if not isinstance(content, Mapping):
         raise InputError(f"{path} holds a {type(content).__name__}; {WANTED}")
     found = {"": content} | {key: part for key, part in content.items() if isinstance(part, Mapping)}
@@ -137,14 +139,25 @@ def _state(path: Path, content: Any) -> dict[str, Tensor]:
         )
         raise InputError(f"{path} holds {several}; {WANTED}")
     [state] = found.values()
-    for prefix in PREFIXES:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return dict(state)
 
 
 def _is_weight(item: tuple[Any, Any]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+def unwrapped(state: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Weights by the network's own names: without what DistributedDataParallel, torch.compile, AveragedModel or a module that
+    has the network as a part put before all of them."""
+    own = net.state_dict().keys()
+    first = {name.partition(".")[0] for name in own}
+    found = {name: tensor for name, tensor in state.items() if name in own or name != "n_averaged"}
+    while found and all("." in name for name in found):
+        heads = {name.partition(".")[0] for name in found}
+        if len(heads) > 1 or heads & first:
+            break
+        found = {name.partition(".")[2]: tensor for name, tensor in found.items()}
+    return found
 
 
 def fit(net: nn.Module, state: Mapping[str, Tensor]) -> None:

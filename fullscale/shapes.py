@@ -25,7 +25,8 @@ def take_state(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     expected |= {name: layer.weight.flatten(1)[:, 0] for name, layer in _without_bias(net, state)}
     for name in sorted(expected.keys() | state.keys()):
         if name not in expected or name not in state:
-            raise InputError(f"{name} is in the weights or in the network, but not in both")
+            ends = ("weights", "network") if name in state else ("network", "weights")
+            raise InputError(f"{name} is in the {ends[0]}, but not in the {ends[1]}")
         have, want = state[name], expected[name]
         fits = have.ndim == want.ndim and have.is_floating_point() == want.is_floating_point()
         # Only channels may be missing: the first two dimensions.

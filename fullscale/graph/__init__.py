@@ -2,6 +2,7 @@
 
 untouched.py   the network's own code run without a trace of it left behind
 copied.py      a deep copy of any network, also straight after a training pass
+network.py     what is taken for a network, checked before the work
 inputs.py      what a network takes (one tensor, several, or by keyword) and what it gives, as flat lists
 trace.py       the graph, taken by torch.export: what Python really runs for inputs of that shape
 units.py       the channels that can fall silent: of a BatchNorm, or behind a rectifier

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.graph import Unit, plain
+from fullscale.graph import Unit
+from fullscale.graph.network import network
 from fullscale.measure.activity import SELECTIVE_BELOW, Activity
 from fullscale.measure.graphs import Graphs
 from fullscale.measure.places import Place, extremes
@@ -60,7 +61,7 @@ def measure(net: nn.Module, images: Source, batch: int = 1024) -> Activity:
 
 def measured(net: nn.Module, images: Source, graphs: Graphs, batch: int = 1024) -> Activity:
     """As `measure`, with graphs that are there already or are kept for the next time, of this network's structure."""
-    net = plain(net)
+    net = network(net)
     _check_finite(net)
     seen = _Extremes()
     with undrawn(images):
@@ -177,11 +178,5 @@ def _check_finite(net: nn.Module) -> None:
     # infinity for good reason, such as a mask of what attention does not see.
     statistics = ((name, buffer) for name, buffer in net.named_buffers() if "running_" in name)
     for name, tensor in (*net.named_parameters(), *statistics):
-        if nn.parameter.is_lazy(tensor):
-            raise InputError(f"{name} has no shape yet: a network that has run once is accepted")
-        if tensor.is_meta:
-            raise InputError(
-                f"{name} is on the meta device, without numbers: a network that has its weights is accepted"
-            )
         if not tensor.detach().isfinite().all():
             raise InputError(f"{name} is not finite: the network diverged")

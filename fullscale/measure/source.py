@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from dynamics.errors import InputError
 from fullscale.graph import Inputs, taken
+from fullscale.graph.network import positive
 
 # In memory: a tensor, a tuple of the tensors that forward takes, or a dictionary of its keyword arguments, each (N, ...). Or
 # batches of these, any iterable but a tuple; alone, or first of a pair with labels.
@@ -25,7 +26,7 @@ def parts(images: Source, batch: int) -> Iterator[Inputs]:
 
     Raises InputError for a batch below 1 and for what holds no images, the latter when it comes to it.
     """
-    if batch < 1:
+    if not positive(batch):
         raise InputError(f"batch {batch}: a positive whole number is accepted")
     if isinstance(images, Tensor | tuple | Mapping | Inputs):
         whole = _checked(images)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.graph import Unit, plain
+from fullscale.graph import Unit
+from fullscale.graph.network import network
 from fullscale.measure.activity import Activity
 from fullscale.measure.graphs import Graphs
 from fullscale.measure.source import parts, undrawn
@@ -42,7 +43,7 @@ def zeroed(
     keys = {at: mask.numpy().tobytes() for at, mask in off.items()}
     none = torch.zeros(activity.filters, dtype=torch.bool)
     masks = {none.numpy().tobytes(): none} | {keys[at]: mask for at, mask in off.items()}
-    errors, count = _errors(plain(net), list(masks.values()), test, graphs or Graphs())
+    errors, count = _errors(network(net), list(masks.values()), test, graphs or Graphs())
     share = dict(zip(masks, errors, strict=True))
     shares = activity.sweep(values)
     return {
@@ -63,6 +64,8 @@ def _errors(net: nn.Module, masks: list[Tensor], test: Labelled, graphs: Graphs)
         for given, labels in test:
             [part] = parts([given], 1)
             inputs = part.to(net)
+            if not isinstance(labels, Tensor):
+                raise InputError(f"labels of type {type(labels).__name__}: a tensor of whole numbers is accepted")
             y = labels.to(inputs.tensors()[0].device)
             traced = graphs.of(net, inputs)
             for i, mask in enumerate(masks):

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from dynamics.errors import InputError
-from fullscale.graph import Unit, plain, taken
+from fullscale.graph import Unit, taken
+from fullscale.graph.network import network, positive
 from fullscale.monitor.deaths import counted
 from fullscale.monitor.finding import Finding
 from fullscale.monitor.line import Line, line
@@ -47,8 +48,9 @@ class Monitor:
         live: one line in the terminal that is kept up to date, if it is a terminal.
 
     Raises:
-        InputError: for an interval below 1; for an example with which no filter can be found; for units that the network
-            has not; and, without either, for a network that `.compile()` has compiled in place.
+        InputError: for an interval below 1; for what is no network or no optimizer; for an example with which no filter can
+            be found; for units that the network has not; and, without either, for a network that `.compile()` has compiled
+            in place.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
@@ -73,11 +75,13 @@ class Monitor:
         units: Sequence[Unit] | None = None,
         live: bool = False,
     ) -> None:
-        if interval < 1:
+        if not positive(interval):
             raise InputError(f"interval {interval}: a whole number of steps, 1 or more, is accepted")
+        if not hasattr(optimizer, "register_step_pre_hook") or not hasattr(optimizer, "param_groups"):
+            raise InputError(f"optimizer of type {type(optimizer).__name__}: a torch.optim.Optimizer is accepted")
         self.interval = interval
         self.step = 0
-        self._net = plain(net)
+        self._net = network(net, numbers=False)
         self._ready = False
         self._saved: dict[str, Any] | None = None
         self.watched = Watched() if units is None else of_units(self._net, units)
@@ -264,6 +268,8 @@ class Monitor:
         Before the filters are found, only interval and step are taken over at once, and the rest when they are.
         Raises InputError for the state of another network; the first step does where that is not seen before.
         """
+        if not isinstance(state, dict) or not {"layers", "interval", "step", "notes", "held"} <= state.keys():
+            raise InputError("no state of a monitor: what its state_dict gave is accepted")
         held = (*self._net.named_modules(remove_duplicate=False), *self._net.named_parameters(remove_duplicate=False))
         names = {name for name, _ in held}
         if self._ready or any(name.partition("#")[0] not in names for name in state["layers"]):

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from fullscale.cost import multiply_adds, parameters
-from fullscale.graph import Example, Inputs, plain, taken, untouched
+from fullscale.graph import Example, Inputs, taken, untouched
+from fullscale.graph.network import network, positive
 from fullscale.prune.compare import Comparison, Difference, compare, run
 
 # Interleaved runs of each network, of which the median is reported.
@@ -173,11 +174,15 @@ def certify(
     """
     if held_out is None and example is None and shape is None:
         raise InputError("neither held-out images nor an example nor the shape of random ones: one of them is accepted")
-    if random_images < 1:
+    if not positive(random_images):
         raise InputError(f"{random_images} random images: a positive whole number is accepted")
+    if not all(map(positive, timed)):
+        raise InputError(f"timed {timed}: positive whole numbers are accepted")
     if labels is not None and held_out is None:
         raise InputError("labels without held-out images: both or neither is accepted")
-    before, after = plain(before), plain(after)
+    if labels is not None and not isinstance(labels, Tensor):
+        raise InputError(f"labels of type {type(labels).__name__}: a tensor of whole numbers is accepted")
+    before, after = network(before), network(after)
     given = held_out if held_out is not None else example
     inputs = taken(torch.empty(1, *(shape or ()), dtype=torch.float64) if given is None else given)
     noise = _noise(before, inputs, random_images, seed)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.graph import Example, Graph, Inputs, Unit, plain, taken, trace
+from fullscale.graph import Example, Graph, Inputs, Unit, taken, trace
+from fullscale.graph.network import network, positive
 from fullscale.graph.units import every_unit
 from fullscale.measure.activity import Activity
 from fullscale.prune.channels import Bools, Channels
@@ -116,9 +117,11 @@ def remove_dead(
         >>> smaller[0].out_channels, removal.share
         (1, 0.75)
     """
-    if multiple < 1:
+    if not positive(multiple):
         raise InputError(f"multiple {multiple}: a positive whole number is accepted")
-    net = plain(net)
+    if activity is not None and not isinstance(activity, Activity):
+        raise InputError(f"activity of type {type(activity).__name__}: what measure gives is accepted")
+    net = network(net)
     inputs = taken(example_for(net) if example is None else example).to(net)
     return removed(net, trace(net, inputs), inputs, activity, multiple)
 

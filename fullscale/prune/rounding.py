@@ -46,11 +46,11 @@ def rounding(net: nn.Module, inputs: Inputs, seed: int = 0) -> dict[str, float]:
 
 
 def _moved(tensor: Tensor, source: torch.Generator) -> Tensor:
-    """A copy whose numbers are their neighbours above or below; zeros, and those at the end of their range, stay. So do
-    sparse tensors, and those of 8 bits, which nothing computes with before they are turned into others."""
-    if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.element_size() == 1:
+    """A copy whose numbers are their neighbours above or below; zeros, those at the end of their range, and sparse ones stay."""
+    if not tensor.is_floating_point() or tensor.layout != torch.strided:
         return tensor.clone()
     step = torch.randint(0, 2, tensor.shape, generator=source).mul_(2).sub_(1).to(tensor.device)
     bits = tensor.contiguous().view(_BITS[tensor.element_size()])
-    moves = (tensor != 0) & (tensor.abs() < torch.finfo(tensor.dtype).max)  # false for NaN, too
+    wide = tensor.float() if tensor.element_size() == 1 else tensor  # 8 bits are not compared
+    moves = (wide != 0) & (wide.abs() < torch.finfo(tensor.dtype).max)  # false for NaN, too
     return (bits + step.to(bits.dtype) * moves).view(tensor.dtype)

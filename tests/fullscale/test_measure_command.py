@@ -137,7 +137,7 @@ def test_a_training_run_tells_if_its_images_were_others(tmp_path: Path) -> None:
         ("network --data digits --thresholds a 1", ["'a'", "a number"]),
         ("network --data digits --width 0.5", ["--width", "only with --model"]),
         ("network --data digits --model resnet19", ["resnet19", "resnet18"]),
-        ("network --data digits --model resnet18", ["network.safetensors", "not in both"]),
+        ("network --data digits --model resnet18", ["network.safetensors", ", but not in the "]),
         ("network --data digits --model basicnet --head imagenet", ["imagenet", "basicnet"]),
         ("network --data digits --csv missing/filters.csv", ["--csv missing/filters.csv", "cannot be written"]),
         ("network --data digits --plot missing/drawn.svg", ["--plot missing/drawn.svg", "cannot be written"]),

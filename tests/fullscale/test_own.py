@@ -17,6 +17,7 @@ from console import refused, run
 from planting import plant, randomize
 from safetensors.torch import save_file
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from dynamics.errors import InputError
 from fullscale.checkpoint import save
@@ -42,11 +43,21 @@ class Net(nn.Module):
         self.head = nn.Linear(6, 10)
 
     def forward(self, x):
+        print("hello from forward")
         return {"out": self.head(self.body(x).mean((2, 3)))}
 
 
 def make():
     return Net()
+
+
+def wrapped():
+    return nn.DataParallel(torch.compile(Net(), backend="eager"))
+
+
+def meta():
+    with torch.device("meta"):
+        return Net()
 
 
 def needing(width):
@@ -94,8 +105,16 @@ def test_every_kind_of_file_gives_the_same_weights(folder: Path) -> None:
     )
     torch.save({f"module.{name}": tensor for name, tensor in state.items()}, "parallel.pt")
     torch.save({"model": {f"_orig_mod.{name}": tensor for name, tensor in state.items()}}, "compiled.pth")
-    for file in ("plain.safetensors", "plain.pt", "whole.pth", "parallel.pt", "compiled.pth"):
-        found = own_network("mynets:make", Path(file)).state_dict()
+    save_file({f"module._orig_mod.{name}": tensor for name, tensor in state.items()}, "both.safetensors")
+    torch.save({"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}, "epoch": 3}, "lightning.pt")
+    averaged = AveragedModel(own_network("mynets:make", Path("plain.pt")))
+    torch.save(averaged.state_dict(), "averaged.pt")
+    for file, make in (
+        *((file, "make") for file in ("plain.safetensors", "plain.pt", "whole.pth", "parallel.pt", "compiled.pth")),
+        *((file, "make") for file in ("both.safetensors", "lightning.pt", "averaged.pt")),
+        *((file, "wrapped") for file in ("plain.pt", "both.safetensors")),
+    ):
+        found = own_network(f"mynets:{make}", Path(file)).state_dict()
         assert found.keys() == state.keys()
         assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
     # A weight that two layers share is there once.
@@ -106,7 +125,7 @@ def test_every_kind_of_file_gives_the_same_weights(folder: Path) -> None:
     fit(tied, {"0.weight": torch.ones(2, 2), "0.bias": torch.ones(2)})
     assert tied[1].weight is tied[0].weight
     assert (tied[0].out_features, tied[0].bias.tolist()) == (2, [1, 1])
-    with pytest.raises(InputError, match=r"2\.weight is in the weights or in the network, but not in both"):
+    with pytest.raises(InputError, match=r"2\.weight is in the weights, but not in the network"):
         fit(tied, {"0.weight": torch.eye(2), "0.bias": torch.ones(2), "2.weight": torch.ones(2)})
 
 
@@ -212,10 +231,14 @@ def test_measure_and_prune_take_them(folder: Path) -> None:
         ("--net mynets:other --weights weights.pt", ["mynets:other", "no attribute 'other'"]),
         ("--net mynets:needing --weights weights.pt", ["mynets:needing", "'width'", "a function without arguments"]),
         ("--net mynets:text --weights weights.pt", ["mynets:text", "made a str", "torch.nn.Module"]),
+        ("--net mynets:meta --weights weights.pt", ["--net mynets:meta", "body.0.weight is on the meta device"]),
         ("--net mynets:failing --weights weights.pt", ["mynets:failing", "OSError: no such thing"]),
         ("--net mynets:leaving --weights weights.pt", ["mynets:leaving", "SystemExit: 3"]),
         ("--net mynets:make --weights network.pt", ["network.pt", "holds mynets.Net"]),
-        ("--net mynets:make --weights other.pt", ["other.pt does not fit mynets:make", "but not in both"]),
+        (
+            "--net mynets:make --weights other.pt",
+            ["other.pt does not fit mynets:make", "a is in the weights, but not in the network"],
+        ),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(folder: Path, command: str, flags: str, words: list[str]) -> None:

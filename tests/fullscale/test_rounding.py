@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dynamics.errors import InputError
 from fullscale.graph.copied import copied
 from fullscale.graph.inputs import Inputs
-from fullscale.prune.rounding import rounding
+from fullscale.prune.rounding import _moved, rounding
 
 
 class Numbers(nn.Module):
@@ -54,6 +54,16 @@ def test_every_number_moves_to_its_neighbour(number: float, dtype: torch.dtype) 
         assert moved == 0 if still else last / 2 <= moved <= max(last, at.tiny * at.eps)
     assert found["['whole']"] == 0
     assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
+
+
+def test_buffers_of_8_bits_move_and_sparse_ones_stay() -> None:
+    net = nn.Linear(2, 2)
+    net.register_buffer("short", torch.tensor([1.0, -6.0, 0.0, 448.0]).to(torch.float8_e4m3fn))
+    net.register_buffer("rows", torch.eye(2).to_sparse())
+    moved = [_moved(tensor, torch.Generator().manual_seed(0)) for tensor in (net.short, net.rows)]  # type: ignore[arg-type]
+    one, six, zero, most = moved[0].float().tolist()
+    assert (abs(one - 1) in (1 / 8, 1 / 16), abs(six + 6), zero, most) == (True, 0.5, 0, 448)
+    assert torch.equal(moved[1].to_dense(), torch.eye(2))
 
 
 def test_it_is_a_seeds_and_masks_stay_masks() -> None:

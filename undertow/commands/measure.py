@@ -13,6 +13,8 @@ import argparse
 import csv
 import io
 import os
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--model {arguments.model} and --net {arguments.net}: one of them is accepted")
     values = decades(*arguments.thresholds) if arguments.thresholds else decades()
     swept = bool(arguments.thresholds) or arguments.plot is not None
-    with Live() as live:
+    # What the user's own code prints is no part of the answer.
+    with redirect_stdout(sys.stderr), Live() as live:
         own = None if arguments.net is None else own_network(arguments.net, arguments.weights)
         images = given_images(arguments, live)
         net, trained_on = _network(arguments, images) if own is None else (own, None)

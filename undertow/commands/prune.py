@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     out, file = arguments.out, check_network(arguments)
     beside, exported = _checked(arguments, file)
-    with Live() as live:
+    # What the user's own code prints is no part of the answer.
+    with redirect_stdout(sys.stderr), Live() as live:
         own = arguments.net is not None
         saved = Saved(own_network(arguments.net, arguments.weights)) if own else load(arguments.checkpoint)
         feed = None
@@ -121,10 +123,11 @@ def run(arguments: argparse.Namespace) -> int:
     extra = narrow_extra(saved.extra, removal)
     # Not what says that a run is under way: the run of this network is another one.
     notes = {name: value for name, value in saved.notes.items() if name == "optimizer"}
-    content = smaller_bytes(arguments.net, smaller, example) if own else as_bytes(smaller, extra, notes)
-    files = {out: content, beside: f"{text}\n".encode()}
-    if exported is not None:
-        files[exported], _ = as_onnx(smaller, example)
+    with redirect_stdout(sys.stderr):
+        content = smaller_bytes(arguments.net, smaller, example) if own else as_bytes(smaller, extra, notes)
+        files = {out: content, beside: f"{text}\n".encode()}
+        if exported is not None:
+            files[exported], _ = as_onnx(smaller, example)
     write_together(files)
     said = [
         *in_words(report["removal"], report["certificate"]),
