@@ -11,7 +11,7 @@ from fullscale.graph.trace import call
 
 # Of which the largest difference counts.
 DRAWS = 2
-_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def rounding(net: nn.Module, inputs: Inputs, seed: int = 0) -> dict[str, float]:
