@@ -107,8 +107,9 @@ def remove_dead(
         The network and the Removal.
 
     Raises:
-        InputError: for an activity that is not this network's, a multiple below 1, as `fullscale.graph.trace`, and for a
-            network that does not compute twice the same, so that nothing can be checked.
+        InputError: for an activity that is not this network's, a multiple below 1, as `fullscale.graph.trace`, for a network
+            that copy.deepcopy does not take or whose hooks reach it by a global name, and for one that does not compute twice
+            the same, so that nothing can be checked.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7 * 7, 2))
