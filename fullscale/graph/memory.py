@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import _lru_cache_wrapper, partial
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-# How far attributes of attributes are followed, and the longest container, tensor or array that is remembered.
-DEPTH, LONGEST = 12, 100_000
+# How far attributes of attributes are followed, the longest container, tensor or array that is remembered, and how many objects
+# are, the nearest first: code that reaches a large library reaches much that it never changes.
+DEPTH, LONGEST, MOST = 12, 100_000, 100_000
 # What these packages define is not a network's own: neither their functions nor their objects are looked into.
 _OTHERS = frozenset(sys.stdlib_module_names) | {"torch", "numpy", "dynamics", "fullscale", "undertow"}
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), torch.Size, torch.dtype, torch.device})
@@ -32,7 +33,7 @@ class Memory:
         self.undo: list[Callable[[], object]] = []
         # What is near comes first, so that nothing is met from afar alone.
         self.waiting = deque((root, 0) for root in roots)
-        while self.waiting:
+        while self.waiting and len(self.seen) < MOST:
             self._remember(*self.waiting.popleft())
 
     def restore(self) -> None:
@@ -76,17 +77,15 @@ class Memory:
     def _object(self, value: Any, depth: int) -> None:
         if type(getattr(value, "__dict__", None)) is dict:
             self._look(value.__dict__, depth + 1)
-        for name in {name for base in type(value).__mro__ for name in _slots(base)}:
-            if hasattr(value, name):
-                self._attribute(value, name, getattr(value, name), depth)
+        for base in type(value).__mro__:
+            for name, slot in list(vars(base).items()):
+                if isinstance(slot, MemberDescriptorType) and hasattr(value, name):
+                    self._slot(value, slot, depth)
         self._look(type(value), depth)
 
-    def _attribute(self, owner: Any, name: str, held: Any, depth: int) -> None:
-        def undo() -> None:
-            if getattr(owner, name, None) is not held:
-                setattr(owner, name, held)
-
-        self.undo.append(undo)
+    def _slot(self, owner: Any, slot: MemberDescriptorType, depth: int) -> None:
+        held = slot.__get__(owner)
+        self.undo.append(lambda: slot.__set__(owner, held))
         self._look(held, depth + 1)
 
     def _class(self, value: type, depth: int) -> None:
@@ -96,8 +95,16 @@ class Memory:
                 for name, held in list(vars(base).items()):
                     if isinstance(held, FunctionType | classmethod | staticmethod | property):
                         self._look(held, depth + 1)
-                    elif not name.startswith("__"):
-                        self._attribute(base, name, held, depth)
+                    elif not name.startswith("__") and not isinstance(held, MemberDescriptorType):
+                        self._of_class(base, name, held, depth)
+
+    def _of_class(self, owner: type, name: str, held: Any, depth: int) -> None:
+        def undo() -> None:
+            if vars(owner).get(name) is not held:
+                setattr(owner, name, held)
+
+        self.undo.append(undo)
+        self._look(held, depth + 1)
 
     def _container(self, held: Any, copy: Any, depth: int, fill: Callable[[Any], object]) -> None:
         if len(copy) > LONGEST:
@@ -160,7 +167,9 @@ class Memory:
             self._look(part, depth + 1)
 
     def _globals(self, function: FunctionType, depth: int) -> None:
-        names, every = set(_names(function.__code__)), function.__globals__
+        # Tools that rewrite code, such as pytest, give their own names signs that no identifier has.
+        names = {name for name in _names(function.__code__) if name.isidentifier()}
+        every = function.__globals__
         for name in names & every.keys():
             held = every[name]
             if isinstance(held, ModuleType):
@@ -213,12 +222,6 @@ def _own(value: Any) -> bool:
     """Whether a class, a function or a module of Python's may be the network's own."""
     name = value.__name__ if isinstance(value, ModuleType) else value.__module__
     return str(name).partition(".")[0] not in _OTHERS
-
-
-def _slots(base: type) -> tuple[str, ...]:
-    slots = vars(base).get("__slots__", ())
-    names = (slots,) if isinstance(slots, str) else tuple(slots)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__") and not name.startswith("__"))
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -37,6 +37,22 @@ class Slotted:
         self.last: Any = None
 
 
+class Meta(type):
+    @property
+    def anew(cls) -> object:
+        return object()
+
+
+class Shown(metaclass=Meta):
+    """Another object at each look, of a class and of an object: what stands there is what counts."""
+
+    anew = 1  # type: ignore[assignment]
+
+    @property
+    def own(self) -> object:
+        return object()
+
+
 class Net(nn.Module):
     """Does something aside with what it computes."""
 
@@ -47,6 +63,7 @@ class Net(nn.Module):
         super().__init__()
         self.layer, self.aside = nn.Linear(3, 3), aside
         self.deep: Any = {"a": [{"b": {"c": {"d": {"e": []}}}}]}
+        self.shown = Shown()
         self.slotted, self.array, self.large = Slotted(), np.zeros(3), np.zeros(LONGEST)
         self.sources = (torch.Generator(), np.random.default_rng(1), random.Random(1), np.random.RandomState(1))
         self.counted, self.nan = torch.zeros(()), torch.full((2,), torch.nan)
