@@ -77,7 +77,8 @@ class Memory:
     def _object(self, value: Any, depth: int) -> None:
         if type(getattr(value, "__dict__", None)) is dict:
             self._look(value.__dict__, depth + 1)
-        for base in type(value).__mro__:
+        # Members of what is written in C look alike, and cannot be set.
+        for base in (base for base in type(value).__mro__ if "__slots__" in vars(base)):
             for name, slot in list(vars(base).items()):
                 if isinstance(slot, MemberDescriptorType) and hasattr(value, name):
                     self._slot(value, slot, depth)
@@ -85,7 +86,12 @@ class Memory:
 
     def _slot(self, owner: Any, slot: MemberDescriptorType, depth: int) -> None:
         held = slot.__get__(owner)
-        self.undo.append(lambda: slot.__set__(owner, held))
+
+        def undo() -> None:
+            if slot.__get__(owner) is not held:
+                slot.__set__(owner, held)
+
+        self.undo.append(undo)
         self._look(held, depth + 1)
 
     def _class(self, value: type, depth: int) -> None:

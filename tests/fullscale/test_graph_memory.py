@@ -53,6 +53,10 @@ class Shown(metaclass=Meta):
         return object()
 
 
+class Number(complex):
+    """Has members, `real` and `imag`, that cannot be set."""
+
+
 class Net(nn.Module):
     """Does something aside with what it computes."""
 
@@ -63,7 +67,7 @@ class Net(nn.Module):
         super().__init__()
         self.layer, self.aside = nn.Linear(3, 3), aside
         self.deep: Any = {"a": [{"b": {"c": {"d": {"e": []}}}}]}
-        self.shown = Shown()
+        self.shown, self.number = Shown(), Number(1)
         self.slotted, self.array, self.large = Slotted(), np.zeros(3), np.zeros(LONGEST)
         self.sources = (torch.Generator(), np.random.default_rng(1), random.Random(1), np.random.RandomState(1))
         self.counted, self.nan = torch.zeros(()), torch.full((2,), torch.nan)
