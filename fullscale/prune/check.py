@@ -37,6 +37,7 @@ class Parted:
     nodes: set[str]
 
 
+@unfused()
 def check(
     net: nn.Module,
     graph: Graph,
@@ -52,25 +53,6 @@ def check(
     """
     remnants = _remnants(net, graph)
     net, smaller = (_without(each, remnants) for each in (net, smaller))
-    with unfused():
-        return _evaluated(net, graph, smaller, chosen, assumed, inputs) or _trained(net, graph, smaller, inputs)
-
-
-def _trained(net: nn.Module, graph: Graph, smaller: nn.Module, inputs: Inputs) -> Parted | None:
-    """Whether the smaller network fails in training mode where the one it is made from does not."""
-    if fails(net, inputs) is None and (reason := fails(smaller, inputs)) is not None:
-        return Parted(f"fail in training ({reason})", _place([]), {node.name for node in graph.nodes})
-    return None
-
-
-def _evaluated(
-    net: nn.Module,
-    graph: Graph,
-    smaller: nn.Module,
-    chosen: Plan,
-    assumed: Mapping[str, tuple[int, Bools]],
-    inputs: Inputs,
-) -> Parted | None:
     zeros = {name: (dim, torch.from_numpy(mask)) for name, (dim, mask) in assumed.items() if mask.any()}
     for given in (inputs, inputs.noise(torch.Generator().manual_seed(SEED))):
         own = call(net, given)
@@ -94,6 +76,13 @@ def _evaluated(
         if (worst := _worst(want, got, allowed)) is not None:
             parting = _parting(net, graph, smaller, chosen, zeros, given)
             return Parted(f"differ by {worst:.3g}", _place(parting), _alike(graph, _around(parting)))
+    return _trained(net, graph, smaller, inputs)
+
+
+def _trained(net: nn.Module, graph: Graph, smaller: nn.Module, inputs: Inputs) -> Parted | None:
+    """Whether the smaller network fails in training mode where the one it is made from does not."""
+    if fails(net, inputs) is None and (reason := fails(smaller, inputs)) is not None:
+        return Parted(f"fail in training ({reason})", _place([]), {node.name for node in graph.nodes})
     return None
 
 
