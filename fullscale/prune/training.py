@@ -11,11 +11,7 @@ from fullscale.graph.trace import path, quiet
 
 def fails(net: nn.Module, inputs: Inputs) -> str | None:
     """What a pass in training mode raises, in words; None if nothing. Nothing of the network's is changed."""
-    try:
-        _places(net, inputs)
-    except Exception as error:  # whatever the network's own code raises
-        return " ".join(str(error).split())[:120] or type(error).__name__
-    return None
+    return _passed(net, inputs)[1]
 
 
 def read_in_training(net: nn.Module, graph: Graph, inputs: Inputs) -> set[str]:
@@ -24,7 +20,8 @@ def read_in_training(net: nn.Module, graph: Graph, inputs: Inputs) -> set[str]:
     Looked for only where training gives other outputs than evaluation: in the graph of the network as it trains. Where
     torch.export cannot follow that, every node.
     """
-    if fails(net, inputs) is not None or _places(net, inputs) == len(graph.results):
+    count, failure = _passed(net, inputs)
+    if failure is not None or count == len(graph.results):
         return set()
     try:
         with untouched(net, training=True):
@@ -39,12 +36,15 @@ def read_in_training(net: nn.Module, graph: Graph, inputs: Inputs) -> set[str]:
     return {name for node in alone for read in node.all_input_nodes if read not in alone for name in own[_place(read)]}
 
 
-def _places(net: nn.Module, inputs: Inputs) -> int:
-    """How many tensors a pass in training mode gives."""
+def _passed(net: nn.Module, inputs: Inputs) -> tuple[int, str | None]:
+    """How many tensors a pass in training mode gives, and what it raises, in words."""
     copies = inputs.map(lambda tensor: tensor.detach().clone())
-    with untouched(net, training=True), quiet():
-        _train(net)
-        return len(outputs(net(*copies.args, **copies.named)))
+    try:
+        with untouched(net, training=True), quiet():
+            _train(net)
+            return len(outputs(net(*copies.args, **copies.named))), None
+    except Exception as error:  # whatever the network's own code raises
+        return 0, " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _train(net: nn.Module) -> None:
