@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 from dynamics.rule import Rule
 from dynamics.words import Words, bind, maximum, sign
 
@@ -116,8 +117,8 @@ def find_coupling(coupling: str | Coupling) -> Coupling:
     """The coupling of that name (a Coupling is handed back as it is); InputError for an unknown name."""
     if isinstance(coupling, Coupling):
         return coupling
-    if coupling not in COUPLINGS:
-        raise InputError(f"coupling {coupling!r} is unknown: accepted are {', '.join(COUPLINGS)}")
+    if not isinstance(coupling, str) or coupling not in COUPLINGS:
+        raise InputError(f"coupling {shown(coupling)} is unknown: accepted are {', '.join(COUPLINGS)}")
     return COUPLINGS[coupling]
 
 

@@ -22,6 +22,7 @@ from types import MappingProxyType, ModuleType
 
 from dynamics.couplings import COUPLINGS, DOORS
 from dynamics.errors import InputError
+from dynamics.given import shown
 from dynamics.rule import Rule
 from dynamics.rules.averaging import schedule_free
 from dynamics.rules.gradient import momentum, nesterov, sgd
@@ -63,8 +64,8 @@ def find_rule(rule: str | Rule) -> Rule:
     """The rule of that name (a Rule is handed back as it is); InputError for an unknown name."""
     if isinstance(rule, Rule):
         return rule
-    if rule not in RULES:
-        raise InputError(f"optimizer {rule!r} is unknown: accepted are {', '.join(RULES)}")
+    if not isinstance(rule, str) or rule not in RULES:
+        raise InputError(f"optimizer {shown(rule)} is unknown: accepted are {', '.join(RULES)}")
     return RULES[rule]
 
 
