@@ -124,8 +124,9 @@ def loadable(
                 f"loaded state dict contains a parameter group that doesn't match the size of optimizer's group: {sizes}"
             )
     keys = list(chain.from_iterable(group["params"] for group in groups))
-    known = dict(zip(keys, chain.from_iterable(group["params"] for group in param_groups), strict=True))
-    if len(known) != len(set(known.values())):
+    params = list(chain.from_iterable(group["params"] for group in param_groups))
+    known = dict(zip(keys, params, strict=True))
+    if len(known) != len(set(params)):
         raise InputError("state_dict that names two parameters alike: a name for each is accepted")
     found: dict[Any, dict[str, Any]] = {}
     for key, state in states.items():
