@@ -6,7 +6,7 @@ OUT ?= out
 # The user's own environment must not leak into the one made here.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test pytest lint bench mutants chaos fuzz grid docs clean
+.PHONY: reproduce test pytest lint bench mutants conformance chaos fuzz grid docs clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
@@ -29,6 +29,10 @@ bench: $(VENV)/.test
 # Every small mistake in every rule and coupling, against the other libraries' trajectories: seconds to a minute.
 mutants: $(VENV)/.test
 	PYTHONPATH=tests $(BIN)/python -m mutants
+
+# The torch optimizer held to torch's: drawn groups, dtypes, loads and schedulers by the thousand, and what torch's suite asks: two minutes.
+conformance: $(VENV)/.test
+	$(BIN)/python -m pytest tests/conformance --hypothesis-profile fuzz --numprocesses auto
 
 # 200 random SIGKILLs of drivers and workers, and whether a row, a process or a file is amiss then: about ten minutes.
 chaos: $(VENV)/.test
