@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +125,8 @@ def rates(optimizer: Any) -> list[tuple[float, ...]]:
     return [(float(g["lr"]), *g.get("betas", (g.get("momentum", 0.0),))) for g in optimizer.param_groups]
 
 
+# Of schedulers in a sequence that were pickled before they began torch says so, whoever's optimizer it is.
+@pytest.mark.filterwarnings("ignore:Seems like `optimizer.step")
 @given(
     name=st.sampled_from(sorted(SCHEDULERS)),
     twin=st.sampled_from(sorted(TWINS)),
