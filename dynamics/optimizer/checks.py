@@ -23,6 +23,9 @@ POINT = "gradient_point"
 # What the words of a step are made for in torch.
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.complex128, torch.complex64)
 
+# A schedule that ends at 0 may leave an lr that is so far below it, by rounding in float32.
+_ROUNDING = 1e-7
+
 
 class _WrongType(InputError, TypeError):
     """What torch calls a TypeError, so that it is caught as either."""
@@ -159,8 +162,9 @@ def _group(rule: Rule, coupling: Coupling, saved: dict[str, Any], states: dict[A
     for name in ("lr", "weight_decay", *needed):
         if name not in group:
             raise InputError(f"state_dict without {name!r}: one of {rule.name} is accepted")
-    check_group(rule, coupling, group)
-    return {"base_lr": plain("lr", group["lr"]), **group}
+    lr = plain("lr", group["lr"])
+    check_group(rule, coupling, group | ({"lr": 0.0} if -_ROUNDING < lr < 0 else {}))
+    return {"base_lr": max(lr, 0.0), **group}
 
 
 def _state(rule: Rule, p: torch.Tensor, state: dict[str, Any]) -> dict[str, Any]:

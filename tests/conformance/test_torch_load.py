@@ -99,6 +99,20 @@ def test_an_optimizer_that_an_older_version_pickled_goes_on() -> None:
     restored.add_param_group({"params": [Parameter(torch.ones(2))]})
 
 
+def test_what_a_schedule_leaves_below_zero_by_rounding_is_loaded() -> None:
+    optimizer = made("adam", steps=1)
+    plan = torch.optim.lr_scheduler.LinearLR(optimizer, 0.19973819676659238, 0.0, 4)
+    for _ in range(4):
+        advance(optimizer, 1)
+        plan.step()
+    assert -1e-16 < optimizer.param_groups[0]["lr"] < 0
+    made("adam").load_state_dict(optimizer.state_dict())
+    saved = optimizer.state_dict()
+    saved["param_groups"][0]["lr"] = -1e-3
+    with pytest.raises(InputError, match=r"lr -0\.001 is out of range"):
+        optimizer.load_state_dict(saved)
+
+
 def test_eval_mode_is_seen_without_its_flag() -> None:
     optimizer = made("schedule_free")
     optimizer.eval()
