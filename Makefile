@@ -30,7 +30,7 @@ bench: $(VENV)/.test
 mutants: $(VENV)/.test
 	PYTHONPATH=tests $(BIN)/python -m mutants
 
-# The torch optimizer held to torch's: drawn groups, dtypes, loads and schedulers by the thousand, and what torch's suite asks: two minutes.
+# The torch optimizer held to torch's: drawn groups, dtypes, loads and schedulers by the thousand, and what torch's suite asks: minutes.
 conformance: $(VENV)/.test
 	$(BIN)/python -m pytest tests/conformance --hypothesis-profile fuzz --numprocesses auto
 
