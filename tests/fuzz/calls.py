@@ -64,7 +64,7 @@ CALLS: dict[str, Callable[[], Call]] = {
         compiled=False,
     ),
     "undertow.pull_share": lambda: _call(
-        undertow.pull_share, "adam", "l2", 1.0, 0.5, None, lr=0.1, strength=0.5, multiplier=1.0, beta1=0.9
+        undertow.pull_share, "momentum", "l2", 1.0, 0.5, {"b": 0.5}, lr=0.1, strength=0.5, multiplier=1.0, momentum=0.9
     ),
     "undertow.measure": lambda: _call(undertow.measure, _net(), _images(), batch=4),
     "undertow.remove_dead": lambda: _call(

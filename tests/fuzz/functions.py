@@ -1,6 +1,6 @@
 """Valid calls of the public functions, each with one value put wrong: refused in one line, or right.
 
-`cases` draws them, `judge` says what is wrong with one. What is called stands in `tests.fuzz.calls`.
+`cases` draws them, `judge` says what is wrong with one. What is called stands in `fuzz.calls`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from fuzz.calls import CALLS, MEANT
 
 from dynamics.errors import InputError
-from tests.fuzz.calls import CALLS, MEANT
 
 LONGEST, SECONDS = 600, 60
 # Where in a call a value stands: the argument's name, then keys and indices within it.
@@ -251,6 +251,8 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is float:
         return isinstance(value, Real) and not isinstance(value, bool) and _finite(value)
     kind = origin or hint
+    if kind in (collections.abc.Sequence, np.ndarray) and isinstance(value, np.ndarray | torch.Tensor):
+        return value.ndim > 0 and not value.is_meta if isinstance(value, torch.Tensor) else True
     if kind is collections.abc.Callable:
         return callable(value)
     if not inspect.isclass(kind):
