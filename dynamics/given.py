@@ -83,7 +83,7 @@ def among(name: str, value: Any, accepted: Sequence[str]) -> str:
     return value
 
 
-def kind(name: str, value: Any, wanted: type[T], words: str) -> T:
+def kind(name: str, value: Any, wanted: type[T] | tuple[type[T], ...], words: str) -> T:
     """`value`, an object of class `wanted`, which `words` say. Raises InputError, naming it, for anything else."""
     if not isinstance(value, wanted):
         raise InputError(f"{name} {shown(value)}: {words} is accepted")

@@ -76,9 +76,11 @@ def simulate_together(
     """
     rule, coupling = find_rule(rule), find_coupling(coupling)
     values = settings(rule, {"strength": strength, **({} if lr is None else {"lr": lr}), **hyper})
-    held = {} if state is None else mapping("state", state)
+    held = {} if state is None else {name: array(name, x) for name, x in mapping("state", state).items()}
     cells = first_cells(rule, array("start", start), values, held)
     rate, strength, *given = (x if np.ndim(x) == 0 else array(name, x) for name, x in values.items())
+    if not cells[0].size:
+        raise InputError(f"start of shape {cells[0].shape}: one weight or more is accepted")
     shape, step = cells[0].shape, compose(rule, coupling, NUMPY)
     for name, value in (values | held).items():
         if not _broadcasts(np.shape(value), shape):
@@ -96,7 +98,10 @@ def simulate_together(
             for t, multiplier in enumerate(multipliers, first):
                 w, *inner = cells
                 numbers = [x.reshape(shape) for x in random.uniforms(t, key, streams)] if draws else []
-                cells = list(step(w, gradient(w, t, *numbers), inner, rate * multiplier, multiplier, strength, given))
+                g = gradient(w, t, *numbers)
+                if t == 0 and not _broadcasts(array("what the gradient gives", g).shape, shape):
+                    raise InputError(f"gradient of shape {np.shape(g)}: that of the weights, {shape}, is accepted")
+                cells = list(step(w, g, inner, rate * multiplier, multiplier, strength, given))
         return cells
 
     return Trajectory(*recorded(rule, advance, cells, record, schedule, fields))

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from fuzz.rooms import ROOMS, Call, call, images, net
 
 import undertow
 from dynamics.answers.pull_rate import Gradients
 from dynamics.simulate.gradients import selective
 
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
-
-def _net() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)).eval()
-
-
-def _images() -> torch.Tensor:
-    return torch.linspace(-1, 1, 64).reshape(4, 1, 4, 4)
-
-
-def _call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Call:
-    return function, args, kwargs
-
-
 LANES = {"lr": 1e-3, "strength": 1e-3, "arrival": 0.5, "pull": 1.0, "target": 1.0, "sigma": 0.5}
 
 CALLS: dict[str, Callable[[], Call]] = {
-    "undertow.parse": lambda: _call(undertow.parse, "adam lr=1e-3", {"l2": 1e-4}),
-    "undertow.explain": lambda: _call(undertow.explain, undertow.parse("sgd lr=0.1 l2=1e-4"), gradient_rms=1e-3),
-    "undertow.convert": lambda: _call(
+    "undertow.parse": lambda: call(undertow.parse, "adam lr=1e-3", {"l2": 1e-4}),
+    "undertow.explain": lambda: call(undertow.explain, undertow.parse("sgd lr=0.1 l2=1e-4"), gradient_rms=1e-3),
+    "undertow.convert": lambda: call(
         undertow.convert,
         undertow.parse("sgd lr=0.1 l2=1e-4"),
         undertow.parse("sgd lr=0.1 decoupled_lr=0"),
@@ -42,10 +25,10 @@ CALLS: dict[str, Callable[[], Call]] = {
         weight=1.0,
         steps=1_000,
     ),
-    "undertow.read": lambda: _call(undertow.read, torch.optim.Adam(_net().parameters(), weight_decay=1e-4)),
-    "undertow.load_rules": lambda: _call(undertow.load_rules, "nowhere.py"),
-    "undertow.load_network": lambda: _call(undertow.load_network, "nowhere.safetensors"),
-    "undertow.simulate": lambda: _call(
+    "undertow.read": lambda: call(undertow.read, torch.optim.Adam(net().parameters(), weight_decay=1e-4)),
+    "undertow.load_rules": lambda: call(undertow.load_rules, "nowhere.py"),
+    "undertow.load_network": lambda: call(undertow.load_network, "nowhere.safetensors"),
+    "undertow.simulate": lambda: call(
         undertow.simulate,
         "adam",
         "l2",
@@ -63,33 +46,33 @@ CALLS: dict[str, Callable[[], Call]] = {
         block=128,
         compiled=False,
     ),
-    "undertow.pull_share": lambda: _call(
+    "undertow.pull_share": lambda: call(
         undertow.pull_share, "momentum", "l2", 1.0, 0.5, {"b": 0.5}, lr=0.1, strength=0.5, multiplier=1.0, momentum=0.9
     ),
-    "undertow.measure": lambda: _call(undertow.measure, _net(), _images(), batch=4),
-    "undertow.remove_dead": lambda: _call(
-        undertow.remove_dead, _net(), undertow.measure(_net(), _images()), multiple=1, example=_images()
+    "undertow.measure": lambda: call(undertow.measure, net(), images(), batch=4),
+    "undertow.remove_dead": lambda: call(
+        undertow.remove_dead, net(), undertow.measure(net(), images()), multiple=1, example=images()
     ),
-    "undertow.certify": lambda: _call(
+    "undertow.certify": lambda: call(
         undertow.certify,
-        _net(),
-        _net(),
-        _images(),
+        net(),
+        net(),
+        images(),
         torch.tensor([0, 1, 0, 1]),
-        example=_images(),
+        example=images(),
         shape=(1, 4, 4),
         seed=0,
         random_images=4,
     ),
-    "undertow.Monitor": lambda: _call(
-        undertow.Monitor, (net := _net()), torch.optim.SGD(net.parameters(), lr=0.1), interval=10, example=_images()
+    "undertow.Monitor": lambda: call(
+        undertow.Monitor, (own := net()), torch.optim.SGD(own.parameters(), lr=0.1), interval=10, example=images()
     ),
-    "undertow.parameter_groups": lambda: _call(
-        undertow.parameter_groups, _net(), 1e-4, norms=False, biases=False, skip=()
+    "undertow.parameter_groups": lambda: call(
+        undertow.parameter_groups, net(), 1e-4, norms=False, biases=False, skip=()
     ),
-    "undertow.Optimizer": lambda: _call(
+    "undertow.Optimizer": lambda: call(
         undertow.Optimizer,
-        list(_net().parameters()),
+        list(net().parameters()),
         "adam",
         "l2",
         lr=1e-3,
@@ -99,6 +82,25 @@ CALLS: dict[str, Callable[[], Call]] = {
         beta1=0.9,
     ),
 }
+CALLS |= ROOMS
 
 # (call, argument) of which more is taken than its annotation says, and that is meant.
-MEANT: frozenset[tuple[str, str]] = frozenset()
+MEANT = {
+    *(
+        (name, "samples") for name in ("mean_interval", "ratio_interval", "spread", "every_cell", "holm")
+    ),  # NaN: undecided
+    ("holm", "margins"),
+    ("undertow.certify", "shape"),  # a list
+}
+# Public names without a call here, and why.
+LEFT_OUT = {
+    **dict.fromkeys(("COUPLINGS", "RULES", "MODELS", "MEANINGS"), "a table"),
+    **dict.fromkeys(("INACTIVE_ACTIVATION", "INACTIVE_SCALE", "SELECTIVE_BELOW"), "a number"),
+    **dict.fromkeys(("Example", "Source"), "a name for types"),
+    **dict.fromkeys(
+        ("Certificate", "Latency", "LayerRemoval", "Removal", "Activity", "Shares"), "what a function gives"
+    ),
+    **dict.fromkeys(("Graph", "Graphs", "Inputs", "Unit", "Files", "Pictures", "Images"), "what a function gives"),
+    **dict.fromkeys(("outputs", "units", "measured", "example_for", "zeroed"), "takes what another function gives"),
+    **dict.fromkeys(("VGG", "ResNet", "Chain", "Block"), "made by build"),
+}

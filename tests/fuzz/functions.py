@@ -177,10 +177,12 @@ def _run(name: str, place: Place, value: Any) -> None:
 
 def _call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     args, kwargs = [], dict(arguments)
-    for parameter in inspect.signature(function).parameters.values():
+    parameters = list(inspect.signature(function).parameters.values())
+    several = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:
             args += kwargs.pop(parameter.name, ())
-        elif parameter.kind is parameter.POSITIONAL_ONLY:
+        elif several and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             args.append(kwargs.pop(parameter.name))
     return function(*args, **kwargs)
 
