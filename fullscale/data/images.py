@@ -128,8 +128,7 @@ class Images:
         Always the same images and labels: a larger share changes more, and what a smaller one changed in the same way.
         Test labels stay. Raises InputError for a share outside [0, 1], and if a class is left without images.
         """
-        if not 0 <= number("label noise", share) <= 1:
-            raise InputError(f"label noise {share!r}: a share in [0, 1] is accepted")
+        share = number("label noise", share, 0, 1)
         labels = self.train.labels.copy()
         # Raw bits: see `halves`.
         ranks, draws = np.random.PCG64(SEED).random_raw((2, len(labels)))

@@ -38,7 +38,7 @@ def prepared(images: Images, classes: Sequence[str] = (), size: int = 0, label_n
     if whole("size", size, 0, 2**31):
         images = images.resized(size)
         said.append(f"{size} x {size}")
-    if number("label_noise", label_noise, 0, 1):
+    if number("label noise", label_noise, 0, 1):
         images = images.mislabelled(label_noise)
         said.append(f"{100 * label_noise:g}% of labels random")
     return images if len(said) == 1 else replace(images, name=", ".join(said))
@@ -66,7 +66,7 @@ def canonical(images: Images, classes: Sequence[str] = (), size: int = 0, label_
     kind("images", images, Images, "what load gives")
     classes = [text("class", name) for name in items("classes", classes, "names")]
     size = whole("size", size, 0, 2**31)
-    label_noise = number("label_noise", label_noise, 0, 1)
+    label_noise = number("label noise", label_noise, 0, 1)
     kept = tuple(name for name in images.classes if name in classes)
     own = images.train.images.shape[2:] == (size, size)
     return {

@@ -102,5 +102,6 @@ LEFT_OUT = {
     ),
     **dict.fromkeys(("Graph", "Graphs", "Inputs", "Unit", "Files", "Pictures", "Images"), "what a function gives"),
     **dict.fromkeys(("outputs", "units", "measured", "example_for", "zeroed"), "takes what another function gives"),
+    "InputError": "what all of them raise",
     **dict.fromkeys(("VGG", "ResNet", "Chain", "Block"), "made by build"),
 }

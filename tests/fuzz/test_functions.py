@@ -11,7 +11,7 @@ from fuzz.functions import BAD, Case, case, cases, fits, judge, places
 from dynamics.errors import InputError
 
 # Their every value is tried: cheap, and the doors to most of the rest.
-CHEAP = ("undertow.parse", "undertow.pull_share", "simulate_together", "mean_interval", "every_cell", "holm", "within")
+CHEAP = ("undertow.parse", "undertow.pull_share", "mean_interval", "every_cell", "within")
 ROOMS = ("undertow", "fullscale.graph", "fullscale.prune", "fullscale.measure", "fullscale.models", "fullscale.data")
 
 
