@@ -35,7 +35,7 @@ def prepared(images: Images, classes: Sequence[str] = (), size: int = 0, label_n
     if len(items("classes", classes, "names")):
         images = images.select(classes)
         said.append(f"{len(images.classes)} classes")
-    if whole("size", size, 0, 2**31):
+    if whole("size", size):
         images = images.resized(size)
         said.append(f"{size} x {size}")
     if number("label noise", label_noise, 0, 1):
