@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Characters of a message, of which the middle is left out if a value in it is longer: eight lines of a terminal.
+LONGEST = 600
+
 
 class InputError(ValueError):
     """A value that a user gave and that cannot be used.
@@ -16,3 +19,8 @@ class InputError(ValueError):
         ...
         dynamics.errors.InputError: lr 'fast' is no number: a number is accepted
     """
+
+    def __init__(self, message: object = "") -> None:
+        text = " ".join(line.strip() for line in str(message).splitlines())
+        half = LONGEST // 2 - 3
+        super().__init__(text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}")

@@ -20,6 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.ticker import NullLocator
 
+from dynamics.given import kind
+from dynamics.given import path as as_path
+from dynamics.given import text as as_text
 from dynamics.rules import RULES
 from evidence.files import write_whole
 
@@ -90,6 +93,11 @@ class Picture:
     figure: Figure
     caption: str
     alt: str
+
+    def __post_init__(self) -> None:
+        for word in ("name", "caption", "alt"):
+            as_text(word, getattr(self, word))
+        kind("figure", self.figure, Figure, "a figure of matplotlib's")
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,8 @@ def save(picture: Picture, folder: Path) -> InlineSvg:
         >>> sorted(path.name for path in Path(".").iterdir())
         ['line.png', 'line.svg']
     """
+    kind("picture", picture, Picture, "a Picture")
+    folder = as_path("folder", folder)
     svg, png = io.BytesIO(), io.BytesIO()
     with styled():  # the salt of the SVG's names, and ticks that are made only when they are drawn
         thin(picture.figure)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dynamics.errors import InputError
+from dynamics.given import items, number, whole
 
 Schedule = Callable[[np.ndarray], np.ndarray]
 
@@ -45,9 +45,8 @@ def step_decay(milestones: Sequence[int], factor: float = 0.1) -> Schedule:
         >>> step_decay([2, 4])(np.arange(6)).round(3).tolist()
         [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
     """
-    if not 0 <= factor <= 1:
-        raise InputError(f"factor {factor}: a number in [0, 1] is accepted")
-    edges = np.sort(np.asarray(milestones, dtype=np.int64))
+    number("factor", factor, 0, 1)
+    edges = np.sort([whole("milestone", step, 0, 2**62) for step in items("milestones", milestones, "step numbers")])
     return lambda t: np.power(float(factor), np.searchsorted(edges, t, side="right"))
 
 
@@ -70,6 +69,5 @@ def cosine(steps: int) -> Schedule:
     Source:
         Loshchilov, Hutter, arXiv 1608.03983, equation 5, without restarts.
     """
-    if steps < 1:
-        raise InputError(f"cosine over {steps} steps: must be at least 1")
+    whole("steps", steps, 1, 2**62)
     return lambda t: 0.5 * (1 + np.cos(math.pi * np.minimum(t, steps) / steps))
