@@ -44,6 +44,13 @@ def assert_alike(found: Monitor | None) -> None:
         np.testing.assert_allclose(history[name], expected[name], rtol=1e-4, atol=1e-6)
 
 
+def assert_bare(net: nn.Module, optimizer: Any) -> None:
+    """No hook is left on them."""
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not optimizer._optimizer_step_post_hooks
+
+
 def test_in_lightning(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     from lightning.pytorch import LightningModule, Trainer
@@ -179,37 +186,87 @@ def callback(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "transformers", stub)
     monkeypatch.delitem(sys.modules, "fullscale.monitor.huggingface", raising=False)
     module = importlib.import_module("fullscale.monitor.huggingface")
-    monkeypatch.delitem(sys.modules, "fullscale.monitor.huggingface")
+    del sys.modules["fullscale.monitor.huggingface"]  # for good: another test may import it over Transformers itself
     return module.MonitorCallback
 
 
-@pytest.mark.parametrize("where", ["output", "told", "best", "moved", "another"])
+@pytest.mark.parametrize(
+    "where", ["output", "told", "best", "new folder", "moved", "another", "none", "former", "damaged"]
+)
 def test_a_checkpoint_from_elsewhere_is_found_or_missed_aloud(tmp_path: Path, callback: Any, where: str) -> None:
     saved = tmp_path / "one" / "checkpoint-4"
     Stand(tmp_path / "one", callback(interval=2), save=4).train(STEPS)
     if where == "moved":
         saved = saved.rename(tmp_path / "elsewhere")
+    file = saved / "monitor.safetensors"
+    if where == "none":
+        file.unlink()
+    if where == "former":
+        file.rename(saved / "monitor.pt")
+    if where == "damaged":
+        file.write_bytes(file.read_bytes()[:-5])
     if where == "another":  # run stands at the same step in the new folder
         other = Stand(tmp_path / "two", callback(interval=2), save=4)
         nn.init.ones_(other.net[7].bias)
         other.train(4)
     again = callback(interval=2, resume_from_checkpoint=saved if where == "told" else None)
-    stand = Stand(tmp_path / ("one" if where == "output" else "two"), again)
+    here = where in ("output", "none", "former", "damaged")
+    stand = Stand(tmp_path / ("one" if here else "two"), again)
+    if where == "new folder":
+        stand.state.stateful_callbacks = {"undertow monitor": str(tmp_path / "one")}
     if where == "best":
         stand.state.best_model_checkpoint = str(saved.parent / "checkpoint-2")
     monitor = stand.train(STEPS, resume=saved)
-    if where in ("moved", "another"):
+    words = {
+        "moved": "no monitor.safetensors there",
+        "another": "of a run with other weights",
+        "none": "no monitor.safetensors there",
+        "former": "monitor.pt there is of an older version, and not read",
+        "damaged": "not a whole safetensors file",
+    }
+    if where in words:
         assert monitor.history.step.values.tolist() == [4, 6]
-        assert sum("resumed at step 4 without a monitor.pt" in note for note in monitor.note) == 1
+        assert ["resumed at step 4" in note and words[where] in note for note in monitor.note] == [True, False]
     else:
         assert_alike(monitor)
 
 
-def test_a_checkpoint_that_is_told_and_not_there_is_refused(tmp_path: Path, callback: Any) -> None:
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_checkpoint_that_is_told_and_not_there_is_refused(tmp_path: Path, callback: Any, damaged: bool) -> None:
     Stand(tmp_path / "one", callback(), save=2).train(2)
-    stand = Stand(tmp_path / "two", callback(resume_from_checkpoint=tmp_path))
-    with pytest.raises(InputError, match=r"monitor\.pt"):
-        stand.train(4, resume=tmp_path / "one" / "checkpoint-2")
+    saved = tmp_path / "one" / "checkpoint-2"
+    if damaged:
+        (saved / "monitor.safetensors").write_bytes(b"no safetensors")
+    stand = Stand(tmp_path / "two", callback(resume_from_checkpoint=saved if damaged else tmp_path))
+    with pytest.raises(InputError, match=r"monitor\.safetensors"):
+        stand.train(4, resume=saved)
+    assert_bare(stand.net, stand.optimizer)
+
+
+def test_two_callbacks_of_one_trainer_are_kept_apart_and_a_file_that_cannot_be_written_ends_nothing(
+    tmp_path: Path, callback: Any
+) -> None:
+    for resumed in (False, True):
+        stand, second = Stand(tmp_path, callback(interval=2), save=None if resumed else 4), callback(interval=3)
+        given = {"model": stand.net, "optimizer": stand.optimizer}
+        begin, save = stand.callback.on_train_begin, stand.callback.on_save
+
+        def both(*all_of: Any, begin: Any = begin, second: Any = second, given: Any = given, **_: Any) -> None:
+            begin(*all_of, **given)
+            second.on_train_begin(*all_of, **given)
+
+        def saves(*all_of: Any, save: Any = save, second: Any = second, given: Any = given, **_: Any) -> None:
+            save(*all_of, **given)
+            second.on_save(*all_of, **given)
+
+        stand.callback.on_train_begin, stand.callback.on_save = both, saves
+        stand.train(STEPS, resume=tmp_path / "checkpoint-4" if resumed else None)
+        for of, interval in ((stand.callback.monitor, 2), (second.monitor, 3)):
+            assert of.history.step.values.tolist() == list(range(0, STEPS, interval))
+            assert of.note == []
+    stand.state.global_step = 99
+    save(stand.args, stand.state, None, **given)
+    assert "not saved at step 99" in stand.callback.monitor.note[0]
 
 
 class WithLoss(nn.Module):
