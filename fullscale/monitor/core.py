@@ -151,7 +151,8 @@ class Monitor:
     @property
     def note(self) -> list[str]:
         """What could not be had, and why: one line each, said once."""
-        return list(dict.fromkeys([*self.updates.notes, *self.watched.notes]))
+        waiting = ["what was seen before the resume is shown from the first step on"] if self._saved is not None else []
+        return list(dict.fromkeys([*self.updates.notes, *self.watched.notes, *waiting]))
 
     @property
     def deaths(self) -> list[dict[str, Any]]:
