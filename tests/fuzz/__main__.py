@@ -1,7 +1,8 @@
 """Bad inputs for every command, file format and public function: python -m fuzz [--count N] [--seed S] [--only WORDS].
 
-Each is given in a process of its own, under limits of 60 s and 2 GB. It must be refused: exit status 2, one line, nothing left behind.
-Or the answer must be right. Anything else is a fault: it is printed with the command that shows it again, and the exit status is 1.
+Each is given in a process of its own, under limits of 60 s and 2 GB. It must be refused (exit status 2, one line, nothing left
+behind), or the answer must be right. Anything else is a fault: it is printed with the command that shows it again, and the exit
+status is 1.
 """
 
 from __future__ import annotations

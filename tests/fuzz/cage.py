@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -126,10 +128,8 @@ class _Running:
         self.pid = os.fork()
         if not self.pid:
             _child(case, self.folder, memory)
-        try:  # here as well as there: whichever comes first
+        with suppress(PermissionError, ProcessLookupError):  # here as well as there: whichever comes first
             os.setpgid(self.pid, self.pid)
-        except (PermissionError, ProcessLookupError):
-            pass
 
     def left(self, status: int, late: bool) -> Left:
         """What it left, and nothing of it."""
@@ -183,11 +183,12 @@ def _child(case: Case, folder: Path, memory: int) -> None:
             (folder / "out").touch()
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         os.environ["TMPDIR"], tempfile.tempdir = str(folder / "scratch"), None
         os.chdir(folder / "place")
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        _as_started()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + memory, mapped + memory))
@@ -198,6 +199,14 @@ def _child(case: Case, folder: Path, memory: int) -> None:
         status = 120
     finally:
         os._exit(status)
+
+
+def _as_started() -> None:
+    """Warnings go where they go in a program that has just started, whatever a test has made of them."""
+    warnings.showwarning = lambda *warned, **_: print(warnings.formatwarning(*warned[:4]), file=sys.stderr)
+    warnings.resetwarnings()
+    for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", kind)
 
 
 def _status(case: Case) -> int:

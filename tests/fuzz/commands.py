@@ -9,7 +9,7 @@ import random
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from undertow.commands.arguments import number, whole
 
 NUMBERS = (
     *("nan", "inf", "-inf", "1e400", "-1", "0", "-0.0", "1e-320", "1e308", "1000000000000", "99999999999999999999", "9" * 5000),
-    *("1.5", "", " ", "abc", "1_0", "0x10", "1e3", "True", "None", "1,5", "\N{ARABIC-INDIC DIGIT THREE}", "1\n2", "\0", "--", "1e-17"),
+    *("1.5", "", " ", "abc", "1_0", "0x10", "1e3", "True", "None", "1,5", "\N{ARABIC-INDIC DIGIT THREE}"),
+    *("1\n2", "\0", "--", "1e-17"),
 )  # fmt: skip
 TEXTS = (
     *("", " ", "abc", "Adam", "-", "--", "a" * 5000, "new\nline", "\0", "\udcff", "\N{SNOWMAN}", "%s", "{}", "a=b", "=", "a="),
-    *("adam lr=", "adam lr=nan", "adam lr=1e-3 lr=1", "adam =1", "adam l2=-1", "adam beta1=1e308", "../x", "os:system", ",", "[[", "x " * 999),
+    *("adam lr=", "adam lr=nan", "adam lr=1e-3 lr=1", "adam =1", "adam l2=-1", "adam beta1=1e308", "../x", "os:system"),
+    *(",", "[[", "x " * 999),
 )  # fmt: skip
 # Values without a type whose words say where images, a network or a study are.
 PLACES = ("data", "study")
@@ -46,8 +48,9 @@ KINDS = (
 )
 KINDS += ("pictures.tar", "data", "trained/training.safetensors", "rules.py")
 ODD = (
-    *("missing", "deep", "folder", "fifo", "null", "full", "zero", "dangling", "loop", "locked", "shut", "empty", "text", "newline"),
-    *("not UTF-8", "230 characters", "5,000 characters", "4,000 folders", "NUL", "no name", "here", "itself", "below a file"),
+    *("missing", "deep", "folder", "fifo", "null", "full", "zero", "dangling", "loop", "locked", "shut", "empty", "text"),
+    *("newline", "not UTF-8", "230 characters", "5,000 characters", "4,000 folders", "NUL", "no name", "here"),
+    *("itself", "below a file"),
 )  # fmt: skip
 PROGRESS = re.compile(r"\[ *\d+\.\d s\] ")
 # Exit status 1 is an answer, too, said in these words.
@@ -104,9 +107,16 @@ def copy(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
+@cache
+def line() -> argparse.ArgumentParser:
+    """The parser of the command line, made once."""
+    return parser()
+
+
+@cache
 def actions(command: str) -> list[argparse.Action]:
     """The flags and arguments of a command, but for --help."""
-    [below] = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    [below] = [a for a in line()._actions if isinstance(a, argparse._SubParsersAction)]
     return [a for a in below.choices[command]._actions if not isinstance(a, argparse._HelpAction)]
 
 
@@ -192,7 +202,7 @@ def cases(
         for invocation in INVOCATIONS[name]:
             make = partial(_case, name, invocation, valid, said.get(invocation.words))
             # A file of rules is loaded while the line is parsed: here none is.
-            given = parser().parse_args([word for word in invocation.words if word not in ("--rules", "rules.py")])
+            given = line().parse_args([word for word in invocation.words if word not in ("--rules", "rules.py")])
             for action in actions(name):
                 flag = name_of(action)
                 turns.append(
@@ -248,7 +258,8 @@ def _case(
 
     number_of = INVOCATIONS[name].index(invocation)
     return Case(
-        "commands", name, f"{what} ({number_of + 1})", run, partial(judge, words, said if shape == "twice" else None, shape), prepare,
+        "commands", name, f"{what} ({number_of + 1})", run,
+        partial(judge, words, said if shape == "twice" else None, shape), prepare,
         "/dev/full" if shape == "standard output full" else "",
     )  # fmt: skip
 
@@ -325,11 +336,11 @@ def temporary(name: str) -> bool:
 
 
 def timeless(text: str) -> Any:
-    """What a command says, without the times that it took."""
+    """What a command says, without the times that it took and the folder in which it ran."""
     try:
         return _without_times(json.loads(text))
     except ValueError:
-        return re.sub(r"(?m)^time for .*$|in [\d.]+ s: .*$", "", text)
+        return re.sub(r"(?m)^time for .*$|in [\d.]+ s: .*$|/\S*/place/", "", text)
 
 
 def _without_times(data: Any) -> Any:

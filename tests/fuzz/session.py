@@ -25,6 +25,11 @@ from undertow.__main__ import main
 # Of all cases: so many of each part.
 SHARES = {"commands": 0.45, "formats": 0.35, "functions": 0.2}
 OUTCOMES = ("refused", "right", "same answer", "another answer")
+# What most commands import, so that it is there before the first one is tried.
+COMMON = (
+    *("undertow.experiments", "dynamics.answers.convert", "dynamics.answers.explain", "evidence.merge", "figures.phase"),
+    *("fullscale.measure", "fullscale.own", "fullscale.prune", "fullscale.studies.conduct", "fullscale.train", "torch._dynamo"),
+)  # fmt: skip
 
 
 def session(count: int, seed: int, only: str, processes: int, keep: str | None) -> int:
@@ -100,9 +105,9 @@ def baseline(folder: Path, processes: int) -> tuple[dict[tuple[str, ...], str], 
     """What valid commands say, and what is wrong with that. What they import is imported here, once for all cases."""
     import torch
 
-    import undertow.experiments  # noqa: F401
-
     torch.set_num_threads(1)
+    for name in COMMON:
+        importlib.import_module(name)
     asked = {
         (name, invocation.words): invocation.needs for name, found in valid.INVOCATIONS.items() for invocation in found
     }
