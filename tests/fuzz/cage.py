@@ -98,7 +98,7 @@ def run_all(
             if not running:
                 return
             for pid, one in list(running.items()):
-                late = time.monotonic() - one.began > seconds
+                late = time.monotonic() - one.began > seconds * busy()
                 if late:
                     os.killpg(pid, signal.SIGKILL)
                 ended, status = os.waitpid(pid, 0 if late else os.WNOHANG)
@@ -111,6 +111,11 @@ def run_all(
             os.killpg(one.pid, signal.SIGKILL)
             os.waitpid(one.pid, 0)
             rmtree(one.folder, onerror=_opened)
+
+
+def busy() -> float:
+    """How many processes share a core of this machine: so much longer a case may take."""
+    return max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
 
 
 class _Running:

@@ -36,7 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("valid")
     valid.make(folder, commands=())
-    for name in ("net.safetensors", "trained/training.safetensors"):
+    for name in ("net.safetensors", "colour.safetensors", "trained/training.safetensors"):
         (folder / name).parent.mkdir(exist_ok=True)
         save(basicnet(classes=2, width=1 / 32, in_channels=1), folder / name)
     for name in ("results.sqlite", "studied/results.sqlite", "stored/results.sqlite"):
