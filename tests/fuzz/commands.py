@@ -7,104 +7,22 @@ import json
 import os
 import random
 import re
-import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from fuzz.cage import Case, Left
+from fuzz.odd import ENDINGS, KINDS, NUMBERS, ODD, PLACES, TEXTS, copy, odd_path
 from fuzz.valid import INVOCATIONS, Invocation
 from undertow.__main__ import main, parser
 from undertow.commands.arguments import number, whole
 
-NUMBERS = (
-    *("nan", "inf", "-inf", "1e400", "-1", "0", "-0.0", "1e-320", "1e308", "1000000000000", "99999999999999999999", "9" * 5000),
-    *("1.5", "", " ", "abc", "1_0", "0x10", "1e3", "True", "None", "1,5", "\N{ARABIC-INDIC DIGIT THREE}"),
-    *("1\n2", "\0", "--", "1e-17"),
-)  # fmt: skip
-TEXTS = (
-    *("", " ", "abc", "Adam", "-", "--", "a" * 5000, "new\nline", "\0", "\udcff", "\N{SNOWMAN}", "%s", "{}", "a=b", "=", "a="),
-    *("adam lr=", "adam lr=nan", "adam lr=1e-3 lr=1", "adam =1", "adam l2=-1", "adam beta1=1e308", "../x", "os:system"),
-    *(",", "[[", "x " * 999),
-)  # fmt: skip
-# Values without a type whose words say where images, a network or a study are.
-PLACES = ("data", "study")
-# The endings that a path must have before anything else is looked at.
-ENDINGS = {
-    "plot": ".svg", "csv": ".csv", "checkpoint": ".safetensors", "weights": ".pt", "study": ".toml", "start": ".safetensors",
-    "rules": ".py", "worlds": ".py", "parquet": ".parquet", "netcdf": ".nc", "stores": ".sqlite", "store": ".sqlite",
-    "into": ".sqlite",
-}  # fmt: skip
-KINDS = (
-    "net.safetensors",
-    "net.pt",
-    "results.sqlite",
-    "little.toml",
-    "little.py",
-    "worlds.py",
-    "cifar.tar.gz",
-    "tiny.zip",
-)
-KINDS += ("pictures.tar", "data", "trained/training.safetensors", "rules.py")
-ODD = (
-    *("missing", "deep", "folder", "fifo", "null", "full", "zero", "dangling", "loop", "locked", "shut", "empty", "text"),
-    *("newline", "not UTF-8", "230 characters", "5,000 characters", "4,000 folders", "NUL", "no name", "here"),
-    *("itself", "below a file"),
-)  # fmt: skip
 PROGRESS = re.compile(r"\[ *\d+\.\d s\] ")
 # Exit status 1 is an answer, too, said in these words.
 NO = re.compile(r"^(diverged: |undertow: outputs differ by |.*\bfailed\b)", re.MULTILINE)
 Change = Callable[[Path], list[str]]
-
-
-def odd_path(kind: str, ending: str, words: Sequence[str], folder: Path) -> str:
-    """Make what lies at an odd path; the path."""
-    path = folder / f"odd{ending}"
-    if kind in KINDS:
-        copy(folder.parent / "valid" / kind, path)
-    makers: dict[str, Callable[[], Any]] = {
-        "folder": path.mkdir,
-        "fifo": lambda: os.mkfifo(path),
-        "dangling": lambda: path.symlink_to("nowhere"),
-        "loop": lambda: path.symlink_to(path.name),
-        "empty": path.touch,
-        "locked": lambda: (path.touch(), path.chmod(0)),
-        "shut": lambda: ((folder / "shut").mkdir(), (folder / "shut").chmod(0)),
-        "text": lambda: path.write_text("a text\n"),
-        "newline": lambda: None,
-        "below a file": path.touch,
-        "null": lambda: device(path, 3),
-        "zero": lambda: device(path, 5),
-        "full": lambda: device(path, 7),
-    }
-    makers.get(kind, lambda: None)()
-    names = {
-        "missing": f"nowhere{ending}", "deep": f"nowhere/deeper/odd{ending}", "shut": f"shut/odd{ending}",
-        "newline": f"new\nline{ending}", "not UTF-8": f"odd\udcff{ending}", "230 characters": "o" * 230 + ending,
-        "5,000 characters": "o" * 5000 + ending, "4,000 folders": "o/" * 4000 + ending, "NUL": f"o\0d{ending}", "no name": "",
-        "here": ".", "below a file": f"odd{ending}/odd{ending}",
-        "itself": next((word for word in words[1:] if "." in word and not word.startswith("-")), "."),
-    }  # fmt: skip
-    return names.get(kind, path.name)
-
-
-def device(path: Path, minor: int) -> None:
-    """A device of one's own where that can be made, else a link to the system's, which only root could harm."""
-    try:
-        os.mknod(path, 0o20666, os.makedev(1, minor))
-        path.chmod(0o666)
-    except PermissionError:
-        path.symlink_to({3: "/dev/null", 5: "/dev/zero", 7: "/dev/full"}[minor])
-
-
-def copy(source: Path, target: Path) -> None:
-    """A file, or a folder with all that is in it."""
-    if source.is_dir():
-        shutil.copytree(source, target)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
 
 
 @cache
@@ -186,47 +104,49 @@ def shapes(words: Sequence[str], action: argparse.Action) -> Iterator[tuple[str,
         yield "as a single -", [*words[:at], f"-{flag.lstrip('-')}", *words[at + 1 :]]
 
 
+# What would be right, and takes minutes.
+MINUTES = {("compare", "data", kind) for kind in ("data", "cifar.tar.gz", "tiny.zip", "pictures.tar")}
 SURROUNDINGS = ("standard output full", "folder read-only", "no folder", "no TMPDIR", "no HOME", "ascii")
 
 
 def cases(
     seed: int, count: int, valid: Path, said: dict[tuple[str, ...], str], names: Sequence[str] = ()
 ) -> Iterator[Case]:
-    """`count` cases drawn by `seed`, flags in turn so that each comes; of the commands `names`, or of all.
+    """`count` cases drawn by `seed`, commands and their flags in turn so that each comes; of the commands `names`, or of all.
 
     valid: the folder that `fuzz.valid.make` has filled. said: what the valid invocations print.
     """
     draw = random.Random(seed)
-    turns: list[list[Case]] = []
+    each: list[list[list[Case]]] = []
     for name in names or INVOCATIONS:
+        turns: dict[str, list[Case]] = defaultdict(list)
         for invocation in INVOCATIONS[name]:
             make = partial(_case, name, invocation, valid, said.get(invocation.words))
             # A file of rules is loaded while the line is parsed: here none is.
             given = line().parse_args([word for word in invocation.words if word not in ("--rules", "rules.py")])
             for action in actions(name):
                 flag = name_of(action)
-                turns.append(
-                    [
-                        make(f"{flag} {what}", partial(_with, invocation.words, action, given, value), "")
-                        for what, value in odd_values(action)
-                    ]
-                )
-                turns.append(
-                    [
-                        make(f"{flag} {what}", partial(_as_is, words), what)
-                        for what, words in shapes(invocation.words, action)
-                    ]
-                )
-            turns.append([make(what, partial(_as_is, list(invocation.words)), what) for what in SURROUNDINGS])
-    for turn in turns:
-        draw.shuffle(turn)
-    draw.shuffle(turns)
+                for what, value in odd_values(action):
+                    if (name, action.dest, what) not in MINUTES:
+                        change = partial(_with, invocation.words, action, given, value)
+                        turns[flag].append(make(f"{flag} {what}", change, ""))
+                for what, words in shapes(invocation.words, action):
+                    turns[flag].append(make(f"{flag} {what}", partial(_as_is, words), what))
+            turns[""] += [make(what, partial(_as_is, list(invocation.words)), what) for what in SURROUNDINGS]
+        for turn in turns.values():
+            draw.shuffle(turn)
+        each.append(list(turns.values()))
+        draw.shuffle(each[-1])
     seen: set[str] = set()
-    while len(seen) < count and any(turns):
-        for turn in turns:
-            if turn and len(seen) < count and (case := turn.pop()).id not in seen:
-                seen.add(case.id)
-                yield case
+    while len(seen) < count and any(each):
+        for turns_left in each:
+            if turns_left and len(seen) < count:
+                case = turns_left[0].pop()
+                turns_left.append(turns_left.pop(0))  # the next flag's turn
+                turns_left[:] = [turn for turn in turns_left if turn]
+                if case.id not in seen:
+                    seen.add(case.id)
+                    yield case
 
 
 def _as_is(words: list[str], _: Path) -> list[str]:

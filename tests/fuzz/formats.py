@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fuzz import mutations as m
 from fuzz.cage import Case, Left
-from fuzz.commands import copy, fault_of, timeless
+from fuzz.commands import fault_of, timeless
 from fuzz.mutations import BYTES, CELL, MEMBER, TEXT, TREE, Mutation
+from fuzz.odd import copy
 from fuzz.valid import vouched
 from undertow.__main__ import main
 

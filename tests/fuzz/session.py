@@ -20,6 +20,7 @@ from typing import Any
 from dynamics.errors import InputError
 from fuzz import commands, formats, functions, valid
 from fuzz.cage import MEMORY, SECONDS, Case, Left, run_all
+from fuzz.odd import copy
 from undertow.__main__ import main
 
 # Of all cases: so many of each part.
@@ -124,7 +125,7 @@ def baseline(folder: Path, processes: int) -> tuple[dict[tuple[str, ...], str], 
 
         def prepare(place: Path, needs: Mapping[str, str] = needs) -> None:
             for target, source in needs.items():
-                commands.copy(folder / source, place / target)
+                copy(folder / source, place / target)
 
         cases.append(Case("commands", name, " ".join(words), run, partial(_valid, status.get(words, 0)), prepare))
     said, wrong = {}, []
