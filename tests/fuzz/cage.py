@@ -148,7 +148,8 @@ class _Running:
         after = files(self.place)
         out, err = ((self.folder / name).read_text(errors="backslashreplace") for name in ("out", "err"))
         made = [name for name in after if name not in self.before]
-        scratch = [f"temporary {name}" for name in files(self.folder / "scratch")]
+        # .ses is meant to stay: onnxruntime numbers its sessions in it.
+        scratch = [f"temporary {name}" for name in files(self.folder / "scratch") if name != ".ses"]
         changed = [name for name, was in self.before.items() if after.get(name) != was]
         rmtree(self.folder, onerror=_opened)
         return Left(
