@@ -57,11 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
         live.line(f"{arguments.world}: {', '.join(arguments.set) or 'with the constants of its claims'}")
         try:
             data = world.run(threads=len(os.sched_getaffinity(0)))
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            if not arguments.set or isinstance(error, InputError):
+        except InputError:
+            raise
+        except Exception as error:
+            if not (arguments.set or arguments.worlds):
                 raise
-            said = f"{type(error).__name__}: {error}"
-            raise InputError(f"{arguments.world} does not run with {', '.join(arguments.set)} ({said})") from error
+            given = f" with {', '.join(arguments.set)}" if arguments.set else ""
+            raise InputError(f"{arguments.world} does not run{given} ({type(error).__name__}: {error})") from error
     findings, without = _judged(find_claims(experiments=[arguments.world]), data)
     if draw is not None:
         from figures.style import save_as
