@@ -10,9 +10,11 @@ import errno
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from undertow.commands.arguments import Parser
 
 # By these a process is asked to end: Ctrl-C, `kill` and most schedulers, a terminal that goes. Which of them is ignored, as
@@ -124,8 +126,9 @@ def _opened() -> bool:
 
 
 def _say(text: str) -> None:
+    said = " ".join(text.split()).encode(errors="backslashreplace").decode()  # a file name may be no text
     try:
-        print(f"undertow: {' '.join(text.split())}", file=sys.stderr, flush=True)
+        print(f"undertow: {said}", file=sys.stderr, flush=True)
     except OSError:  # standard error is full, or nobody reads it: there is nobody left to tell
         return
 

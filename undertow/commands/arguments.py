@@ -81,6 +81,8 @@ def whole(text: str) -> int:
 
 def path(text: str) -> Path:
     """A path that there is, or can be: not too long, not a link to itself, not below a folder that is closed to us."""
+    if not text:
+        raise argparse.ArgumentTypeError("'': a path is accepted")
     try:
         os.stat(text)
     except (FileNotFoundError, NotADirectoryError):
