@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -149,3 +151,29 @@ def _range(low: float | None, high: float | None) -> str:
     if low is None:
         return "" if high is None else f" up to {high:,}"
     return f" from {low}" if high is None else f" from {low} to {high:,}"
+
+
+def line(value: Any) -> str:
+    """A path or a text as a message shows it: on one line, and not longer than a few."""
+    said = " ".join(str(value).split())
+    return said if len(said) <= 300 else f"{said[:300]}..."
+
+
+def file(value: Any, accepted: str) -> Path:
+    """`value` as the path of a file that can be read; a folder, a pipe or a device is none. Nothing is opened.
+
+    Raises InputError, naming it and saying what is accepted, for anything else.
+    """
+    try:
+        path = Path(value)
+        mode = path.stat().st_mode
+        reason = "" if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
+    except (OSError, TypeError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise InputError(
+            f"{line(value)} is no file or cannot be read ({getattr(error, 'strerror', None) or error}): {accepted}"
+        ) from None
+    if not stat.S_ISREG(mode):
+        reason = "it is a folder" if stat.S_ISDIR(mode) else "it is no file"
+    if reason:
+        raise InputError(f"{line(value)} is no file or cannot be read ({reason}): {accepted}")
+    return path

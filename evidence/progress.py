@@ -47,7 +47,12 @@ class Live:
         """A line that stays."""
         seconds = time.monotonic() - self._started
         if self._bars is None:
-            print(f"[{seconds:6.1f} s] {text}", file=sys.stderr, flush=True)
+            try:
+                print(f"[{seconds:6.1f} s] {text}", file=sys.stderr, flush=True)
+            except BrokenPipeError:  # whoever looked on has left
+                raise
+            except OSError:  # a full disk that takes no more lines is no reason to end what they tell of
+                return
         else:
             self._bars.console.print(text, markup=False, highlight=False)
 

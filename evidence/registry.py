@@ -36,7 +36,7 @@ from typing import Any, Protocol, TypeVar, get_args
 import xarray as xr
 
 from dynamics.errors import InputError
-from dynamics.given import among, function, items, kind, whole
+from dynamics.given import among, file, function, items, kind, whole
 from dynamics.given import text as as_text
 from evidence.claim import Claim, Decision, Estimate, Finding, Margin, judge
 
@@ -323,10 +323,7 @@ def load_worlds(path: Path) -> None:
         9
     """
     global _digest  # noqa: PLW0603
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): a Python file of worlds is accepted") from None
+    source = file(path, "a Python file of worlds is accepted").read_bytes()
     digest = hashlib.sha256(source).hexdigest()
     # Under one name in every process, so that a worker finds the classes of what is sent to it.
     name = f"undertow_worlds_{digest[:16]}"

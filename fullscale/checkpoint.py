@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
+from dynamics.given import file as file_of
 from evidence.files import write_whole
 from fullscale.graph import evaluation
 from fullscale.models import Architecture, Chain, NetConfig, build
@@ -155,8 +156,7 @@ def rebuild(config: Architecture | NetConfig, state: Mapping[str, Tensor]) -> nn
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file; InputError for a file that is missing or damaged."""
-    if not Path(path).is_file():
-        raise InputError(f"{path} is no file: a network's safetensors file is accepted")
+    file_of(path, "a network's safetensors file is accepted")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -23,7 +23,7 @@ from types import MappingProxyType, ModuleType
 from dynamics.couplings import COUPLINGS, DOORS
 from dynamics.errors import InputError
 from dynamics.given import among
-from dynamics.given import path as as_path
+from dynamics.given import file as a_file
 from dynamics.rule import Rule
 from dynamics.rules.averaging import schedule_free
 from dynamics.rules.gradient import momentum, nesterov, sgd
@@ -87,7 +87,7 @@ def load_rules(path: str | Path) -> tuple[Rule, ...]:
         >>> [rule.name for rule in load_rules("mine.py")]
         ['plain']
     """
-    file = as_path("rules", path).resolve()
+    file = a_file(path, "a Python file is accepted").resolve()
     if file in _own:
         return _own[file][1]
     try:

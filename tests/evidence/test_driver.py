@@ -181,6 +181,7 @@ def test_a_full_disk_keeps_what_it_has_room_for(pages: int, size: int, in_turns:
     executor = Turns() if in_turns else Inline()
     notify = executor.hearing() if isinstance(executor, Turns) else quiet
     with Store(Path(":memory:")) as store:
+        store.write([])  # which makes the file
         store._db.execute(f"pragma max_page_count = {pages}")
         with pytest.raises(InputError, match=r"is full.*the same command goes on from there") as said:
             run_all(runs, store, executor, notify)

@@ -35,7 +35,7 @@ def add(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was done, how fast, and the picture's path."""
     on = _simulate(arguments.device)
-    from evidence.files import writable
+    from evidence.files import writing
     from evidence.progress import Live
     from figures.phase import draw
     from figures.style import save
@@ -43,14 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     phase = Phase(arguments.diagram, arguments.cells, arguments.seeds, arguments.steps)
     threads = arguments.threads if arguments.threads is not None else len(os.sched_getaffinity(0))
-    folder = writable(arguments.out / "figures")
-    with Live() as live:
+    folder = arguments.out / "figures"
+    with writing(folder, f"phase {phase.diagram}"), Live() as live:
         task = live.task("rows", phase.cells)
         begin = time.perf_counter()
         data = phase.run(threads, on, task)
         seconds = time.perf_counter() - begin
-    picture = draw(data)
-    save(picture, folder)
+        picture = draw(data)
+        save(picture, folder)
     steps = data.attrs["lanes"] * phase.steps
     print(
         f"{data.attrs['lanes']:,} lanes x {phase.steps:,} steps in {seconds:.1f} s: {steps / seconds / 1e6:,.0f} million a second"

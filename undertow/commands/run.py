@@ -10,11 +10,10 @@ import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_rules, add_worlds, drawable
+from undertow.commands.arguments import Parser, add_rules, add_worlds, drawable, path
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,7 +32,7 @@ def add(parser: Parser) -> None:
         metavar="NAME=VALUE",
         help="a constant, e.g. lr=1e-2 or optimizers=adam,sgd, or rates=(0.1,0.2),(0.01,0.02); may be given several times",
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the world into a .png, .svg or .pdf file")
+    parser.add_argument("--plot", type=path, metavar="FILE", help="draw the world into a .png, .svg or .pdf file")
     parser.add_argument("--json", action="store_true", help="print constants and claims as data")
     add_worlds(parser)
     add_rules(parser)

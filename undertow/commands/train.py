@@ -11,12 +11,22 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_images, add_out, add_setting, given_setting, named, number, whole
+from undertow.commands.arguments import (
+    Parser,
+    add_images,
+    add_out,
+    add_setting,
+    given_setting,
+    named,
+    number,
+    path,
+    whole,
+)
 
 if TYPE_CHECKING:
     from fullscale.checkpoint import Saved
@@ -48,7 +58,7 @@ def add(parser: Parser) -> None:
     task.add_argument("--head", metavar="NAME", help="cifar or imagenet (cifar)")
     task.add_argument("--width", type=number, metavar="X", help="the network's filters times this (0.125)")
     task.add_argument(
-        "--from", dest="start", type=Path, metavar="FILE", help="start from the network of this file, pruned or not"
+        "--from", dest="start", type=path, metavar="FILE", help="start from the network of this file, pruned or not"
     )
     add_images(task, "only these classes: an easier task")
     task.add_argument(
@@ -83,7 +93,7 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the measures and the certificate; exit status 1 if the run diverged."""
-    from evidence.files import writable
+    from evidence.files import writing
     from undertow.extras import needs_fullscale
 
     needs_fullscale()
@@ -103,16 +113,15 @@ def run(arguments: argparse.Namespace) -> int:
     RunSpec(digest="", size=arguments.size, label_noise=arguments.label_noise, **numbers)
     execution = _execution(arguments)
     leads = place().rank == 0
-    with Live() as live:
+    with writing(arguments.out, "train") if leads else nullcontext(arguments.out) as folder, Live() as live:
         if leads:
             live.line(f"reading {arguments.data}")
         source, task = _prepared(open_source(arguments.data), arguments)
         spec = RunSpec(digest=source.digest, **task, **numbers)
         images: Images | Feed = source if isinstance(source, Images) else _streamed(source, spec, execution)
         if not leads:
-            train(spec, images, execution=execution, checkpoint=arguments.out / RUN, start=start)
+            train(spec, images, execution=execution, checkpoint=folder / RUN, start=start)
             return 0
-        folder = writable(arguments.out)
         with Store(folder / "results.sqlite") as store, _writer(arguments, folder) as write:
             bar = live.task(f"{spec.optimizer} on {source.name}", spec.epochs)
             outcome = train(
@@ -125,10 +134,11 @@ def run(arguments: argparse.Namespace) -> int:
                 write=write,
             )
             store.put(KIND, spec.as_dict(), **as_row(outcome))
-    if outcome.net is None:
+        said = None if outcome.net is None else _certified(outcome, folder)
+    if said is None:
         print(f"diverged: {outcome.error}", file=sys.stderr)
         return 1
-    print(_certified(outcome, folder))
+    print(said)
     return 0
 
 
