@@ -24,7 +24,7 @@ from dynamics.given import kind
 from dynamics.given import path as as_path
 from dynamics.given import text as as_text
 from dynamics.rules import RULES
-from evidence.files import write_whole
+from evidence.files import write_together, write_whole
 
 # Okabe and Ito's palette for the five that most figures show, told apart by the colour-blind; the order of lightness keeps
 # them apart in grey. All others take their turn in further colours, those of the user's own after the rest.
@@ -206,8 +206,7 @@ def save(picture: Picture, folder: Path) -> InlineSvg:
         picture.figure.savefig(svg, format="svg", metadata={"Date": None, "Title": picture.alt})
         picture.figure.savefig(png, format="png")
     plt.close(picture.figure)
-    write_whole(folder / f"{picture.name}.svg", svg.getvalue())
-    write_whole(folder / f"{picture.name}.png", png.getvalue())
+    write_together({folder / f"{picture.name}.{end}": f.getvalue() for end, f in (("svg", svg), ("png", png))})
     return InlineSvg(picture.name, picture.caption, picture.alt, svg.getvalue().decode())
 
 

@@ -31,7 +31,7 @@ def test_a_full_output_is_one_line(arguments: list[str], buffered: bool) -> None
     with open("/dev/full", "wb", buffering=-1 if buffered else 0) as device:
         full = io.TextIOWrapper(device, write_through=not buffered)  # type: ignore[arg-type]
         with redirect_stdout(full), redirect_stderr(err):
-            assert main(arguments) == 1
+            assert main(arguments) == 2
         full.detach()
     assert FULL.fullmatch(err.getvalue())
 

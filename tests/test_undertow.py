@@ -232,6 +232,22 @@ def test_a_file_in_the_way_of_the_output_folder(writer: list[str], tmp_path: Pat
         refused(run(*writer, "--out", "/proc/undertow"), "/proc/undertow", "a writable folder is accepted")
 
 
+@pytest.mark.parametrize(
+    "words", ["train nothing", "compare", "reproduce --only silence", "phase rate --cells 3 --steps 5"]
+)
+def test_a_folder_that_another_run_writes_into_is_refused_at_once(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(_: Path) -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr("evidence.files._locked", taken)
+    refused(
+        run(*words.split(), "--out", tmp_path / "out"), f"another undertow {words.split(maxsplit=1)[0]}", "is accepted"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 STORES = {
     "newer": ("pragma user_version = 1000; create table runs (unknown)", ["results.sqlite", "format 1000", "up to 2 is accepted"]),
     "another's": (

@@ -26,8 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line, that of this process unless it is given.
 
     Returns:
-        The exit status. 0; 1: the command says what did not succeed, or standard output cannot be written; 2: an input that
-        cannot be used, said in one line; 128 and the number of the signal: 130 after Ctrl-C, 143 after SIGTERM, 129 after
+        The exit status. 0; 1: the command says what did not succeed; 2: an input that cannot be used, or a standard output
+        that cannot be written, said in one line; 128 and the number of the signal: 130 after Ctrl-C, 143 after SIGTERM, 129 after
         SIGHUP, 141 where the reader of standard output has left, as `| head` does.
     """
     came: list[int] = []
@@ -91,7 +91,7 @@ def _answered(arguments: list[str] | None) -> int:
         full = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
         said = f"standard output cannot be written ({error.strerror}): a place with room is accepted"
         _say(said if full else str(error))
-        return 1
+        return 2 if full else 1
 
 
 def parser() -> Parser:

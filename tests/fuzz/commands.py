@@ -231,7 +231,8 @@ def fault_of(left: Left) -> str:
             return f"exit status 2 with {len(problems)} lines: {last}"
         if left.out:
             return f"refused, with something on standard output: {left.out[:100]!r}"
-        if left.made or left.changed:
+        # What was made is whole, where only what is said about it finds no room.
+        if (left.made or left.changed) and "standard output cannot be written" not in last:
             return f"refused, but left behind: {', '.join((*left.made, *left.changed))[:200]}"
         return ""
     if left.status == 1 and NO.search(left.err + left.out) and not any("Traceback" in line for line in problems):

@@ -11,7 +11,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -254,12 +254,15 @@ def _writer(arguments: argparse.Namespace, folder: Path) -> Iterator[Callable[[d
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError("'tensorboard' is missing: install undertow[tensorboard]") from None
-    with SummaryWriter(folder / "tensorboard") as board:
+    with ExitStack() as stack:
+        boards: list[SummaryWriter] = []
 
         def write(point: dict[str, float]) -> None:
+            if not boards:  # it makes its folder, which a run that is refused shall not leave
+                boards.append(stack.enter_context(SummaryWriter(folder / "tensorboard")))
             for name, value in point.items():
                 if name != "epoch":
-                    board.add_scalar(name, value, int(point["epoch"]))
+                    boards[0].add_scalar(name, value, int(point["epoch"]))
 
         yield write
 
