@@ -18,6 +18,12 @@ def _broken_executor() -> type[Exception]:
     return BrokenExecutor
 
 
+def _no_memory(error: Exception) -> bool:
+    # torch says so in words alone, on a processor and on a device.
+    said = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
+
+
 def parser() -> Parser:
     """The parser of the command line."""
     top = Parser(prog="undertow", description="What an optimizer and its regularizer do to a weight.")
@@ -51,6 +57,14 @@ def main(arguments: list[str] | None = None) -> int:
         why = " ".join(str(error).split())
         print(f"undertow: {why}; what was finished is stored, run the same command again", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not _no_memory(error):
+            raise
+        print(
+            f"undertow: no memory is left ({' '.join(str(error).split())[:200]}); less at a time is accepted",
+            file=sys.stderr,
+        )
+        return 2
     except BrokenPipeError:  # the reader of our output has left, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -9,6 +9,7 @@ block size and thread count.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ import numpy as np
 
 from dynamics.couplings import DOORS, Coupling, composed, find_coupling
 from dynamics.errors import InputError
+from dynamics.given import whole
+from dynamics.room import check_room
 from dynamics.rule import RANGES, Rule, check
 from dynamics.rules import find_rule
 from dynamics.simulate import random
@@ -29,6 +32,8 @@ from dynamics.words import NUMPY, bind
 
 # Multipliers are computed for this many steps at a time, so that a long schedule costs no memory.
 _STRETCH = 16_384
+# More threads than any machine has cores, and more lanes at a time than its caches hold, are slips of the hand.
+_THREADS, _BLOCK = 1_024, 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,15 +134,13 @@ def simulate(
     Source:
         Random numbers: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Threefry).
     """
-    for what, number in (("threads", threads), ("block", block)):
-        if not isinstance(number, int | np.integer) or number < 1:
-            raise InputError(f"{what} {number!r}: a positive whole number is accepted")
+    threads, block = whole("threads", threads, 1, _THREADS), whole("block", block, 1, _BLOCK)
     run = prepare_lanes(
         find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch
     )
     if not compiled:
         return trajectory(run, _reference(run), record, schedule, fields)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool:  # more would wait for each other
         advance = _compiled(run, threads, block, pool)
         return trajectory(run, advance, record, schedule, fields)
 
@@ -178,6 +181,8 @@ def recorded(
     steps = steps.astype(np.int64)
     if steps.ndim != 1 or steps.size == 0 or steps[0] < 0 or np.any(np.diff(steps) <= 0) or steps[-1] >= 2**32:
         raise InputError(f"record {list(record)[:3]}...: rising step numbers from 0 to 2^32 - 1 are accepted")
+    numbers = len(steps) * np.size(cells[0]) * len(fields)
+    check_room(f"{len(fields)} fields of {np.size(cells[0]):,} weights at {len(steps):,} steps", 8 * numbers)
     kept = {name: np.empty((len(steps), *np.shape(cells[0]))) for name in fields}
     now = 0
     for row, end in enumerate(steps):
@@ -258,6 +263,8 @@ def prepare_lanes(
     if len(sizes) > 1:
         raise InputError(f"arrays over {sorted(sizes)} lanes: all must have the same number")
     count = sizes.pop() if sizes else 1
+    # Two words of 64 bits beside the numbers for a lane's random numbers, and what the rule and the gradient know of it.
+    check_room(f"{count:,} lanes", 8 * count * (len(values) + len(rule.inner) + 5))
     table = _rows(values.values(), count)
     couplings = served(each)
     codes = np.broadcast_to([couplings.index(c) for c in each], (count,)).astype(np.int64)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 from dynamics.rule import SHARED
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: a number is accepted") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)}: a number is accepted") from None
 
 
 def whole(text: str) -> int:
@@ -70,7 +71,7 @@ def whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number is accepted") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)}: a whole number is accepted") from None
 
 
 def wrapped(text: str) -> str:
