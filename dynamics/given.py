@@ -70,3 +70,13 @@ def _range(low: float | None, high: float | None) -> str:
     if low is None:
         return "" if high is None else f" up to {high:,}"
     return f" from {low}" if high is None else f" from {low} to {high:,}"
+
+
+def on_one_line(text: str) -> str:
+    """A text with its line ends and other control characters written out, so that a path stays one line, and itself.
+
+    Example:
+        >>> on_one_line("a\\nb")
+        'a\\\\nb'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

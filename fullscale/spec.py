@@ -67,8 +67,8 @@ def _check_known(what: str, name: str, accepted: Collection[str]) -> None:
 
 def check_width(width: float) -> None:
     """InputError for a network's width outside (0, 16]."""
-    if not 0 < number("width", width) <= WIDEST:
-        raise InputError(f"width {width}: a number above 0, at most {WIDEST}, is accepted")
+    if not number("width", width, 0, WIDEST) > 0:
+        raise InputError(f"width {width}: a number above 0, up to {WIDEST}, is accepted")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import sys
 
 from dynamics.errors import InputError
+from dynamics.given import on_one_line
 from undertow.commands import COMMANDS
 from undertow.commands.arguments import Parser, Run, Version
 
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         run: Run = asked.run
         return run(asked)
     except InputError as error:
-        print(f"undertow: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"undertow: {on_one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
@@ -54,14 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 130
     except _broken_executor() as error:
-        why = " ".join(str(error).split())
+        why = on_one_line(str(error))
         print(f"undertow: {why}; what was finished is stored, run the same command again", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         if not _no_memory(error):
             raise
         print(
-            f"undertow: no memory is left ({' '.join(str(error).split())[:200]}); less at a time is accepted",
+            f"undertow: no memory is left ({on_one_line(str(error))[:200]}); less at a time is accepted",
             file=sys.stderr,
         )
         return 2

@@ -252,7 +252,11 @@ def prepare_lanes(
     watch: Any,
 ) -> Run:
     """The checked arguments of `simulate` as arrays over lanes; InputError for what cannot be used."""
-    values = settings(rule, given, parameters(gradient))
+    wanted = parameters(gradient)
+    lanes = max(np.size(value) for value in (0, *given.values(), *state.values(), start, seed, stream, watch))
+    # First, since an array can repeat one number without end. Seed, stream, floor, passage, coupling and weight beside the rest.
+    check_room(f"{lanes:,} lanes", 8 * lanes * (8 + len(rule.defaults) + len(wanted) + len(rule.inner)))
+    values = settings(rule, given, wanted)
     each = [find_coupling(c) for c in ([coupling] if isinstance(coupling, str | Coupling) else coupling)]
     arrays = {**values, **state, "start": start, "seed": seed, "coupling": each}
     arrays |= {name: x for name, x in (("stream", stream), ("watch", watch)) if x is not None}
@@ -263,8 +267,6 @@ def prepare_lanes(
     if len(sizes) > 1:
         raise InputError(f"arrays over {sorted(sizes)} lanes: all must have the same number")
     count = sizes.pop() if sizes else 1
-    # Two words of 64 bits beside the numbers for a lane's random numbers, and what the rule and the gradient know of it.
-    check_room(f"{count:,} lanes", 8 * count * (len(values) + len(rule.inner) + 5))
     table = _rows(values.values(), count)
     couplings = served(each)
     codes = np.broadcast_to([couplings.index(c) for c in each], (count,)).astype(np.int64)

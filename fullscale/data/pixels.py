@@ -61,7 +61,9 @@ def decode(data: bytes, shown: str) -> NDArray[np.uint8]:
         raise InputError(
             f"{shown}: a picture that does not decode ({reason}): a whole {', '.join(FORMATS)} is accepted"
         ) from error
-    raise InputError(f"{shown}: a picture of mode {mode!r}: eight bits a channel are accepted")
+    raise InputError(
+        f"{shown}: a picture of mode {mode!r}: eight bits a channel, grey, of a palette, RGB or CMYK, are accepted"
+    )
 
 
 def _wide(image: Image) -> str:
