@@ -1,4 +1,4 @@
-"""Small files that unpack to much, in bytes, members or folders, are refused in one line before they take memory or time."""
+"""Small files that unpack to much are refused in one line before they take memory or time; pictures lose no bits in silence."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import tarfile
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dynamics.errors import InputError
-from fullscale.data import archive, load, unpacked
+from fullscale.data import archive, load, pixels, unpacked
 
 PACKERS = {".tar.gz": gzip.compress, ".tar.bz2": bz2.compress, ".tar.xz": lzma.compress}
 HEAD = bytes((0, 0, 8, 3)) + (1000).to_bytes(4, "big") + (28).to_bytes(4, "big") * 2
@@ -90,3 +95,54 @@ def test_a_plain_tar_is_passed_over_by_seeking(tmp_path: Path) -> None:
         file.write(info.tobuf(tarfile.GNU_FORMAT))
         file.truncate(512 + 10**13 + 1024)
     refused(path, "no picture")
+
+
+def encoded(picture: Image.Image, kind: str, **how: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **how)
+    return file.getvalue()
+
+
+def deep_png(kind: int, channels: int) -> bytes:
+    """2 x 2 pixels of 16 bits a channel."""
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, kind, 0, 0, 0)),
+             (b"IDAT", zlib.compress((b"\0" + bytes(range(4 * channels))) * 2)), (b"IEND", b""))  # fmt: skip
+    chunks = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+RGB = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+TOO_DEEP = {
+    "grey png": deep_png(0, 1),
+    "colour png": deep_png(2, 3),
+    "grey png with alpha": deep_png(4, 2),
+    "colour png with alpha": deep_png(6, 4),
+    "colour ppm": b"P6 2 2 65535\n" + bytes(24),
+    "plain ppm": b"P3 1 1 65535\n1 2 3\n",
+    "grey tiff": encoded(Image.fromarray(np.ones((4, 4), np.uint16)), "TIFF"),
+    "float tiff": encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"),
+    "lab tiff": encoded(Image.new("LAB", (4, 4)), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_DEEP)
+def test_what_would_be_narrowed_is_refused(kind: str) -> None:
+    with pytest.raises(InputError, match=r"^it: a picture of mode .*: eight bits a channel, .* are accepted$"):
+        pixels.decode(TOO_DEEP[kind], "it")
+
+
+def test_what_has_eight_bits_or_fewer_is_converted_and_warnings_of_what_is_dropped_are_not_shown() -> None:
+    indexed = RGB.convert("P", palette=Image.Palette.ADAPTIVE)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        for data, expected in (
+            (encoded(indexed, "PNG", transparency=bytes(range(16))), indexed.convert("RGB")),
+            (encoded(indexed, "PNG", transparency=3), indexed.convert("RGB")),
+            (encoded(RGB.convert("CMYK"), "TIFF"), RGB),
+            (encoded(RGB.convert("1"), "PNG"), RGB.convert("1").convert("L")),
+            (b"P6 1 1 15\n" + bytes((0, 3, 15)), Image.new("RGB", (1, 1), (0, 51, 255))),
+        ):
+            assert np.array_equal(pixels.decode(data, "it"), np.asarray(expected))
+        broken = encoded(RGB, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(20))
+        assert np.array_equal(pixels.decode(broken, "it"), pixels.decode(encoded(RGB, "JPEG"), "it"))
+    assert shown == []
