@@ -6,6 +6,16 @@ from __future__ import annotations
 LONGEST = 600
 
 
+def on_one_line(text: str) -> str:
+    """A text with its line ends and other control characters written out, so that a path stays one line, and itself.
+
+    Example:
+        >>> on_one_line("a\\nb")
+        'a\\\\nb'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class InputError(ValueError):
     """A value that a user gave and that cannot be used.
 
@@ -21,6 +31,6 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: object = "") -> None:
-        text = " ".join(line.strip() for line in str(message).splitlines())
+        text = on_one_line(str(message))
         half = LONGEST // 2 - 3
         super().__init__(text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}")

@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dynamics.errors import InputError
+from dynamics.errors import InputError, on_one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,7 +155,7 @@ def _range(low: float | None, high: float | None) -> str:
 
 def line(value: Any) -> str:
     """A path or a text as a message shows it: on one line, and not longer than a few."""
-    said = " ".join(str(value).split())
+    said = on_one_line(str(value))
     return said if len(said) <= 300 else f"{said[:300]}..."
 
 

@@ -84,6 +84,11 @@ def _answered(arguments: list[str] | None) -> int:
     except BrokenExecutor as error:
         _say(f"{error}; what was finished is stored, run the same command again")
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not _no_memory(error):
+            raise
+        _say(f"no memory is left ({str(error)[:200]}); less at a time is accepted")
+        return 2
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
     except OSError as error:  # the machine's: no disk space, no memory for a process, no handle left
@@ -92,6 +97,12 @@ def _answered(arguments: list[str] | None) -> int:
         said = f"standard output cannot be written ({error.strerror}): a place with room is accepted"
         _say(said if full else str(error))
         return 2 if full else 1
+
+
+def _no_memory(error: Exception) -> bool:
+    # torch says so in words alone, on a processor and on a device.
+    said = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
 
 
 def parser() -> Parser:
@@ -126,7 +137,9 @@ def _opened() -> bool:
 
 
 def _say(text: str) -> None:
-    said = " ".join(text.split()).encode(errors="backslashreplace").decode()  # a file name may be no text
+    from dynamics.errors import on_one_line
+
+    said = on_one_line(text).encode(errors="backslashreplace").decode()  # a file name may be no text
     try:
         print(f"undertow: {said}", file=sys.stderr, flush=True)
     except OSError:  # standard error is full, or nobody reads it: there is nobody left to tell

@@ -9,6 +9,7 @@ block size and thread count.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 from dynamics.couplings import DOORS, Coupling, composed, find_coupling
 from dynamics.errors import InputError
 from dynamics.given import among, array, flag, function, items, mapping, shown, whole
+from dynamics.room import check_room
 from dynamics.rule import RANGES, Rule, check
 from dynamics.rules import find_rule
 from dynamics.simulate import random
@@ -30,8 +32,8 @@ from dynamics.words import NUMPY, bind
 
 # Multipliers are computed for this many steps at a time, so that a long schedule costs no memory.
 _STRETCH = 16_384
-# More threads than any machine has cores are a slip, and each takes memory.
-THREADS = 1_024
+# More threads than any machine has cores, and more lanes at a time than its caches hold, are slips of the hand.
+THREADS, _BLOCK = 1_024, 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +134,12 @@ def simulate(
     Source:
         Random numbers: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Threefry).
     """
-    threads, block = whole("threads", threads, 1, THREADS), whole("block", block, 1, 2**31)
+    threads, block = whole("threads", threads, 1, THREADS), whole("block", block, 1, _BLOCK)
     given, held = ({} if x is None else mapping(name, x) for name, x in (("lanes", lanes), ("state", state)))
     run = prepare_lanes(find_rule(rule), coupling, gradient, given, start, held, seed, stream, watch)
     if not flag("compiled", compiled):
         return trajectory(run, _reference(run), record, schedule, fields)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool:  # more would wait for each other
         advance = _compiled(run, threads, block, pool)
         return trajectory(run, advance, record, schedule, fields)
 
@@ -175,6 +177,8 @@ def recorded(
         raise InputError(f"record {shown(record)}: rising step numbers from 0 to 2^32 - 1 are accepted")
     steps = steps.astype(np.int64)
     schedule = constant() if schedule is None else function("schedule", schedule)
+    numbers = len(steps) * np.size(cells[0]) * len(fields)
+    check_room(f"{len(fields)} fields of {np.size(cells[0]):,} weights at {len(steps):,} steps", 8 * numbers)
     kept = {name: np.empty((len(steps), *np.shape(cells[0]))) for name in fields}
     now = 0
     for row, end in enumerate(steps):
@@ -249,7 +253,14 @@ def prepare_lanes(
     watch: Any,
 ) -> Run:
     """The checked arguments of `simulate` as arrays over lanes; InputError for what cannot be used."""
-    values = settings(rule, given, parameters(gradient))
+    wanted = parameters(gradient)
+    arrays_given = (
+        x for x in (*given.values(), *state.values(), start, seed, stream, watch) if isinstance(x, np.ndarray)
+    )
+    lanes = max(map(np.size, arrays_given), default=1)
+    # First, since an array can repeat one number without end. Seed, stream, floor, passage, coupling and weight beside the rest.
+    check_room(f"{lanes:,} lanes", 8 * lanes * (8 + len(rule.defaults) + len(wanted) + len(rule.inner)))
+    values = settings(rule, given, wanted)
     one = isinstance(coupling, str | Coupling)
     each = [find_coupling(c) for c in ([coupling] if one else items("coupling", coupling, "couplings"))]
     arrays = {**values, **state, "start": start, "seed": seed}

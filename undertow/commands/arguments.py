@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dynamics.errors import InputError
-from dynamics.given import line
+from dynamics.given import line, shown
 from dynamics.rule import SHARED
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: a number is accepted") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)}: a number is accepted") from None
 
 
 def whole(text: str) -> int:
@@ -76,7 +76,7 @@ def whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number is accepted") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)}: a whole number is accepted") from None
 
 
 def path(text: str) -> Path:

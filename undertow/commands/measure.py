@@ -118,6 +118,7 @@ def _network(arguments: argparse.Namespace, images: Images) -> tuple[Any, str | 
     """The network, and the digest of the images it was trained on where its file says so, as that of a training run does."""
     from fullscale.checkpoint import load, load_into
     from fullscale.models import Architecture, build
+    from fullscale.room import check_network
 
     if arguments.model is None:
         saved = load(arguments.checkpoint)
@@ -126,7 +127,9 @@ def _network(arguments: argparse.Namespace, images: Images) -> tuple[Any, str | 
     width = 1.0 if arguments.width is None else arguments.width
     outputs = len(images.classes) if arguments.outputs is None else arguments.outputs
     channels = images.train.images.shape[1]
-    net = build(Architecture(arguments.model, width, channels, outputs, arguments.head or "cifar"))
+    asked = Architecture(arguments.model, width, channels, outputs, arguments.head or "cifar")
+    check_network(asked)
+    net = build(asked)
     load_into(net, arguments.checkpoint)
     return net, None
 

@@ -24,10 +24,18 @@ def add(parser: Parser) -> None:
         metavar="DIAGRAM",
         help="selectivity (x strength), rate (lr x strength), batch (x selectivity) or epoch (length x beta2)",
     )
-    parser.add_argument("--cells", type=whole, default=250, metavar="N", help="settings along each axis (250)")
-    parser.add_argument("--seeds", type=whole, default=16, metavar="N", help="lanes a setting (16)")
-    parser.add_argument("--steps", type=whole, default=10_000, metavar="N", help="steps of each lane (10000)")
-    parser.add_argument("--threads", type=whole, metavar="N", help="threads; all cores if not given")
+    parser.add_argument(
+        "--cells", type=whole, default=250, metavar="N", help="settings along each axis, 2 to 10,000 (250)"
+    )
+    parser.add_argument("--seeds", type=whole, default=16, metavar="N", help="lanes a setting, up to a million (16)")
+    parser.add_argument(
+        "--steps",
+        type=whole,
+        default=10_000,
+        metavar="N",
+        help="steps of each lane, below 2^32; with all lanes up to 10^14 (10000)",
+    )
+    parser.add_argument("--threads", type=whole, metavar="N", help="threads, up to 1,024; all cores if not given")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
     add_out(parser, "figures")
 

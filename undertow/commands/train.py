@@ -56,7 +56,7 @@ def add(parser: Parser) -> None:
         help="basicnet, vgg11, vgg16, vgg19, resnet20, resnet56, resnet18 or resnet50 (basicnet)",
     )
     task.add_argument("--head", metavar="NAME", help="cifar or imagenet (cifar)")
-    task.add_argument("--width", type=number, metavar="X", help="the network's filters times this (0.125)")
+    task.add_argument("--width", type=number, metavar="X", help="the network's filters times this, up to 16 (0.125)")
     task.add_argument(
         "--from", dest="start", type=path, metavar="FILE", help="start from the network of this file, pruned or not"
     )
@@ -67,8 +67,10 @@ def add(parser: Parser) -> None:
         help="shift training images by up to 4 pixels (an eighth of --size), and mirror them; of larger pictures on disk, "
         "take random crops",
     )
-    task.add_argument("--batch", type=whole, default=40, metavar="N", help="images a step (40)")
-    task.add_argument("--epochs", type=whole, default=10, metavar="N", help="passes over the training images (10)")
+    task.add_argument("--batch", type=whole, default=40, metavar="N", help="images a step, 2 or more (40)")
+    task.add_argument(
+        "--epochs", type=whole, default=10, metavar="N", help="passes over the training images, up to 10^9 (10)"
+    )
     task.add_argument("--seed", type=whole, default=0, metavar="N", help="of the first weights and the data order (0)")
     task.add_argument(
         "--schedule",
