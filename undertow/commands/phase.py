@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 from undertow.commands.arguments import Parser, add_out, whole
 
 if TYPE_CHECKING:
@@ -77,4 +78,4 @@ def _simulate(device: str) -> Callable[..., Trajectory]:
         from dynamics.simulate.device import on_device
 
         return on_device
-    raise InputError(f"--device {device!r}: cpu and cuda are accepted")
+    raise InputError(f"--device {shown(device)}: cpu and cuda are accepted")
