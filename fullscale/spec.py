@@ -27,6 +27,8 @@ SHIFT = 4
 MOST = 10**9
 # Of the processes of a run: sixteen thousand GPUs are more than anybody has.
 PROCESSES = 2**14
+# Of a learning rate, a strength, what the two take off a weight, and a hyperparameter: more is no float32, as weights are.
+STRONGEST = 1e38
 # Of an image's side: 16 times that of the largest pictures that networks are trained on.
 SIDE = 2**14
 # Sixteen times BasicNet is 8,192 filters in a layer; beyond it a width is a slip of the hand.
@@ -147,7 +149,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         # 1 and 1.0 are one number, and must be one key in the store.
         for name in ("width", "lr", "strength", "validation", "held_out", "label_noise"):
-            object.__setattr__(self, name, number(name, getattr(self, name)))
+            object.__setattr__(self, name, number(name, getattr(self, name), high=STRONGEST))
         for name, (low, high) in COUNTS.items():
             object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
         for name in ("digest", "optimizer", "coupling", "schedule", "model", "head", "precision", "start"):
@@ -155,7 +157,9 @@ class RunSpec:
         for name in ("augment", "thresholds", "sync_batchnorm", "watch"):
             flag(name, getattr(self, name))
         try:
-            hyper = tuple((text("hyper", name), number(name, value)) for name, value in sorted(self.hyper))
+            hyper = tuple(
+                (text("hyper", name), number(name, value, high=STRONGEST)) for name, value in sorted(self.hyper)
+            )
         except (TypeError, ValueError) as error:
             raise (
                 error
@@ -172,6 +176,8 @@ class RunSpec:
         rule.hyperparameters(**dict(self.hyper))
         if self.coupling == "none" and self.strength:
             raise InputError(f"strength {self.strength} with coupling none: name the coupling it shall enter by")
+        if self.lr * self.strength > STRONGEST:
+            raise InputError(f"lr {self.lr} times strength {self.strength}: up to {STRONGEST:g} is accepted")
         _check_known("schedule", self.schedule, get_args(SchedulePlan))
         check_width(self.width)
         check_model(self.model, self.head)
