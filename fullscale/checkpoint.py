@@ -36,7 +36,6 @@ HEADER = "undertow"
 EXTRA = "extra/"
 FORMAT = 2  # 2: with a checksum
 _KNOWN = "networks of fullscale.models"
-_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _SIGNED = ', "sha256": '
 # What a layer of a chain has at least: its weights, and what BatchNorm keeps.
 _A_LAYER = 6
@@ -157,8 +156,9 @@ def load_into(net: nn.Module, path: str | os.PathLike[str]) -> None:
     For networks from elsewhere whose filters were removed. Raises InputError for a file that is missing or damaged, and
     for weights that differ from the network's in more than their numbers of channels; the network is then left as it was.
     """
+    weights = weights_of(path)
     try:
-        take_state(net, weights_of(path))
+        take_state(net, weights)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -176,9 +176,6 @@ def rebuild(config: Architecture | NetConfig, state: Mapping[str, Tensor]) -> nn
     """
     if isinstance(config, NetConfig) and _A_LAYER * len(config.channels) > len(state):
         raise InputError(f"a configuration of {len(config.channels):,} layers for {len(state):,} tensors")
-    for name, tensor in state.items():
-        if tensor.dtype not in _FLOATS and tensor.dtype != torch.int64:
-            raise InputError(f"{shown(name)} is {tensor.dtype}: {', '.join(map(str, _FLOATS))} are accepted")
     # On the meta device no memory is taken and no first weights are drawn, whatever the configuration claims.
     with torch.device("meta"):
         net: nn.Module = Chain(config) if isinstance(config, NetConfig) else build(config)

@@ -73,7 +73,9 @@ def restore_optimizer(net: nn.Module, optimizer: Optimizer, saved: Saved) -> Non
     Raises InputError for the state of another rule and for tensors that do not fit the parameters.
     """
     if not holds_state_of(saved, optimizer):
-        raise InputError(f"optimizer state of {_rule(saved)}: that of {optimizer.rule.name} is accepted")
+        raise InputError(
+            f"optimizer state of {shown(_rule(saved)).strip(chr(39))}: that of {optimizer.rule.name} is accepted"
+        )
     with _whole("optimizer state"):
         _restore(net, optimizer, saved, saved.notes["optimizer"])
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from dynamics.couplings import find_coupling
 from dynamics.errors import InputError
+from dynamics.given import shown
 from dynamics.rule import as_float, check
 from dynamics.rules import find_rule
 from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
@@ -50,7 +51,7 @@ def check_model(model: str, head: str) -> None:
 
 def _check_known(what: str, name: str, accepted: Collection[str]) -> None:
     if name not in accepted:
-        raise InputError(f"{what} {name!r} is unknown: accepted are {', '.join(accepted)}")
+        raise InputError(f"{what} {shown(name)} is unknown: accepted are {', '.join(accepted)}")
 
 
 def check_width(width: float) -> None:

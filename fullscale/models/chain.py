@@ -21,9 +21,9 @@ from fullscale.spec import check_width
 
 WIDTHS = (64, 128, 128, 256, 256, 512, 512)
 STRIDES = (1, 2, 1, 2, 1, 2, 1)
-# Seven times the deepest of the known networks: a chain without shortcuts learns nothing long before, and building takes a
-# millisecond a layer.
-DEEPEST = 1000
+# Four times the layers of the deepest known network: a chain without shortcuts learns nothing long before, and a file is
+# to be read within about a second, in which each layer's shapes are run through.
+DEEPEST = 256
 # Of channels, classes and strides: beyond it a number is a slip of the hand, and products of three still fit 64 bits.
 LARGEST = 2**20
 
@@ -33,7 +33,7 @@ class NetConfig:
     """All that is needed to rebuild a network around its weights.
 
     channels: filters of each convolution before any was removed; strides: of each convolution (same length);
-    in_channels: of the images; classes: number of outputs. Raises InputError for more than 1,000 layers, and for what is no
+    in_channels: of the images; classes: number of outputs. Raises InputError for more than 256 layers, and for what is no
     whole number from 1 to 2^20.
     """
 
