@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 from dynamics.rules import own_digests
+from evidence.forms import check_plain
 
 SCHEMA = 2  # 2: curves in the last column, so that the others are read without them; files of format 1 stay as they are
 # Raised when the meaning of stored results changes: older rows then no longer answer for new specs.
@@ -78,17 +80,24 @@ class Record(NamedTuple):
 
     def row(self) -> Row:
         """What the texts say. Raises ValueError where they are no row."""
+        if not all(isinstance(text, str) for text in self):
+            raise ValueError("a run holds something else than texts")
         parts = {name: json.loads(getattr(self, name) or "{}") for name in ("spec", "summary", "environment", "curves")}
         for name, part in parts.items():
             if not isinstance(part, dict):
                 raise ValueError(f"{name} of a run is no object")
         if not all(isinstance(version, str) for version in parts["environment"].values()):
             raise ValueError("environment of a run holds another value than a text")
+        for name in ("spec", "summary"):
+            check_plain(name, parts[name])
         return Row(self.key, self.kind, status=self.status, error=self.error, finished=self.finished, **parts)
 
 
 _ALL = ", ".join(Record._fields)
 _BUT_CURVES = _ALL.replace("curves", "'' as curves")
+
+
+Check = Callable[[Row], object]
 
 
 class NoRoomError(InputError):
@@ -163,9 +172,12 @@ class Store:
     def __init__(self, path: Path, reading: bool = False) -> None:
         self.path = path
         self._version = self._newest = -1
-        if reading and not path.is_file():
-            raise InputError(f"store {path} is {'no file' if path.exists() else 'missing'}: a store is accepted")
-        if not reading and path.exists() and not os.access(path, os.W_OK):
+        there = os.path.exists(path)  # that of pathlib raises for a path too long
+        if reading and not os.path.isfile(path):
+            raise InputError(f"store {path} is {'no file' if there else 'missing'}: a store is accepted")
+        if there and not os.path.isfile(path):
+            raise InputError(f"store {path} cannot be used (it is no file): a writable SQLite file is accepted")
+        if there and not reading and not os.access(path, os.W_OK):
             raise InputError(f"store {path} cannot be written: a writable SQLite file is accepted")
         try:
             self._db = self._opened(reading)
@@ -201,8 +213,14 @@ class Store:
             self._db.execute("begin")
             version = int(self._db.execute("pragma user_version").fetchone()[0])
             tables = [row[0] for row in self._db.execute("select name from sqlite_master where type = 'table'")]
+            # What SQLite would run while rows are read or written.
+            code = self._db.execute(
+                "select type, name from sqlite_master where type in ('trigger', 'view') or sql like 'create virtual%'"
+            ).fetchone()
             columns = {row[1] for row in self._db.execute("pragma table_info(runs)")}
-        if not 0 <= version <= SCHEMA:
+        if version < 0:
+            raise InputError(f"store {self.path} has no format ({version}): one from 1 to {SCHEMA} is accepted")
+        if version > SCHEMA:
             raise InputError(
                 f"store {self.path} was written by a newer version (format {version}): up to {SCHEMA} is accepted"
             )
@@ -212,8 +230,10 @@ class Store:
                 self._db.execute(_TABLE.replace("create table", "create table if not exists"))
                 self._db.execute(f"pragma user_version = {SCHEMA}")
         elif version == 0 or columns != set(Record._fields):
-            holds = f"other tables ({tables[0]})" if tables else "no table of runs"
+            holds = f"other tables ({shown(tables[0]).strip(chr(39))})" if tables else "no table of runs"
             raise InputError(f"store {self.path} holds {holds}: a file of this program is accepted")
+        elif code:
+            raise InputError(f"store {self.path} holds a {code[0]} {shown(code[1])}: a table of runs alone is accepted")
 
     def __enter__(self) -> Store:
         return self
@@ -226,18 +246,24 @@ class Store:
         found = self.find([key_of(kind, spec)])
         return next((row for row in found.values() if row.status != "failed"), None)
 
-    def find(self, keys: Sequence[str], curves: bool = True) -> dict[str, Row]:
-        """Those of these keys that are stored, failed ones too, with their rows; curves=False leaves the curves unread."""
+    def find(self, keys: Sequence[str], curves: bool = True, check: Check | None = None) -> dict[str, Row]:
+        """Those of these keys that are stored, failed ones too, with their rows; curves=False leaves the curves unread.
+
+        check: raises ValueError for a row that is not in its kind's form (`evidence.forms`); the store is then damaged.
+        """
         found: dict[str, Row] = {}
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             asked = ", ".join("?" * len(some))
-            found |= {row.key: row for row in self._rows(f"where key in ({asked})", some, curves)}
+            found |= {row.key: row for row in self._rows(f"where key in ({asked})", some, curves, check)}
         return found
 
-    def rows(self, kind: str, curves: bool = True) -> list[Row]:
-        """All runs of a kind, oldest first; curves=False leaves the curves unread, which most of the time goes into."""
-        return self._rows("where kind = ? order by finished, key", [kind], curves)
+    def rows(self, kind: str, curves: bool = True, check: Check | None = None) -> list[Row]:
+        """All runs of a kind, oldest first; curves=False leaves the curves unread, which most of the time goes into.
+
+        check: as for `find`.
+        """
+        return self._rows("where kind = ? order by finished, key", [kind], curves, check)
 
     def records(self) -> Iterator[Record]:
         """All runs of all kinds as they stand in the file, one after another: they may be more than the memory holds."""
@@ -295,10 +321,13 @@ class Store:
         self._newest = new[-1][0] if new else self._newest
         return [key for _, key in new]
 
-    def _rows(self, which: str, values: Sequence[str], curves: bool) -> list[Row]:
+    def _rows(self, which: str, values: Sequence[str], curves: bool, check: Check | None) -> list[Row]:
         with self._usable():
             found = self._db.execute(f"select {_ALL if curves else _BUT_CURVES} from runs {which}", values)
-            return [Record(*texts).row() for texts in found]
+            rows = [Record(*texts).row() for texts in found]
+            for row in rows if check is not None else ():
+                check(row)
+            return rows
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -312,7 +341,7 @@ class Store:
             yield
         except (sqlite3.IntegrityError, InputError):  # the fault of who stores, not the file's
             raise
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, ValueError, RecursionError) as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
                 raise NoRoomError(
                     f"store {self.path} has no room ({error}): a disk with free space is accepted"

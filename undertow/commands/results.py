@@ -126,5 +126,5 @@ def _holds(store: Store) -> str:
     from fullscale.studies import images
     from fullscale.sweep import KIND
 
-    studies = sorted({row.spec["study"] for row in store.rows(images.KIND)})
+    studies = sorted({row.spec["study"] for row in store.rows(images.KIND, check=images.check_row)})
     return f"it holds {len(store.rows(KIND, curves=False))} runs, of the studies {', '.join(studies) or '(none)'}"
