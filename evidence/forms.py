@@ -8,7 +8,9 @@ from typing import Any
 
 from dynamics.given import shown
 
-ABOVE = "a number above 0"  # as a form
+# As forms.
+ABOVE = "a number above 0"
+NUMBER = "a number, or NaN"
 _DEEPEST = 30  # lists and objects in each other: the deepest that is stored has five
 _LARGEST = 10**300  # of whole numbers: beyond it they are no floating-point numbers
 
@@ -27,8 +29,8 @@ def check_plain(name: str, value: Any, depth: int = 0) -> None:
 def check_form(name: str, value: Any, form: Any) -> None:
     """ValueError for a value of another form.
 
-    form: float, a finite number; int, a whole one; ABOVE; str; None; [form], a list; {name: form}, an object with these names
-    and any others, a name that ends in ? where it need not be there; a tuple, one of several.
+    form: float, a finite number; int, a whole one; ABOVE and NUMBER; str; None; [form], a list; {name: form}, an object with
+    these names and any others, a name that ends in ? where it need not be there; a tuple, one of several.
     """
     if isinstance(form, tuple):
         if not any(_is(value, one) for one in form if not isinstance(one, dict | list)):
@@ -57,5 +59,6 @@ def _is(value: Any, form: Any) -> bool:
         return form is None and value is None
     if form is str or form is int:
         return isinstance(value, form)
-    finite = isinstance(value, int | float) and math.isfinite(value)
-    return finite and (form is float or value > 0)
+    if not isinstance(value, int | float):
+        return False
+    return form == NUMBER or (math.isfinite(value) and (form is float or value > 0))

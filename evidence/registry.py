@@ -36,6 +36,7 @@ from typing import Any, Protocol, TypeVar
 import xarray as xr
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 from evidence.claim import Claim, Decision, Estimate, Finding, Margin, judge
 
 Declared = TypeVar("Declared")
@@ -283,8 +284,20 @@ def opposed(claim: Claim) -> list[Claim]:
 
 
 def judged(claims: Iterable[Claim], data: Mapping[str, Any]) -> list[Finding]:
-    """The findings of those claims whose experiment's data are there."""
-    return [judge(claim, data[claim.experiment]) for claim in claims if claim.experiment in data]
+    """The findings of those claims whose experiment's data are there. Raises InputError where data are not those of a claim."""
+    return [_judged(claim, data[claim.experiment]) for claim in claims if claim.experiment in data]
+
+
+def _judged(claim: Claim, data: Any) -> Finding:
+    try:
+        return judge(claim, data)
+    except InputError:
+        raise
+    except Exception as error:  # of data from a damaged store, or of a user's own claim, anything
+        raise InputError(
+            f"claim {claim.id} cannot be judged ({type(error).__name__}: {shown(str(error))}): whole data of "
+            f"{claim.experiment}, as --fresh makes them, are accepted"
+        ) from error
 
 
 def load_worlds(path: Path) -> None:
@@ -326,7 +339,7 @@ def load_worlds(path: Path) -> None:
         if all(table == old for table, old in before):
             raise InputError("nothing is declared in it: a world, a claim or a figure is accepted")
         _refuse_dangling()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         for table, old in before:
             table.clear()

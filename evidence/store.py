@@ -280,7 +280,9 @@ class Store:
     def checked(self, record: Record) -> Row:
         """What a record of this file says; InputError where it is damaged."""
         with self._usable():
-            return record.row()
+            row = record.row()
+            check_plain("curves", row.curves)
+            return row
 
     def put(
         self,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 from evidence.forms import check_form
 from evidence.store import Row, Store
 from fullscale.studies.file import Study
@@ -37,6 +38,8 @@ def check_row(row: Row) -> None:
         or min(*row.summary["shape"], *row.summary["counts"]) < 0
     ):
         raise ValueError("images without a shape or classes")
+    if not {f"{name}?" for name in row.summary["asked"]} <= _ASKED.keys():
+        raise ValueError(f"images asked for with {shown(sorted(row.summary['asked']))}")
 
 
 def place(source: Source, data: str | None) -> str:
