@@ -20,12 +20,8 @@ if TYPE_CHECKING:
 
 KIND = "images"
 _SPEC = {"study": str, "digest": str, "data": str, "size": int, "label_noise": float, "classes": [str]}
-_SUMMARY = {
-    "name": str,
-    "counts": [int],
-    "shape": [int],
-    "asked": {"classes?": [str], "size?": int, "label_noise?": float},
-}
+_ASKED = {"classes?": [str], "size?": int, "label_noise?": float}
+_SUMMARY = {"name": str, "counts": [int], "shape": [int], "asked": _ASKED}
 
 
 def check_row(row: Row) -> None:
