@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
         Merged(new=2, known=0)
     """
     _refuse_twice([*sources, into])
-    made = not into.exists()
+    made = not os.path.exists(into)
     with ExitStack() as stack:
         opened = [stack.enter_context(Store(path, reading=True)) for path in sources]
         if made:  # gone through once before anything is made
@@ -90,7 +91,7 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
 def _refuse_twice(paths: Sequence[Path]) -> None:
     known: dict[tuple[int, int], Path] = {}
     for path in paths:
-        if path.exists():
+        if os.path.exists(path):  # that of pathlib raises for a path too long
             place = path.stat()
             twin = known.setdefault((place.st_dev, place.st_ino), path)
             if twin is not path:

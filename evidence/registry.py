@@ -339,13 +339,15 @@ def load_worlds(path: Path) -> None:
         if all(table == old for table, old in before):
             raise InputError("nothing is declared in it: a world, a claim or a figure is accepted")
         _refuse_dangling()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # another's code: whatever it raises is told as its mistake
         del sys.modules[name]
         for table, old in before:
             table.clear()
             table.update(old)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: {said}") from error
+        raise InputError(f"{path}: {said[:500]}") from error
     finally:
         _digest = ""
 

@@ -44,6 +44,7 @@ create table runs (
     curves text not null
 ) strict
 """
+STATUSES = ("done", "diverged", "failed")
 _AT_ONCE = 500  # keys asked for in one query
 
 
@@ -82,6 +83,8 @@ class Record(NamedTuple):
         """What the texts say. Raises ValueError where they are no row."""
         if not all(isinstance(text, str) for text in self):
             raise ValueError("a run holds something else than texts")
+        if self.status not in STATUSES:
+            raise ValueError(f"status {shown(self.status)} of a run is none of {', '.join(STATUSES)}")
         parts = {name: json.loads(getattr(self, name) or "{}") for name in ("spec", "summary", "environment", "curves")}
         for name, part in parts.items():
             if not isinstance(part, dict):
@@ -146,10 +149,9 @@ def record(
     said = error.encode(errors="backslashreplace").decode()  # a file name in it may be no text
     texts = (canonical(spec), status, json.dumps(summary), json.dumps(environment()), said)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    made = Record(key_of(kind, spec), kind, *texts, now, json.dumps(curves))
-    if status not in ("done", "diverged", "failed"):
-        raise ValueError(f"status {status!r} of a run is none of done, diverged, failed")
-    return made
+    if status not in STATUSES:
+        raise ValueError(f"status {status!r} of a run is none of {', '.join(STATUSES)}")
+    return Record(key_of(kind, spec), kind, *texts, now, json.dumps(curves))
 
 
 class Store:
@@ -186,9 +188,9 @@ class Store:
             except BaseException:
                 self._db.close()
                 raise
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of what SQLite says of a damaged file
             what = "a store" if reading else "a writable SQLite file"
-            raise InputError(f"store {path} cannot be used ({error}): {what} is accepted") from None
+            raise InputError(f"store {path} cannot be used ({_said(error)}): {what} is accepted") from None
 
     def _opened(self, reading: bool) -> sqlite3.Connection:
         # Another process may be writing: its transactions are short. This one begins its own transactions itself.
@@ -230,7 +232,13 @@ class Store:
                 self._db.execute(_TABLE.replace("create table", "create table if not exists"))
                 self._db.execute(f"pragma user_version = {SCHEMA}")
         elif version == 0 or columns != set(Record._fields):
-            holds = f"other tables ({shown(tables[0]).strip(chr(39))})" if tables else "no table of runs"
+            holds = (
+                "a table of runs with other columns"
+                if "runs" in tables
+                else f"other tables ({shown(tables[0]).strip(chr(39))})"
+                if tables
+                else "no table of runs"
+            )
             raise InputError(f"store {self.path} holds {holds}: a file of this program is accepted")
         elif code:
             raise InputError(f"store {self.path} holds a {code[0]} {shown(code[1])}: a table of runs alone is accepted")
@@ -346,7 +354,11 @@ class Store:
         except (sqlite3.Error, ValueError, RecursionError) as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
                 raise NoRoomError(
-                    f"store {self.path} has no room ({error}): a disk with free space is accepted"
+                    f"store {self.path} has no room ({_said(error)}): a disk with free space is accepted"
                 ) from None
-            what = f"store {self.path} is damaged or locked ({error})"
+            what = f"store {self.path} is damaged or locked ({_said(error)})"
             raise InputError(f"{what}: a whole one is accepted, or none, and then all runs again") from error
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())  # SQLite tells what it cannot read as it stands, with its lines

@@ -31,13 +31,13 @@ PAYS = {"cpu": 1e7, "cuda": 1e8}
 VECTOR = 8
 # What is read of a run's summary; of rows that come with the package, most of it is left out for its size.
 SUMMARY = {
-    "seconds": float, "steps?": int, "inactive_by_activation": float, "inactive_by_scale": float, "test_error": float,
+    "seconds?": float, "steps?": int, "inactive_by_activation?": float, "inactive_by_scale?": float, "test_error?": float,
     "layers_by_activation?": [float], "layers_by_scale?": [float], "layers_selectivity?": [(None, float)], "channels?": [int],
     "held_out_error?": float, "thresholds?": {}, "removal?": {"share": float},
     "certificate?": {
-        "held_out_images": int, "held_out_difference": float, "random_difference": float, "error_before": float,
-        "error_after": float, "parameters_before": ABOVE, "parameters_after": float, "multiply_adds_before": ABOVE,
-        "multiply_adds_after": float,
+        "held_out_images?": int, "held_out_difference?": float, "random_difference?": float, "error_before?": float,
+        "error_after?": float, "parameters_before?": ABOVE, "parameters_after?": float, "multiply_adds_before": ABOVE,
+        "multiply_adds_after?": float,
     },
 }  # fmt: skip
 SPEC = {

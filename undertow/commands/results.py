@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,11 +108,11 @@ def _standing(study: Study, store: Store, arguments: argparse.Namespace) -> Stan
 
 def _apart(read: list[Path], files: list[Path]) -> None:
     """InputError where a file would take the place of one that is read, or of another."""
-    taken = [file.resolve() for file in read]
+    taken = [os.path.realpath(file) for file in read]  # which takes any path
     for file in files:
-        if file.resolve() in taken:
+        if os.path.realpath(file) in taken:
             raise InputError(f"{file} is the store or the study, or is named twice: another file for each is accepted")
-        taken.append(file.resolve())
+        taken.append(os.path.realpath(file))
 
 
 def _as_data(stands: Standing) -> dict[str, object]:
