@@ -335,8 +335,9 @@ class Store:
         with self._usable():
             found = self._db.execute(f"select {_ALL if curves else _BUT_CURVES} from runs {which}", values)
             rows = [Record(*texts).row() for texts in found]
-            for row in rows if check is not None else ():
-                check(row)
+            if check is not None:
+                for row in rows:
+                    check(row)
             return rows
 
     @contextmanager

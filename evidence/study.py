@@ -36,9 +36,9 @@ class Run:
         title: in a few words.
         work: what a worker calls, picklable; it gives what `Store.put` takes beside kind and spec.
         group: runs of one group are one task: one worker runs them, and all of them are stored, or none. They come first.
-        check: raises ValueError for a stored row that is not as the work gives it; the store is then damaged.
         together: how a group is run, picklable and the same for all of it: called with the works of its runs, it gives their
             outcomes in the same order. If it raises, each run of the group is tried alone.
+        check: raises ValueError for a stored row that is not as the work gives it; the store is then damaged.
 
     Example:
         >>> run = Run("coin", {"flips": 100}, "a coin", lambda: {"summary": {"heads": 52}, "curves": {}})
