@@ -6,7 +6,7 @@ OUT ?= out
 # The user's own environment must not leak into the one made here.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test pytest lint bench mutants chaos fuzz grid docs clean
+.PHONY: reproduce test pytest lint bench mutants conformance chaos fuzz grid docs clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
@@ -30,12 +30,18 @@ bench: $(VENV)/.test
 mutants: $(VENV)/.test
 	PYTHONPATH=tests $(BIN)/python -m mutants
 
+# The torch optimizer held to torch's: drawn groups, dtypes, loads and schedulers by the thousand, and what torch's suite asks: minutes.
+conformance: $(VENV)/.test
+	$(BIN)/python -m pytest tests/conformance --hypothesis-profile fuzz --numprocesses auto
+
 # 200 random SIGKILLs of drivers and workers, and whether a row, a process or a file is amiss then: about ten minutes.
 chaos: $(VENV)/.test
-	$(BIN)/python tests/evidence/chaos.py --kills 200
+	$(BIN)/python tests/evidence/chaos.py --kills 200 --keep docs/chaos.json
 
-# 2,000 random networks without their dead units, and whether one of them computes anything else.
+# Bad inputs for every command, file format and public function, and whether one is neither refused nor answered rightly; then 2,000
+# random networks without their dead units, and whether one of them computes anything else.
 fuzz: $(VENV)/.test
+	PYTHONPATH=tests $(BIN)/python -m fuzz --count 3000 --keep docs/fuzz.json
 	$(BIN)/python -m pytest tests/fullscale/test_prune_random.py --hypothesis-profile fuzz -n0
 
 # The learning rates of the CNN study, their runs at equal sum of learning rates, and the runs watched filter by filter: the rows

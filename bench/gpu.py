@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.errors import InputError
-from evidence.files import writable, write_whole
+from evidence.files import write_whole, writing
 from evidence.store import environment
 
 # A process that is asked to end has so many seconds to write what it has.
@@ -191,8 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError("no CUDA device is here: one is needed, or --rehearse")
         if asked.data != "digits" and not Path(asked.data).exists():
             raise InputError(f"data {asked.data}: it cannot be found; an archive or folder of images is accepted")
-        out = writable(asked.out)
-        found = visit(steps(out, asked.data, asked.rehearse), out, asked.minutes)
+        with writing(asked.out) as out:
+            found = visit(steps(out, asked.data, asked.rehearse), out, asked.minutes)
     except InputError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

@@ -143,9 +143,11 @@ def _ours(at: Cell, together: bool) -> Iterator[list[float]]:
         lr = torch.tensor(LR, dtype=torch.float64, device=at.device) if execution.graphs else LR
         numbers: dict[str, Any] = {"lr": lr, "weight_decay": 1e-4, "capturable": execution.graphs}
         optimizer = Optimizer(net.parameters(), "adam", "l2", **numbers)
-    rates = np.full(10_000 * at.steps, LR)
     precision: Any = "bf16" if at.device.startswith("cuda") else "float32"
-    return epoch_by_epoch(net, optimizer, [feed] * runs, orders, rates, BATCH, execution=execution, precision=precision)
+    return epoch_by_epoch(
+        net, optimizer, [feed] * runs, orders, lambda taken: np.full(len(taken), LR), 10_000 * at.steps, BATCH,
+        execution=execution, precision=precision,
+    )  # fmt: skip
 
 
 @cache

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from docs import costs
+from docs import costs, reliability
 from docs.fill import ROOT, read
 from docs.values import claims, estimate, finding, noted, percent
 from figures.paper import Row
@@ -22,6 +22,8 @@ def table(name: str) -> str:
     if kind == "noted":
         found = noted("tables")[rest]
         return _markdown(found["columns"], found["rows"])
+    if kind == "reliability":
+        return _markdown(*reliability.table(rest))
     return _TABLES[name]()
 
 

@@ -46,8 +46,8 @@ def value(name: str) -> str:
     """What stands for a name; KeyError for an unknown one.
 
     `claim ID`: its estimate and verdict; `brief ID`: value, interval and n alone. `noted NAME`: see noted.json. `count WHAT`: of
-    claims, rules, couplings, seeds. `cnn WHAT`: of its runs; `watched WHAT`: of those watched. `steps RULE COUPLING`: how many a
-    weight without a gradient lasts.
+    claims, rules, couplings, seeds. `cnn WHAT`: of its runs; `watched WHAT`: of those watched.
+    `reliability WHAT`: see docs/reliability.py. `steps RULE COUPLING`: how many a weight without a gradient lasts.
     """
     kind, _, rest = name.partition(" ")
     if kind == "claim":
@@ -64,6 +64,10 @@ def value(name: str) -> str:
         from docs import watched
 
         return watched.values()[rest]
+    if kind == "reliability":
+        from docs import reliability
+
+        return reliability.value(rest)
     if kind == "steps":
         return _steps(*rest.split())
     raise KeyError(name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
-from dynamics.errors import InputError
+from dynamics.given import among
 from dynamics.rule import Rule
 from dynamics.words import Words, bind, maximum, sign
 
@@ -116,9 +116,7 @@ def find_coupling(coupling: str | Coupling) -> Coupling:
     """The coupling of that name (a Coupling is handed back as it is); InputError for an unknown name."""
     if isinstance(coupling, Coupling):
         return coupling
-    if coupling not in COUPLINGS:
-        raise InputError(f"coupling {coupling!r} is unknown: accepted are {', '.join(COUPLINGS)}")
-    return COUPLINGS[coupling]
+    return COUPLINGS[among("coupling", coupling, tuple(COUPLINGS))]
 
 
 # What `composed` binds in `_update` beside words: a rule's step, and whether that step takes the pull itself.

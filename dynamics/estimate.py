@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from dynamics.errors import InputError
+from dynamics.given import array, function, kind, mapping, number, text, whole
 
 EXTREMES = "smallest to largest"
 
@@ -68,10 +69,13 @@ def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, c
     Source:
         Student, "The probable error of a mean", Biometrika 1908.
     """
-    values = np.asarray(samples, dtype=np.float64).ravel()
+    values = array("samples", samples).ravel()
     if values.size < 2:
         raise InputError(f"{values.size} samples: an interval needs two or more")
-    mean, spread = float(values.mean()), float(values.std(ddof=1))
+    _check_words(unit, over)
+    _check_level("confidence", confidence)
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers too large to be squared the interval is infinite
+        mean, spread = float(values.mean()), float(values.std(ddof=1))
     half = float(stdtrit(values.size - 1, (1 + confidence) / 2)) * spread / math.sqrt(values.size)
     words = f"{100 * confidence:.4g}% t-interval over {over}"
     return Estimate(mean, mean - half, mean + half, values.size, unit, words, tuple(values.tolist()))
@@ -96,11 +100,12 @@ def ratio_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, 
         >>> ratio_interval([1, 2, 4], "times the pull", "seeds").in_words()
         '2 [0.3575, 11.19] times the pull (n = 3, 95% t-interval over seeds)'
     """
-    values = np.asarray(samples, dtype=np.float64).ravel()
+    values = array("samples", samples).ravel()
     if not np.all(values > 0):
         raise InputError(f"ratio {values[~(values > 0)][0]}: positive numbers are accepted")
     log = mean_interval(np.log(values), unit, over, confidence)
-    value, low, high = (math.exp(x) for x in (log.value, log.low, log.high))
+    with np.errstate(over="ignore"):
+        value, low, high = np.exp([log.value, log.low, log.high]).tolist()
     return Estimate(value, low, high, log.n, unit, log.interval, tuple(values.tolist()))
 
 
@@ -121,9 +126,10 @@ def spread(samples: Sequence[float] | np.ndarray, unit: str) -> Estimate:
         >>> spread([1, 2, 4], "steps").in_words()
         '2 [1, 4] steps (n = 3, smallest to largest)'
     """
-    values = np.asarray(samples, dtype=np.float64).ravel()
+    values = array("samples", samples).ravel()
     if values.size == 0:
         raise InputError("0 samples: at least one is needed")
+    text("unit", unit)
     middle, low, high = (float(x) for x in (np.median(values), values.min(), values.max()))
     return Estimate(middle, low, high, values.size, unit, EXTREMES, tuple(values.tolist()))
 
@@ -163,13 +169,21 @@ def every_cell(
     Source:
         Bonferroni 1936; Dunn, "Multiple comparisons among means", Journal of the American Statistical Association 1961.
     """
+    samples, left_out = mapping("samples", samples), {} if left_out is None else mapping("left_out", left_out)
+    for cell, absentees in left_out.items():
+        whole(f"left out of {cell!r},", absentees, 0, 2**31)
+    _check_words(unit, over)
+    _check_level("level", level)
+    function("interval", interval)
     cells = f" for all {len(samples)} cells at once" if len(samples) > 1 else ""
     absent = f", {sum(left_out.values())} left out ({', '.join(left_out)})" if left_out else ""
     words = f"{100 * level:.4g}% t-interval over {over}{cells}{absent}"
-    return {
-        cell: replace(interval(values, unit, over, 1 - (1 - level) / len(samples)), interval=words)
+    each = 1 - (1 - level) / max(1, len(samples))
+    found = {
+        cell: kind("interval", interval(values, unit, over, each), Estimate, "a function that gives an Estimate")
         for cell, values in samples.items()
     }
+    return {cell: replace(estimate, interval=words) for cell, estimate in found.items()}
 
 
 def holm(
@@ -210,10 +224,14 @@ def holm(
     Source:
         Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
     """
-    for name in [*samples, *margins]:
-        if not (name in samples and len(margins.get(name, ()))):
+    samples, margins = mapping("samples", samples), mapping("margins", margins)
+    _check_words(unit, over)
+    _check_level("level", level)
+    turns = {name: array(f"margins of {name!r},", values).ravel() for name, values in margins.items()}
+    for name in [*samples, *turns]:
+        if not (name in samples and len(turns.get(name, ()))):
             raise InputError(f"contrast {name!r} has no {'margins' if name in samples else 'samples'}: both are needed")
-    p = {name: _p_value(mean_interval(samples[name], unit, over), margins[name]) for name in samples}
+    p = {name: _p_value(mean_interval(samples[name], unit, over), turns[name]) for name in samples}
     found: dict[str, Estimate] = {}
     left, going_on = len(p), True
     for rank, name in enumerate(sorted(p, key=p.__getitem__), 1):
@@ -224,10 +242,22 @@ def holm(
     return {name: found[name] for name in samples}
 
 
-def _p_value(estimate: Estimate, margins: Sequence[float]) -> float:
+def _check_words(*words: str) -> None:
+    for word in words:
+        text("unit or over", word)
+
+
+def _check_level(name: str, value: float) -> None:
+    if not 0 < number(name, value) < 1:
+        raise InputError(f"{name} {value}: a number in (0, 1) is accepted")
+
+
+def _p_value(estimate: Estimate, margins: np.ndarray) -> float:
     """Two-sided, of Student's t-test of the mean against the margin nearest to it."""
-    away = min(abs(estimate.value - margin) for margin in margins)
-    error = float(np.std(estimate.samples, ddof=1)) / math.sqrt(estimate.n)
+    away = float(np.abs(estimate.value - margins).min())
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = float(np.std(estimate.samples, ddof=1)) / math.sqrt(estimate.n)
+        statistic = float(-np.float64(away) / error) if error else 0.0
     if error == 0:
         return float(away == 0)
-    return float(2 * stdtr(estimate.n - 1, -away / error))
+    return float(2 * stdtr(estimate.n - 1, statistic))

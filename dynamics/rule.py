@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 
 # What a hyperparameter may be: (accepts, in words).
 Range = tuple[Callable[[float], bool], str]
@@ -34,19 +35,23 @@ WRITTEN: Mapping[str, str] = MappingProxyType(_written)
 
 
 def as_float(name: str, value: Any) -> float:
-    """`value` as a float; InputError, naming it, if it is no number."""
+    """`value`, a number or a text that writes one down, as a float; InputError, naming it, if it is none."""
     try:
+        if isinstance(value, bool | bytes) or (hasattr(value, "__array_interface__") and value.ndim):
+            raise TypeError
         return float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} {value!r} is no number: a number is accepted") from None
+    except Exception:  # whatever another's class raises
+        raise InputError(f"{name} {shown(value)} is no number: a number is accepted") from None
 
 
 def check(name: str, value: float) -> float:
     """`value` as a float if hyperparameter `name` may take it; InputError, one line, if not."""
     accepts, words = RANGES[name]
+    if isinstance(value, str):
+        raise InputError(f"{name} {shown(value)} is no number: a number is accepted")
     number = as_float(name, value)
     if not accepts(number):
-        raise InputError(f"{name} {value!r} is out of range: accepted is {words}")
+        raise InputError(f"{name} {shown(value)} is out of range: accepted is {words}")
     return number
 
 

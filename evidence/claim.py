@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dynamics.estimate import EXTREMES, Estimate, every_cell, holm, mean_interval, ratio_interval, spread
+from dynamics.given import number
 
 Verdict = Literal["holds", "fails", "undecided"]
 # When a margin was chosen, seen from the data that it judges. "with the data": both entered the project's history in one
@@ -90,7 +91,7 @@ def above(threshold: float) -> Decision:
         >>> above(0)(mean_interval([1.0, 1.1, 0.9], "steps", "seeds"))
         'holds'
     """
-    return Decision(low=threshold, open_ends=True)
+    return Decision(low=number("threshold", threshold), open_ends=True)
 
 
 def below(threshold: float) -> Decision:
@@ -106,7 +107,7 @@ def below(threshold: float) -> Decision:
         >>> below(0)(mean_interval([1.0, 1.1, 0.9], "steps", "seeds"))
         'fails'
     """
-    return Decision(high=threshold, open_ends=True)
+    return Decision(high=number("threshold", threshold), open_ends=True)
 
 
 def never_above(threshold: float) -> Decision:
@@ -122,7 +123,7 @@ def never_above(threshold: float) -> Decision:
         >>> never_above(2)(spread([1, 2, 4], "steps"))
         'fails'
     """
-    return Decision(high=threshold)
+    return Decision(high=number("threshold", threshold))
 
 
 def within(low: float, high: float) -> Decision:
@@ -139,7 +140,7 @@ def within(low: float, high: float) -> Decision:
         >>> within(0, 3)(mean_interval([1.0, 2.0, 4.0], "steps", "seeds"))
         'undecided'
     """
-    return Decision(low, high)
+    return Decision(number("low", low), number("high", high))
 
 
 @dataclass(frozen=True)

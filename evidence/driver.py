@@ -76,7 +76,7 @@ class Driver:
             return
         self._tell(f"running, in this order: {_some([run.title for task in tasks for run in task.runs.values()])}")
         try:
-            with _sigterm_interrupts():
+            with _ending_interrupts():
                 self._run(tasks)
         except BaseException as stop:
             for future in self._pending:
@@ -231,13 +231,17 @@ def _some(titles: Sequence[str]) -> str:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Being asked to end is what Ctrl-C is, as long as there is something to lose; only the main thread can hear of it."""
+def _ending_interrupts() -> Iterator[None]:
+    """Being asked to end is what Ctrl-C is, as long as there is something to lose, unless the program looks after it itself;
+    only the main thread can hear of it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    taken = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.errors import InputError
-from evidence.files import writable
+from evidence.files import writing
 from evidence.store import Record, Row, Store
 
 # How long a run took: equal results differ in it, as they do in their environment and in when they were made.
@@ -70,42 +69,35 @@ def merge(sources: Sequence[Path], into: Path) -> Merged:
         Merged(new=2, known=0)
     """
     _refuse_twice([*sources, into])
-    made = not os.path.exists(into)
     with ExitStack() as stack:
         opened = [stack.enter_context(Store(path, reading=True)) for path in sources]
-        if made:  # gone through once before anything is made
-            for _ in _kept(opened, None, Merged()):
-                pass
-        writable(into.parent)
         merged = Merged()
-        try:
-            with Store(into) as target:
-                target.write(_kept(opened, target, merged))
-        except BaseException:
-            if made:
-                into.unlink(missing_ok=True)
-            raise
+        stack.enter_context(writing(into.parent))
+        target = stack.enter_context(Store(into))
+        target.write(_kept(opened, target, merged))
     return merged
 
 
 def _refuse_twice(paths: Sequence[Path]) -> None:
     known: dict[tuple[int, int], Path] = {}
     for path in paths:
-        if os.path.exists(path):  # that of pathlib raises for a path too long
+        try:
             place = path.stat()
-            twin = known.setdefault((place.st_dev, place.st_ino), path)
-            if twin is not path:
-                raise InputError(f"{path} is the same file as {twin}: each store is accepted once")
+        except (OSError, ValueError):  # it is not there, or cannot be: its opening says so
+            continue
+        twin = known.setdefault((place.st_dev, place.st_ino), path)
+        if twin is not path:
+            raise InputError(f"{path} is the same file as {twin}: each store is accepted once")
 
 
-def _kept(sources: Sequence[Store], target: Store | None, merged: Merged) -> Iterator[Record]:
+def _kept(sources: Sequence[Store], target: Store, merged: Merged) -> Iterator[Record]:
     """What is to be written to the target, in this order; it is looked at as it then is."""
     seen: dict[str, _Seen] = {}
     for source in sources:
         for record in source.records():
             new = _Seen.of(source, record)
             old = seen.get(record.key)
-            if old is None and target is not None and (there := target.record(record.key)) is not None:
+            if old is None and (there := target.record(record.key)) is not None:
                 old = _Seen.of(target, there)
             if old is not None and old.result and new.result and old.result != new.result:
                 raise InputError(_conflict(old, new))

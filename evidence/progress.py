@@ -9,6 +9,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from dynamics.errors import on_one_line
+
 
 class Live:
     """Progress of a few tasks, on standard error so that results stay alone on standard output."""
@@ -17,7 +19,7 @@ class Live:
         console = Console(stderr=True)
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -41,13 +43,19 @@ class Live:
         if self._bars is None:
             self.line(f"{name}: 0 of {total} done")
             return Task(self, name, None)
-        return Task(self, name, self._bars.add_task(name, total=total))
+        return Task(self, name, self._bars.add_task(on_one_line(name), total=total))
 
     def line(self, text: str) -> None:
-        """A line that stays."""
+        """A line that stays, its control characters written out."""
+        text = on_one_line(text)
         seconds = time.monotonic() - self._started
         if self._bars is None:
-            print(f"[{seconds:6.1f} s] {text}", file=sys.stderr, flush=True)
+            try:
+                print(f"[{seconds:6.1f} s] {text}", file=sys.stderr, flush=True)
+            except BrokenPipeError:  # whoever looked on has left
+                raise
+            except OSError:  # a full disk that takes no more lines is no reason to end what they tell of
+                return
         else:
             self._bars.console.print(text, markup=False, highlight=False)
 

@@ -31,12 +31,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 import xarray as xr
 
 from dynamics.errors import InputError
-from dynamics.given import shown
+from dynamics.given import among, file, function, items, kind, shown, whole
+from dynamics.given import text as as_text
 from evidence.claim import Claim, Decision, Estimate, Finding, Margin, judge
 
 Declared = TypeVar("Declared")
@@ -121,6 +122,10 @@ def world(name: str, *, chapter: str = "", group: str = "", meaning: int = 1) ->
         {'steps': 3}
     """
 
+    for what, value in (("name", name), ("chapter", chapter), ("group", group)):
+        as_text(what, value)
+    whole("meaning", meaning, 1)
+
     def declare(declared: Declared) -> Declared:
         found: Any = declared() if isinstance(declared, type) else declared
         if not (is_dataclass(found) and callable(getattr(found, "run", None))):
@@ -191,6 +196,14 @@ def claim(
         ('A coin shows heads in half of its flips.', 'interval within [0.4, 0.6] of flips; margin chosen with the data', 'holds')
     """
 
+    said_of = {"id": id, "source": source, "experiment": experiment, "sentence": sentence, "formula": formula}
+    for name, value in {**said_of, "figure": figure}.items():
+        as_text(name, value)
+    for other in items("against", against, "ids of claims"):
+        as_text("against", other)
+    kind("decision", decision, Decision, "what above, below, within and never_above give")
+    among("margin", margin, get_args(Margin))
+
     def declare(estimator: Estimator) -> Estimator:
         paragraphs = [" ".join(part.split()) for part in (inspect.getdoc(estimator) or "").split("\n\n")]
         said, measured = (sentence, paragraphs) if sentence else (paragraphs[0], paragraphs[1:])
@@ -225,7 +238,11 @@ def figure(name: str, *worlds: str) -> Callable[[Declared], Declared]:
         ('coin',)
     """
 
+    for what in (name, *worlds):
+        as_text("name", what)
+
     def declare(draw: Declared) -> Declared:
+        function(f"what draws {name!r},", draw)
         _enter(FIGURES, name, Figure(draw, worlds), "figure")  # type: ignore[arg-type]
         return draw
 
@@ -318,10 +335,7 @@ def load_worlds(path: Path) -> None:
         9
     """
     global _digest  # noqa: PLW0603
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): a Python file of worlds is accepted") from None
+    source = file(path, "a Python file of worlds is accepted").read_bytes()
     digest = hashlib.sha256(source).hexdigest()
     # Under one name in every process, so that a worker finds the classes of what is sent to it.
     name = f"undertow_worlds_{digest[:16]}"

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import sqlite3
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dynamics.errors import InputError
-from dynamics.given import shown
+from dynamics.given import line, shown
 from dynamics.rules import own_digests
 from evidence.forms import check_plain
 
@@ -158,7 +159,7 @@ class Store:
     """The runs in one file, found by what was asked for; a context manager.
 
     Args:
-        path: of the SQLite file, which is made if it is not there.
+        path: of the SQLite file, which is made with the first run that is stored, if it is not there.
         reading: only read: the file must be there, may be on a disk that cannot be written, and stays as it is.
 
     Raises:
@@ -174,13 +175,31 @@ class Store:
     def __init__(self, path: Path, reading: bool = False) -> None:
         self.path = path
         self._version = self._newest = -1
-        there = os.path.exists(path)  # that of pathlib raises for a path too long
-        if reading and not os.path.isfile(path):
-            raise InputError(f"store {path} is {'no file' if there else 'missing'}: a store is accepted")
-        if there and not os.path.isfile(path):
-            raise InputError(f"store {path} cannot be used (it is no file): a writable SQLite file is accepted")
-        if there and not reading and not os.access(path, os.W_OK):
-            raise InputError(f"store {path} cannot be written: a writable SQLite file is accepted")
+        size = self._size()
+        if reading and size is None:
+            raise InputError(f"store {line(path)} is missing: a store is accepted")
+        # Of what is not there yet an empty store in memory takes the place; making: the file is made now.
+        self._unmade, self._making = not reading and not size, False
+        if not reading and not os.access(path if size is not None else path.parent, os.W_OK):
+            raise InputError(
+                f"store {line(path)} cannot be used or cannot be written: a writable SQLite file is accepted"
+            )
+        self._open(reading)
+
+    def _size(self) -> int | None:
+        """Bytes of the file, None where nothing is. InputError for what is no file."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InputError(f"store {line(self.path)} cannot be used ({reason}): a store is accepted") from None
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"store {line(self.path)} cannot be used (it is no file): a store is accepted")
+        return found.st_size
+
+    def _open(self, reading: bool = False) -> None:
         try:
             self._db = self._opened(reading)
             try:
@@ -190,12 +209,19 @@ class Store:
                 raise
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of what SQLite says of a damaged file
             what = "a store" if reading else "a writable SQLite file"
-            raise InputError(f"store {path} cannot be used ({_said(error)}): {what} is accepted") from None
+            raise InputError(f"store {line(self.path)} cannot be used ({_said(error)}): {what} is accepted") from None
+
+    def _reopen(self, making: bool) -> None:
+        self._db.close()
+        self._unmade, self._making = not making and not self._size(), making
+        if making:
+            self.path.parent.mkdir(parents=True, exist_ok=True)  # who has made it may have ended, and it was empty
+        self._open()
 
     def _opened(self, reading: bool) -> sqlite3.Connection:
         # Another process may be writing: its transactions are short. This one begins its own transactions itself.
         if not reading:
-            return sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            return sqlite3.connect(":memory:" if self._unmade else self.path, timeout=60, isolation_level=None)
         address = f"{self.path.absolute().as_uri()}?mode=ro"
         db = sqlite3.connect(address, timeout=60, isolation_level=None, uri=True)
         try:
@@ -228,9 +254,10 @@ class Store:
             )
         if version == 0 and not tables and not reading:
             # Only a new file is written to: opening a store waits for no other process.
-            with self._transaction():
-                self._db.execute(_TABLE.replace("create table", "create table if not exists"))
-                self._db.execute(f"pragma user_version = {SCHEMA}")
+            if not self._making:
+                with self._db:
+                    self._db.execute("begin immediate")
+                    self._make_table()
         elif version == 0 or columns != set(Record._fields):
             holds = (
                 "a table of runs with other columns"
@@ -242,6 +269,10 @@ class Store:
             raise InputError(f"store {self.path} holds {holds}: a file of this program is accepted")
         elif code:
             raise InputError(f"store {self.path} holds a {code[0]} {shown(code[1])}: a table of runs alone is accepted")
+
+    def _make_table(self) -> None:
+        self._db.execute(_TABLE.replace("create table", "create table if not exists"))
+        self._db.execute(f"pragma user_version = {SCHEMA}")
 
     def __enter__(self) -> Store:
         return self
@@ -342,17 +373,30 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._usable(), self._db:
-            self._db.execute("begin immediate")
-            yield
+        with self._usable(making=True):
+            try:
+                with self._db:
+                    self._db.execute("begin immediate")
+                    if self._making:
+                        self._make_table()
+                    yield
+                self._making = False
+            except BaseException:
+                if self._making:  # the first run did not come into the file: there is none
+                    if not self._size():
+                        self.path.unlink(missing_ok=True)
+                    self._reopen(making=False)
+                raise
 
     @contextmanager
-    def _usable(self) -> Iterator[None]:
+    def _usable(self, making: bool = False) -> Iterator[None]:
         try:
+            if self._unmade and (making or self._size()):  # made by another process, or now
+                self._reopen(making)
             yield
         except (sqlite3.IntegrityError, InputError):  # the fault of who stores, not the file's
             raise
-        except (sqlite3.Error, ValueError, RecursionError) as error:
+        except (sqlite3.Error, ValueError, OSError, RecursionError) as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
                 raise NoRoomError(
                     f"store {self.path} has no room ({_said(error)}): a disk with free space is accepted"

@@ -27,8 +27,10 @@ def draw(paths: Sequence[Curve], pulls: Sequence[Curve]) -> Picture:
             below.plot(pull.x, pull.y, marker="o", markersize=3, **look)
         above.set(xscale="log", xlabel="steps without a gradient", ylabel="abs(w)", ylim=(0, 1.05))
         above.set_title("A weight that falls silent")
+        # A scale of logarithms of nothing cannot be drawn.
+        scale = "log" if any(np.isfinite(pull.y).any() for pull in pulls) else "linear"
         below.set(
-            xscale="log", yscale="log", xlabel="rms of the gradients", ylabel="share of a weight taken off a step"
+            xscale="log", yscale=scale, xlabel="rms of the gradients", ylabel="share of a weight taken off a step"
         )
         below.set_title("A weight with gradients at every step")
         figure.legend(handles=handles, loc="outside lower center", ncols=1, fontsize=9)

@@ -20,8 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.ticker import NullLocator
 
+from dynamics.given import kind
+from dynamics.given import path as as_path
+from dynamics.given import text as as_text
 from dynamics.rules import RULES
-from evidence.files import write_whole
+from evidence.files import write_together, write_whole
 
 # Okabe and Ito's palette for the five that most figures show, told apart by the colour-blind; the order of lightness keeps
 # them apart in grey. All others take their turn in further colours, those of the user's own after the rest.
@@ -90,6 +93,11 @@ class Picture:
     figure: Figure
     caption: str
     alt: str
+
+    def __post_init__(self) -> None:
+        for word in ("name", "caption", "alt"):
+            as_text(word, getattr(self, word))
+        kind("figure", self.figure, Figure, "a figure of matplotlib's")
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,8 @@ def save(picture: Picture, folder: Path) -> InlineSvg:
         >>> sorted(path.name for path in Path(".").iterdir())
         ['line.png', 'line.svg']
     """
+    kind("picture", picture, Picture, "a Picture")
+    folder = as_path("folder", folder)
     svg, png = io.BytesIO(), io.BytesIO()
     with styled():  # the salt of the SVG's names, and ticks that are made only when they are drawn
         thin(picture.figure)
@@ -196,8 +206,7 @@ def save(picture: Picture, folder: Path) -> InlineSvg:
         picture.figure.savefig(svg, format="svg", metadata={"Date": None, "Title": picture.alt})
         picture.figure.savefig(png, format="png")
     plt.close(picture.figure)
-    write_whole(folder / f"{picture.name}.svg", svg.getvalue())
-    write_whole(folder / f"{picture.name}.png", png.getvalue())
+    write_together({folder / f"{picture.name}.{end}": f.getvalue() for end, f in (("svg", svg), ("png", png))})
     return InlineSvg(picture.name, picture.caption, picture.alt, svg.getvalue().decode())
 
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
+from dynamics.given import file as file_of
 from dynamics.given import shown, text, whole
 from evidence.files import write_whole
 from fullscale.graph import evaluation
@@ -194,8 +195,7 @@ def rebuild(config: Architecture | NetConfig, state: Mapping[str, Tensor]) -> nn
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file; InputError for a file that is missing or damaged."""
-    if not os.path.isfile(path):  # that of pathlib raises for a path too long
-        raise InputError(f"{path} is no file: a network's safetensors file is accepted")
+    file_of(path, "a network's safetensors file is accepted")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

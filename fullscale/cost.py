@@ -12,13 +12,15 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from fullscale.graph import Example, Inputs, plain, taken, untouched
+from dynamics.errors import InputError
+from fullscale.graph import Example, Inputs, taken, untouched
+from fullscale.graph.network import network
 from fullscale.graph.trace import call
 
 
 def parameters(net: nn.Module) -> int:
     """The number of trained numbers in a network; BatchNorm's running statistics are not among them."""
-    return sum(parameter.numel() for parameter in plain(net).parameters())
+    return sum(parameter.numel() for parameter in network(net, numbers=False).parameters())
 
 
 def multiply_adds(net: nn.Module, example: Example | Inputs) -> int:
@@ -41,16 +43,19 @@ def multiply_adds(net: nn.Module, example: Example | Inputs) -> int:
     Source:
         torch.utils.flop_counter, by two.
     """
-    net, inputs = plain(net), taken(example).rows(0, 1)
+    net, inputs = network(net, numbers=False), taken(example, numbers=False).rows(0, 1)
     with _in_products(), FlopCounterMode(display=False) as counter:
-        if any(tensor.is_meta for tensor in inputs.tensors()):
-            like = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
-            inputs = inputs.map(lambda tensor: tensor.to(like) if tensor.is_floating_point() else tensor)
-            state = {name: tensor.to("meta") for name, tensor in (*net.named_parameters(), *net.named_buffers())}
-            with untouched(net):
-                functional_call(net, state, inputs.args, inputs.named)
-        else:
-            call(net, inputs.to(net))
+        try:
+            if any(tensor.is_meta for tensor in inputs.tensors()):
+                like = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
+                inputs = inputs.map(lambda tensor: tensor.to(like) if tensor.is_floating_point() else tensor)
+                state = {name: tensor.to("meta") for name, tensor in (*net.named_parameters(), *net.named_buffers())}
+                with untouched(net):
+                    functional_call(net, state, inputs.args, inputs.named)
+            else:
+                call(net, inputs.to(net))
+        except Exception as error:  # whatever the network's own code raises
+            raise InputError(f"inputs of shape {inputs.shapes()} do not fit {type(net).__name__} ({error})") from error
     return int(counter.get_total_flops()) // 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
+from dynamics.given import shown, text
 
 # Steps that run as they are before one is recorded: libraries choose their algorithms in them.
 WARM_UP = 3
@@ -34,12 +36,10 @@ class Execution:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            kind = torch.device(self.device).type
-        except RuntimeError as error:
-            raise InputError(f"device {self.device!r} is unknown: cpu, cuda, cuda:1, ... are accepted") from error
-        if kind not in ("cpu", "cuda"):
-            raise InputError(f"device {self.device!r}: cpu or cuda is accepted")
+        # torch knows others, and a cpu:7 that it leaves to fail where it is used.
+        if not re.fullmatch(r"cpu|cuda(:(0|[1-9]\d{0,2}))?", text("device", self.device), re.ASCII):
+            raise InputError(f"device {shown(self.device)} is unknown: cpu, cuda, cuda:1, ... are accepted")
+        kind = torch.device(self.device).type
         if kind == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device {self.device!r}: no CUDA device is here, cpu is accepted")
         if kind == "cuda" and (torch.device(self.device).index or 0) >= torch.cuda.device_count():
@@ -50,8 +50,8 @@ class Execution:
     @classmethod
     def best(cls, device: str | None = None) -> Execution:
         """What pays on a device: compiler and graphs on CUDA, neither on a CPU. None: CUDA where there is one."""
-        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        cuda = chosen.startswith("cuda")
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device
+        cuda = text("device", chosen).startswith("cuda")
         return cls(device=chosen, compile=cuda, graphs=cuda)
 
     def layout(self, net: nn.Module) -> torch.memory_format:

@@ -6,7 +6,6 @@ import inspect
 import os
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
+from dynamics.given import number
+from dynamics.given import path as as_path
 from evidence.files import write_whole
 from fullscale.graph import Example, Inputs, outputs, taken, untouched
 from fullscale.graph.network import network
@@ -51,13 +52,15 @@ def export_onnx(
         >>> export_onnx(nn.Linear(3, 2), "small.onnx", torch.ones(2, 3)) < 1e-5
         True
     """
+    file = as_path("path", path)
     content, difference = as_onnx(net, images, tolerance)
-    write_whole(Path(path), content)
+    write_whole(file, content)
     return difference
 
 
 def as_onnx(net: nn.Module, images: Example | Inputs, tolerance: float = TOLERANCE) -> tuple[bytes, float]:
     """The content of the file that `export_onnx` writes, and the difference. Raises InputError as it does."""
+    number("tolerance", tolerance, 0)
     try:
         import onnx  # noqa: F401, needed by the exporter
         import onnxruntime

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import operator
-import os
 import pickle
 import re
 import sys
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from dynamics.given import shown
+from dynamics.given import file, shown
 from fullscale.checkpoint import weights_of
 from fullscale.graph import Example, taken
 from fullscale.graph.network import network as checked
@@ -104,8 +103,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _unpickled(path: Path) -> Any:
     """The content of a file of torch.save, by torch's reader of weights alone; tensors are views of the file."""
-    if not os.path.isfile(path):  # that of pathlib raises for a path too long
-        raise InputError(f"{path} is no file: a network's weights are accepted")
+    file(path, "a network's weights are accepted")
     try:
         if not _stored_whole(path):
             raise pickle.UnpicklingError

@@ -85,7 +85,7 @@ def trained(
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
     each = feed.steps(study.batch)
     steps = each * study.epochs(base, each)
-    rates = base.lr * step_decay([steps * 4 // 5])(np.arange(steps))
+    plan = step_decay([steps * 4 // 5])
     norms = [path for path, layer in nets[0].named_modules() if isinstance(layer, nn.BatchNorm2d)]
 
     def penalty() -> Tensor:
@@ -93,7 +93,10 @@ def trained(
         return base.slimming * torch.cat([weights[f"{path}.weight"].flatten() for path in norms]).abs().sum()
 
     how = penalty if base.slimming else None
-    for losses in epoch_by_epoch(net, optimizer, [feed] * len(seeds), orders, rates, study.batch, penalty=how):
+    feeds = [feed] * len(seeds)
+    for losses in epoch_by_epoch(
+        net, optimizer, feeds, orders, lambda taken: base.lr * plan(taken), steps, study.batch, penalty=how
+    ):
         if not any(map(math.isfinite, losses)):
             break
     taken = [net.take(k) if isinstance(net, Replicas) else net for k in range(len(seeds))]
@@ -131,7 +134,8 @@ def fine_tune(net: nn.Module, feed: Feed, base: Base, batch: int, steps: int, se
     """Train the network on, in place, as `base` does but at a constant tenth of its lr and without slimming."""
     optimizer = Optimizer(net.parameters(), base.optimizer, "l2", lr=base.lr / 10, weight_decay=base.strength)
     order = torch.Generator().manual_seed(seed)
-    for _ in epoch_by_epoch(net, optimizer, [feed], [order], np.full(steps, base.lr / 10), batch):
+    constant = base.lr / 10
+    for _ in epoch_by_epoch(net, optimizer, [feed], [order], lambda taken: np.full(len(taken), constant), steps, batch):
         pass
     net.eval()
 

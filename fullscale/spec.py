@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from dynamics.couplings import find_coupling
 from dynamics.errors import InputError
-from dynamics.given import shown
-from dynamics.rule import as_float, check
+from dynamics.given import flag, number, shown, text, whole
+from dynamics.rule import check
 from dynamics.rules import find_rule
 from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
 
@@ -23,6 +23,12 @@ CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 # Pixels by which an augmented image may be shifted to each side, what comes in being black: the usual recipe for CIFAR
 # since Lee et al. 2015 (arXiv 1409.5185).
 SHIFT = 4
+# Of epochs, and of images in a batch: a billion steps are a year, and what they make together still is exact in float64.
+MOST = 10**9
+# Of the processes of a run: sixteen thousand GPUs are more than anybody has.
+PROCESSES = 2**14
+# Of an image's side: 16 times that of the largest pictures that networks are trained on.
+SIDE = 2**14
 # Sixteen times BasicNet is 8,192 filters in a layer; beyond it a width is a slip of the hand.
 WIDEST = 16
 
@@ -39,6 +45,11 @@ MODELS = {
     "resnet50": ("cifar", "imagenet"),
 }
 HEADS = ("cifar", "imagenet")
+# The least and the most of every whole number of a run; BatchNorm needs two images.
+COUNTS = {
+    "batch": (2, MOST), "epochs": (1, MOST), "seed": (0, 2**63 - 1), "measure_every": (1, MOST), "size": (0, SIDE),
+    "processes": (1, PROCESSES),
+}  # fmt: skip
 
 
 def check_model(model: str, head: str) -> None:
@@ -56,8 +67,8 @@ def _check_known(what: str, name: str, accepted: Collection[str]) -> None:
 
 def check_width(width: float) -> None:
     """InputError for a network's width outside (0, 16]."""
-    if not 0 < width <= WIDEST:
-        raise InputError(f"width {width}: a number above 0, at most {WIDEST}, is accepted")
+    if not number("width", width, 0, WIDEST) > 0:
+        raise InputError(f"width {width}: a number above 0, up to {WIDEST}, is accepted")
 
 
 @dataclass(frozen=True)
@@ -73,8 +84,8 @@ class RunSpec:
         coupling: name of the coupling.
         lr: base learning rate, that of the schedule's start.
         strength: of the regularizer.
-        batch: images a step, the incomplete last batch of an epoch being left out.
-        epochs: passes over the training images.
+        batch: images a step, 2 to 10^9, the incomplete last batch of an epoch being left out.
+        epochs: passes over the training images, 1 to 10^9.
         seed: sets first weights and data order.
         schedule: constant; step: the learning rate divided by 10 for the last fifth; cosine: to 0.
         hyper: (name, value) pairs of the rule's hyperparameters; the rest is left at its defaults.
@@ -90,10 +101,10 @@ class RunSpec:
             float32.
         start: sha256 of the file whose network the run starts from; "": from first weights drawn by the seed.
         thresholds: test the trained network once more for every threshold, with the filters below it put to 0.
-        size: side of the images in pixels, made by averaging; 0: as they are.
+        size: side of the images in pixels, made by averaging, up to 16,384; 0: as they are.
         classes: names of the only ones taken; none: all.
         label_noise: share of the training images whose label is drawn at random.
-        processes: that share each batch between them, every one with BatchNorm of its own part.
+        processes: 1 to 16,384, that share each batch between them, every one with BatchNorm of its own part.
         sync_batchnorm: BatchNorm of the whole batch instead, over all processes.
         watch: every filter is followed through every step (`fullscale.watched`).
 
@@ -136,8 +147,24 @@ class RunSpec:
     def __post_init__(self) -> None:
         # 1 and 1.0 are one number, and must be one key in the store.
         for name in ("width", "lr", "strength", "validation", "held_out", "label_noise"):
-            object.__setattr__(self, name, as_float(name, getattr(self, name)))
-        object.__setattr__(self, "hyper", tuple((name, as_float(name, value)) for name, value in sorted(self.hyper)))
+            object.__setattr__(self, name, number(name, getattr(self, name)))
+        for name, (low, high) in COUNTS.items():
+            object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
+        for name in ("digest", "optimizer", "coupling", "schedule", "model", "head", "precision", "start"):
+            text(name, getattr(self, name))
+        for name in ("augment", "thresholds", "sync_batchnorm", "watch"):
+            flag(name, getattr(self, name))
+        try:
+            hyper = tuple((text("hyper", name), number(name, value)) for name, value in sorted(self.hyper))
+        except (TypeError, ValueError) as error:
+            raise (
+                error
+                if isinstance(error, InputError)
+                else InputError(f"hyper {shown(self.hyper)}: pairs of a name and a number are accepted")
+            ) from error
+        object.__setattr__(self, "hyper", hyper)
+        if not isinstance(self.classes, tuple) or not all(isinstance(name, str) for name in self.classes):
+            raise InputError(f"classes {shown(self.classes)}: a tuple of names is accepted")
         rule = find_rule(self.optimizer)
         find_coupling(self.coupling)
         check("lr", self.lr)
@@ -149,13 +176,6 @@ class RunSpec:
         check_width(self.width)
         check_model(self.model, self.head)
         _check_known("precision", self.precision, get_args(Precision))
-        for name in ("batch", "epochs", "measure_every", "processes"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")
-        if self.batch < 2:
-            raise InputError(f"batch {self.batch}: BatchNorm needs at least 2 images")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed {self.seed}: a whole number from 0 to 2^63 - 1 is accepted")
         if rule.unit == "matrix":
             raise InputError(f"optimizer {self.optimizer!r} takes matrices only: convolutions are none")
         for name in ("validation", "held_out"):
@@ -165,8 +185,6 @@ class RunSpec:
             raise InputError(f"validation {self.validation} and held_out {self.held_out}: one of them is accepted")
         if not 0 <= self.label_noise <= 1:
             raise InputError(f"label_noise {self.label_noise}: a share in [0, 1] is accepted")
-        if self.size < 0:
-            raise InputError(f"size {self.size}: a side in pixels, or 0 for images as they are, is accepted")
         if self.batch % self.processes or self.batch < 2 * self.processes:
             raise InputError(
                 f"batch {self.batch} for {self.processes} processes: 2 or more whole images for each are accepted"

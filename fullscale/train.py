@@ -30,6 +30,7 @@ from fullscale.outcome import Outcome, conclude, graphs_of, look, take
 from fullscale.replicas import Replicas
 from fullscale.replicas.optimizers import Optimizers
 from fullscale.resume import Progress, holds_state_of, keep, load_run, restore, restore_optimizer
+from fullscale.room import check_training
 from fullscale.spec import Precision, RunSpec, together_key
 from fullscale.watched.run import Watch
 
@@ -37,6 +38,8 @@ from fullscale.watched.run import Watch
 Notify = Callable[[int, list[float]], None]
 # Called after each measurement of a run with the point that was added to its curves.
 Write = Callable[[dict[str, float]], None]
+# Learning rates of steps by their numbers, so that a run of any length has no more of them in memory than an epoch's.
+Rates = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
 def one_thread() -> None:
@@ -153,6 +156,7 @@ def _train(
         steps = spec.epochs * feeds[0].steps(spec.batch)
         saved = load_run(checkpoint, spec) if checkpoint else None
         architecture = Architecture(spec.model, spec.width, feeds[0].shape[0], len(feeds[0].classes), spec.head)
+        check_training(architecture, specs, feeds[0].shape, run.device)
         nets = (
             [saved.net]
             if saved
@@ -184,9 +188,13 @@ def _train(
         watch = Watch(net, optimizer, spec) if spec.watch and isinstance(optimizer, Optimizer) else None
         team.check_same("settings, images or a checkpoint", (spec, done.epoch))
 
-        rates = np.stack([s.lr * s.multiplier(steps)(np.arange(steps)) for s in specs], axis=1)
+        plans = [(s.lr, s.multiplier(steps)) for s in specs]
+
+        def rates(taken: NDArray[np.int64]) -> NDArray[np.float64]:
+            return np.stack([lr * plan(taken) for lr, plan in plans], axis=1)
+
         how: dict[str, Any] = {"done": done.epoch, "execution": run, "precision": spec.precision, "team": team}
-        loop = epoch_by_epoch(net, optimizer, feeds, orders, rates, spec.batch, **how)
+        loop = epoch_by_epoch(net, optimizer, feeds, orders, rates, steps, spec.batch, **how)
         activities: list[Activity | None] = [None] * len(feeds)
         started = time.perf_counter() - done.seconds
         for epoch, losses in enumerate(loop, done.epoch + 1):
@@ -232,7 +240,8 @@ def epoch_by_epoch(
     optimizer: Optimizer | Optimizers,
     feeds: Sequence[Feed],
     orders: Sequence[torch.Generator],
-    rates: NDArray[np.float64],
+    rates: Rates,
+    total: int,
     batch: int,
     *,
     done: int = 0,
@@ -244,10 +253,10 @@ def epoch_by_epoch(
     """The one training loop: takes the steps of an epoch whenever it is asked for the next mean losses, one a feed.
 
     net: one network, or as many `Replicas` as there are feeds, on the device of `execution`; it starts from the weights that
-    it has. orders: what decides each feed's order of images. rates: the learning rate of every step of the whole run, (steps,)
-    or (steps, parameter groups), of which the last epoch may be cut short; done: epochs of it that were taken before. penalty:
-    what is added to the loss (the mean cross entropy over the batch, summed over the networks). team: the processes that
-    share each batch.
+    it has. orders: what decides each feed's order of images. rates: learning rates of steps of the whole run by their numbers
+    (n,): (n,) or (n, parameter groups). total: its steps, the last epoch may be cut short; done: epochs of it that were taken
+    before. penalty: what is added to the loss (the mean cross entropy over the batch, summed over the networks). team: the
+    processes that share each batch.
     """
     run, team = execution or Execution(), team or Team()
     device, joint = torch.device(run.device), isinstance(net, Replicas)
@@ -268,12 +277,12 @@ def epoch_by_epoch(
 
     advance = CudaGraphStep(step) if run.graphs else step
     steps = feeds[0].steps(batch)
-    for first in range(done * steps, len(rates), steps):
+    for first in range(done * steps, total, steps):
         team.begin_epoch(orders[0].initial_seed(), first // steps)
         net.train()
         optimizer.train()
         losses.zero_()
-        coming = rates[first : first + steps]
+        coming = rates(np.arange(first, min(first + steps, total)))
         for (x, y), lr in zip(_together(feeds, batch, orders, (team.rank, team.size)), coming, strict=False):
             _set_lr(optimizer.param_groups, lr)
             advance(x if joint else x.contiguous(memory_format=layout), y)

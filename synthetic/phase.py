@@ -17,6 +17,8 @@ import xarray as xr
 from scipy.optimize import brentq
 
 from dynamics.errors import InputError
+from dynamics.given import shown, whole
+from dynamics.room import check_room
 from dynamics.simulate.gradients import mortal, visited
 from dynamics.simulate.lanes import Trajectory, simulate
 from dynamics.theory import closed
@@ -37,8 +39,16 @@ LABELS = {
     "epoch": "steps in an epoch, each with one image that excites the feature",
     "forgetting": "1 - beta2",
 }
-# Weight-steps after which progress is told.
-_PART = 400_000_000
+# Weight-steps after which progress is told, and lanes at a time where they have few steps.
+_PART, _TOGETHER = 400_000_000, 10**6
+# The least and the most: a crossing needs two settings, more than 10,000 an axis no eye tells apart, and the simulator counts
+# steps in 32 bits.
+COUNTS = {"cells": (2, 10_000), "seeds": (1, 10**6), "steps": (1, 2**32 - 1)}
+# Weight-steps of a diagram: ten thousand times those of the command's own, days on any machine.
+MOST = 10**14
+# Bytes that a lane takes: two numbers of the outcome, twice while they are put together, and what their median copies; and
+# while it runs, its setting and state.
+_LANE, _RUNNING = 48, 400
 
 Simulate = Callable[..., Trajectory]
 Notify = Callable[[int, int, str], None]
@@ -46,7 +56,11 @@ Notify = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Phase:
-    """One diagram of cells x cells settings with `seeds` lanes each."""
+    """One diagram of cells x cells settings with `seeds` lanes each.
+
+    Raises InputError for an unknown diagram, counts outside `COUNTS`, and more than 10^14 steps of lanes in all or more lanes
+    than memory has room for.
+    """
 
     diagram: Diagram = "selectivity"
     cells: int = 24
@@ -61,11 +75,15 @@ class Phase:
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.diagram not in AXES:
-            raise InputError(f"diagram {self.diagram!r} is unknown: accepted are {', '.join(AXES)}")
-        for name in ("cells", "seeds", "steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}: a positive whole number is accepted")
+        if self.diagram not in tuple(AXES):
+            raise InputError(f"diagram {shown(self.diagram)} is unknown: accepted are {', '.join(AXES)}")
+        for name, (low, high) in COUNTS.items():
+            object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
+        lanes = self.cells**2 * self.seeds
+        asked = f"cells {self.cells} with seeds {self.seeds}, {lanes:,} lanes"
+        if lanes * self.steps > MOST:
+            raise InputError(f"{asked} x {self.steps:,} steps: up to {MOST:,} steps of lanes in all are accepted")
+        check_room(asked, lanes * _LANE + self.cells * self.seeds * _RUNNING)
 
     def run(self, threads: int = 1, on: Simulate = simulate, notify: Notify | None = None) -> xr.Dataset:
         """`dead` (share of lanes), `time` (median steps to death, NaN where fewer than half died) and `size` (mean
@@ -81,7 +99,7 @@ class Phase:
             for name, values in ((x_name, self._grid(x_ends)), (y_name, self._grid(y_ends)))
         )
         parts = []
-        a_part = max(1, _PART // (len(x) * self.seeds * self.steps))
+        a_part = max(1, min(_PART // self.steps, _TOGETHER) // (len(x) * self.seeds))
         for first in range(0, len(y), a_part):
             rows = np.arange(first, min(first + a_part, len(y)))
             parts.append(self._rows(rows, x_name, x, y_name, y, threads, on))

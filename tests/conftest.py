@@ -33,7 +33,7 @@ settings.load_profile("repeatable")
 # Compiling a rule's kernel takes a second, and a world seconds, once in a process: each of these lines runs in one.
 SHARED = (
     ("tests/properties/",),
-    ("tests/dynamics/", "tests/commands/", "tests/test_docs.py"),
+    ("tests/dynamics/", "tests/commands/", "tests/fuzz/", "tests/test_docs.py"),
     ("tests/synthetic/",),
     ("tests/figures/",),
 )

@@ -186,6 +186,14 @@ def test_run_refuses_what_it_cannot_do() -> None:
         refused(run("run", *arguments.split()), *words)
 
 
+def test_a_world_of_ones_own_that_raises_is_told_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "raising.py"
+    file.write_text(
+        MINE.replace('"coin"', '"bent"').replace('"X1"', '"X9"').replace("bias: float = 0.5", "bias: float = 2.0")
+    )
+    refused(run("run", "bent", "--worlds", file), "bent does not run (ValueError: ", "p > 1")
+
+
 def test_constants_are_taken_by_their_types() -> None:
     given = ["optimizers=adam, sgd", "lr=1", "seeds=3", "arrivals=0.5,1"]
     assert with_constants(Selective(), given) == Selective(

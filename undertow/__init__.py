@@ -4,27 +4,42 @@ The names that a user imports stand in `__init__.pyi`, each once, where type che
 need is loaded when they are asked for, so that importing undertow costs nothing.
 """
 
-import ast
-from importlib import import_module, resources
-from importlib.util import find_spec
-
-_FACE = ast.parse(resources.files(__name__).joinpath("__init__.pyi").read_text(encoding="utf-8"))
-_HOMES = {name.name: node.module for node in _FACE.body if isinstance(node, ast.ImportFrom) for name in node.names}
-__all__ = list(_HOMES)
-_NEED_TORCH = ("dynamics.optimizer", "fullscale.")
-
 
 def __getattr__(name):
     if name == "__version__":
         from importlib.metadata import version
 
         return version("undertow")
-    if name not in _HOMES:
+    if name == "__all__":
+        return list(_homes())
+    # Not even their list is looked at before one is asked for: the command line is to look after signals first.
+    if (name.startswith("__") and name.endswith("__")) or name not in _homes():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    from importlib import import_module
+
+    return getattr(import_module(_homes()[name]), name)
 
 
 def __dir__():
+    from importlib.util import find_spec
+
     # Only what this installation can load: tab completion looks at every name.
-    homes = _HOMES if find_spec("torch") else {n: h for n, h in _HOMES.items() if not h.startswith(_NEED_TORCH)}
-    return sorted({*globals(), *homes, "__version__"})
+    lacking = () if find_spec("torch") else ("dynamics.optimizer", "fullscale.")
+    homes = [name for name, home in _homes().items() if not lacking or not home.startswith(lacking)]
+    return sorted({*globals(), *homes, "__all__", "__version__"})
+
+
+def _homes():
+    """The module of each name."""
+    import ast
+    from importlib import resources
+
+    if not _known:
+        face = ast.parse(resources.files(__name__).joinpath("__init__.pyi").read_text(encoding="utf-8"))
+        for node in face.body:
+            if isinstance(node, ast.ImportFrom):
+                _known.update({name.name: node.module for name in node.names})
+    return _known
+
+
+_known = {}

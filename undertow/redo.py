@@ -9,7 +9,7 @@ import numpy as np
 
 from dynamics.errors import InputError
 from evidence.executors.local import processes
-from evidence.files import writable
+from evidence.files import writing
 from evidence.progress import Live
 from evidence.store import Row, Store
 from evidence.study import run_all
@@ -63,7 +63,12 @@ def redo(out: Path, data: str, quick: bool = False, fresh: bool = False) -> str:
             )
     place = str(Path(data).absolute())
     wanted = runs_of(specs, [place] * len(specs), [cost(s, found[i]) for s, i in zip(specs, sources, strict=True)])
-    with Store(writable(out) / "results.sqlite") as store, Live() as live, processes() as executor:
+    with (
+        writing(out),
+        Store(out / "results.sqlite") as store,
+        Live() as live,
+        processes() as executor,
+    ):
         again = run_all(
             wanted, store, executor, live.task("study paper", len(wanted)), outcome, fresh=fresh, strict=True
         )

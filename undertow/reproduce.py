@@ -14,7 +14,7 @@ import xarray as xr
 from dynamics.errors import InputError
 from evidence.claim import Finding
 from evidence.executors.local import processes
-from evidence.files import writable
+from evidence.files import writing
 from evidence.progress import Live
 from evidence.registry import FIGURES, Experiment, find_claims, judged, worlds
 from evidence.store import Store
@@ -43,21 +43,21 @@ def reproduce(
         raise InputError(f"part {only!r} is unknown: accepted are {', '.join((*PARTS, *worlds()))}")
     if only in (None, "fullscale"):
         needs_fullscale()
-    folder, figures = writable(out), writable(out / "figures")
+    figures = out / "figures"
     sections: list[Section] = []
     summary, explorer = None, ""
-    with Store(folder / "results.sqlite") as store, Live() as live:
+    with writing(out, "reproduce"), writing(figures), Store(out / "results.sqlite") as store, Live() as live:
         if only != "fullscale":
             with processes([partial(declare, file)], preload=["undertow.experiments"]) as pool:
                 # Built while worlds run and figures are drawn.
-                built = None if only in worlds() else pool.submit(_explorer, folder)
+                built = None if only in worlds() else pool.submit(_explorer, out)
                 sections, summary = _worlds(only, store, figures, live, fresh, pool)
                 explorer = built.result() if built else ""
         if only in (None, "fullscale"):
             sections += [_fullscale(store, figures, live, fresh), _paper(store, figures)]
-    findings = [finding for section in sections for finding in section.findings]
-    report = folder / "report.html"
-    write(report, sections, summary or _summary(findings, figures), explorer, part=only is not None)
+        findings = [finding for section in sections for finding in section.findings]
+        report = out / "report.html"
+        write(report, sections, summary or _summary(findings, figures), explorer, part=only is not None)
     return findings, report
 
 

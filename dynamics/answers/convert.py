@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.answers.pull_rate import GLANCE, LANES, Gradients, formula_rate, pull_rates, settling
-from dynamics.answers.setting import Setting, unit_note
+from dynamics.answers.pull_rate import GLANCE, LANES, LARGEST, SMALLEST, Gradients, formula_rate, pull_rates, settling
+from dynamics.answers.setting import Setting, as_setting, unit_note
 from dynamics.errors import InputError
 from dynamics.estimate import Estimate, ratio_interval
+from dynamics.given import kind, number, whole
 from dynamics.libraries.catalogue import elsewhere
 from dynamics.theory.closed import critical_arrival
 
 _CLOSE = 0.1  # a range holds to this
 _FACTORS = (1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 _ROUNDS = 10
+# The longest horizon: it is simulated, in half a minute.
+LONGEST = 10_000_000
 # Settings that keep their pull must do so over this many times the time in which they settle.
 _AGES = 8
 
@@ -81,7 +84,7 @@ def convert(
         gradients: their root mean square when they arrive, and the share of steps at which they do.
         weight: the size of the weight at which the pulls are compared; None: small, so that the pull is a small part of
             the gradients and a share of the weight.
-        steps: the horizon, in steps, for the best constant where pulls change with time; at least 100.
+        steps: the horizon, in steps, for the best constant where pulls change with time; 100 to ten million.
 
     Returns:
         The Conversion: the target with its strength, or why no constant strength gives the same pull.
@@ -100,6 +103,11 @@ def convert(
         Derived for the closed forms (`dynamics.theory.closed`); measured on the rule itself elsewhere
         (`dynamics.answers.pull_rate`).
     """
+    as_setting("source", source)
+    as_setting("target", target)
+    kind("gradients", gradients, Gradients, "Gradients(rms, arrival)")
+    steps = whole("steps", steps, 100, LONGEST)
+    weight = None if weight is None else number("weight", weight, SMALLEST, LARGEST)
     if not source.coupling.doors or source.strength == 0:
         raise InputError(f"setting {str(source)!r} has no regularizer: one with a strength above 0 is accepted")
     if not target.coupling.doors:
@@ -107,10 +115,6 @@ def convert(
     for setting in (source, target):
         if setting.lr == 0:
             raise InputError(f"lr 0 in {str(setting)!r}: a positive learning rate is accepted")
-    if weight is not None and not 0 < weight < math.inf:
-        raise InputError(f"weight {weight!r}: a positive finite number is accepted")
-    if steps < 100:
-        raise InputError(f"steps {steps}: must be at least 100")
     size = weight or min(_small(source, source.strength, gradients), 1.0)
     for setting in (source, target):
         reason = _never(setting, gradients)
@@ -197,7 +201,9 @@ def _formula(source: Setting, target: Setting, gradients: Gradients) -> float | 
     if known is None or not unit:
         return None
     found = known / unit * little
-    return None if formula_rate(replace(target, strength=found), gradients) is None else found
+    if not math.isfinite(found) or formula_rate(replace(target, strength=found), gradients) is None:
+        return None
+    return found
 
 
 def _search(

@@ -13,7 +13,7 @@ from dynamics.answers.decay_time import DecayTime, decay_time, late_step, one_st
 from dynamics.answers.law import Law, silent_law
 from dynamics.answers.predict import Prediction, equilibrium_rms
 from dynamics.answers.pull_rate import Gradients, formula_rate, pull_rates, settling
-from dynamics.answers.setting import Setting, unit_note
+from dynamics.answers.setting import Setting, as_setting, unit_note
 from dynamics.couplings import COUPLINGS, compose, none
 from dynamics.errors import InputError
 from dynamics.libraries.catalogue import elsewhere
@@ -115,7 +115,7 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
     Source:
         Derived from the rule's own step (`dynamics.theory`); docs/theory.md has the proofs.
     """
-    rule, coupled = setting.rule, setting.coupling
+    rule, coupled = as_setting("setting", setting).rule, setting.coupling
     size, pulls = Gradients(gradient_rms).rms, bool(coupled.doors) and setting.strength > 0 and setting.lr > 0
     numbers = {
         formula.symbol(k): v

@@ -18,12 +18,15 @@ import numpy as np
 from dynamics import rules
 from dynamics.answers.setting import Setting
 from dynamics.errors import InputError
-from dynamics.rule import BELOW_ONE, RANGES, as_float
+from dynamics.given import number
+from dynamics.rule import BELOW_ONE, RANGES
 from dynamics.simulate.gradients import selective
 from dynamics.simulate.lanes import simulate
 from dynamics.theory.closed import critical_arrival
 
 SEEDS, LANES = 8, 24
+# Sizes of weights and gradients whose squares, and the means of these, a float holds.
+SMALLEST, LARGEST = 1e-100, 1e100
 # Steps to settle, in memories of the slowest running mean; and the longest that is waited for.
 _MEMORIES, _LONGEST = 4.0, 50_000
 # The shortest and the longest time over which a pull is looked at.
@@ -42,9 +45,8 @@ class Gradients:
     arrival: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < as_float("gradient rms", self.rms) < math.inf:
-            raise InputError(f"gradient rms {self.rms!r}: a positive finite number is accepted")
-        if not 0 < as_float("arrival", self.arrival) <= 1:
+        number("gradient rms", self.rms, SMALLEST, LARGEST)
+        if not 0 < number("arrival", self.arrival) <= 1:
             raise InputError(f"arrival {self.arrival!r}: a number in (0, 1] is accepted")
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from dynamics.couplings import COUPLINGS, Coupling, find_coupling
 from dynamics.errors import InputError
+from dynamics.given import kind, mapping
+from dynamics.given import text as as_text
 from dynamics.libraries.catalogue import ALIASES, CATALOGUE, elsewhere
 from dynamics.rule import Rule, as_float, check
 from dynamics.rules import RULES, find_rule
@@ -33,11 +35,23 @@ class Setting:
     strength: float
     hyper: Mapping[str, float]
 
+    def __post_init__(self) -> None:
+        kind("rule", self.rule, Rule, "a Rule")
+        kind("coupling", self.coupling, Coupling, "a Coupling")
+        check("lr", self.lr)
+        check("strength", self.strength)
+        mapping("hyper", self.hyper)
+
     def __str__(self) -> str:
         """As `parse` reads it; hyperparameters at their default are left out."""
         pull = [f"{self.coupling.name}={self.strength:g}"] if self.coupling.doors else []
         rest = [f"{name}={value:g}" for name, value in self.hyper.items() if value != self.rule.defaults[name]]
         return " ".join([self.rule.name, f"lr={self.lr:g}", *pull, *rest])
+
+
+def as_setting(name: str, value: Any) -> Setting:
+    """`value`, a Setting; InputError, naming it, for anything else."""
+    return kind(name, value, Setting, "a setting, as parse reads it from a text,")
 
 
 def unit_note(setting: Setting) -> str:
@@ -76,7 +90,7 @@ def parse(text: str, beside: Mapping[str, Any] | None = None) -> Setting:
         >>> str(parse("sgd lr=0.1 momentum=0.9 nesterov=true weight_decay=5e-4"))
         'nesterov lr=0.1 l2=0.0005'
     """
-    return _parse(text, beside or {}, asked=False)
+    return _parse(as_text("setting", text), {} if beside is None else mapping("beside", beside), asked=False)
 
 
 def parse_target(text: str) -> Setting:
@@ -84,7 +98,7 @@ def parse_target(text: str) -> Setting:
 
     "adamw lr=1e-3" is with decoupled_lr, "adam lr=1e-3" with l2; coupling=NAME needs no strength.
     """
-    return _parse(text, {}, asked=True)
+    return _parse(as_text("setting", text), {}, asked=True)
 
 
 def _parse(text: str, beside: Mapping[str, Any], asked: bool) -> Setting:

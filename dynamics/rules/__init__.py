@@ -22,6 +22,8 @@ from types import MappingProxyType, ModuleType
 
 from dynamics.couplings import COUPLINGS, DOORS
 from dynamics.errors import InputError
+from dynamics.given import among
+from dynamics.given import file as a_file
 from dynamics.rule import Rule
 from dynamics.rules.averaging import schedule_free
 from dynamics.rules.gradient import momentum, nesterov, sgd
@@ -63,9 +65,7 @@ def find_rule(rule: str | Rule) -> Rule:
     """The rule of that name (a Rule is handed back as it is); InputError for an unknown name."""
     if isinstance(rule, Rule):
         return rule
-    if rule not in RULES:
-        raise InputError(f"optimizer {rule!r} is unknown: accepted are {', '.join(RULES)}")
-    return RULES[rule]
+    return RULES[among("optimizer", rule, tuple(RULES))]
 
 
 def load_rules(path: str | Path) -> tuple[Rule, ...]:
@@ -87,7 +87,7 @@ def load_rules(path: str | Path) -> tuple[Rule, ...]:
         >>> [rule.name for rule in load_rules("mine.py")]
         ['plain']
     """
-    file = Path(path).resolve()
+    file = a_file(path, "a Python file is accepted").resolve()
     if file in _own:
         return _own[file][1]
     try:

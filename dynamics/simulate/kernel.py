@@ -27,6 +27,7 @@ import numpy as np
 
 from dynamics.couplings import COUPLINGS, DOORS, Coupling, composed, find_coupling
 from dynamics.errors import InputError
+from dynamics.given import flag, function, shown
 from dynamics.rule import Rule
 from dynamics.rules import find_rule
 from dynamics.simulate import random
@@ -114,7 +115,13 @@ def _numbers(compiler: Callable[..., Any]) -> dict[str, Any]:
 
 def parameters(gradient: Callable[..., Any]) -> list[str]:
     """The lane parameters of a gradient: what it takes after (w, t, u, z)."""
-    return list(inspect.signature(gradient).parameters)[4:]
+    try:
+        taken = list(inspect.signature(function("gradient", gradient)).parameters)
+    except (TypeError, ValueError):  # of a built-in
+        taken = []
+    if len(taken) < 4 or not inspect.isfunction(gradient):
+        raise InputError(f"gradient {shown(gradient)}: a function of (w, t, u, z, ...) is accepted")
+    return taken[4:]
 
 
 def draws(gradient: Callable[..., Any]) -> bool:
@@ -307,6 +314,9 @@ def source(
         >>> print(source("sgd", "l2").splitlines()[0])
         def on_cpu(first, last, multipliers, cells, table, codes, ...
     """
+    for name, value in (("uniform", uniform), ("watch", watch), ("device", device)):
+        flag(name, value)
+    parameters(gradient)
     couplings = served([find_coupling(coupling)])
     return _source(
         "on_cuda" if device else "on_cpu", find_rule(rule), gradient, couplings, uniform and not device, watch

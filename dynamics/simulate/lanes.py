@@ -9,6 +9,7 @@ block size and thread count.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ import numpy as np
 
 from dynamics.couplings import DOORS, Coupling, composed, find_coupling
 from dynamics.errors import InputError
+from dynamics.given import among, array, flag, function, items, mapping, shown, whole
+from dynamics.room import check_room
 from dynamics.rule import RANGES, Rule, check
 from dynamics.rules import find_rule
 from dynamics.simulate import random
@@ -29,6 +32,8 @@ from dynamics.words import NUMPY, bind
 
 # Multipliers are computed for this many steps at a time, so that a long schedule costs no memory.
 _STRETCH = 16_384
+# More threads than any machine has cores, and more lanes at a time than its caches hold, are slips of the hand.
+THREADS, _BLOCK = 1_024, 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,15 +134,12 @@ def simulate(
     Source:
         Random numbers: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Threefry).
     """
-    for what, number in (("threads", threads), ("block", block)):
-        if not isinstance(number, int | np.integer) or number < 1:
-            raise InputError(f"{what} {number!r}: a positive whole number is accepted")
-    run = prepare_lanes(
-        find_rule(rule), coupling, gradient, dict(lanes or {}), start, dict(state or {}), seed, stream, watch
-    )
-    if not compiled:
+    threads, block = whole("threads", threads, 1, THREADS), whole("block", block, 1, _BLOCK)
+    given, held = ({} if x is None else mapping(name, x) for name, x in (("lanes", lanes), ("state", state)))
+    run = prepare_lanes(find_rule(rule), coupling, gradient, given, start, held, seed, stream, watch)
+    if not flag("compiled", compiled):
         return trajectory(run, _reference(run), record, schedule, fields)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(min(threads, os.cpu_count() or 1)) as pool:  # more would wait for each other
         advance = _compiled(run, threads, block, pool)
         return trajectory(run, advance, record, schedule, fields)
 
@@ -169,29 +171,32 @@ def recorded(
     has not, records out of order and a schedule that is not finite.
     """
     names = ("w", *rule.inner)
-    for name in fields:
-        if name not in names:
-            raise InputError(f"field {name!r}: {rule.name} has {', '.join(names)}")
-    steps = np.asarray(record)
-    if steps.dtype.kind not in "iu":
-        raise InputError(f"record {record!r}: whole step numbers are accepted")
+    fields = [among("field", name, names) for name in items("fields", fields, "names")]
+    steps = array("record", record)
+    if steps.ndim != 1 or steps.size == 0 or not _rise(steps) or np.any(steps != np.floor(steps)):
+        raise InputError(f"record {shown(record)}: rising step numbers from 0 to 2^32 - 1 are accepted")
     steps = steps.astype(np.int64)
-    if steps.ndim != 1 or steps.size == 0 or steps[0] < 0 or np.any(np.diff(steps) <= 0) or steps[-1] >= 2**32:
-        raise InputError(f"record {list(record)[:3]}...: rising step numbers from 0 to 2^32 - 1 are accepted")
+    schedule = constant() if schedule is None else function("schedule", schedule)
+    numbers = len(steps) * np.size(cells[0]) * len(fields)
+    check_room(f"{len(fields)} fields of {np.size(cells[0]):,} weights at {len(steps):,} steps", 8 * numbers)
     kept = {name: np.empty((len(steps), *np.shape(cells[0]))) for name in fields}
     now = 0
     for row, end in enumerate(steps):
         while now < end:
             until = min(int(end), now + _STRETCH)
-            cells = advance(now, until, _multipliers(schedule or constant(), now, until))
+            cells = advance(now, until, _multipliers(schedule, now, until))
             now = until
         for name in fields:
             kept[name][row] = cells[names.index(name)]
     return steps, kept
 
 
+def _rise(steps: np.ndarray) -> bool:
+    return bool(steps[0] >= 0 and np.all(np.diff(steps) > 0) and steps[-1] < 2**32)
+
+
 def _multipliers(schedule: Schedule, first: int, last: int) -> np.ndarray:
-    values = np.asarray(schedule(np.arange(first, last)), dtype=np.float64)
+    values = array("what the schedule gives", schedule(np.arange(first, last)))
     # The compiled loop reads them unchecked.
     if values.shape != (last - first,) or not np.isfinite(values).all():
         raise InputError(
@@ -214,15 +219,15 @@ def settings(rule: Rule, given: Mapping[str, Any], wanted: Sequence[str] = ()) -
             raise InputError(f"parameter {name!r} is missing: this gradient takes {', '.join(wanted)}")
     values = {"lr": rule.lr, "strength": 0.0, **rule.defaults, **given}
     for name in names:
-        array = np.asarray(values[name], dtype=np.float64)
-        if not array.size:
-            raise InputError(f"{name} of shape {array.shape}: a number or a non-empty array is accepted")
+        found = array(name, values[name])
+        if not found.size:
+            raise InputError(f"{name} of shape {found.shape}: a number or a non-empty array is accepted")
         if name in RANGES:
             # The ranges are intervals, and NaN comes through min and max.
-            check(name, float(array.min()))
-            check(name, float(array.max()))
-        elif not np.isfinite(array).all():
-            raise InputError(f"parameter {name} holds {array[~np.isfinite(array)][0]}: finite numbers are accepted")
+            check(name, float(found.min()))
+            check(name, float(found.max()))
+        elif not np.isfinite(found).all():
+            raise InputError(f"parameter {name} holds {found[~np.isfinite(found)][0]}: finite numbers are accepted")
     return {name: values[name] for name in names}
 
 
@@ -231,6 +236,7 @@ def first_cells(rule: Rule, w: np.ndarray, values: Mapping[str, Any], state: Map
     for name in state:
         if name not in rule.inner:
             raise InputError(f"state {name!r} is unknown: {rule.name} has {', '.join(rule.inner) or 'none'}")
+        array(f"state {name}", state[name])
     hyper = {name: values[name] for name in rule.defaults}
     return [w, *(state.get(name, value) for name, value in zip(rule.inner, rule.fresh(w, hyper), strict=True))]
 
@@ -247,25 +253,34 @@ def prepare_lanes(
     watch: Any,
 ) -> Run:
     """The checked arguments of `simulate` as arrays over lanes; InputError for what cannot be used."""
-    values = settings(rule, given, parameters(gradient))
-    each = [find_coupling(c) for c in ([coupling] if isinstance(coupling, str | Coupling) else coupling)]
-    arrays = {**values, **state, "start": start, "seed": seed, "coupling": each}
+    wanted = parameters(gradient)
+    arrays_given = (
+        x for x in (*given.values(), *state.values(), start, seed, stream, watch) if isinstance(x, np.ndarray)
+    )
+    lanes = max(map(np.size, arrays_given), default=1)
+    # First, since an array can repeat one number without end. Seed, stream, floor, passage, coupling and weight beside the rest.
+    check_room(f"{lanes:,} lanes", 8 * lanes * (8 + len(rule.defaults) + len(wanted) + len(rule.inner)))
+    values = settings(rule, given, wanted)
+    one = isinstance(coupling, str | Coupling)
+    each = [find_coupling(c) for c in ([coupling] if one else items("coupling", coupling, "couplings"))]
+    arrays = {**values, **state, "start": start, "seed": seed}
     arrays |= {name: x for name, x in (("stream", stream), ("watch", watch)) if x is not None}
+    arrays = {name: array(name, value) for name, value in arrays.items()} | {"coupling": np.array(each)}
     for name, value in arrays.items():
-        if np.ndim(value) > 1 or np.size(value) == 0:
-            raise InputError(f"{name} of shape {np.shape(value)}: a number or a non-empty array over lanes is accepted")
-    sizes = {np.size(value) for value in arrays.values()} - {1}
+        if value.ndim > 1 or value.size == 0:
+            raise InputError(f"{name} of shape {value.shape}: a number or a non-empty array over lanes is accepted")
+    sizes = {value.size for value in arrays.values()} - {1}
     if len(sizes) > 1:
         raise InputError(f"arrays over {sorted(sizes)} lanes: all must have the same number")
     count = sizes.pop() if sizes else 1
     table = _rows(values.values(), count)
     couplings = served(each)
     codes = np.broadcast_to([couplings.index(c) for c in each], (count,)).astype(np.int64)
-    cells = _rows(first_cells(rule, np.asarray(start, dtype=np.float64), values, state), count)
+    cells = _rows(first_cells(rule, arrays["start"], values, state), count)
     if not np.isfinite(cells[0]).all():
         raise InputError(f"start {cells[0][~np.isfinite(cells[0])][0]}: finite weights are accepted")
     streams = random.as_key(np.arange(count) if stream is None else stream, count, "stream")
-    levels = _rows([-1.0 if watch is None else watch], count)[0]
+    levels = _rows([arrays.get("watch", -1.0)], count)[0]
     if watch is not None and not (levels >= 0).all():
         raise InputError(f"watch {levels[~(levels >= 0)][0]}: must be at least 0")
     keys, passed = random.as_key(seed, count, "seed"), np.full(count, np.inf)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 
 word, signed = np.uint32, np.int32
 
@@ -107,8 +108,13 @@ def series(key: Any, stream: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def as_key(values: Any, shape: int | tuple[int, ...], what: str) -> np.ndarray:
     """Seeds or streams as a uint32 array of that shape; InputError if they do not fit in 32 bits."""
-    array = np.broadcast_to(np.asarray(values), shape)
-    refused = array[(array < 0) | (array > 0xFFFFFFFF)] if array.dtype.kind in "iu" else array
-    if refused.size:
-        raise InputError(f"{what} {refused.flat[0]}: whole numbers from 0 to 2^32 - 1 are accepted")
-    return np.ascontiguousarray(array, dtype=np.uint32)
+    try:
+        found = np.broadcast_to(np.asarray(values), shape)
+        fits = found.dtype.kind in "iu" and bool(np.all((found >= 0) & (found <= 0xFFFFFFFF)))
+    except Exception:  # of parts that make no array, or of another shape
+        fits = False
+    if not fits:
+        raise InputError(
+            f"{what} {shown(values)}: whole numbers from 0 to 2^32 - 1 are accepted, one or of shape {shape}"
+        )
+    return np.ascontiguousarray(found, dtype=np.uint32)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dynamics.errors import InputError
+from dynamics.given import items, number, whole
 
 Schedule = Callable[[np.ndarray], np.ndarray]
+# The last step number that a float64 holds exactly, and more than anybody can take.
+LAST = 2**53
 
 
 def constant() -> Schedule:
@@ -39,29 +41,28 @@ def step_decay(milestones: Sequence[int], factor: float = 0.1) -> Schedule:
         A schedule: steps (n,) to multipliers (n,).
 
     Raises:
-        InputError: for a factor outside [0, 1].
+        InputError: for a factor outside [0, 1], and for milestones that are no step numbers.
 
     Example:
         >>> step_decay([2, 4])(np.arange(6)).round(3).tolist()
         [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
     """
-    if not 0 <= factor <= 1:
-        raise InputError(f"factor {factor}: a number in [0, 1] is accepted")
-    edges = np.sort(np.asarray(milestones, dtype=np.int64))
-    return lambda t: np.power(float(factor), np.searchsorted(edges, t, side="right"))
+    share = number("factor", factor, 0, 1)
+    edges = np.sort([whole("milestone", step, 0, LAST) for step in items("milestones", milestones, "step numbers")])
+    return lambda t: np.power(share, np.searchsorted(edges, t, side="right"))
 
 
 def cosine(steps: int) -> Schedule:
     """From 1 at step 0 along half a cosine to 0 at step `steps` and after.
 
     Args:
-        steps: at least 1.
+        steps: from 1 to 2^53.
 
     Returns:
         A schedule: steps (n,) to multipliers (n,).
 
     Raises:
-        InputError: for fewer steps than 1.
+        InputError: for another number of steps.
 
     Example:
         >>> cosine(4)(np.arange(6)).round(3).tolist()
@@ -70,6 +71,5 @@ def cosine(steps: int) -> Schedule:
     Source:
         Loshchilov, Hutter, arXiv 1608.03983, equation 5, without restarts.
     """
-    if steps < 1:
-        raise InputError(f"cosine over {steps} steps: must be at least 1")
-    return lambda t: 0.5 * (1 + np.cos(math.pi * np.minimum(t, steps) / steps))
+    last = whole("steps of a cosine", steps, 1, LAST)
+    return lambda t: 0.5 * (1 + np.cos(math.pi * np.minimum(t, last) / last))

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from dynamics.couplings import Coupling, compose, find_coupling
+from dynamics.errors import InputError
+from dynamics.given import array, function, mapping
 from dynamics.rule import Rule
 from dynamics.rules import find_rule
 from dynamics.simulate import random
@@ -74,10 +76,18 @@ def simulate_together(
     """
     rule, coupling = find_rule(rule), find_coupling(coupling)
     values = settings(rule, {"strength": strength, **({} if lr is None else {"lr": lr}), **hyper})
-    cells = first_cells(rule, np.array(start, dtype=np.float64), values, state or {})
-    rate, strength, *given = values.values()
+    held = {} if state is None else {name: array(name, x) for name, x in mapping("state", state).items()}
+    cells = first_cells(rule, array("start", start), values, held)
+    rate, strength, *given = (x if np.ndim(x) == 0 else array(name, x) for name, x in values.items())
+    if not cells[0].size:
+        raise InputError(f"start of shape {cells[0].shape}: one weight or more is accepted")
     shape, step = cells[0].shape, compose(rule, coupling, NUMPY)
-    draws = list(inspect.signature(gradient).parameters)[2:4] == ["u", "z"]
+    for name, value in (values | held).items():
+        if not _broadcasts(np.shape(value), shape):
+            raise InputError(
+                f"{name} of shape {np.shape(value)}: one that broadcasts to the weights', {shape}, is accepted"
+            )
+    draws = list(inspect.signature(function("gradient", gradient)).parameters)[2:4] == ["u", "z"]
     key = random.as_key(seed, shape, "seed")
     streams = np.arange(key.size).reshape(shape) if stream is None else stream
     streams = random.as_key(streams, shape, "stream")
@@ -88,7 +98,17 @@ def simulate_together(
             for t, multiplier in enumerate(multipliers, first):
                 w, *inner = cells
                 numbers = [x.reshape(shape) for x in random.uniforms(t, key, streams)] if draws else []
-                cells = list(step(w, gradient(w, t, *numbers), inner, rate * multiplier, multiplier, strength, given))
+                g = gradient(w, t, *numbers)
+                if t == 0 and not _broadcasts(array("what the gradient gives", g).shape, shape):
+                    raise InputError(f"gradient of shape {np.shape(g)}: that of the weights, {shape}, is accepted")
+                cells = list(step(w, g, inner, rate * multiplier, multiplier, strength, given))
         return cells
 
     return Trajectory(*recorded(rule, advance, cells, record, schedule, fields))
+
+
+def _broadcasts(one: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(one, shape) == shape
+    except ValueError:
+        return False

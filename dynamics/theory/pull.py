@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from dynamics.couplings import Coupling, compose, find_coupling, none
 from dynamics.errors import InputError
+from dynamics.given import array, mapping, number, shown
 from dynamics.rule import Rule, as_float, check
 from dynamics.rules import find_rule
 from dynamics.theory.attributed import Attributed, Pull, attributed
@@ -38,6 +40,7 @@ class PullShare:
 
 @dataclass(frozen=True)
 class _Arithmetic:
+    kind: type
     words: Words
     zeros: Callable[[Any], Any]
     share: Callable[[Any, Any], Any]
@@ -89,13 +92,15 @@ def pull_share(
     """
     rule, coupling = find_rule(rule), find_coupling(coupling)
     arithmetic = _arithmetic(w)
+    for name, value in (("weight", w), ("gradient", g)):
+        _check_kind(name, value, arithmetic.kind)
     lr = _checked("lr", rule.lr if lr is None else lr)
     strength = _checked("strength", strength)
-    multiplier = multiplier if _symbolic(multiplier) else as_float("multiplier", multiplier)
+    multiplier = multiplier if _symbolic(multiplier) else number("multiplier", multiplier)
     values = _hyperparameters(rule, hyper)
     _check_shapes(rule, w, g)
     with arithmetic.guard:
-        inner = _begin(rule, w, state, values)
+        inner = _begin(rule, w, state, values, arithmetic.kind)
         given = Attributed(g, g, arithmetic.zeros(g))
         after, held = attribute(
             rule, coupling, arithmetic.words, w, given, inner, (lr, multiplier, strength, tuple(values.values()))
@@ -132,11 +137,16 @@ def carriers(rule: Rule) -> tuple[str, ...]:
     return tuple(name for name, value in zip(rule.inner, after, strict=True) if isinstance(value, Attributed))
 
 
-def _begin(rule: Rule, w: Any, state: Mapping[str, Any] | None, values: Mapping[str, Any]) -> tuple[Any, ...]:
-    held = dict(zip(rule.inner, rule.fresh(w, values), strict=True)) if state is None else dict(state)
+def _begin(
+    rule: Rule, w: Any, state: Mapping[str, Any] | None, values: Mapping[str, Any], kind: type
+) -> tuple[Any, ...]:
+    held = dict(zip(rule.inner, rule.fresh(w, values), strict=True)) if state is None else mapping("state", state)
     if set(held) != set(rule.inner):
         known = ", ".join(rule.inner) or "nothing"
         raise InputError(f"state with {', '.join(sorted(map(str, held))) or 'nothing'}: {rule.name} has {known}")
+    for name, value in held.items():
+        if not isinstance(value, Attributed):
+            _check_kind(f"state {name}", value, kind)
     for name in carriers(rule):
         if not isinstance(held[name], Attributed):
             own = held[name] - w if name in _followers(rule) else held[name]
@@ -166,6 +176,19 @@ def _check_shapes(rule: Rule, w: Any, g: Any) -> None:
         raise InputError(f"weight of shape {shape}: {rule.name} accepts a matrix")
 
 
+def _check_kind(name: str, value: Any, kind: type) -> None:
+    """InputError where `value` is neither a real number nor of that kind."""
+    if isinstance(value, kind):
+        if isinstance(value, np.ndarray):
+            array(name, value)
+        elif getattr(value, "is_meta", False) or "complex" in str(getattr(value, "dtype", "")):
+            raise InputError(f"{name} {shown(value)}: real numbers are accepted")
+    elif not isinstance(value, Real) or isinstance(value, bool):
+        raise InputError(f"{name} {shown(value)}: a number or a {kind.__name__}, as the weight is, is accepted")
+    else:
+        as_float(name, value)
+
+
 def _arithmetic(w: Any) -> _Arithmetic:
     def part(pull: Any, loss: Any) -> Any:
         return pull / (pull + loss)
@@ -174,12 +197,12 @@ def _arithmetic(w: Any) -> _Arithmetic:
         return part(pull, loss) if pull + loss else math.nan
 
     torch, sympy = sys.modules.get("torch"), sys.modules.get("sympy")
-    if isinstance(w, float | int):
-        return _Arithmetic(FLOATS, lambda x: 0.0, part_of_numbers, nullcontext())
+    if isinstance(w, Real) and not isinstance(w, bool):
+        return _Arithmetic(float, FLOATS, lambda x: 0.0, part_of_numbers, nullcontext())
     if isinstance(w, np.ndarray):
-        return _Arithmetic(NUMPY, np.zeros_like, part, np.errstate(divide="ignore", invalid="ignore"))
+        return _Arithmetic(np.ndarray, NUMPY, np.zeros_like, part, np.errstate(divide="ignore", invalid="ignore"))
     if torch is not None and isinstance(w, torch.Tensor):
-        return _Arithmetic(tensors(), torch.zeros_like, part, torch.no_grad())
+        return _Arithmetic(torch.Tensor, tensors(), torch.zeros_like, part, torch.no_grad())
     if sympy is not None and isinstance(w, sympy.Basic):
-        return _Arithmetic(symbols(), lambda x: sympy.Integer(0), part, nullcontext())
-    raise InputError(f"weight {w!r}: a float, a NumPy array, a sympy expression or a torch tensor is accepted")
+        return _Arithmetic(sympy.Basic, symbols(), lambda x: sympy.Integer(0), part, nullcontext())
+    raise InputError(f"weight {shown(w)}: a float, a NumPy array, a sympy expression or a torch tensor is accepted")

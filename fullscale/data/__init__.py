@@ -24,6 +24,7 @@ import stat
 from pathlib import Path
 
 from dynamics.errors import InputError
+from dynamics.given import kind
 
 from . import archive, cifar, digits, files, folder, imagenet, tiny
 from .files import Files, Pictures
@@ -78,6 +79,7 @@ def open_source(source: str | Path) -> Images | Files:
 
 
 def _read(source: str | Path, on_disk: bool) -> Images | Files:
+    kind("source", source, (str, Path), "a text or a path")
     if source == "digits":
         return digits.read()
     tree = _tree(source)

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 
 from .layout import Parts
 from .tree import Entry, Tree
+from .unpacked import FREE, Unpacked, check_unpacked
 
-OPENERS: dict[str, Callable[..., Any]] = {
-    ".tar": open,
+OPENERS: dict[str, Callable[..., Any] | None] = {
+    ".tar": None,
     ".tar.gz": gzip.open,
     ".tgz": gzip.open,
     ".tar.bz2": bz2.open,
@@ -38,6 +40,9 @@ BROKEN = (
 LONGEST_TARGET = 4096
 END_RECORD = 22  # bytes at the end of a zip, before its comment
 END = 1024  # zero bytes that end a tar: two blocks
+MEMBERS = 2**18  # of an archive: twice TinyImageNet's; a tar of more takes longer than anybody waits for a refusal
+DEEPEST = 64  # folders in one another, and characters of a path as Linux has them
+LONGEST = 4096
 
 
 def tree(path: Path) -> Tree:
@@ -68,6 +73,10 @@ def _guard(source: str, suffix: str) -> Iterator[None]:
 
 def _inside(source: str, name: str, written: str, base: Parts = ()) -> Parts:
     """The path `written`, seen from `base`, as parts below the archive's root; `name` is the member to blame."""
+    if len(written) > LONGEST or written.count("/") > DEEPEST:
+        raise InputError(
+            f"{source}: member {shown(name)} lies too deep: up to {DEEPEST} folders and {LONGEST:,} characters are accepted"
+        )
     parts = list(base)
     safe = not written.startswith("/") and "\\" not in written and "\0" not in written
     for part in written.split("/"):
@@ -85,41 +94,38 @@ def _inside(source: str, name: str, written: str, base: Parts = ()) -> Parts:
     return tuple(parts)
 
 
+def check_count(source: str, count: int) -> None:
+    """InputError for more than `MEMBERS`."""
+    if count > MEMBERS:
+        raise InputError(f"{source} has more than {MEMBERS:,} members: fewer, or their folder, are accepted")
+
+
 def _odd(source: str, name: str, what: str) -> InputError:
     return InputError(
         f"{source}: member {name!r} is {what}: plain files, folders and links inside the archive are accepted"
     )
 
 
-class _Watched(io.RawIOBase):
-    """Passes a stream on and remembers its length and where its last byte other than zero ends."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream = stream
-        self.length = 0
-        self.used = 0
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self.stream.read(size)
-        content = len(chunk.rstrip(b"\0"))
-        if content:
-            self.used = self.length + content
-        self.length += len(chunk)
-        return chunk
-
-
-def _tar(path: Path, source: str, opener: Callable[..., Any]) -> Iterator[Entry]:
-    with opener(path, "rb") as stream:
-        watched = _Watched(stream)
-        with tarfile.open(fileobj=watched, mode="r|", encoding="utf-8") as tar:
-            for member in tar:
+def _tar(path: Path, source: str, opener: Callable[..., Any] | None) -> Iterator[Entry]:
+    with path.open("rb") as file, file if opener is None else opener(file, "rb") as stream:
+        unpacked = Unpacked(stream, file.tell, source)
+        # Seeking passes over what is not wanted; in compressed data it would mean to start again.
+        how: dict[str, Any] = (
+            {"fileobj": stream, "mode": "r:"} if opener is None else {"fileobj": unpacked, "mode": "r|"}
+        )
+        with tarfile.open(encoding="utf-8", **how) as tar:
+            for count, member in enumerate(tar, 1):
+                check_count(source, count)
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
                 yield _member(source, tar, member)
             end = tar.offset
-        while watched.read(2**20):  # also makes the decompressor check its own end
-            pass
+        if opener is None:
+            unpacked.length = stream.seek(end)
+        while unpacked.read(2**20) and unpacked.used <= end < unpacked.length < end + FREE:
+            pass  # also makes the decompressor check its own end
     # tarfile takes a damaged header, or none, for the end of the archive: half the members would be missing in silence.
-    if watched.used > end or watched.length < end + END:
-        raise tarfile.ReadError(f"no end-of-archive mark at byte {end}")
+    if unpacked.used > end or not end + END <= unpacked.length < end + FREE:
+        raise tarfile.ReadError(f"no end-of-archive mark at byte {end}, or too much behind it")
 
 
 def _member(source: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
@@ -142,6 +148,17 @@ def _member(source: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry
 def _zip(path: Path, source: str) -> Iterator[Entry]:
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+        check_count(source, len(members))
+        size, unpacked = path.stat().st_size, 0
+
+        def opened(member: zipfile.ZipInfo) -> IO[bytes]:
+            # Members may share their bytes, so all of a pass are held to the budget together. What a member says of its size may
+            # be too little, but zipfile gives no more.
+            nonlocal unpacked
+            unpacked += member.file_size
+            check_unpacked(source, unpacked, size)
+            return archive.open(member)
+
         # zipfile takes what it finds for all there is; the closing record knows better (0xFFFF: too many to say).
         file.seek(-END_RECORD - len(archive.comment), io.SEEK_END)
         said = int.from_bytes(file.read(END_RECORD)[10:12], "little")
@@ -158,16 +175,19 @@ def _zip(path: Path, source: str) -> Iterator[Entry]:
                 raise _odd(source, name, "a file without a name")
             if member.flag_bits & 1:
                 raise _odd(source, name, "encrypted")
+            # zipfile unpacks those others in steps without an end.
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise _odd(source, name, "packed by another method than deflate")
             # Compares the name with the one beside the data; damage to a name would lose a picture in silence.
             archive.open(member).close()
             if kind == stat.S_IFLNK:
                 if member.file_size > LONGEST_TARGET:
                     raise _odd(source, name, f"a link of {member.file_size} bytes")
-                target = archive.read(member).decode()
+                target = archive.open(member).read(LONGEST_TARGET).decode()
                 yield Entry(parts, target=_inside(source, name, target, parts[:-1]))
             elif member.is_dir():
                 yield Entry(parts)
             elif kind in (0, stat.S_IFREG):
-                yield Entry(parts, partial(archive.open, member))
+                yield Entry(parts, partial(opened, member))
             else:
                 raise _odd(source, name, "a device, a pipe or something unknown")

@@ -40,7 +40,7 @@ ARCHIVES = {
         169_001_437,
     ),
     "tiny-imagenet": Official(
-        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
         "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
         248_100_043,
     ),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from dynamics.errors import InputError
 
 from . import checksums
 
 CHUNK = 2**20
+PATIENCE = 60  # seconds without a byte
 NOT_FETCHED = {
     "imagenet": "it needs registration at image-net.org, and is read from the files that it gives",
     "digits": "it comes with scikit-learn",
@@ -50,14 +52,16 @@ def fetch(name: str, folder: Path, progress: Callable[[int], None] | None = None
                 f"{str(path)!r} is there with sha256 {digest}, the official archive has {wanted.sha256}: move it away"
             )
         pooch.get_logger().setLevel(logging.WARNING)
-        downloader = pooch.HTTPDownloader(chunk_size=CHUNK, progressbar=_Bar(progress) if progress else False)
+        bar, hooks = _Bar(wanted, progress or (lambda done: None)), {"response": _stays_safe}
+        downloader = pooch.HTTPDownloader(chunk_size=CHUNK, progressbar=bar, timeout=PATIENCE, hooks=hooks)
         pooch.retrieve(wanted.url, f"sha256:{wanted.sha256}", path.name, folder, downloader=downloader)
     except RequestException as error:
         response = error.response
-        reason = type(error).__name__ if response is None else f"status {response.status_code}"
-        raise InputError(
-            f"{wanted.url} cannot be fetched ({reason}): a connection to {urlsplit(wanted.url).hostname} is accepted"
-        ) from error
+        host = urlsplit(wanted.url).hostname
+        why = f"no connection to {host} ({type(error).__name__}): a network is needed"
+        if response is not None:
+            why = f"{host} gives no {wanted.file} (status {response.status_code}): try later"
+        raise InputError(f"{why}, or put {wanted.url}, fetched by hand, into {str(folder)!r}") from error
     except InputError:
         raise
     except ValueError as error:  # pooch's word for another checksum
@@ -67,17 +71,26 @@ def fetch(name: str, folder: Path, progress: Callable[[int], None] | None = None
     return path, True
 
 
+def _stays_safe(response: Any, *_: Any, **__: Any) -> None:
+    """InputError where a server sends us on from https to http."""
+    to = urljoin(response.url, response.headers.get("location", ""))
+    if response.is_redirect and response.url.startswith("https:") and not to.startswith("https:"):
+        raise InputError(f"{response.url} leads to {to}: https alone is accepted")
+
+
 class _Bar:
     """What pooch takes for a progress bar."""
 
     total = 0
 
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        self._progress, self._done = progress, 0
+    def __init__(self, wanted: checksums.Official, progress: Callable[[int], None]) -> None:
+        self._wanted, self._progress, self._done = wanted, progress, 0
 
     def update(self, count: int) -> None:
-        """`count` more bytes have come, or the rest of a part."""
+        """`count` more bytes have come, or the rest of a part. InputError for more than there should be, which ends it."""
         self._done += count
+        if self._done > self._wanted.size + CHUNK:
+            raise InputError(f"{self._wanted.url} gives more than the {self._wanted.size:,} bytes that are accepted")
         self._progress(self._done)
 
     def reset(self) -> None:

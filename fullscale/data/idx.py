@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dynamics.errors import InputError
 
 from .images import Images, Split
+from .unpacked import LIMIT, Unpacked
 
 NAME = re.compile(r"(train|t10k)-(images[-.]idx3|labels[-.]idx1)-ubyte(\.gz)?")
 CHUNK = 2**20
@@ -45,7 +46,7 @@ def array(file: IO[bytes], name: str, shown: str) -> NDArray[np.uint8]:
         return _array(file, kind, shown)
     try:
         with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
-            return _array(cast(IO[bytes], unpacked), kind, shown)
+            return _array(cast(IO[bytes], Unpacked(cast(IO[bytes], unpacked), file.tell, shown)), kind, shown)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{shown}: broken gzip data ({error}): a whole gzipped IDX file is accepted") from error
 
@@ -62,6 +63,8 @@ def _array(file: IO[bytes], kind: str, shown: str) -> NDArray[np.uint8]:
     if 0 in shape:
         raise InputError(f"{shown}: dimensions {shape}: positive ones are accepted")
     size = math.prod(shape)
+    if size > LIMIT:
+        raise InputError(f"{shown}: dimensions {shape}, {size:,} bytes: up to {LIMIT:,} are accepted")
     # Grows with what is there: a header that lies must not make us allocate what it claims.
     body = bytearray()
     while chunk := file.read(min(CHUNK, size + 1 - len(body))):

@@ -12,7 +12,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from dynamics.errors import InputError
 from .files import Files, Pictures, in_folder
 from .layout import Parts
 from .tree import Survey, Tree, encoded, picture
+from .unpacked import Unpacked
 
 TRAIN, VAL, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12"
 META, TRUTH = "meta.mat", "ILSVRC2012_validation_ground_truth.txt"
@@ -112,9 +113,14 @@ def _devkit(root: Path, source: str, seen: Survey) -> list[str]:
     packed, unpacked = f"{DEVKIT}.tar.gz", (DEVKIT, "data", META)
     if (packed,) in seen.files:
         try:
-            with tarfile.open(root / packed, "r:gz") as tar:
-                files = {Path(m.name).name: m for m in tar if m.isreg() and Path(m.name).name in (META, TRUTH)}
-                content = {name: encoded(_opened(tar, member), name) for name, member in files.items()}
+            with (root / packed).open("rb") as file, gzip.open(file) as stream:
+                kit = Unpacked(cast(IO[bytes], stream), file.tell, repr(str(root / packed)))
+                with tarfile.open(fileobj=cast(IO[bytes], kit), mode="r|") as tar:
+                    content = {
+                        name: encoded(_opened(tar, member), name)
+                        for member in tar
+                        if member.isreg() and (name := Path(member.name).name) in (META, TRUTH)
+                    }
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(
                 f"{str(root / packed)!r} cannot be read to its end ({error}): the whole archive is accepted"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynamics.errors import InputError
+from dynamics.given import items, number, shown, whole
 
 from .pixels import area_average
 
@@ -83,9 +84,11 @@ class Images:
 
         Raises InputError for a class that is not here and for fewer than two.
         """
-        for name in classes:
-            if name not in self.classes:
-                raise InputError(f"class {name!r}: of {self.name!r}, {', '.join(map(repr, self.classes))} are accepted")
+        for name in items("classes", classes, "names"):
+            if not isinstance(name, str) or name not in self.classes:
+                raise InputError(
+                    f"class {shown(name)}: of {self.name!r}, {', '.join(map(repr, self.classes))} are accepted"
+                )
         kept = [index for index, name in enumerate(self.classes) if name in classes]
         if len(kept) < 2:
             raise InputError(f"{list(classes)} selects {len(kept)} class of {self.name!r}: two or more are accepted")
@@ -106,6 +109,7 @@ class Images:
         Raises InputError for images that are not square, which an average would distort, and for a size below 1 or
         above theirs.
         """
+        size = whole("size", size, high=2**31)
         height, width = self.train.images.shape[2:]
         if height != width:
             raise InputError(f"size {size} for {self.name!r} of {height} x {width} pixels: square images are accepted")
@@ -124,8 +128,7 @@ class Images:
         Always the same images and labels: a larger share changes more, and what a smaller one changed in the same way.
         Test labels stay. Raises InputError for a share outside [0, 1], and if a class is left without images.
         """
-        if not 0 <= share <= 1:
-            raise InputError(f"label noise {share!r}: a share in [0, 1] is accepted")
+        share = number("label noise", share, 0, 1)
         labels = self.train.labels.copy()
         # Raw bits: see `halves`.
         ranks, draws = np.random.PCG64(SEED).random_raw((2, len(labels)))
@@ -153,10 +156,9 @@ def halves(
 
     source: how messages name it. Raises InputError as `Images.validation` does.
     """
-    if not 0 < share < 1:
+    if not 0 < number("share", share) < 1:
         raise InputError(f"share {share!r}: a number between 0 and 1 is accepted")
-    if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InputError(f"seed {seed!r}: a whole number from 0 is accepted")
+    seed = whole("seed", seed, 0, 2**128 - 1)
     # Raw bits, since NumPy keeps those of PCG64 the same in every version, but not what Generator makes of them.
     ranks = np.random.PCG64(seed).random_raw(len(labels))
     given = np.zeros(len(labels), dtype=bool)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dynamics.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 # Only these decoders see the bytes, whatever the bytes claim to be: Pillow has others that start programs.
@@ -17,7 +22,11 @@ PNG = b"\x89PNG"
 GREY = ("1", "L", "LA")
 # Pixels that are averaged at a time: 64 MB as float64.
 AT_ONCE = 2**23
-COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+TIFF = (b"II", b"MM")
+BITS = 258  # TIFF's tag of the bits in a sample
+# How Pillow calls what it would narrow to eight bits: RGB;16B, but not BMP's BGR;16, which is of five or six.
+NARROWED = re.compile(r";(16|32|64)[BLNSF]")
 
 
 def decode(data: bytes, shown: str) -> NDArray[np.uint8]:
@@ -25,30 +34,49 @@ def decode(data: bytes, shown: str) -> NDArray[np.uint8]:
 
     As stored: no rotation by EXIF; alpha is dropped; of several frames the first. shown: how messages name the picture.
     Raises InputError for bytes that do not decode, a picture too large to be one (Pillow's limit on pixels), and more
-    than eight bits a channel of greyscale, which would not survive as uint8.
+    than eight bits a channel, which would not survive as uint8. What Pillow warns of is harmless (metadata, transparency,
+    which are dropped), but for a TIFF that is cut.
     """
-    from PIL import Image
+    from PIL import Image as pillow
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", pillow.DecompressionBombWarning)
+            if data.startswith(TIFF):
+                warnings.filterwarnings("error", "(?i).*(corrupt|truncated)")
             # Pillow shows a damaged PNG as if it were whole; it looks at the checksums only when asked.
             if data.startswith(PNG):
-                with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
                     image.verify()
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                mode = image.mode
+            with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+                mode = _wide(image) or image.mode
                 if mode in GREY + COLOUR:
                     return np.array(image.convert("L" if mode in GREY else "RGB"), dtype=np.uint8)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        limit = Image.MAX_IMAGE_PIXELS
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        limit = pillow.MAX_IMAGE_PIXELS
         raise InputError(f"{shown}: a picture too large to be read: up to {limit} pixels are accepted") from error
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes led them into
         reason = type(error).__name__
         raise InputError(
             f"{shown}: a picture that does not decode ({reason}): a whole {', '.join(FORMATS)} is accepted"
         ) from error
-    raise InputError(f"{shown}: a picture of mode {mode!r}: eight bits a channel are accepted")
+    raise InputError(
+        f"{shown}: a picture of mode {mode!r}: eight bits a channel, grey, of a palette, RGB or CMYK, are accepted"
+    )
+
+
+def _wide(image: Image) -> str:
+    """What Pillow calls the samples of a picture that it would narrow; "" for another."""
+    for tile in getattr(image, "tile", ()):
+        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        for one in arguments:
+            if isinstance(one, str) and NARROWED.search(one):
+                return one
+        if tile[0].startswith("ppm") and isinstance(arguments[-1], int) and arguments[-1] > 255:
+            return f"{image.mode} of values up to {arguments[-1]}"
+    bits = max(image.tag_v2.get(BITS, (8,))) if image.format == "TIFF" else 8  # type: ignore[attr-defined]
+    return f"{image.mode};{bits}" if bits > 8 else ""
 
 
 def colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

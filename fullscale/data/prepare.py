@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from dynamics.given import items, kind, number, text, whole
+
 from .images import Images
 
 
@@ -29,14 +31,14 @@ def prepared(images: Images, classes: Sequence[str] = (), size: int = 0, label_n
         >>> prepared(load("digits"), ("3", "8"), size=4, label_noise=0.1).name
         'digits, 2 classes, 4 x 4, 10% of labels random'
     """
-    said = [images.name]
-    if classes:
+    said = [kind("images", images, Images, "what load gives").name]
+    if len(items("classes", classes, "names")):
         images = images.select(classes)
         said.append(f"{len(images.classes)} classes")
-    if size:
+    if whole("size", size):
         images = images.resized(size)
         said.append(f"{size} x {size}")
-    if label_noise:
+    if number("label noise", label_noise, 0, 1):
         images = images.mislabelled(label_noise)
         said.append(f"{100 * label_noise:g}% of labels random")
     return images if len(said) == 1 else replace(images, name=", ".join(said))
@@ -61,6 +63,10 @@ def canonical(images: Images, classes: Sequence[str] = (), size: int = 0, label_
         >>> canonical(load("digits"), ("8", "3"), size=8)
         {'classes': ('3', '8'), 'size': 0, 'label_noise': 0.0}
     """
+    kind("images", images, Images, "what load gives")
+    classes = [text("class", name) for name in items("classes", classes, "names")]
+    size = whole("size", size, 0, 2**31)
+    label_noise = number("label noise", label_noise, 0, 1)
     kept = tuple(name for name in images.classes if name in classes)
     own = images.train.images.shape[2:] == (size, size)
     return {

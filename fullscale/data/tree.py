@@ -16,10 +16,10 @@ from dynamics.errors import InputError
 from . import idx, layout, pixels
 from .images import Images
 from .layout import Parts
+from .unpacked import LIMIT
 
 CHUNK = 2**16
 LARGEST = 2**28  # bytes of one file; no picture and no batch of CIFAR is so large, a member made to fill the memory is
-LIMIT = 2**32  # bytes of pixels that are decoded into memory; while they are put in order there are two copies
 
 
 class NotOneArray(InputError):

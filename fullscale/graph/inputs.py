@@ -13,6 +13,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from dynamics.errors import InputError
+from dynamics.given import kind
 
 # One tensor; several, in their order; or several by keyword.
 Example = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -80,10 +81,11 @@ def _shape(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
-def taken(example: Any) -> Inputs:
+def taken(example: Any, numbers: bool = True) -> Inputs:
     """The arguments that an example stands for: one tensor, a tuple of arguments, or a dictionary of keyword arguments.
 
-    Raises InputError for an example without tensors, and for tensors without a single image.
+    Raises InputError for an example without tensors, for tensors without a single image, and, if they must have numbers, for
+    those on the meta device.
     """
     if isinstance(example, Inputs):
         inputs = example
@@ -97,6 +99,8 @@ def taken(example: Any) -> Inputs:
             f"an example of type {type(example).__name__}: a tensor (N, ...), a tuple of the arguments of forward or a "
             "dictionary of its keyword arguments is accepted"
         )
+    if numbers and any(tensor.is_meta for tensor in tensors):
+        raise InputError(f"inputs of shape {inputs.shapes()} on the meta device: tensors with numbers are accepted")
     if any(tensor.numel() == 0 for tensor in tensors):
         raise InputError(f"inputs of shape {inputs.shapes()}: one image or more is accepted")
     return inputs
@@ -141,6 +145,7 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def plain(net: nn.Module) -> nn.Module:
     """The network itself, out of what torch.compile, the parallel containers and averaging wrap around it."""
+    kind("net", net, nn.Module, "a torch.nn.Module")
     while True:
         inner = getattr(net, "_orig_mod", None)
         if inner is None and isinstance(net, DataParallel | DistributedDataParallel | AveragedModel):

@@ -50,4 +50,4 @@ def network(net: Any, numbers: bool = True) -> nn.Module:
 
 def positive(value: Any) -> bool:
     """Whether something is a whole number from 1 on, of Python or of NumPy."""
-    return isinstance(value, Integral) and int(value) >= 1
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1

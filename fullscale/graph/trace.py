@@ -24,6 +24,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils._pytree import tree_leaves
 
 from dynamics.errors import InputError
+from dynamics.given import flag, kind
 from fullscale.graph.inputs import Inputs, outputs, taken
 from fullscale.graph.untouched import untouched
 
@@ -146,6 +147,8 @@ def trace(net: nn.Module, example: Any, *, training: bool = False) -> Graph:
     Source:
         torch.export, non-strict, with run_decompositions.
     """
+    kind("net", net, nn.Module, "a torch.nn.Module")
+    flag("training", training)
     inputs = taken(example).to(net)
     if any(tensor.is_inference() for tensor in (*net.parameters(), *net.buffers())):
         raise InputError(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dynamics.given import flag, kind
 from fullscale.graph.memory import Memory, put_back
 
 
@@ -19,6 +20,7 @@ def evaluation(net: nn.Module) -> Iterator[None]:
 
     The flags alone are set: a `train` of the network's own, which may merge weights, is not called.
     """
+    kind("net", net, nn.Module, "a torch.nn.Module")
     modes = [(module, module.training) for module in net.modules()]
     try:
         for module, _ in modes:
@@ -39,6 +41,8 @@ def untouched(net: nn.Module, training: bool = False) -> Iterator[None]:
     attributes, closures, defaults and global names; the random numbers of torch, NumPy and Python. Files, caches of
     functools and larger tensors elsewhere are not brought back.
     """
+    kind("net", net, nn.Module, "a torch.nn.Module")
+    flag("training", training)
     tensors = [tensor for tensor in (*net.parameters(), *net.buffers()) if not tensor.is_meta]
     before = [(tensor, tensor.detach().clone(), tensor.requires_grad) for tensor in tensors]
     devices = sorted({tensor.device.index or 0 for tensor in tensors if tensor.is_cuda})

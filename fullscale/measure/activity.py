@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from math import inf, isnan, nan
+from math import isnan, nan
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dynamics.errors import InputError
+from dynamics.given import among, number, shown
 from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
 
 SELECTIVE_BELOW = 1e-3
@@ -124,13 +125,15 @@ class Activity:
 
     def sweep(self, thresholds: Iterable[float]) -> list[Shares]:
         """Both measures, over all filters, at each of the thresholds. InputError as above."""
+        if not isinstance(thresholds, Iterable) or isinstance(thresholds, str | bytes):
+            raise InputError(f"thresholds {shown(thresholds)}: several numbers are accepted")
         return [Shares(t, self.inactive_by_activation(t), self.inactive_by_scale(t)) for t in thresholds]
 
     def below(self, measure: str, threshold: float) -> tuple[Tensor, ...]:
         """Which filters are inactive by "activation" or by "scale" at this threshold: one bool tensor (filters,) a layer.
 
         A filter without a scale never is by scale."""
-        values = {"activation": self.peak, "scale": self.gamma}[measure]
+        values = {"activation": self.peak, "scale": self.gamma}[among("measure", measure, ("activation", "scale"))]
         _check(threshold)
         return tuple(value.abs() < threshold for value in values)
 
@@ -196,7 +199,7 @@ def _counted(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _check(threshold: float) -> None:
-    if not 0 < threshold < inf:
+    if not number("threshold", threshold) > 0:
         raise InputError(f"threshold {threshold}: a positive finite number is accepted")
 
 

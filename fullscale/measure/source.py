@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dynamics.errors import InputError
+from dynamics.given import kind, whole
 from fullscale.graph import Inputs, taken
-from fullscale.graph.network import positive
+from fullscale.graph.network import network
 
 # In memory: a tensor, a tuple of the tensors that forward takes, or a dictionary of its keyword arguments, each (N, ...). Or
 # batches of these, any iterable but a tuple; alone, or first of a pair with labels.
@@ -26,12 +27,11 @@ def parts(images: Source, batch: int) -> Iterator[Inputs]:
 
     Raises InputError for a batch below 1 and for what holds no images, the latter when it comes to it.
     """
-    if not positive(batch):
-        raise InputError(f"batch {batch}: a positive whole number is accepted")
+    batch = whole("batch", batch, 1)
     if isinstance(images, Tensor | tuple | Mapping | Inputs):
-        whole = _checked(images)
-        return (whole.rows(start, start + batch) for start in range(0, len(whole), batch))
-    if not isinstance(images, Iterable):
+        every = _checked(images)
+        return (every.rows(start, start + batch) for start in range(0, len(every), batch))
+    if not isinstance(images, Iterable) or isinstance(images, str | bytes) or getattr(images, "ndim", 1) == 0:
         raise _unknown(images)
     return (_checked(part[0] if isinstance(part, tuple | list) and part else part) for part in images)
 
@@ -63,7 +63,8 @@ def batches(net: nn.Module, images: Tensor, size: int = 1024) -> Iterator[Tensor
 
     Raises InputError for a size below 1, for no images, and for whole numbers of 8 bits.
     """
-    return (part.to(net).args[0] for part in parts(images, size))
+    kind("images", images, Tensor, "a tensor (N, ...)")
+    return (part.to(network(net)).args[0] for part in parts(images, size))
 
 
 def _unknown(images: Any) -> InputError:

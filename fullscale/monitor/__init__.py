@@ -8,6 +8,7 @@
 - look.py         the forward hooks; hook.py: that stay with their module
 - memory.py       what has been seen so far
 - observation.py  one observation
+- stored.py       its state checked, and as a file
 - state.py        an optimizer's state in the words of the rules
 - carried.py      how much of the regularizer an optimizer's buffers keep
 - updates.py      each update split into the loss's and the regularizer's part

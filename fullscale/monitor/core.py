@@ -9,14 +9,17 @@ import torch
 from torch import nn
 
 from dynamics.errors import InputError
+from dynamics.given import flag, whole
 from fullscale.graph import Unit, taken
-from fullscale.graph.network import network, positive
+from fullscale.graph.network import network
 from fullscale.monitor.deaths import counted
 from fullscale.monitor.finding import Finding
 from fullscale.monitor.line import Line, line
 from fullscale.monitor.look import Look
 from fullscale.monitor.memory import Memory
 from fullscale.monitor.observation import Observation, observe
+from fullscale.monitor.state import bare, left_out
+from fullscale.monitor.stored import checked, fitting
 from fullscale.monitor.summary import history
 from fullscale.monitor.updates import Updates
 from fullscale.monitor.watched import Watched, of_units
@@ -48,9 +51,9 @@ class Monitor:
         live: one line in the terminal that is kept up to date, if it is a terminal.
 
     Raises:
-        InputError: for an interval below 1; for what is no network or no optimizer; for an example with which no filter can
-            be found; for units that the network has not; and, without either, for a network that `.compile()` has compiled
-            in place.
+        InputError: for an interval that is no whole number from 1 on; for what is no network or no optimizer; for an example
+            with which no filter can be found; for units that the network has not; and, without either, for a network that
+            `.compile()` has compiled in place. Nothing is then hooked on either.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
@@ -75,36 +78,31 @@ class Monitor:
         units: Sequence[Unit] | None = None,
         live: bool = False,
     ) -> None:
-        if not positive(interval):
-            raise InputError(f"interval {interval}: a whole number of steps, 1 or more, is accepted")
-        if not hasattr(optimizer, "register_step_pre_hook") or not hasattr(optimizer, "param_groups"):
-            raise InputError(f"optimizer of type {type(optimizer).__name__}: a torch.optim.Optimizer is accepted")
-        self.interval = interval
-        self.step = 0
+        self.interval = whole("interval", interval, 1)
+        flag("live", live)
         self._net = network(net, numbers=False)
-        self._ready = False
+        optimizer = bare(optimizer)
+        self.step = 0
+        self._ready = self._left_out = False
         self._saved: dict[str, Any] | None = None
         self.watched = Watched() if units is None else of_units(self._net, units)
+        given = None if example is None or units is not None else taken(example)
+        if units is None and given is None and self._net._compiled_call_impl is not None:
+            raise InputError(
+                f"{type(self._net).__name__} is compiled in place, so that its inputs are not seen: pass example= or units="
+            )
         self.updates = Updates(optimizer, [], [])
         self._look = Look(self.watched, self.updates.note)
-        self._finding: Finding | None = None
+        self._finding = Finding(net, self.watched, self._look.extend) if units is None else None
         self._seen: Observation | None = None
         self._memory = Memory(self.watched)
-        if units is None:
-            if example is None and self._net._compiled_call_impl is not None:
-                raise InputError(
-                    f"{type(self._net).__name__} is compiled in place, so that its inputs are not seen: pass example= or units="
-                )
-            self._finding = Finding(net, self.watched, self._look.extend)
-            if example is not None:
-                self._finding.on(taken(example))
-                if not self.watched.parts:
-                    raise InputError(
-                        f"{'; '.join(self.watched.notes)}: pass units= to say what is behind each BatchNorm"
-                    )
-        else:
+        if self._finding is None:
             self._look.extend(0)
-        if units is not None or example is not None:
+        elif given is not None:
+            self._finding.on(given)
+            if not self.watched.parts:
+                raise InputError(f"{'; '.join(self.watched.notes)}: pass units= to say what is behind each BatchNorm")
+        if units is not None or given is not None:
             self._settle()
         self._line = Line() if live else None
         self._look.switch(True)
@@ -137,6 +135,11 @@ class Monitor:
             self.updates.note(note)
         self._memory = Memory(self.watched)
         if self._saved is not None:
+            try:
+                fitting(self._saved, self.watched, self.updates.tensors)
+            except InputError:
+                self.close()
+                raise
             self._take(self._saved)
             self._saved = None
 
@@ -148,7 +151,8 @@ class Monitor:
     @property
     def note(self) -> list[str]:
         """What could not be had, and why: one line each, said once."""
-        return list(dict.fromkeys([*self.updates.notes, *self.watched.notes]))
+        waiting = ["what was seen before the resume is shown from the first step on"] if self._saved is not None else []
+        return list(dict.fromkeys([*self.updates.notes, *self.watched.notes, *waiting]))
 
     @property
     def deaths(self) -> list[dict[str, Any]]:
@@ -189,10 +193,14 @@ class Monitor:
             self._finding.close()
         for handle in self._handles:
             handle.remove()
+        self._handles = []
         if self._line is not None:
             self._line.close()
 
     def _before_update(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._left_out = left_out(optimizer)
+        if self._left_out:
+            return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             self._meet()
@@ -207,7 +215,7 @@ class Monitor:
             first = False
             return result
 
-        return (args[0], then), {name: x for name, x in kwargs.items() if name != "closure"}
+        return (args[0], then, *args[2:]), {name: x for name, x in kwargs.items() if name != "closure"}
 
     def _meet(self) -> None:
         if not self._ready and self.watched.parts:
@@ -233,6 +241,8 @@ class Monitor:
             self.updates.note("no filters were found before the first step: no pass in training mode, or none with any")
 
     def _after_update(self, *_: Any) -> None:
+        if self._left_out:
+            return
         if self._seen is not None:
             self._memory.add(self.step, self._seen, self.updates.note)
             if self._line is not None:
@@ -258,40 +268,39 @@ class Monitor:
         }
 
     def start_at(self, step: int) -> None:
-        """Count the steps from this one on, as those of a training that goes on."""
+        """Count the steps from this one on, as those of a training that goes on. InputError for what was passed already."""
+        seen = self._memory.record.steps
+        self._go_to(whole("step", step, int(seen[-1]) + 1 if len(seen) else 0))
+
+    def _go_to(self, step: int) -> None:
         self.step = step
-        self._look.switch(step % self.interval == 0)
+        self._look.switch(bool(self._handles) and step % self.interval == 0)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave: the interval of then holds. Load the optimizer's own state as well.
 
-        Before the filters are found, only interval and step are taken over at once, and the rest when they are.
-        Raises InputError for the state of another network; the first step does where that is not seen before.
+        Before the filters are found, only interval and step are taken over at once, and the rest when they are. Raises
+        InputError for what is no whole state, and for that of another network; nothing of it is then taken over. The first
+        step does where that is not seen before, and the monitor is then closed.
         """
-        if not isinstance(state, dict) or not {"layers", "interval", "step", "notes", "held"} <= state.keys():
-            raise InputError("no state of a monitor: what its state_dict gave is accepted")
+        checked(state)
         held = (*self._net.named_modules(remove_duplicate=False), *self._net.named_parameters(remove_duplicate=False))
         names = {name for name, _ in held}
-        if self._ready or any(name.partition("#")[0] not in names for name in state["layers"]):
-            self._check(state)
+        known = all(name.partition("#")[0] in names for name in state["layers"])
+        if state["layers"] and (self._ready or not known):
+            fitting(state, self.watched, self.updates.tensors)
         self.interval = int(state["interval"])
-        self.start_at(int(state["step"]))
-        if not state["layers"]:
-            self.updates.notes += [note for note in state["notes"] if note not in self.updates.notes]
+        self._go_to(int(state["step"]))
+        self._memory, self._saved = Memory(self.watched), None
+        if not state["layers"]:  # of before any filter was found
+            for note in state["notes"]:
+                self.updates.note(note)
         elif self._ready:
             self._take(state)
         else:
             self._saved = state
 
-    def _check(self, state: dict[str, Any]) -> None:
-        if state["layers"] != self.watched.layers:
-            raise InputError(
-                f"state of a monitor of {len(state['layers'])} filters: that of the same network is accepted"
-                + (f", which has {self.filters}" if self._ready else "")
-            )
-
     def _take(self, state: dict[str, Any]) -> None:
-        self._check(state)
         self.updates.notes = []
         # said: as states had it once.
         for note in (*state["notes"], *state.get("said", ()), *self.watched.notes):

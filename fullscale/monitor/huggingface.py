@@ -6,67 +6,102 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from dynamics.errors import InputError
+from dynamics.given import flag, shown, whole
 from fullscale.monitor.core import INTERVAL, Monitor
+from fullscale.monitor.stored import read, write
 
-FILE = "monitor.pt"
+FILE = "monitor.safetensors"
+# Before it was safetensors: torch's own format, which is a pickle, and is not read.
+FORMER = "monitor.pt"
+# Under which a checkpoint's trainer_state.json tells the output folder of its run.
+FOLDER = "undertow monitor"
 
 
 class MonitorCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
     """Trainer(callbacks=[MonitorCallback()]): `monitor` is there from the start of training, and stays to be read after it.
 
-    It is saved as monitor.pt in each checkpoint, and goes on from there with resume_from_checkpoint, if that checkpoint lies in
-    the output folder; one that lies elsewhere has to be told here too, else the monitor begins anew and says so in `note`.
+    It is saved as monitor.safetensors in each checkpoint (of several such callbacks the second's is monitor-2.safetensors) and
+    goes on from there with resume_from_checkpoint: from the checkpoint of that step in the output folder, or in that of the
+    run that the checkpoint is of. Where a checkpoint was moved, its folder has to be told here too; else, and where the file
+    is missing, damaged or of a run with other weights, the monitor begins anew and says so in `note`.
 
-    interval, live: as in `fullscale.monitor.Monitor`. resume_from_checkpoint: the folder that Trainer.train is given, which it
-    does not hand on to callbacks.
-    Raises InputError as Monitor does, and for a folder without a monitor.pt of the network as it is resumed.
+    interval, live: as in `fullscale.monitor.Monitor`. resume_from_checkpoint: what Trainer.train is given, which it does not
+    hand on to callbacks.
+    Raises InputError as Monitor does, and for a folder that is told and has no whole file of the network as it is resumed.
     """
 
     def __init__(
-        self, interval: int = INTERVAL, *, live: bool = False, resume_from_checkpoint: str | Path | None = None
+        self, interval: int = INTERVAL, *, live: bool = False, resume_from_checkpoint: str | Path | bool | None = None
     ) -> None:
-        self.interval, self.live, self.resume_from_checkpoint = interval, live, resume_from_checkpoint
+        self.interval, self.live = whole("interval", interval, 1), flag("live", live)
+        if not isinstance(resume_from_checkpoint, str | Path | bool | None):
+            raise InputError(
+                f"resume_from_checkpoint {shown(resume_from_checkpoint)}: the folder of a checkpoint, True or False is accepted"
+            )
+        self.resume_from_checkpoint = resume_from_checkpoint
         self.monitor: Monitor | None = None
+        self._file = FILE
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Put the monitor on the network, and on the optimizer inside what accelerate wraps around it."""
-        optimizer, net = kwargs["optimizer"], kwargs["model"]
-        while not hasattr(optimizer, "_optimizer_step_pre_hooks"):
-            optimizer = optimizer.optimizer
-        self.monitor = Monitor(net, optimizer, interval=self.interval, live=self.live)
-        if not state.global_step:
-            return
-        told = self.resume_from_checkpoint or getattr(args, "resume_from_checkpoint", None)
+        """Put the monitor on the network and on its optimizer."""
+        if self.monitor is not None:
+            self.monitor.close()  # of a training that an error ended
+        before = getattr(state, "_monitors", 0)
+        state._monitors = before + 1  # type: ignore[attr-defined, unused-ignore]
+        self._file = FILE if not before else FILE.replace(".", f"-{before + 1}.")
+        self.monitor = Monitor(kwargs["model"], kwargs["optimizer"], interval=self.interval, live=self.live)
+        kept = getattr(state, "stateful_callbacks", None)
+        kept = kept if isinstance(kept, dict) else {}
+        if state.global_step:
+            try:
+                self._resume(args, state, kept.get(FOLDER), self.monitor, kwargs["model"])
+            except InputError:
+                self.monitor.close()
+                raise
+        kept[FOLDER] = str(Path(str(args.output_dir)).absolute())
+
+    def _resume(self, args: Any, state: Any, former: Any, monitor: Monitor, net: nn.Module) -> None:
         step = f"checkpoint-{state.global_step}"
         best = getattr(state, "best_model_checkpoint", None)
-        folders = [Path(str(args.output_dir)) / step, *([Path(str(best)).parent / step] if best else [])]
-        if isinstance(told, str | Path):
-            folders.insert(0, Path(told))
+        told = (self.resume_from_checkpoint, getattr(args, "resume_from_checkpoint", None))
+        folders = [Path(folder) for folder in told if isinstance(folder, str | Path)]
+        folders.append(Path(str(args.output_dir)) / step)
+        folders += [Path(former) / step] if isinstance(former, str) else []
+        folders += [Path(str(best)).parent / step] if best else []
+        folders = list(dict.fromkeys(folder.absolute() for folder in folders))
+        missed = []
         for folder in folders:
-            saved = _saved(folder / FILE, net)
-            if saved is not None:
-                self.monitor.load_state_dict(saved)
+            try:
+                saved = _saved(folder, self._file, net)
+                monitor.load_state_dict(saved)
                 return
-            if folder == Path(str(self.resume_from_checkpoint)):
-                raise InputError(f"{folder}: the folder of a checkpoint of this network with {FILE} in it is accepted")
-        self.monitor.start_at(state.global_step)
-        self.monitor.updates.note(
-            f"resumed at step {state.global_step} without a {FILE} of this run in {', '.join(map(str, folders))}: what was seen "
-            "before is not known; MonitorCallback(resume_from_checkpoint=...) says where it is"
+            except InputError as error:
+                if isinstance(self.resume_from_checkpoint, str | Path) and folder == folders[0]:
+                    raise
+                missed.append(str(error))
+        monitor.start_at(state.global_step)
+        monitor.updates.note(
+            f"resumed at step {state.global_step}; what was seen before is not known ({'; '.join(missed)}): "
+            "MonitorCallback(resume_from_checkpoint=...) says where it is"
         )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Beside the checkpoint's other files."""
+        if self.monitor is None or not state.is_world_process_zero:
+            return
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        if self.monitor is not None and state.is_world_process_zero and folder.is_dir():
-            torch.save({**self.monitor.state_dict(), "weights": _size(kwargs["model"])}, folder / FILE)
+        try:
+            if not folder.is_dir():  # as in a search for hyperparameters
+                raise InputError(f"there is no folder {folder}")
+            write(folder / self._file, {**self.monitor.state_dict(), "weights": _size(kwargs["model"])})
+        except InputError as error:  # the training goes on
+            self.monitor.updates.note(f"not saved at step {state.global_step}: {error}")
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -76,13 +111,17 @@ class MonitorCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
             self.monitor.close()
 
 
-def _saved(file: Path, net: nn.Module) -> dict[str, Any] | None:
-    """What a file holds, if there is one and it was saved beside the weights that the network has now: a folder may hold
-    the checkpoint of another run at the same step."""
-    if not file.is_file():
-        return None
-    saved: dict[str, Any] = torch.load(file, weights_only=True)
-    return saved if isclose(saved.get("weights", _size(net)), _size(net), rel_tol=1e-5) else None
+def _saved(folder: Path, name: str, net: nn.Module) -> dict[str, Any]:
+    """What the file in a folder holds. InputError unless it is whole and was saved beside the weights that the network has
+    now: a folder may hold the checkpoint of another run at the same step."""
+    if not (folder / name).is_file():
+        former = f" ({FORMER} there is of an older version, and not read)" if (folder / FORMER).is_file() else ""
+        raise InputError(f"{folder}: no {name} there{former}")
+    saved = read(folder / name)
+    weights = saved.pop("weights", None)
+    if not isinstance(weights, float) or not isclose(weights, _size(net), rel_tol=1e-5):
+        raise InputError(f"{folder / name}: of a run with other weights")
+    return saved
 
 
 def _size(net: nn.Module) -> float:

@@ -138,6 +138,11 @@ class Look:
 
     def _take(self, i: int, x: Tensor, product: Tensor | None) -> None:
         unit = self.watched.parts[i].unit
+        if x.ndim <= unit.dim or x.shape[unit.dim] != self.watched.parts[i].size:
+            self.note(
+                f"{unit.norm} is not watched: it puts out {tuple(x.shape)}, not its filters along dimension {unit.dim}"
+            )
+            return
         plane = tuple(axis for axis in range(1, x.ndim) if axis != unit.dim)
         # Cloned where nothing is taken over, since what comes next may write in place.
         highest = x.amax(plane) if plane else x.clone()

@@ -45,8 +45,8 @@ class Memory:
         at, images, missing = seen.values(self.watched, TOLERANCE)
         for name in missing:
             note(
-                f"{name} was not run in training mode before an observed step: it is frozen, or the network ran compiled "
-                "before the monitor came"
+                f"{name} was not run in training mode before an observed step: there was no pass, it is frozen, or the network "
+                "ran compiled before the monitor came"
             )
         if seen.differs:
             note("the optimizer's steps are not those of its rule as they are known here: no regularizer's share")
@@ -95,7 +95,7 @@ class Memory:
     def take(self, state: dict[str, Any]) -> None:
         """What `state` gave."""
         names = ("record", "activation", "scale", "before", "before_step", "sums", "share")
-        kept = _mapped({name: state[name] for name in names}, Tensor, lambda x: x.cpu().numpy().copy())
+        kept = _mapped({name: state[name] for name in names}, Tensor, lambda x: x.detach().cpu().numpy().copy())
         self.record.take(kept["record"])
         self.by_activation.take(kept["activation"])
         self.by_scale.take(kept["scale"])

@@ -88,10 +88,12 @@ class Past:
     def take(self, state: Mapping[str, Any], watched: Watched) -> None:
         """What `state` gave, on the devices of the network."""
         devices = [part.shift.device for part in watched.parts]
-        self.peaks = [None if x is None else x.to(device) for x, device in zip(state["peaks"], devices, strict=True)]
+        self.peaks = [
+            None if x is None else x.detach().to(device) for x, device in zip(state["peaks"], devices, strict=True)
+        ]
         kept = state.get("fed") or [None] * len(devices)
         self.fed = [
-            None if fed is None else (fed[0].to(device), fed[1].to(device))
+            None if fed is None else (fed[0].detach().to(device), fed[1].detach().to(device))
             for fed, device in zip(kept, devices, strict=True)
         ]
 

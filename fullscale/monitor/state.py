@@ -16,6 +16,29 @@ from dynamics.rule import Rule
 from dynamics.simulate.clock import clock_after
 
 
+def bare(optimizer: Any) -> Any:
+    """The optimizer inside what accelerate and others wrap around it, whose step has the hooks of torch.
+
+    Raises InputError for what is none.
+    """
+    inner = optimizer
+    while not hasattr(inner, "_optimizer_step_pre_hooks") and hasattr(inner, "optimizer"):
+        inner = inner.optimizer
+    if not isinstance(inner, torch.optim.Optimizer) or not hasattr(inner, "_optimizer_step_pre_hooks"):
+        said = f"class {optimizer.__name__}" if isinstance(optimizer, type) else f"of type {type(optimizer).__name__}"
+        raise InputError(f"optimizer {said}: a torch.optim.Optimizer is accepted")
+    return inner
+
+
+def left_out(optimizer: Any) -> bool:
+    """Whether the coming step moves nothing, because GradScaler found a gradient that is not finite.
+
+    Of most optimizers it then does not call the step at all; those that are fused look themselves.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return torch.is_tensor(found) and bool(found)
+
+
 def understood(optimizer: Any, group: Mapping[str, Any]) -> tuple[Setting, float]:
     """The setting of a parameter group and its schedule's multiplier. InputError for one that is none of the rules."""
     setting, _ = setting_of(optimizer, group)

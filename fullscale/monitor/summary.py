@@ -10,11 +10,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from dynamics.errors import InputError
+from dynamics.given import whole
 from fullscale.monitor.record import VARIABLES
 
 if TYPE_CHECKING:
     from fullscale.monitor.record import Record
 
+# What `die_next` needs of it.
+_OF_HISTORY = {"step", "layer", "selectivity", "alive", "share_gamma", "share_beta"}
+_OF_HISTORY |= {"death_step", "death_filter", "death_measure"}
 _DEATH = {"pull": float, "loss": float, "input": float, "loss_error": float, "intervals": int, "certain": int}
 
 
@@ -81,8 +86,13 @@ def die_next(data: xr.Dataset, ahead: int = 500, gap: int = 0) -> Next:
 
     data: of `history`. gap: deaths so soon after the moment are left out, with their filters; a filter that is as good as
     dead already is selective by definition. A death that is followed by a revival counts.
+    Raises InputError for data that is no history, and for steps that are no whole numbers from 1 (ahead) or 0 (gap) on.
     Source: S6 of Mehta, Kim, Theobalt, arXiv 1905.04967, "selective features see more regularization": read as a question.
     """
+    ahead, gap = whole("ahead", ahead, 1), whole("gap", gap, 0)
+    if not isinstance(data, xr.Dataset) or (lacking := sorted(_OF_HISTORY - {*data.variables})):
+        said = f"without {', '.join(lacking)}" if isinstance(data, xr.Dataset) else f"of type {type(data).__name__}"
+        raise InputError(f"data {said}: the history of a monitor is accepted")
     steps = data["step"].values
     last = int(steps[-1]) if len(steps) else 0
     active = data["death_measure"].values == "activation"

@@ -104,7 +104,8 @@ class Updates:
         """Go on from what the buffers held then, by the parameter's place in `tensors`."""
         for i, kept in held.items():
             p = self.tensors[int(i)]
-            self.held[id(p)] = {name: x.to(p.device, p.dtype) for name, x in kept.items()}
+            # Copied: they change at every step, and what was given may be loaded again.
+            self.held[id(p)] = {name: x.detach().to(p.device, p.dtype, copy=True) for name, x in kept.items()}
         self._started = {id(p) for p in self.tensors}
 
     def renew(self, others: Mapping[int, Tensor]) -> None:
@@ -204,7 +205,7 @@ class Updates:
 
     def _begin(self, way: Carried, group: Mapping[str, Any], params: list[Tensor]) -> None:
         for p in params:
-            if self._holds(p):
+            if self._holds(p) and way.field in self.held[id(p)]:
                 continue
             start = torch.zeros_like(p)
             if id(p) not in self._started and steps_taken(self.optimizer, group, p) != 0:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from dynamics.errors import InputError
+from dynamics.given import shown, whole
 from fullscale.graph import Graph, Unit
 from fullscale.monitor.slices import Slice, cut, direct, visible
 
@@ -129,7 +130,10 @@ class Watched:
 
 
 def of_units(net: nn.Module, given: Sequence[Unit]) -> Watched:
-    """Those that a user gives. InputError for one whose norm is no module with a scale or a shift, nor a BatchNorm."""
+    """Those that a user gives. InputError for what is none, and for one whose norm is no module with a scale or a shift, nor a
+    BatchNorm, or which does not fit that module."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise InputError(f"units {shown(given)}: a list of fullscale.graph.Unit is accepted")
     names = [
         name
         for name, module in net.named_modules()
@@ -139,12 +143,30 @@ def of_units(net: nn.Module, given: Sequence[Unit]) -> Watched:
     ]
     found = Watched()
     for unit in given:
+        if not isinstance(unit, Unit) or not isinstance(unit.norm, str) or not _acts(unit):
+            raise InputError(
+                f"unit {shown(unit)}: a fullscale.graph.Unit with its activation's name and function is accepted"
+            )
+        whole(f"unit {shown(unit.norm)}, dim", unit.dim, 1)
         if unit.norm not in names:
             raise InputError(
-                f"unit {unit.norm!r}: accepted are norms, and layers with a bias: {', '.join(names) or 'there are none here'}"
+                f"unit {shown(unit.norm)}: accepted are norms, and layers with a bias: {', '.join(names) or 'there are none here'}"
             )
-        found.add(of_module(net.get_submodule(unit.norm), unit))
+        module = net.get_submodule(unit.norm)
+        filters = of_module(module, replace(unit, filters=0)).size
+        if whole(f"unit {unit.norm}, filters", unit.filters, 0) not in (0, filters):
+            raise InputError(f"unit {unit.norm}, filters {unit.filters}: {filters}, as its module has, is accepted")
+        found.add(of_module(module, unit))
     return found
+
+
+def _acts(unit: Unit) -> bool:
+    """Whether its activation has a name, and its function takes numbers one by one."""
+    try:
+        result = unit.function(torch.zeros(2))
+    except Exception:  # whatever a user's own code raises, or what is no function
+        return False
+    return isinstance(unit.activation, str) and isinstance(result, Tensor) and result.shape == (2,)
 
 
 def of_module(module: nn.Module, unit: Unit) -> Layer:
@@ -160,8 +182,8 @@ def of_module(module: nn.Module, unit: Unit) -> Layer:
 
 def of_graph(root: nn.Module, prefix: str, graph: Graph, units: Sequence[Unit], found: Watched) -> None:
     """Adds the units of a graph of a part of the network, which is called `prefix` there."""
-    shown = visible(graph, root)
-    calls = Counter(name for name, _ in shown.values())
+    visibly = visible(graph, root)
+    calls = Counter(name for name, _ in visibly.values())
     tensors = dict(root.named_parameters(remove_duplicate=False))
     for unit in units:
         name = f"{prefix}.{unit.norm}" if prefix else unit.norm
@@ -173,14 +195,16 @@ def of_graph(root: nn.Module, prefix: str, graph: Graph, units: Sequence[Unit], 
             )
             continue
         product = graph.index[unit.node].target is aten.mul.Tensor
-        seen = None if unit.dim == 0 else cut(graph, shown, *({unit.source, unit.node} if product else {unit.source}))
+        seen = None if unit.dim == 0 else cut(graph, visibly, *({unit.source, unit.node} if product else {unit.source}))
         if seen is None:
             found.notes.append(
                 f"{name} is not watched: what its activation takes is no module's output, nor near to any"
             )
             continue
         sites = tuple(
-            Site(root.get_submodule(shown[leaf][0]), shown[leaf][1], calls[shown[leaf][0]]) if leaf in shown else None
+            Site(root.get_submodule(visibly[leaf][0]), visibly[leaf][1], calls[visibly[leaf][0]])
+            if leaf in visibly
+            else None
             for leaf in seen.leaves
         )
         scale, shift = (_fitting(tensors.get(own or ""), unit.filters) for own in (unit.scale, unit.shift))
@@ -188,9 +212,9 @@ def of_graph(root: nn.Module, prefix: str, graph: Graph, units: Sequence[Unit], 
         axis = None if weight is None else _axis(root, str(unit.weight), weight, unit.filters)
         feeding = None
         if unit.rectified and not unit.batch and scale is None:
-            sole = cut(graph, shown, unit.source)
-            from_one = sole is not None and direct(sole) and sole.leaves[0] in shown
-            layer = root.get_submodule(shown[sole.leaves[0]][0]) if sole is not None and from_one else None
+            sole = cut(graph, visibly, unit.source)
+            from_one = sole is not None and direct(sole) and sole.leaves[0] in visibly
+            layer = root.get_submodule(visibly[sole.leaves[0]][0]) if sole is not None and from_one else None
             if axis is not None and layer is not None and layer._parameters.get("weight") is weight:
                 feeding, shift = layer, _vector(layer, "bias")
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import asdict, dataclass
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
+from dynamics.given import among, items, number, whole
 from fullscale.cost import multiply_adds, parameters
 from fullscale.graph import Example, Inputs, taken, untouched
-from fullscale.graph.network import network, positive
+from fullscale.graph.network import network
 from fullscale.prune.compare import Comparison, Difference, compare, run
 
 # Interleaved runs of each network, of which the median is reported.
+# The most random images, and the most numbers of one: as many as fit into no memory are a slip.
+IMAGES, SIZE = 1 << 24, 1 << 31
 RUNS = 9
 # Noise of another size is no more than this many images.
 RESIZED = 8
@@ -88,8 +92,7 @@ class Certificate:
         """The differences that `passes` decides by."""
         if on is None:
             on = "held_out" if self.held_out_images else "noise"
-        if on not in ("held_out", "noise", "both"):
-            raise InputError(f"on {on!r}: held_out, noise and both are accepted")
+        among("on", on, ("held_out", "noise", "both"))
         if on == "held_out" and not self.held_out_images:
             raise InputError("on 'held_out': no images were held out; noise and both are accepted")
         chosen = tuple(one for one in self.differences if on == "both" or (one.on == "held_out") == (on == "held_out"))
@@ -121,6 +124,7 @@ class Certificate:
             >>> certify(net, net, shape=(3,)).passes(on="both")
             True
         """
+        tolerance = None if tolerance is None else number("tolerance", tolerance, 0)
         return all(one.over(tolerance) <= 1 for one in self.judged(on))
 
     def as_dict(self) -> dict[str, Any]:
@@ -174,17 +178,19 @@ def certify(
     """
     if held_out is None and example is None and shape is None:
         raise InputError("neither held-out images nor an example nor the shape of random ones: one of them is accepted")
-    if not positive(random_images):
-        raise InputError(f"{random_images} random images: a positive whole number is accepted")
-    if not all(map(positive, timed)):
-        raise InputError(f"timed {timed}: positive whole numbers are accepted")
+    random_images = whole("random_images", random_images, 1, IMAGES)
+    timed = tuple(whole("timed", count, 1, IMAGES) for count in items("timed", timed, "numbers of images"))
+    seed = whole("seed", seed, -(2**63), 2**63 - 1)
+    shape = tuple(whole("shape", size, 1, SIZE) for size in items("shape", () if shape is None else shape))
+    if math.prod(shape) > SIZE:
+        raise InputError(f"shape {shape}: at most {SIZE:,} numbers an image are accepted")
     if labels is not None and held_out is None:
         raise InputError("labels without held-out images: both or neither is accepted")
     if labels is not None and not isinstance(labels, Tensor):
         raise InputError(f"labels of type {type(labels).__name__}: a tensor of whole numbers is accepted")
     before, after = network(before), network(after)
-    given = held_out if held_out is not None else example
-    inputs = taken(torch.empty(1, *(shape or ()), dtype=torch.float64) if given is None else given)
+    shown = [taken(x) for x in (held_out, example) if x is not None]
+    inputs = shown[0] if shown else taken(torch.empty(1, *shape, dtype=torch.float64))
     noise = _noise(before, inputs, random_images, seed)
     seen = None if held_out is None else compare(before, after, inputs, "held_out", seed, labels)
     random = compare(before, after, noise, "random", seed)

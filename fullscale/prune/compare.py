@@ -181,7 +181,7 @@ def label_place(outputs: dict[str, Tensor], images: int) -> str:
 
 
 def _check_labels(labels: Tensor, images: int, classes: int) -> None:
-    if labels.shape != (images,) or labels.is_floating_point():
+    if labels.is_meta or labels.shape != (images,) or labels.is_floating_point() or labels.is_complex():
         raise InputError(f"labels {labels.dtype} {tuple(labels.shape)}: one whole number for each image is accepted")
     if not ((labels >= 0) & (labels < classes)).all():
         raise InputError(f"labels from {int(labels.min())} to {int(labels.max())}: 0 to {classes - 1} are accepted")

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
+from dynamics.given import whole
 from fullscale.graph import Example, Graph, Inputs, Unit, taken, trace
-from fullscale.graph.network import network, positive
+from fullscale.graph.network import network
 from fullscale.graph.units import every_unit
 from fullscale.measure.activity import Activity
 from fullscale.prune.channels import Bools, Channels
@@ -118,8 +119,7 @@ def remove_dead(
         >>> smaller[0].out_channels, removal.share
         (1, 0.75)
     """
-    if not positive(multiple):
-        raise InputError(f"multiple {multiple}: a positive whole number is accepted")
+    multiple = whole("multiple", multiple, 1)
     if activity is not None and not isinstance(activity, Activity):
         raise InputError(f"activity of type {type(activity).__name__}: what measure gives is accepted")
     net = network(net)

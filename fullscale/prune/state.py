@@ -18,7 +18,8 @@ def prune_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, smaller: n
     """Turn the optimizer of `net` into that of `smaller`, in place; schedulers that hold it go on.
 
     Its groups then hold the parameters of `smaller`. State of a parameter's shape loses what the parameter lost, numbers
-    stay. A bias that the removal added joins the group of its layer's weights, with no state yet. `dynamics.optimizer`
+    stay. A bias that the removal added joins the group of its layer's weights, with no state yet; where parameters have
+    names (`param_names`), it is called as the weights are. `dynamics.optimizer`
     and torch.optim are alike here. Raises InputError for a parameter that is not the network's and for state of any other
     shape (Adafactor's rows, LBFGS's history); the optimizer is then left as it was.
     """
@@ -28,13 +29,19 @@ def prune_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, smaller: n
     groups = []
     for group in optimizer.param_groups:
         own = [_name(names, parameter) for parameter in group["params"]]
-        groups.append([new[name] for name in (*own, *(added[name] for name in own if name in added))])
+        joining = [name for name in own if name in added]
+        changed: dict[str, list[Any]] = {"params": [new[name] for name in (*own, *(added[name] for name in joining))]}
+        if "param_names" in group:
+            called = dict(zip(own, group["param_names"], strict=False))
+            changed["param_names"] = [*group["param_names"], *(_beside(called, name, added[name]) for name in joining)]
+        groups.append(changed)
     state: dict[Tensor, dict[str, Any]] = {}
     for parameter, fields in optimizer.state.items():
         name = _name(names, parameter)
         state[new[name]] = {field: _narrowed(removal, name, field, value) for field, value in fields.items()}
-    for group, parameters in zip(optimizer.param_groups, groups, strict=True):
-        group["params"] = parameters
+    for group, changed in zip(optimizer.param_groups, groups, strict=True):
+        group["params"][:] = changed.pop("params")  # the same list: LBFGS holds it, too
+        group.update(changed)
     optimizer.state.clear()
     optimizer.state.update(state)
 
@@ -56,6 +63,12 @@ def _name(names: Mapping[Tensor, str], parameter: Tensor) -> str:
     if parameter not in names:
         raise InputError(f"optimizer of a parameter of shape {tuple(parameter.shape)} that is not the network's")
     return names[parameter]
+
+
+def _beside(called: Mapping[str, str], name: str, added: str) -> str:
+    """What a bias is called in the optimizer: as the weights of its layer are there, else as in the network."""
+    known = called.get(name, "")
+    return known.removesuffix("weight") + "bias" if known.endswith("weight") else added
 
 
 def _narrowed(removal: Removal, name: str, field: str, value: Any) -> Any:

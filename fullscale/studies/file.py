@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from dynamics import given
 from dynamics.errors import InputError
 from dynamics.given import shown
 from evidence.axes import Product
@@ -104,11 +105,11 @@ def find_study(name: str) -> Study:
                 f"study {name!r} is unknown: accepted are {', '.join(built_in())}, and a file that ends in .toml or .py"
             )
         return _from_toml(resources.files("fullscale.studies").joinpath(f"{name}.toml").read_text(), name)
+    accepted = "a file of TOML or Python is accepted"
     try:
-        text = path.read_bytes().decode()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(f"study {path} cannot be read ({reason}): a file of TOML or Python is accepted") from None
+        text = given.file(path, accepted).read_bytes().decode()
+    except UnicodeDecodeError:
+        raise InputError(f"study {path} cannot be read (it is no text): {accepted}") from None
     return _from_toml(text, name) if path.suffix == ".toml" else _from_python(path)
 
 

@@ -14,7 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
-from dynamics.optimizer.plan import Key, batches, plain_step, plan, prepare_group
+from dynamics.optimizer.plan import Key, plain_step, plan
+from dynamics.optimizer.prepare import batches, prepare
 from dynamics.rule import Rule
 from dynamics.rules import RULES
 
@@ -209,9 +210,8 @@ def test_parameters_of_one_clock_are_one_batch_and_part_when_one_waits() -> None
     assert clocks == [pytest.approx([0.9, 0.9, 0.9]), *(pytest.approx([0.9, 0.9**n, 0.9**n]) for n in (2, 3)),
                       pytest.approx([0.81, 0.9**4, 0.9**4])]  # fmt: skip
     group = optimizer.param_groups[0]
-    ready = prepare_group(
-        RULES["adam"], COUPLINGS["none"], group, optimizer._hyperparameters(group), optimizer.state, False
-    )
+    groups = [(group, optimizer._hyperparameters(group))]
+    ready = prepare(RULES["adam"], COUPLINGS["none"], groups, optimizer.state, False)
     assert [len(r.parts[0][0]) for r in ready] == [1, 2]
 
 

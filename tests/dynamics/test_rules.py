@@ -34,12 +34,11 @@ def test_a_share_is_in_0_to_1_and_a_size_finite_and_not_negative(name: str, valu
             check(name, value)
 
 
-@pytest.mark.parametrize("value", ["much", None, [0.1], 1j])
+@pytest.mark.parametrize("value", ["much", "1e-3", None, True, [0.1], 1j, 10**400])
 def test_what_is_no_number_is_refused(value: Any) -> None:
     with pytest.raises(InputError, match=r"lr .* is no number: a number is accepted"):
         check("lr", value)
     assert set(RANGES) == {*SHARES, *SIZES}
-    assert check("lr", "1e-3") == 1e-3  # type: ignore[arg-type]
     assert isinstance(check("lr", 1), float)
 
 

@@ -69,7 +69,7 @@ def test_state_begins_where_it_is_told_to() -> None:
         ({"lr": -1.0}, "lr"),
         ({"beta3": 0.5}, "'beta3' is unknown: adam"),
         ({"record": [3, 3]}, "rising step numbers"),
-        ({"record": [0.5]}, "whole step numbers"),
+        ({"record": [0.5]}, "rising step numbers"),
         ({"fields": ("w", "b")}, "field 'b'"),
         ({"state": {"q": 1.0}}, "state 'q'"),
         ({"strength": np.array([0.1, np.nan])}, "strength"),

@@ -1,8 +1,9 @@
 """Studies whose driver and workers are killed at random, again and again, and what is left in the end.
 
-python tests/evidence/chaos.py [--kills N] [--seed S] [--study FILE] kills until N processes have got a SIGKILL, starts each
-driver that was killed again, and says what it saw; exit status 1 if a row was lost, doubled or other than in an undisturbed
-study, or if a process or a file was left behind. With a file, the study is `undertow study FILE`, real trainings.
+python tests/evidence/chaos.py [--kills N] [--seed S] [--study FILE] [--keep FILE] kills until N processes have got a SIGKILL,
+starts each driver that was killed again, and says what it saw; exit status 1 if a row was lost, doubled or other than in an
+undisturbed study, or if a process or a file was left behind. With --study, that is `undertow study FILE`, real trainings; with
+--keep, what was counted is written to a JSON file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +20,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -27,6 +30,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "UNDERTOW_CHAOS"  # in the environment of a driver and of all that it starts
 PATIENCE = 20.0  # seconds in which a process must have begun or ended
+LOST, MORE, OTHER = "rows lost", "rows too many", "rows of other bits"
+PROCESSES, FILES, FAILED = "processes left behind", "files left behind", "drivers that failed"
 Results = dict[str, tuple[str, ...]]
 
 
@@ -63,6 +68,9 @@ class Chaos:
     folder: Path
     seen: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    amiss: Counter[str] = field(
+        default_factory=lambda: Counter(dict.fromkeys((LOST, MORE, OTHER, PROCESSES, FILES, FAILED), 0))
+    )
     turns: list[str] = field(default_factory=list)  # of the kills that come next, the last first: as many of each kind
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -85,13 +93,16 @@ class Chaos:
             failed = sum(row[1] == "failed" for row in rows.values())
             self.seen["runs given up and tried again"] += failed
             if status or (failed and idle > 5):
+                self.amiss[FAILED] += 1
                 self.wrong.append(f"a driver of {name} ended with exit status {status}, {failed} runs failed")
             if status or not failed or idle > 5:
                 break
         hidden = [
             x for x in place.rglob("*") if x.name.startswith(".") or x.name.endswith(("-journal", "-wal", "-shm"))
         ]
-        self.wrong += [f"left behind: {x.relative_to(self.folder)}" for x in (*hidden, *scratch.rglob("*"))]
+        files = (*hidden, *scratch.rglob("*"))
+        self.amiss[FILES] += len(files)
+        self.wrong += [f"left behind: {x.relative_to(self.folder)}" for x in files]
         return rows
 
     def _start(self, place: Path, scratch: Path) -> subprocess.Popen[bytes]:
@@ -144,6 +155,7 @@ class Chaos:
         while (left := self.alive()) and time.monotonic() < waiting:
             time.sleep(0.01)
         for pid in left:
+            self.amiss[PROCESSES] += 1
             self.wrong.append(f"process {pid} of {place.name} outlived its driver by {PATIENCE:g} s")
             os.kill(pid, signal.SIGKILL)
         while left and self.alive():
@@ -197,6 +209,7 @@ def chaos(kills: int, seed: int, command: list[str], folder: Path, each: int) ->
         found = made.study(name, min(each, kills - done))
         different = [key for key in undisturbed if key in found and found[key] != undisturbed[key]]
         lost, more = undisturbed.keys() - found.keys(), found.keys() - undisturbed.keys()
+        made.amiss.update({LOST: len(lost), MORE: len(more), OTHER: len(different)})
         if lost or more or different:
             made.wrong.append(f"{name}: {len(lost)} rows lost, {len(more)} too many, {len(different)} of other bits")
     return made
@@ -216,6 +229,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     parser.add_argument("--study", metavar="FILE")
+    parser.add_argument("--keep", metavar="FILE")
     asked = parser.parse_args()
     command = short_runs()
     if asked.study:
@@ -225,10 +239,21 @@ def main() -> int:
         made = chaos(asked.kills, asked.seed, command, Path(folder), each=25)
         if made.wrong:
             print((Path(folder) / "said.txt").read_text()[-3000:], file=sys.stderr)
-    print(
-        f"seed {asked.seed}, {time.monotonic() - started:.0f} s: "
-        + ", ".join(f"{n} {what}" for what, n in made.seen.items())
-    )
+    seconds = round(time.monotonic() - started)
+    if asked.keep:
+        versions = {
+            "date": date.today().isoformat(),
+            "python": platform.python_version(),
+            "sqlite": sqlite3.sqlite_version,
+        }
+        counts = {
+            "kills": made.seen["drivers killed"] + made.seen["workers killed"],
+            "seen": made.seen,
+            "wrong": made.amiss,
+        }
+        found = {"made": versions, "seed": asked.seed, "seconds": seconds, **counts}
+        Path(asked.keep).write_text(json.dumps(found, indent=1) + "\n")
+    print(f"seed {asked.seed}, {seconds} s: " + ", ".join(f"{n} {what}" for what, n in made.seen.items()))
     print("\n".join(made.wrong) or "no row lost, doubled or of other bits; no process and no file left behind")
     return bool(made.wrong)
 

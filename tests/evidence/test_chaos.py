@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from chaos import chaos, short_runs
+from chaos import FAILED, FILES, LOST, MORE, OTHER, PROCESSES, chaos, short_runs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
 
@@ -23,6 +23,7 @@ def folder() -> Iterator[Path]:
 def test_killed_drivers_and_workers_cost_no_row_and_leave_nothing(folder: Path) -> None:
     made = chaos(kills=3, seed=5, command=short_runs(runs=60, steps=20_000), folder=folder, each=3)
     assert made.wrong == [], (folder / "said.txt").read_text()
+    assert not any(made.amiss.values())
     assert made.seen["drivers killed"] + made.seen["workers killed"] == 3
     assert made.seen["drivers killed"] >= 1
     assert made.seen["workers killed"] >= 1
@@ -48,4 +49,5 @@ with Store(Path("{folder}/results.sqlite")) as store:
         made = chaos(kills=1, seed=0, command=[sys.executable, "-c", careless], folder=folder, each=0)
     assert [words.split()[0] for words in made.wrong] == ["process", "left", "study"]
     assert made.wrong[2] == "study 1: 1 rows lost, 0 too many, 1 of other bits"
+    assert made.amiss == {PROCESSES: 1, FILES: 1, LOST: 1, OTHER: 1, MORE: 0, FAILED: 0}
     assert made.alive() == []

@@ -154,18 +154,19 @@ def results(rows: Sequence[Row]) -> dict[str, Any]:
     return {row.key: (row.spec, row.status, row.summary, row.curves, row.error) for row in rows}
 
 
-def test_being_told_to_end_is_an_interrupt_while_a_study_runs(path: Path) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_being_told_to_end_is_an_interrupt_while_a_study_runs(path: Path, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
     executor, worked = Turns(), Worked()
 
     def told(done: int, total: int, text: str) -> None:
         if done == 2:
-            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
-            os.kill(os.getpid(), signal.SIGTERM)
+            assert signal.getsignal(number) is signal.default_int_handler
+            os.kill(os.getpid(), number)
 
     with Store(path) as store, pytest.raises(KeyboardInterrupt):
         run_all(worked.runs(), store, executor, executor.hearing(told))
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
     with Store(path, reading=True) as store:
         assert set(numbers(store.rows(KIND))) == set(worked)
     assert 2 <= len(worked) < 4
@@ -181,6 +182,7 @@ def test_a_full_disk_keeps_what_it_has_room_for(pages: int, size: int, in_turns:
     executor = Turns() if in_turns else Inline()
     notify = executor.hearing() if isinstance(executor, Turns) else quiet
     with Store(Path(":memory:")) as store:
+        store.write([])  # which makes the file
         store._db.execute(f"pragma max_page_count = {pages}")
         with pytest.raises(InputError, match=r"is full.*the same command goes on from there") as said:
             run_all(runs, store, executor, notify)

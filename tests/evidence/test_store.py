@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from dynamics.errors import InputError
 from evidence import store as module
-from evidence.store import Row, Store, canonical, environment, key_of, record
+from evidence.store import Record, Row, Store, canonical, environment, key_of, record
 from fullscale.spec import RunSpec
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -336,8 +337,8 @@ def test_news_are_what_others_have_stored(path: Path) -> None:
     ],
 )
 def test_what_runs_by_itself_and_other_tables_are_refused(path: Path, sql: str, words: str) -> None:
-    with Store(path):
-        pass
+    with Store(path) as store:
+        store.put("kind", {}, summary={}, curves={})
     with closing(sqlite3.connect(path)) as db:
         db.executescript(sql)
     for reading in (True, False):
@@ -381,3 +382,37 @@ def test_whatever_byte_of_the_file_is_changed_it_is_read_or_refused_in_one_line(
         except InputError as error:
             seen.add("more lines" if "\n" in str(error) else "one line")
     assert {"1 rows", "one line"} <= seen <= {"0 rows", "1 rows", "one line"}
+
+
+def test_a_file_is_made_with_the_first_run_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "results.sqlite"
+
+    def failing() -> Iterator[Record]:
+        yield record("kind", {"n": 1}, summary={}, curves={})
+        raise KeyboardInterrupt
+
+    with Store(path) as store, Store(path) as other:
+        assert store.get("kind", {}) is None
+        with pytest.raises(KeyboardInterrupt):
+            store.write(failing())
+        assert list(tmp_path.iterdir()) == []
+        assert (store.rows("kind"), store.news()) == ([], [])
+        other.put("kind", {"n": 2}, summary={}, curves={})
+        assert [row.spec for row in store.rows("kind")] == [{"n": 2}]  # made meanwhile by another
+        store.put("kind", {"n": 3}, summary={}, curves={})
+        assert [row.spec for row in other.rows("kind")] == [{"n": 2}, {"n": 3}]
+    path.unlink()
+    path.touch()  # empty, as a process leaves it that is killed while it makes the file
+    with Store(path) as store:
+        store.put("kind", {"n": 4}, summary={}, curves={})
+        assert len(store.rows("kind")) == 1
+
+
+def test_places_that_hold_no_store(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("pipe", "loop", "x" * 256, "x/" * 2500, "a\0b", ".", "missing/below"):
+        for reading in (False, True):
+            with pytest.raises(InputError, match=r"^store [^\n]{1,500} is accepted$"):
+                Store(tmp_path / name, reading)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["loop", "pipe"]

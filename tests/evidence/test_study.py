@@ -32,6 +32,7 @@ def worked() -> Worked:
 
 def test_rows_come_in_order_and_each_run_is_stored_as_it_ends(tmp_path: Path, store: Store, worked: Worked) -> None:
     seen, executor = [], Turns()
+    store.write([])  # which makes the file
 
     def notify(done: int, total: int, text: str) -> None:
         with Store(tmp_path / "results.sqlite", reading=True) as other:
@@ -46,6 +47,7 @@ def test_rows_come_in_order_and_each_run_is_stored_as_it_ends(tmp_path: Path, st
 
 def test_rows_of_many_runs_come_in_few_transactions_and_without_curves(store: Store, worked: Worked) -> None:
     spoken: list[str] = []
+    store.write([])  # which makes the file
     store._db.set_trace_callback(spoken.append)
     rows = run_all(worked.runs(*range(2000)), store, Inline(), quiet, curves=False)
     assert [row.summary["square"] for row in rows] == [n**2 for n in range(2000)]

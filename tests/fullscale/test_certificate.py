@@ -112,7 +112,7 @@ def test_it_takes_the_largest_difference_of_all_images() -> None:
         ({"held_out": None}, "neither held-out images nor an example nor the shape"),
         ({"held_out": {}}, "an example of type dict"),
         ({"held_out": None, "shape": (2, 5, 5), "labels": torch.zeros(4, dtype=torch.long)}, "labels without held-out"),
-        ({"random_images": 0}, "0 random images"),
+        ({"random_images": 0}, "random_images 0: a whole number from 1"),
         (
             {"after": Chain(NetConfig((2,), (1,), 2, 4))},
             r"outputs output \(4, 3\) and output \(4, 4\) cannot be compared",
@@ -237,7 +237,7 @@ def test_data_and_noise_are_judged_apart() -> None:
     assert not certify(net, smaller, example=calm).passes()
     with pytest.raises(InputError, match="no images were held out"):
         certify(net, smaller, example=calm).passes(on="held_out")
-    with pytest.raises(InputError, match="on 'data': held_out, noise and both"):
+    with pytest.raises(InputError, match="on 'data' is unknown: accepted are held_out, noise, both"):
         certificate.passes(on="data")  # type: ignore[arg-type]
 
 

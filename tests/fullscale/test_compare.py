@@ -104,9 +104,11 @@ def test_every_training_takes_the_whole_budget(store: Store, monkeypatch: pytest
     taken: dict[str, int] = {}
     loop = pruning_work.epoch_by_epoch
 
-    def counted(net: Any, optimizer: Any, feeds: Any, orders: Any, rates: Any, *rest: Any, **more: Any) -> Any:
-        taken["training" if len(orders) == 2 else "tuning"] = len(rates)
-        return loop(net, optimizer, feeds, orders, rates, *rest, **more)
+    def counted(
+        net: Any, optimizer: Any, feeds: Any, orders: Any, rates: Any, total: int, *rest: Any, **more: Any
+    ) -> Any:
+        taken["training" if len(orders) == 2 else "tuning"] = total
+        return loop(net, optimizer, feeds, orders, rates, total, *rest, **more)
 
     monkeypatch.setattr(pruning_work, "epoch_by_epoch", counted)
     per_epoch = len(TASK.train.labels) // 16

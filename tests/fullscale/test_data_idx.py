@@ -52,7 +52,7 @@ FAULTS: dict[str, tuple[dict[str, bytes | None], list[str]]] = {
     "half a header": ({IMAGES: GOOD[IMAGES][:9]}, [IMAGES, "header"]),
     "cut": ({IMAGES: GOOD[IMAGES][:-1]}, [IMAGES, "23 bytes", "24"]),
     "too long": ({IMAGES: GOOD[IMAGES] + b"x"}, [IMAGES, "more", "24"]),
-    "a header that lies": ({IMAGES: HUGE + bytes(9)}, [IMAGES, "9 bytes"]),
+    "a header that lies": ({IMAGES: HUGE + bytes(9)}, [IMAGES, "up to 4,294,967,296"]),
     "no pixels": ({IMAGES: idx(np.ones((4, 0, 2)))}, [IMAGES, "(4, 0, 2)"]),
     "labels too short": ({LABELS: idx(np.array([0, 1, 0]))}, ["3 train labels for 4 images"]),
     "a file missing": ({LABELS: None}, [LABELS, "all four"]),

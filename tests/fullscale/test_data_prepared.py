@@ -140,7 +140,7 @@ def test_what_cannot_be_prepared() -> None:
     with pytest.raises(InputError, match="size 3 for 'tall' of 4 x 3 pixels: square images are accepted"):
         prepared(Images("tall", ("a", "b"), tall, tall), size=3)
     for share in (-0.1, 1.1, float("nan")):
-        with pytest.raises(InputError, match=r"label noise .* a share in \[0, 1\] is accepted"):
+        with pytest.raises(InputError, match=r"label noise .* a finite number from 0 to 1 is accepted"):
             prepared(images, label_noise=share)
     with pytest.raises(InputError, match="is without images in train"):
         drawn(4, 1, 4).mislabelled(1.0)

@@ -106,7 +106,8 @@ def steps_of(asked: RunSpec, rule: str) -> tuple[list[float], dict[str, Any]]:
     with team_of(asked, Execution()) as team:
         how: dict[str, Any] = {"team": team}
         feeds: list[Any] = [Doubles()]
-        losses = [loss for [loss] in epoch_by_epoch(net, optimizer, feeds, [order], np.full(6, 0.01), 8, **how)]
+        loop = epoch_by_epoch(net, optimizer, feeds, [order], lambda taken: np.full(len(taken), 0.01), 6, 8, **how)
+        losses = [loss for [loss] in loop]
     return losses, {name: tensor.numpy() for name, tensor in net.state_dict().items()}
 
 

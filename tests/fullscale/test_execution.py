@@ -36,7 +36,11 @@ def test_what_is_best_is_plain_steps_on_a_cpu_and_compiled_graphs_on_cuda(device
     ("count", "asked", "reason"),
     [
         (0, {"device": "tpu9"}, "device 'tpu9' is unknown: cpu, cuda, cuda:1, ... are accepted"),
-        (0, {"device": "meta"}, "device 'meta': cpu or cuda is accepted"),
+        (0, {"device": "meta"}, "device 'meta' is unknown: cpu, cuda, cuda:1, ... are accepted"),
+        (0, {"device": "cpu:7"}, "device 'cpu:7' is unknown: cpu, cuda, cuda:1, ... are accepted"),
+        (0, {"device": ""}, "device '' is unknown: cpu, cuda, cuda:1, ... are accepted"),
+        (0, {"device": "CPU"}, "device 'CPU' is unknown: cpu, cuda, cuda:1, ... are accepted"),
+        (0, {"device": "cuda:-1"}, "device 'cuda:-1' is unknown: cpu, cuda, cuda:1, ... are accepted"),
         (0, {"device": "cuda"}, "device 'cuda': no CUDA device is here, cpu is accepted"),
         (0, {"graphs": True}, "graphs on device 'cpu': CUDA graphs need a cuda device"),
         (2, {"device": "cuda:2"}, "device 'cuda:2': 2 CUDA devices are here"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from console import Said, refused, run
 
 from fullscale.data import checksums
@@ -22,10 +26,18 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Gives CONTENT at /a.tar.gz, half of it at /half.tar.gz, nothing elsewhere."""
+    """Gives CONTENT at /a.tar.gz, half of it at /half.tar.gz, no end of it at /endless.tar.gz, nothing elsewhere."""
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        if self.path == "/endless.tar.gz":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                for _ in range(100):
+                    self.wfile.write(CONTENT)
+            self.server.asked.append("whole")  # type: ignore[attr-defined]
+            return
         if self.path not in ("/a.tar.gz", "/half.tar.gz"):
             self.send_error(404)
             return
@@ -90,14 +102,34 @@ def test_what_does_not_come_or_is_another_leaves_nothing(offer: Offer) -> None:
     with socket.socket() as closed:  # a port at which nobody listens
         closed.bind(("127.0.0.1", 0))
         for given, words in (
-            ({"path": "b.tar.gz"}, ["status 404", "/b.tar.gz"]),
-            ({"path": "half.tar.gz"}, ["cannot be fetched", "/half.tar.gz"]),
+            (
+                {"path": "b.tar.gz"},
+                ["127.0.0.1 gives no b.tar.gz (status 404)", "/b.tar.gz, fetched by hand, into 'data'"],
+            ),
+            ({"path": "half.tar.gz"}, ["no connection to 127.0.0.1", "/half.tar.gz"]),
+            ({"path": "endless.tar.gz"}, ["/endless.tar.gz gives more than the 3,072,000 bytes that are accepted"]),
             ({"sha256": "0" * 64}, ["gives another file", "0" * 64]),
-            ({"port": closed.getsockname()[1]}, ["cannot be fetched (ConnectionError)", "127.0.0.1"]),
+            (
+                {"port": closed.getsockname()[1]},
+                ["no connection to 127.0.0.1 (ConnectionError): a network is needed, or put", "'data'"],
+            ),
         ):
             offer(**given)
             refused(run("fetch", "cifar10"), *words)
-            assert list(Path("data").iterdir()) == []
+            assert not Path("data").exists()
+
+
+def test_nothing_leads_from_https_to_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sent(self: Any, request: Any, **_: Any) -> requests.Response:
+        found = requests.Response()
+        found.status_code, found.url, found.request, found.raw = 302, request.url, request, io.BytesIO()
+        found.headers["location"] = "http://elsewhere.test/a.tar.gz"
+        return found
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", sent)
+    refused(run("fetch", "tiny-imagenet"), "leads to http://elsewhere.test/a.tar.gz: https alone is accepted")
+    assert all(archive.url.startswith("https://") for archive in checksums.ARCHIVES.values())
+    assert list(Path("data").iterdir()) == []
 
 
 def test_another_file_in_its_place_is_left(offer: Offer) -> None:

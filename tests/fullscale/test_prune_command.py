@@ -169,7 +169,7 @@ def test_what_cannot_be_done_is_refused(file: Path, tmp_path: Path) -> None:
         ((file, "-o", file), ("would replace the network that is read", "another name")),
         ((file, "-o", tmp_path / "folder" / ".." / file.name), ("would replace",)),
         ((file, "-o", tmp_path / "out.json"), ("out.json", "a file name such as smaller.safetensors")),
-        ((file, "-o", tmp_path / "folder"), ("is a folder", "a file name")),
+        ((file, "-o", tmp_path / "folder"), ("it is a folder",)),
         ((file, "-o", tmp_path / "there"), ("there.json cannot be written (it is a folder)",)),
         ((file, "-o", tmp_path / "nowhere" / "out"), ("cannot be written", "a writable place")),
         ((file, "-o", out, "--empirical"), ("--empirical without --data",)),

@@ -90,6 +90,51 @@ def test_added_bias_joins_the_group_of_its_layer() -> None:
     assert [id(p) for p in optimizer.param_groups[0]["params"]] == [id(smaller[3].weight), id(smaller[3].bias)]
 
 
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_names_go_with_parameters_and_an_added_bias_is_called_as_its_weights(prefix: str) -> None:
+    def block() -> list[nn.Module]:
+        return [nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 3, 3, bias=False), nn.ReLU()]
+
+    net = nn.Sequential(*block(), *block(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+    randomize(net, 1)
+    named = [(prefix + name, p) for name, p in net.named_parameters()]
+    optimizer = Optimizer([{"params": named[:4]}, {"params": named[4:9], "lr": 0.01}], "adam", lr=0.1)
+    optimizer.add_param_group({"params": [("mine", named[9][1]), *named[10:]]})
+    assert (named[4][0], named[9][0]) == (f"{prefix}3.weight", f"{prefix}8.weight")
+    step(net, optimizer)
+    for norm in (net[1], net[6]):
+        norm.weight.data[0], norm.bias.data[0] = 0, 0.7
+    smaller, removal = remove_dead(net, example=IMAGES)
+    prune_optimizer(optimizer, net, smaller, removal)
+    called = {prefix + name: p for name, p in smaller.named_parameters()}
+    called["mine"] = called.pop(f"{prefix}8.weight")
+    # A name that is not the network's says nothing of the bias beside it: that has the network's.
+    called["8.bias"] = called.pop(f"{prefix}8.bias")
+    names = [g["param_names"] for g in optimizer.state_dict()["param_groups"]]
+    assert names[1][-1] == f"{prefix}3.bias"
+    assert names[2][-1] == "8.bias"
+    for group in optimizer.param_groups:
+        assert [id(p) for p in group["params"]] == [id(called[name]) for name in group["param_names"]]
+    assert sorted(called) == sorted(name for group in names for name in group)
+
+
+def test_an_optimizer_that_holds_its_list_of_parameters_elsewhere_goes_on() -> None:
+    net = dying(Branches())
+    optimizer = torch.optim.LBFGS(net.parameters(), lr=1e-3, max_iter=1)
+    smaller, removal = remove_dead(net, example=IMAGES)
+    prune_optimizer(optimizer, net, smaller, removal)
+    before = [p.detach().clone() for p in smaller.parameters()]
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(smaller.train()(IMAGES), LABELS)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    assert not all(torch.equal(p, b) for p, b in zip(smaller.parameters(), before, strict=True))
+
+
 def test_state_that_does_not_follow_the_parameter_is_refused_and_nothing_changes() -> None:
     net = dying(Plain(nn.ReLU()))
     images = noise(1, 12, 3, 12, 12)

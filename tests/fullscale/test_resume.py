@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import random
 import re
@@ -197,7 +198,7 @@ def test_start_that_does_not_fit_is_refused_and_one_that_fits_is_left_as_it_was(
 
 
 def test_what_a_killed_write_left_is_cleared_away_and_no_checkpoint_of_what_diverged_is_kept(tmp_path: Path) -> None:
-    (tmp_path / ".run.0123abcd").write_bytes(b"half")
+    (tmp_path / f".{hashlib.sha256(b'run').hexdigest()[:16]}.0123abcd").write_bytes(b"half")
     train(replace(SPEC, epochs=1), IMAGES, checkpoint=tmp_path / "run")
     outcome = train(replace(SPEC, optimizer="sgd", lr=1e30), IMAGES, checkpoint=tmp_path / "other")
     assert outcome.status == "diverged"

@@ -117,7 +117,7 @@ def test_a_study_imports_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest
 def test_a_study_that_is_not_there() -> None:
     with pytest.raises(InputError, match=r"study 'digit' is unknown: accepted are .*digits"):
         find_study("digit")
-    with pytest.raises(InputError, match=r"study no.toml cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"no.toml is no file or cannot be read \(No such file"):
         find_study("no.toml")
 
 

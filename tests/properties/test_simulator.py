@@ -259,7 +259,7 @@ def test_selective_arrives_as_often_and_as_widely_as_said(arrival: float) -> Non
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "rule": ({"rule": "adamw"}, "optimizer 'adamw' is unknown: accepted are"),
     "coupling": ({"coupling": ["l2", "wd"]}, "coupling 'wd' is unknown: accepted are"),
-    "field": ({"fields": ("w", "b")}, "field 'b': sgd has w"),
+    "field": ({"fields": ("w", "b")}, "field 'b' is unknown: accepted are w"),
     "unknown lane parameter": ({"lanes": STEADY | {"beta1": 0.9}}, "'beta1' is unknown: sgd with this gradient takes"),
     "missing lane parameter": ({"lanes": {"arrival": 1.0}}, "'pull' is missing"),
     "range": ({"lanes": STEADY | {"lr": [0.1, -0.1]}}, "lr -0.1 is out of range"),
@@ -268,12 +268,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "NaN of a gradient": ({"lanes": STEADY | {"sigma": [1.0, np.nan]}}, "sigma holds nan: finite numbers are accepted"),
     "lanes": ({"lanes": STEADY | {"lr": [0.1, 0.2]}, "start": [1.0, 1.0, 1.0]}, r"arrays over \[2, 3\] lanes"),
     "couplings": ({"coupling": ["l2", "none"], "start": [1.0, 1.0, 1.0]}, r"arrays over \[2, 3\] lanes"),
-    "no records": ({"record": []}, "whole step numbers"),
+    "no records": ({"record": []}, "rising step numbers"),
     "falling records": ({"record": [3, 2]}, "rising step numbers"),
     "repeated records": ({"record": [3, 3]}, "rising step numbers"),
     "negative record": ({"record": [-1, 3]}, "rising step numbers"),
     "record beyond the counter": ({"record": [2**32]}, "rising step numbers"),
-    "fractional record": ({"record": [1.5]}, "whole step numbers"),
+    "fractional record": ({"record": [1.5]}, "rising step numbers"),
     "start": ({"start": float("nan")}, "start nan: finite"),
     "unknown state": ({"state": {"m": 0.0}}, "state 'm' is unknown: sgd has none"),
     "state of other lanes": (
@@ -283,11 +283,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no lanes": ({"start": []}, r"start of shape \(0,\)"),
     "scalar schedule": ({"schedule": lambda t: 0.5}, r"schedule gives \(\) for [0-9]+ steps"),
     "short schedule": ({"schedule": lambda t: np.ones(2)}, r"schedule gives \(2,\) for [0-9]+ steps"),
-    "threads": ({"threads": 0}, "threads 0: a positive whole number"),
-    "block": ({"block": 0}, "block 0: a positive whole number"),
+    "threads": ({"threads": 0}, "threads 0: a whole number from 1 to 1,024 is"),
+    "block": ({"block": 0}, "block 0: a whole number from 1 to 2,147,483,647 is"),
     "negative seed": ({"seed": -1}, "seed -1: whole numbers from 0"),
-    "fractional stream": ({"stream": [0.5]}, "stream 0.5: whole numbers from 0"),
-    "large stream": ({"stream": [1, 2**32]}, "stream 4294967296: whole numbers from 0"),
+    "fractional stream": ({"stream": [0.5]}, "stream .0.5.: whole numbers from 0"),
+    "large stream": ({"stream": [1, 2**32]}, "stream .1, 4294967296.: whole numbers from 0"),
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dynamics.errors import InputError
+from dynamics.given import line, shown
 from dynamics.rule import SHARED
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ class Parser(argparse.ArgumentParser):
         """Raise the message, with where to find help."""
         said = message.removeprefix("argument ").replace(": '", " '", 1)
         raise InputError(f"{said}; see {self.prog} --help")
+
+    def print_help(self, file: Any = None) -> None:
+        """Print it; where argparse's own method keeps it for itself that nothing could be written, this one raises."""
+        print(self.format_help(), end="", file=file)
 
 
 class Version(argparse.Action):
@@ -62,7 +68,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: a number is accepted") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)}: a number is accepted") from None
 
 
 def whole(text: str) -> int:
@@ -70,7 +76,21 @@ def whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: a whole number is accepted") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)}: a whole number is accepted") from None
+
+
+def path(text: str) -> Path:
+    """A path that there is, or can be: not too long, not a link to itself, not below a folder that is closed to us."""
+    if not text:
+        raise argparse.ArgumentTypeError("'': a path is accepted")
+    try:
+        os.stat(text)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in it
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise argparse.ArgumentTypeError(f"{line(text)}: {reason}: another path is accepted") from None
+    return Path(text)
 
 
 def wrapped(text: str) -> str:
@@ -81,7 +101,7 @@ def wrapped(text: str) -> str:
 def add_out(parser: argparse.ArgumentParser, holds: str) -> None:
     """The flag of the folder that a command writes into; holds: what will be in it."""
     text = f"folder for {holds}; made if need be (out)"
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help=text)
+    parser.add_argument("--out", type=path, default=Path("out"), metavar="FOLDER", help=text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -126,13 +146,16 @@ def named(given: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
 def add_worlds(parser: argparse.ArgumentParser) -> None:
     """The flag of a user's own worlds."""
     text = "a Python file with worlds, claims and figures of your own"
-    parser.add_argument("--worlds", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--worlds", type=path, metavar="FILE", help=text)
 
 
 def drawable(flag: str, file: Path) -> None:
-    """InputError unless the file's name has an ending that pictures can be written to."""
+    """InputError unless the file's name has an ending that pictures can be written to, and it can be written."""
+    from evidence.files import check_place
+
     if file.suffix not in FORMATS:
         raise InputError(f"{flag} {file}: a file name that ends in {', '.join(FORMATS)} is accepted")
+    check_place(file)
 
 
 def add_setting(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +185,7 @@ def add_setting(parser: argparse.ArgumentParser) -> None:
 def add_rules(parser: argparse.ArgumentParser) -> None:
     """The flag of rules of the user's own."""
     text = "a Python file with rules of your own, which then go by their names like all others; may be given again"
-    parser.add_argument("--rules", action=LoadRules, type=Path, metavar="FILE", help=text)
+    parser.add_argument("--rules", action=LoadRules, type=path, metavar="FILE", help=text)
 
 
 def given_setting(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def _findings(claims: list[Claim], out: Path, file: Path | None) -> tuple[list[F
     from importlib.util import find_spec
 
     from evidence.executors.local import processes
-    from evidence.files import writable
+    from evidence.files import writing
     from evidence.progress import Live
     from evidence.registry import judged, worlds
     from evidence.store import Store
@@ -115,7 +115,7 @@ def _findings(claims: list[Claim], out: Path, file: Path | None) -> tuple[list[F
     names = [name for name in worlds() if name in asked]
     data: dict[str, Any] = {}
     incomplete: dict[str, str] = {}
-    with Store(writable(out) / "results.sqlite") as store, Live() as live:
+    with writing(out), Store(out / "results.sqlite") as store, Live() as live:
         if names:
             with processes([partial(declare, file)], preload=["undertow.experiments"]) as pool:
                 data |= world_data(names, store, pool, live)

@@ -36,7 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what each criterion can remove without loss, the verdicts, and where the outcome is."""
     from dataclasses import replace
 
-    from evidence.files import writable
     from fullscale.pruning_study import find_comparison
     from undertow.extras import needs, needs_fullscale
 
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     needs_fullscale()
     needs("criteria", "torch_pruning")
     from evidence.executors.local import processes
-    from evidence.files import write_whole
+    from evidence.files import write_whole, writing
     from evidence.progress import Live
     from evidence.store import Store
     from figures import pruning
@@ -60,20 +59,20 @@ def run(arguments: argparse.Namespace) -> int:
     from fullscale.pruning_data import KEPT, by_criterion
     from fullscale.studies.runs import Source
 
-    with Live() as live:
+    folder, drawings = arguments.out, arguments.out / "figures"
+    with writing(folder, f"compare {asked.name}"), writing(drawings), Live() as live:
         images = given_images(arguments, live)
         classes = images.classes if arguments.classes else ()
         source = Source(arguments.data, classes, arguments.size, arguments.label_noise)
-        folder, drawings = writable(arguments.out), writable(arguments.out / "figures")
         with Store(folder / "results.sqlite") as store, processes(workers=arguments.workers) as pool:
             rows = asked.run(images, source, store, pool, live.task("networks", len(asked.bases) * len(asked.seeds)))
-    data, outcome = by_criterion(rows), folder / KEPT[asked.name]
-    write_whole(outcome, as_text(rows, asked.name).encode())
+        data, outcome = by_criterion(rows), folder / KEPT[asked.name]
+        write_whole(outcome, as_text(rows, asked.name).encode())
+        drawn = save(pruning.draw(data), drawings) if data.sizes["criterion"] else None
     _print_whole(asked, data)
     picture = ""
-    if data.sizes["criterion"]:
+    if drawn is not None:
         _print_shares(data)
-        drawn = save(pruning.draw(data), drawings)
         picture = f"; picture: {drawings / drawn.name}.svg, .png"
     for finding in findings(data, asked.name):
         e = finding.estimate

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, wrapped
+from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, path, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.decay_time import DecayTime
@@ -36,7 +36,7 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the same as data: an object, or a list of them for several settings"
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the settings into a .png, .svg or .pdf file")
+    parser.add_argument("--plot", type=path, metavar="FILE", help="draw the settings into a .png, .svg or .pdf file")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from undertow.commands.arguments import Parser
+from undertow.commands.arguments import Parser, path
 
 MEGABYTE = 1_000_000
 PARTS = 10  # reports of progress
@@ -14,21 +14,20 @@ PARTS = 10  # reports of progress
 def add(parser: Parser) -> None:
     """Add its flags."""
     parser.add_argument("name", metavar="NAME", help="cifar10, cifar100 or tiny-imagenet")
-    parser.add_argument("-o", "--out", type=Path, default=Path("data"), metavar="FOLDER", help="made if need be (data)")
+    parser.add_argument("-o", "--out", type=path, default=Path("data"), metavar="FOLDER", help="made if need be (data)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the archive's path and sha256."""
-    from evidence.files import writable
+    from evidence.files import writing
     from evidence.progress import Live
     from fullscale.data.fetch import fetch, known
     from undertow.extras import needs
 
     needs("fullscale", "pooch")
     wanted = known(arguments.name)
-    folder = writable(arguments.out)
     whole = max(wanted.size // MEGABYTE, 1)
-    with Live() as live:
+    with writing(arguments.out) as folder, Live() as live:
         task = live.task(f"{wanted.file}, in MB", whole)
         said = 0
 

@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_images, add_json, drawable, given_images, number, whole
+from undertow.commands.arguments import Parser, add_images, add_json, drawable, given_images, number, path, whole
 from undertow.commands.network import add_network, check_network, classes
 
 if TYPE_CHECKING:
@@ -48,9 +47,9 @@ def add(parser: Parser) -> None:
         help="also both measures, and the test error with these filters put to 0, at each power of ten between",
     )
     add_json(parser)
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a table of all filters")
+    parser.add_argument("--csv", type=path, metavar="FILE", help="write a table of all filters")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the thresholds (1e-14 to 1) into a .png, .svg or .pdf file"
+        "--plot", type=path, metavar="FILE", help="draw the thresholds (1e-14 to 1) into a .png, .svg or .pdf file"
     )
     other = parser.add_argument_group("weights alone", "for a file that holds a state_dict and no configuration")
     other.add_argument("--model", metavar="NAME", help="the network that they are of, such as resnet18")
@@ -64,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from undertow.extras import needs_fullscale
 
     needs_fullscale()
+    from evidence.files import check_place
     from evidence.progress import Live
     from fullscale.feed import Resident
     from fullscale.measure import measure, zeroed
@@ -72,10 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
     from undertow.commands.filter_report import FilterReport
 
     file = check_network(arguments)
+    # Before the work: a slip of the hand should not cost a pass over the images.
     if arguments.plot is not None:
         drawable("--plot", arguments.plot)
-    for name in ("csv", "plot"):
-        _check_place(name, getattr(arguments, name))
+    if arguments.csv is not None:
+        check_place(arguments.csv)
     for name in _OF_MODEL:
         if arguments.model is None and getattr(arguments, name) is not None:
             raise InputError(f"--{name} {getattr(arguments, name)}: accepted only with --model, for weights alone")
@@ -113,16 +114,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_place(flag: str, file: Path | None) -> None:
-    # Before the work: a slip of the hand should not cost a pass over the images.
-    if file is not None and (file.is_dir() or not os.access(file.parent, os.W_OK)):
-        raise InputError(f"--{flag} {file} cannot be written: a file in a writable folder is accepted")
-
-
 def _network(arguments: argparse.Namespace, images: Images) -> tuple[Any, str | None]:
     """The network, and the digest of the images it was trained on where its file says so, as that of a training run does."""
     from fullscale.checkpoint import load, load_into
     from fullscale.models import Architecture, build
+    from fullscale.room import check_network
 
     if arguments.model is None:
         saved = load(arguments.checkpoint)
@@ -131,7 +127,9 @@ def _network(arguments: argparse.Namespace, images: Images) -> tuple[Any, str | 
     width = 1.0 if arguments.width is None else arguments.width
     outputs = len(images.classes) if arguments.outputs is None else arguments.outputs
     channels = images.train.images.shape[1]
-    net = build(Architecture(arguments.model, width, channels, outputs, arguments.head or "cifar"))
+    asked = Architecture(arguments.model, width, channels, outputs, arguments.head or "cifar")
+    check_network(asked)
+    net = build(asked)
     load_into(net, arguments.checkpoint)
     return net, None
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from undertow.commands.arguments import Parser
+from undertow.commands.arguments import Parser, path
 
 
 def add(parser: Parser) -> None:
     """Add its flags."""
-    parser.add_argument("stores", nargs="+", type=Path, metavar="FILE", help="a store, e.g. out/results.sqlite")
+    parser.add_argument("stores", nargs="+", type=path, metavar="FILE", help="a store, e.g. out/results.sqlite")
     parser.add_argument(
         "--into",
-        type=Path,
+        type=path,
         default=Path("out/results.sqlite"),
         metavar="FILE",
         help="the store that takes their runs beside those it holds; made if need be (out/results.sqlite)",

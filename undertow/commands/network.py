@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser
+from undertow.commands.arguments import Parser, path
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add_network(parser: Parser) -> None:
     """Its flags."""
-    parser.add_argument("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help="a network's .safetensors file")
+    parser.add_argument("checkpoint", type=path, nargs="?", metavar="CHECKPOINT", help="a network's .safetensors file")
     own = parser.add_argument_group("a network of your own", "instead of CHECKPOINT")
     own.add_argument(
         "--net",
@@ -24,7 +24,7 @@ def add_network(parser: Parser) -> None:
         "arguments and gives a torch.nn.Module",
     )
     own.add_argument(
-        "--weights", type=Path, metavar="FILE",
+        "--weights", type=path, metavar="FILE",
         help="its weights: .safetensors, or the state_dict in a .pt or .pth file, of which no code is run",
     )  # fmt: skip
 

@@ -24,10 +24,18 @@ def add(parser: Parser) -> None:
         metavar="DIAGRAM",
         help="selectivity (x strength), rate (lr x strength), batch (x selectivity) or epoch (length x beta2)",
     )
-    parser.add_argument("--cells", type=whole, default=250, metavar="N", help="settings along each axis (250)")
-    parser.add_argument("--seeds", type=whole, default=16, metavar="N", help="lanes a setting (16)")
-    parser.add_argument("--steps", type=whole, default=10_000, metavar="N", help="steps of each lane (10000)")
-    parser.add_argument("--threads", type=whole, metavar="N", help="threads; all cores if not given")
+    parser.add_argument(
+        "--cells", type=whole, default=250, metavar="N", help="settings along each axis, 2 to 10,000 (250)"
+    )
+    parser.add_argument("--seeds", type=whole, default=16, metavar="N", help="lanes a setting, up to a million (16)")
+    parser.add_argument(
+        "--steps",
+        type=whole,
+        default=10_000,
+        metavar="N",
+        help="steps of each lane, below 2^32; with all lanes up to 10^14 (10000)",
+    )
+    parser.add_argument("--threads", type=whole, metavar="N", help="threads, up to 1,024; all cores if not given")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu or cuda (cpu)")
     add_out(parser, "figures")
 
@@ -35,7 +43,7 @@ def add(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was done, how fast, and the picture's path."""
     on = _simulate(arguments.device)
-    from evidence.files import writable
+    from evidence.files import writing
     from evidence.progress import Live
     from figures.phase import draw
     from figures.style import save
@@ -43,14 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     phase = Phase(arguments.diagram, arguments.cells, arguments.seeds, arguments.steps)
     threads = arguments.threads if arguments.threads is not None else len(os.sched_getaffinity(0))
-    folder = writable(arguments.out / "figures")
-    with Live() as live:
+    folder = arguments.out / "figures"
+    with writing(folder, f"phase {phase.diagram}"), Live() as live:
         task = live.task("rows", phase.cells)
         begin = time.perf_counter()
         data = phase.run(threads, on, task)
         seconds = time.perf_counter() - begin
-    picture = draw(data)
-    save(picture, folder)
+        picture = draw(data)
+        save(picture, folder)
     steps = data.attrs["lanes"] * phase.steps
     print(
         f"{data.attrs['lanes']:,} lanes x {phase.steps:,} steps in {seconds:.1f} s: {steps / seconds / 1e6:,.0f} million a second"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_images, given_images, number, whole
+from undertow.commands.arguments import Parser, add_images, given_images, number, path, whole
 from undertow.commands.network import add_network, check_network, classes
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add(parser: Parser) -> None:
     """Add its flags."""
     add_network(parser)
     parser.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="FILE",
+        "-o", "--out", type=path, required=True, metavar="FILE",
         help="the smaller network; its certificate is written beside it as .json",
     )  # fmt: skip
     parser.add_argument(
@@ -140,6 +140,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _checked(arguments: argparse.Namespace, network: Path) -> tuple[Path, Path | None]:
     """The names of the certificate and of the ONNX file, if there is to be one."""
+    from evidence.files import check_place
+
     out = arguments.out
     if arguments.net is not None and arguments.data is None:
         raise InputError("--net without --data: images that the network takes are accepted")
@@ -155,6 +157,8 @@ def _checked(arguments: argparse.Namespace, network: Path) -> tuple[Path, Path |
     files = [out, out.with_suffix(".json"), *([out.with_suffix(".onnx")] if arguments.onnx else [])]
     if any(file.resolve() == network.resolve() for file in files):
         raise InputError(f"--out {out} would replace the network that is read: another name is accepted")
+    for file in files:
+        check_place(file)
     return files[1], files[2] if arguments.onnx else None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_json, add_rules, whole
+from undertow.commands.arguments import Parser, add_json, add_rules, path, whole
 
 if TYPE_CHECKING:
     from evidence.store import Store
@@ -24,15 +24,15 @@ def add(parser: Parser) -> None:
     add_study(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--out", type=Path, default=Path("out"), metavar="FOLDER", help=f"folder that holds {STORE} (out)"
+        "--out", type=path, default=Path("out"), metavar="FOLDER", help=f"folder that holds {STORE} (out)"
     )
-    where.add_argument("--store", type=Path, metavar="FILE", help="the store itself")
+    where.add_argument("--store", type=path, metavar="FILE", help="the store itself")
     for name, what in (
         ("csv", "a row a run: axes, status, error, all numbers"),
         ("parquet", "the same as Parquet"),
         ("netcdf", "labelled arrays over the axes, with curves, for xarray"),
     ):
-        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write {what}")
+        parser.add_argument(f"--{name}", type=path, metavar="FILE", help=f"write {what}")
     add_json(parser)
     add_rules(parser)
 

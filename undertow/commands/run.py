@@ -10,11 +10,10 @@ import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_rules, add_worlds, drawable
+from undertow.commands.arguments import Parser, add_rules, add_worlds, drawable, path
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,7 +32,7 @@ def add(parser: Parser) -> None:
         metavar="NAME=VALUE",
         help="a constant, e.g. lr=1e-2 or optimizers=adam,sgd, or rates=(0.1,0.2),(0.01,0.02); may be given several times",
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the world into a .png, .svg or .pdf file")
+    parser.add_argument("--plot", type=path, metavar="FILE", help="draw the world into a .png, .svg or .pdf file")
     parser.add_argument("--json", action="store_true", help="print constants and claims as data")
     add_worlds(parser)
     add_rules(parser)
@@ -57,11 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
         live.line(f"{arguments.world}: {', '.join(arguments.set) or 'with the constants of its claims'}")
         try:
             data = world.run(threads=len(os.sched_getaffinity(0)))
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            if not arguments.set or isinstance(error, InputError):
+        except InputError:
+            raise
+        except Exception as error:
+            if not (arguments.set or arguments.worlds):
                 raise
-            said = f"{type(error).__name__}: {error}"
-            raise InputError(f"{arguments.world} does not run with {', '.join(arguments.set)} ({said})") from error
+            given = f" with {', '.join(arguments.set)}" if arguments.set else ""
+            raise InputError(f"{arguments.world} does not run{given} ({type(error).__name__}: {error})") from error
     findings, without = _judged(find_claims(experiments=[arguments.world]), data)
     if draw is not None:
         from figures.style import save_as

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     needs("fullscale", "torch", "safetensors", "PIL", "sklearn")
     from evidence.executors.choice import check_executor, executor
-    from evidence.files import usable, writable
+    from evidence.files import usable, writing
     from evidence.progress import Live
     from evidence.store import Store
     from fullscale.studies.conduct import conduct, planned
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
                 plans = [plan.in_store(store) for plan in plans]
         print("\n".join(_left(plan, workers) for plan in plans))
         return 0
-    with Store(writable(arguments.out) / STORE) as store, Live() as live:
+    with writing(arguments.out), Store(path) as store, Live() as live:
         how = {"data": arguments.data, "device": arguments.device}
         retry = [arguments.retry] if arguments.retry else []
         given = workers if local else arguments.workers

@@ -11,12 +11,22 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_images, add_out, add_setting, given_setting, named, number, whole
+from undertow.commands.arguments import (
+    Parser,
+    add_images,
+    add_out,
+    add_setting,
+    given_setting,
+    named,
+    number,
+    path,
+    whole,
+)
 
 if TYPE_CHECKING:
     from fullscale.checkpoint import Saved
@@ -46,9 +56,9 @@ def add(parser: Parser) -> None:
         help="basicnet, vgg11, vgg16, vgg19, resnet20, resnet56, resnet18 or resnet50 (basicnet)",
     )
     task.add_argument("--head", metavar="NAME", help="cifar or imagenet (cifar)")
-    task.add_argument("--width", type=number, metavar="X", help="the network's filters times this (0.125)")
+    task.add_argument("--width", type=number, metavar="X", help="the network's filters times this, up to 16 (0.125)")
     task.add_argument(
-        "--from", dest="start", type=Path, metavar="FILE", help="start from the network of this file, pruned or not"
+        "--from", dest="start", type=path, metavar="FILE", help="start from the network of this file, pruned or not"
     )
     add_images(task, "only these classes: an easier task")
     task.add_argument(
@@ -57,8 +67,10 @@ def add(parser: Parser) -> None:
         help="shift training images by up to 4 pixels (an eighth of --size), and mirror them; of larger pictures on disk, "
         "take random crops",
     )
-    task.add_argument("--batch", type=whole, default=40, metavar="N", help="images a step (40)")
-    task.add_argument("--epochs", type=whole, default=10, metavar="N", help="passes over the training images (10)")
+    task.add_argument("--batch", type=whole, default=40, metavar="N", help="images a step, 2 or more (40)")
+    task.add_argument(
+        "--epochs", type=whole, default=10, metavar="N", help="passes over the training images, up to 10^9 (10)"
+    )
     task.add_argument("--seed", type=whole, default=0, metavar="N", help="of the first weights and the data order (0)")
     task.add_argument(
         "--schedule",
@@ -83,7 +95,7 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the measures and the certificate; exit status 1 if the run diverged."""
-    from evidence.files import writable
+    from evidence.files import writing
     from undertow.extras import needs_fullscale
 
     needs_fullscale()
@@ -103,16 +115,15 @@ def run(arguments: argparse.Namespace) -> int:
     RunSpec(digest="", size=arguments.size, label_noise=arguments.label_noise, **numbers)
     execution = _execution(arguments)
     leads = place().rank == 0
-    with Live() as live:
+    with writing(arguments.out, "train") if leads else nullcontext(arguments.out) as folder, Live() as live:
         if leads:
             live.line(f"reading {arguments.data}")
         source, task = _prepared(open_source(arguments.data), arguments)
         spec = RunSpec(digest=source.digest, **task, **numbers)
         images: Images | Feed = source if isinstance(source, Images) else _streamed(source, spec, execution)
         if not leads:
-            train(spec, images, execution=execution, checkpoint=arguments.out / RUN, start=start)
+            train(spec, images, execution=execution, checkpoint=folder / RUN, start=start)
             return 0
-        folder = writable(arguments.out)
         with Store(folder / "results.sqlite") as store, _writer(arguments, folder) as write:
             bar = live.task(f"{spec.optimizer} on {source.name}", spec.epochs)
             outcome = train(
@@ -125,10 +136,11 @@ def run(arguments: argparse.Namespace) -> int:
                 write=write,
             )
             store.put(KIND, spec.as_dict(), **as_row(outcome))
-    if outcome.net is None:
+        said = None if outcome.net is None else _certified(outcome, folder)
+    if said is None:
         print(f"diverged: {outcome.error}", file=sys.stderr)
         return 1
-    print(_certified(outcome, folder))
+    print(said)
     return 0
 
 
@@ -244,12 +256,15 @@ def _writer(arguments: argparse.Namespace, folder: Path) -> Iterator[Callable[[d
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError("'tensorboard' is missing: install undertow[tensorboard]") from None
-    with SummaryWriter(folder / "tensorboard") as board:
+    with ExitStack() as stack:
+        boards: list[SummaryWriter] = []
 
         def write(point: dict[str, float]) -> None:
+            if not boards:  # it makes its folder, which a run that is refused shall not leave
+                boards.append(stack.enter_context(SummaryWriter(folder / "tensorboard")))
             for name, value in point.items():
                 if name != "epoch":
-                    board.add_scalar(name, value, int(point["epoch"]))
+                    boards[0].add_scalar(name, value, int(point["epoch"]))
 
         yield write
 

@@ -1,0 +1,1 @@
+"""Bad inputs, drawn from a seed, for every command, file format and public function: python -m fuzz."""
