@@ -184,7 +184,7 @@ class Driver:
             task = self._pending.get(future)
             if task is not None and self._elsewhere.issuperset(task.runs) and future.cancel():
                 del self._pending[future]
-                self.rows |= self.store.find(list(task.runs), self.curves)
+                self.rows |= self.store.find(list(task.runs), self.curves, lambda row: self.asked[row.key].look(row))
                 self._tell(f"{_titles(task)}: stored by another driver meanwhile")
 
     def _tell(self, line: str) -> None:

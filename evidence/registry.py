@@ -36,7 +36,7 @@ from typing import Any, Protocol, TypeVar, get_args
 import xarray as xr
 
 from dynamics.errors import InputError
-from dynamics.given import among, file, function, items, kind, whole
+from dynamics.given import among, file, function, items, kind, shown, whole
 from dynamics.given import text as as_text
 from evidence.claim import Claim, Decision, Estimate, Finding, Margin, judge
 
@@ -301,8 +301,20 @@ def opposed(claim: Claim) -> list[Claim]:
 
 
 def judged(claims: Iterable[Claim], data: Mapping[str, Any]) -> list[Finding]:
-    """The findings of those claims whose experiment's data are there."""
-    return [judge(claim, data[claim.experiment]) for claim in claims if claim.experiment in data]
+    """The findings of those claims whose experiment's data are there. Raises InputError where data are not those of a claim."""
+    return [_judged(claim, data[claim.experiment]) for claim in claims if claim.experiment in data]
+
+
+def _judged(claim: Claim, data: Any) -> Finding:
+    try:
+        return judge(claim, data)
+    except InputError:
+        raise
+    except Exception as error:  # of data from a damaged store, or of a user's own claim, anything
+        raise InputError(
+            f"claim {claim.id} cannot be judged ({type(error).__name__}: {shown(str(error))}): whole data of "
+            f"{claim.experiment}, as --fresh makes them, are accepted"
+        ) from error
 
 
 def load_worlds(path: Path) -> None:
@@ -341,13 +353,15 @@ def load_worlds(path: Path) -> None:
         if all(table == old for table, old in before):
             raise InputError("nothing is declared in it: a world, a claim or a figure is accepted")
         _refuse_dangling()
-    except Exception as error:
+    except BaseException as error:  # another's code: whatever it raises is told as its mistake
         del sys.modules[name]
         for table, old in before:
             table.clear()
             table.update(old)
+        if isinstance(error, KeyboardInterrupt):
+            raise
         said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: {said}") from error
+        raise InputError(f"{path}: {said[:500]}") from error
     finally:
         _digest = ""
 

@@ -14,7 +14,7 @@ import os
 import platform
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dynamics.errors import InputError
-from dynamics.given import line
+from dynamics.given import line, shown
 from dynamics.rules import own_digests
+from evidence.forms import check_plain
 
 SCHEMA = 2  # 2: curves in the last column, so that the others are read without them; files of format 1 stay as they are
 # Raised when the meaning of stored results changes: older rows then no longer answer for new specs.
@@ -44,6 +45,7 @@ create table runs (
     curves text not null
 ) strict
 """
+STATUSES = ("done", "diverged", "failed")
 _AT_ONCE = 500  # keys asked for in one query
 
 
@@ -80,17 +82,26 @@ class Record(NamedTuple):
 
     def row(self) -> Row:
         """What the texts say. Raises ValueError where they are no row."""
+        if not all(isinstance(text, str) for text in self):
+            raise ValueError("a run holds something else than texts")
+        if self.status not in STATUSES:
+            raise ValueError(f"status {shown(self.status)} of a run is none of {', '.join(STATUSES)}")
         parts = {name: json.loads(getattr(self, name) or "{}") for name in ("spec", "summary", "environment", "curves")}
         for name, part in parts.items():
             if not isinstance(part, dict):
                 raise ValueError(f"{name} of a run is no object")
         if not all(isinstance(version, str) for version in parts["environment"].values()):
             raise ValueError("environment of a run holds another value than a text")
+        for name in ("spec", "summary"):
+            check_plain(name, parts[name])
         return Row(self.key, self.kind, status=self.status, error=self.error, finished=self.finished, **parts)
 
 
 _ALL = ", ".join(Record._fields)
 _BUT_CURVES = _ALL.replace("curves", "'' as curves")
+
+
+Check = Callable[[Row], object]
 
 
 class NoRoomError(InputError):
@@ -139,10 +150,9 @@ def record(
     said = error.encode(errors="backslashreplace").decode()  # a file name in it may be no text
     texts = (canonical(spec), status, json.dumps(summary), json.dumps(environment()), said)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    made = Record(key_of(kind, spec), kind, *texts, now, json.dumps(curves))
-    if status not in ("done", "diverged", "failed"):
-        raise ValueError(f"status {status!r} of a run is none of done, diverged, failed")
-    return made
+    if status not in STATUSES:
+        raise ValueError(f"status {status!r} of a run is none of {', '.join(STATUSES)}")
+    return Record(key_of(kind, spec), kind, *texts, now, json.dumps(curves))
 
 
 class Store:
@@ -197,9 +207,9 @@ class Store:
             except BaseException:
                 self._db.close()
                 raise
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of what SQLite says of a damaged file
             what = "a store" if reading else "a writable SQLite file"
-            raise InputError(f"store {line(self.path)} cannot be used ({error}): {what} is accepted") from None
+            raise InputError(f"store {line(self.path)} cannot be used ({_said(error)}): {what} is accepted") from None
 
     def _reopen(self, making: bool) -> None:
         self._db.close()
@@ -231,8 +241,14 @@ class Store:
             self._db.execute("begin")
             version = int(self._db.execute("pragma user_version").fetchone()[0])
             tables = [row[0] for row in self._db.execute("select name from sqlite_master where type = 'table'")]
+            # What SQLite would run while rows are read or written.
+            code = self._db.execute(
+                "select type, name from sqlite_master where type in ('trigger', 'view') or sql like 'create virtual%'"
+            ).fetchone()
             columns = {row[1] for row in self._db.execute("pragma table_info(runs)")}
-        if not 0 <= version <= SCHEMA:
+        if version < 0:
+            raise InputError(f"store {self.path} has no format ({version}): one from 1 to {SCHEMA} is accepted")
+        if version > SCHEMA:
             raise InputError(
                 f"store {self.path} was written by a newer version (format {version}): up to {SCHEMA} is accepted"
             )
@@ -243,8 +259,16 @@ class Store:
                     self._db.execute("begin immediate")
                     self._make_table()
         elif version == 0 or columns != set(Record._fields):
-            holds = f"other tables ({tables[0]})" if tables else "no table of runs"
+            holds = (
+                "a table of runs with other columns"
+                if "runs" in tables
+                else f"other tables ({shown(tables[0]).strip(chr(39))})"
+                if tables
+                else "no table of runs"
+            )
             raise InputError(f"store {self.path} holds {holds}: a file of this program is accepted")
+        elif code:
+            raise InputError(f"store {self.path} holds a {code[0]} {shown(code[1])}: a table of runs alone is accepted")
 
     def _make_table(self) -> None:
         self._db.execute(_TABLE.replace("create table", "create table if not exists"))
@@ -261,18 +285,24 @@ class Store:
         found = self.find([key_of(kind, spec)])
         return next((row for row in found.values() if row.status != "failed"), None)
 
-    def find(self, keys: Sequence[str], curves: bool = True) -> dict[str, Row]:
-        """Those of these keys that are stored, failed ones too, with their rows; curves=False leaves the curves unread."""
+    def find(self, keys: Sequence[str], curves: bool = True, check: Check | None = None) -> dict[str, Row]:
+        """Those of these keys that are stored, failed ones too, with their rows; curves=False leaves the curves unread.
+
+        check: raises ValueError for a row that is not in its kind's form (`evidence.forms`); the store is then damaged.
+        """
         found: dict[str, Row] = {}
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             asked = ", ".join("?" * len(some))
-            found |= {row.key: row for row in self._rows(f"where key in ({asked})", some, curves)}
+            found |= {row.key: row for row in self._rows(f"where key in ({asked})", some, curves, check)}
         return found
 
-    def rows(self, kind: str, curves: bool = True) -> list[Row]:
-        """All runs of a kind, oldest first; curves=False leaves the curves unread, which most of the time goes into."""
-        return self._rows("where kind = ? order by finished, key", [kind], curves)
+    def rows(self, kind: str, curves: bool = True, check: Check | None = None) -> list[Row]:
+        """All runs of a kind, oldest first; curves=False leaves the curves unread, which most of the time goes into.
+
+        check: as for `find`.
+        """
+        return self._rows("where kind = ? order by finished, key", [kind], curves, check)
 
     def records(self) -> Iterator[Record]:
         """All runs of all kinds as they stand in the file, one after another: they may be more than the memory holds."""
@@ -289,7 +319,9 @@ class Store:
     def checked(self, record: Record) -> Row:
         """What a record of this file says; InputError where it is damaged."""
         with self._usable():
-            return record.row()
+            row = record.row()
+            check_plain("curves", row.curves)
+            return row
 
     def put(
         self,
@@ -330,10 +362,14 @@ class Store:
         self._newest = new[-1][0] if new else self._newest
         return [key for _, key in new]
 
-    def _rows(self, which: str, values: Sequence[str], curves: bool) -> list[Row]:
+    def _rows(self, which: str, values: Sequence[str], curves: bool, check: Check | None) -> list[Row]:
         with self._usable():
             found = self._db.execute(f"select {_ALL if curves else _BUT_CURVES} from runs {which}", values)
-            return [Record(*texts).row() for texts in found]
+            rows = [Record(*texts).row() for texts in found]
+            if check is not None:
+                for row in rows:
+                    check(row)
+            return rows
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -360,10 +396,14 @@ class Store:
             yield
         except (sqlite3.IntegrityError, InputError):  # the fault of who stores, not the file's
             raise
-        except (sqlite3.Error, ValueError, OSError) as error:
+        except (sqlite3.Error, ValueError, OSError, RecursionError) as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
                 raise NoRoomError(
-                    f"store {self.path} has no room ({error}): a disk with free space is accepted"
+                    f"store {self.path} has no room ({_said(error)}): a disk with free space is accepted"
                 ) from None
-            what = f"store {self.path} is damaged or locked ({error})"
+            what = f"store {self.path} is damaged or locked ({_said(error)})"
             raise InputError(f"{what}: a whole one is accepted, or none, and then all runs again") from error
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())  # SQLite tells what it cannot read as it stands, with its lines

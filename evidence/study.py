@@ -16,10 +16,11 @@ from typing import Any, Literal
 import xarray as xr
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 from evidence.driver import Driver, Task, Together, Work, one_after_another
 from evidence.progress import Live
 from evidence.registry import World, find_world
-from evidence.store import Row, Store, environment, key_of
+from evidence.store import Check, Row, Store, environment, key_of
 
 # Called as a study goes on: runs done, runs in all, and a line on what just happened.
 Notify = Callable[[int, int, str], None]
@@ -37,6 +38,7 @@ class Run:
         group: runs of one group are one task: one worker runs them, and all of them are stored, or none. They come first.
         together: how a group is run, picklable and the same for all of it: called with the works of its runs, it gives their
             outcomes in the same order. If it raises, each run of the group is tried alone.
+        check: raises ValueError for a stored row that is not as the work gives it; the store is then damaged.
 
     Example:
         >>> run = Run("coin", {"flips": 100}, "a coin", lambda: {"summary": {"heads": 52}, "curves": {}})
@@ -50,6 +52,12 @@ class Run:
     work: Work
     group: str = ""
     together: Together = one_after_another
+    check: Check | None = None
+
+    def look(self, row: Row) -> None:
+        """Raise ValueError for a row that is not this run's."""
+        if self.check is not None:
+            self.check(row)
 
 
 def run_all(
@@ -101,7 +109,7 @@ def run_all(
     keys = [key_of(run.kind, run.spec) for run in runs]
     asked = dict(zip(keys, runs, strict=True))
     store.news()  # what is stored from here on is new
-    stored = {} if fresh else store.find(list(asked), curves)
+    stored = {} if fresh else store.find(list(asked), curves, lambda row: asked[row.key].look(row))
     rows = {key: row for key, row in stored.items() if row.status not in again}
     if rows:
         notify(len(rows), len(asked), f"{len(rows)} of {len(asked)} runs are stored already")
@@ -153,8 +161,10 @@ def world_data(
         live.line(line)
     try:
         return {row.kind: xr.Dataset.from_dict(row.curves) for row in rows}
-    except (KeyError, ValueError) as error:
-        raise InputError(f"store {store.path} holds a damaged dataset ({error}): run again with --fresh") from error
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise InputError(
+            f"store {store.path} holds a damaged dataset ({shown(str(error))}): run again with --fresh"
+        ) from error
 
 
 def _world_row(world: World) -> dict[str, Any]:

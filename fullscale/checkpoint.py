@@ -1,8 +1,16 @@
-"""A network in one file: its weights and the configuration to rebuild it, in safetensors, which runs no code."""
+"""A network in one file: its weights and the configuration to rebuild it, in safetensors, which runs no code.
+
+The header's entry "undertow" is JSON: format, a number; network, the configuration; notes, plain data (`fullscale.notes`);
+sha256, last, of the entry's text before it and of names, types, shapes and bytes of all tensors, so that a flipped bit
+anywhere is seen. Files of format 1 say neither their format nor a sha256, and load still: of what they hold all is checked
+but the numbers themselves, where a flipped bit is not seen. Numbers that are not finite are a network's own matter: what
+measures it or trains it on says so.
+"""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -17,15 +25,21 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from dynamics.given import file as file_of
+from dynamics.given import shown, text, whole
 from evidence.files import write_whole
 from fullscale.graph import evaluation
 from fullscale.models import Architecture, Chain, NetConfig, build
+from fullscale.notes import LONGEST, as_text, check_notes
 from fullscale.shapes import take_state
 
 # One entry: safetensors writes several in no fixed order, and equal networks shall be equal files.
 HEADER = "undertow"
 EXTRA = "extra/"
+FORMAT = 2  # 2: with a checksum
 _KNOWN = "networks of fullscale.models"
+_SIGNED = ', "sha256": '
+# What a layer of a chain has at least: its weights, and what BatchNorm keeps.
+_A_LAYER = 6
 # Images of this many pixels a side run through the network's shapes when it is loaded.
 PROBE = 64
 
@@ -64,12 +78,22 @@ def as_bytes(
     config = getattr(net, "config", None)
     if not isinstance(config, Architecture | NetConfig):
         raise InputError(f"{type(net).__name__} has no configuration to be rebuilt from: {_KNOWN} are accepted")
-    tensors = net.state_dict() | {EXTRA + name: tensor for name, tensor in (extra or {}).items()}
+    for name, tensor in (extra or {}).items():
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"extra {shown(name)} of type {type(tensor).__name__}: a tensor is accepted")
+    tensors = net.state_dict() | {EXTRA + text("extra", name): tensor for name, tensor in (extra or {}).items()}
     # Clones: safetensors refuses tensors that share memory.
-    return safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-        metadata={HEADER: json.dumps({"network": config.as_dict(), "notes": notes or {}})},
-    )
+    held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    header = as_text({"format": FORMAT, "network": config.as_dict(), "notes": check_notes(notes or {})})[:-1]
+    return safetensors.torch.save(held, metadata={HEADER: f'{header}{_SIGNED}"{_digest(header, held)}"}}'})
+
+
+def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def load(path: str | os.PathLike[str]) -> Saved:
@@ -80,16 +104,31 @@ def load(path: str | os.PathLike[str]) -> Saved:
     """
     state, metadata = read(path)
     try:
-        header = json.loads(metadata[HEADER])
-        stored, notes = header["network"], header["notes"]
+        stored, notes = _header(metadata[HEADER], state)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
         config = Architecture(**fields) if "model" in fields else NetConfig(**fields)
         extra = {name.removeprefix(EXTRA): state.pop(name) for name in list(state) if name.startswith(EXTRA)}
-        return Saved(rebuild(config, state).eval(), extra, dict(notes))
+        return Saved(rebuild(config, state).eval(), extra, check_notes(notes))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: holds no network's configuration") from error
+
+
+def _header(entry: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], Any]:
+    """What the header's entry says, whole and of these tensors: the configuration and the notes."""
+    if len(entry) > LONGEST:
+        raise InputError(f"a header of {len(entry):,} characters: up to {LONGEST:,} are accepted")
+    header = json.loads(entry)
+    made = header.get("format", 1)
+    if whole("format", made, 1) > FORMAT:
+        raise InputError(f"written by a newer version (format {shown(made)}): up to {FORMAT} is accepted")
+    if header.keys() != {"network", "notes"} | ({"format", "sha256"} if made > 1 else set()):
+        raise InputError("holds no network's configuration")
+    before, _, digest = entry.rpartition(_SIGNED)
+    if made > 1 and digest != f'"{_digest(before, tensors)}"}}':
+        raise InputError("damaged (its checksum is that of other content): a file as it was written is accepted")
+    return header["network"], header["notes"]
 
 
 def load_network(path: str | os.PathLike[str]) -> nn.Module:
@@ -118,8 +157,9 @@ def load_into(net: nn.Module, path: str | os.PathLike[str]) -> None:
     For networks from elsewhere whose filters were removed. Raises InputError for a file that is missing or damaged, and
     for weights that differ from the network's in more than their numbers of channels; the network is then left as it was.
     """
+    weights = weights_of(path)
     try:
-        take_state(net, weights_of(path))
+        take_state(net, weights)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -135,12 +175,11 @@ def rebuild(config: Architecture | NetConfig, state: Mapping[str, Tensor]) -> nn
     Layers are as narrow as the tensors. Draws no random numbers. Raises InputError where names, shapes or types differ
     from the configuration's, or from each other's.
     """
-    try:
-        # On the meta device no memory is taken and no first weights are drawn, whatever the configuration claims.
-        with torch.device("meta"):
-            net: nn.Module = Chain(config) if isinstance(config, NetConfig) else build(config)
-    except (RuntimeError, TypeError) as error:
-        raise InputError("the configuration asks for a network too large for any machine") from error
+    if isinstance(config, NetConfig) and _A_LAYER * len(config.channels) > len(state):
+        raise InputError(f"a configuration of {len(config.channels):,} layers for {len(state):,} tensors")
+    # On the meta device no memory is taken and no first weights are drawn, whatever the configuration claims.
+    with torch.device("meta"):
+        net: nn.Module = Chain(config) if isinstance(config, NetConfig) else build(config)
     shell = copy.deepcopy(net)
     take_state(net, state)
     take_state(shell, {name: tensor.to("meta") for name, tensor in state.items()})

@@ -61,18 +61,18 @@ def bearing(
 
     Raises InputError for a damaged row.
     """
-    rates = lr_grid.of_study(grid) if grid is not None and grid.complete else lr_grid.kept()
-    cells = digits_long.of_study(long) if long is not None and long.complete else digits_long.kept()
-    records = filters.of_study(watched) if watched is not None and watched.complete else filters.kept()
-    data = {"grid": rates, "long": cells, "watched": records} | pruning_claims.bearing(store)
-    if not stands.complete:
-        return data
-    rows = [row for row in stands.rows if row is not None]
     try:
+        rates = lr_grid.of_study(grid) if grid is not None and grid.complete else lr_grid.kept()
+        cells = digits_long.of_study(long) if long is not None and long.complete else digits_long.kept()
+        records = filters.of_study(watched) if watched is not None and watched.complete else filters.kept()
+        data = {"grid": rates, "long": cells, "watched": records} | pruning_claims.bearing(store)
+        if not stands.complete:
+            return data
+        rows = [row for row in stands.rows if row is not None]
         return data | {"pocket": digits_study.curves_and_ends(rows), "thresholds": digits_study.swept(rows)}
     except InputError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(f"store {store.path} holds a damaged run ({error!r}): run again with --fresh") from error
 
 

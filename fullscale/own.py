@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from dynamics.given import file
+from dynamics.given import file, shown
 from fullscale.checkpoint import weights_of
 from fullscale.graph import Example, taken
 from fullscale.graph.network import network as checked
 from fullscale.graph.trace import quiet
 from fullscale.prune.compare import run
-from fullscale.shapes import take_state
+from fullscale.shapes import alike, take_state
 
 ENDINGS = (".safetensors", ".pt", ".pth")
 WANTED = "weights alone are accepted, as torch.save(net.state_dict(), FILE) writes them"
@@ -97,7 +97,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         plain = tensor.layout == torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
         # A few bytes can be told to be any number of numbers.
         if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise InputError(f"{path}: {name} is no plain tensor that is stored whole; {WANTED}")
+            raise InputError(f"{path}: {shown(name).strip(chr(39))} is no plain tensor that is stored whole; {WANTED}")
     return state
 
 
@@ -111,9 +111,9 @@ def _unpickled(path: Path) -> Any:
             return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
     except zipfile.BadZipFile as error:
         raise InputError(f"{path} is no whole file of torch.save, in its format since torch 1.6; {WANTED}") from error
-    except (pickle.UnpicklingError, RuntimeError, ValueError, OSError, MemoryError, LookupError, TypeError) as error:
+    except Exception as error:  # on a damaged file torch's reader may raise anything; it runs no code of the file
         found = re.search(r"GLOBAL (\S+) (?:was not|whose)", str(error))
-        why = "cannot be read" if found is None else f"holds {found[1]}, for which code would have to run"
+        why = "cannot be read" if found is None else f"holds {found[1][:100]}, for which code would have to run"
         raise InputError(f"{path} {why}; {WANTED}") from error
 
 
@@ -132,11 +132,8 @@ def _state(path: Path, content: Any) -> dict[str, Tensor]:
     found = {key: part for key, part in found.items() if all(map(_is_weight, part.items()))}
     found = {key: part for key, part in found.items() if part or not content}
     if len(found) != 1:
-        several = (
-            f"weights in {', '.join(map(str, found))}"
-            if found
-            else f"no weights, but {', '.join(map(str, content))[:100]}"
-        )
+        names = " ".join(", ".join(map(str, found or content)).split())[:100]
+        several = f"weights in {names}" if found else f"no weights, but {names}"
         raise InputError(f"{path} holds {several}; {WANTED}")
     [state] = found.values()
     return dict(state)
@@ -166,7 +163,8 @@ def fit(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     by_tensor = {id(tensor): name for name, tensor in own.items() if name in state}
     # Safetensors keeps a weight that two layers share once.
     state |= {name: state[by_tensor[id(t)]] for name, t in own.items() if name not in state and id(t) in by_tensor}
-    if {name: tensor.shape for name, tensor in own.items()} == {name: tensor.shape for name, tensor in state.items()}:
+    shapes = [{name: tensor.shape for name, tensor in of.items()} for of in (own, state)]
+    if shapes[0] == shapes[1] and all(alike(tensor, state[name]) for name, tensor in own.items()):
         net.load_state_dict(state)
     else:
         take_state(net, {name: tensor.clone() if name in own else tensor for name, tensor in state.items()})

@@ -14,7 +14,7 @@ import xarray as xr
 from dynamics.errors import InputError
 from dynamics.estimate import mean_interval
 from evidence.store import Row, Store, key_of
-from fullscale.pruning_study import DIGITS, KIND, PAPER, PAPER_RATES
+from fullscale.pruning_study import DIGITS, KIND, PAPER, PAPER_RATES, check_row
 
 # Points of test error that a removal may cost and still be called one without loss: 3.6 images of the digits.
 PRICE = 0.01
@@ -186,5 +186,7 @@ def kept_rows(name: str = DIGITS.name) -> list[Row]:
 def stored(store: Store, name: str = DIGITS.name) -> list[Row]:
     """The rows of a comparison that come with the package, or, where all of them have been run again, those in the store."""
     kept = kept_rows(name)
-    again = [row for one in kept if (row := store.get(KIND, one.spec)) is not None]
+    keys = [key_of(KIND, one.spec) for one in kept]
+    found = store.find(keys, check=check_row)
+    again = [found[key] for key in keys if key in found and found[key].status != "failed"]
     return again if len(again) == len(kept) else kept

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.errors import InputError
+from evidence.forms import NUMBER, check_form
 from evidence.store import Row, Store
 from evidence.study import Notify, Run, run_all
 from fullscale.data import Images, Split
@@ -21,6 +22,31 @@ from fullscale.spec import CRITERIA, Criterion
 from fullscale.studies.runs import Source
 
 KIND = "compare"
+_SPEC = {
+    "seed": int, "shares": [float], "model": str, "width": float, "batch": int, "epochs": int, "tuning_steps": int,
+    "base": {"name": str, "criteria": [str]},
+}  # fmt: skip
+_POINT = {
+    "criterion": str, "share": float, "reached": float, "parameters": float, "multiply_adds": float, "error": [NUMBER],
+    "held_out?": [NUMBER],
+}  # fmt: skip
+_SUMMARY = {"images": str, "seconds": float, "points": [_POINT]}
+
+
+def check_row(row: Row) -> None:
+    """ValueError for a stored network that is not as `fullscale.pruning_work` gives it."""
+    check_form("spec", row.spec, _SPEC)
+    if row.status != "done":
+        return
+    check_form("summary", row.summary, _SUMMARY)
+    points = row.summary["points"]
+    places = [(criterion, share) for criterion in row.spec["base"]["criteria"] for share in row.spec["shares"]]
+    if [(p["criterion"], p["share"]) for p in points[2:]] != places or any(len(p["error"]) != 2 for p in points):
+        raise ValueError("points of other criteria and shares than those of the spec")
+    if [p["criterion"] for p in points[:2]] != ["whole", "dead"]:
+        raise ValueError("no point of the whole network and of that without dead filters")
+
+
 # Multiply-adds for an image up to which seeds train as one program. BasicNet at 1/8 width (0.2 million on the digits) gains by
 # it; VGG-16 at 1/8 width (5.1 million on CIFAR-10, batches of 40) takes 1,510 images a second alone and 1,180 with two others.
 TOGETHER = 1e6
@@ -139,6 +165,7 @@ class PruningStudy:
                 partial(pruning_work.work, self, base, seed, source._replace(data=place), together),
                 base.name if together else "",
                 pruning_work.work_together,
+                check_row,
             )
             for base in self.bases
             for seed in self.seeds

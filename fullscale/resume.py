@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 from dynamics.optimizer import Optimizer
 from evidence.files import clear_unfinished
 from fullscale.checkpoint import Saved, load, save
@@ -22,6 +23,8 @@ from fullscale.spec import RunSpec
 OPTIMIZER = "optimizer/"
 ORDER, RANDOM, CUDA = "order", "random", "random cuda"
 Curves = dict[str, list[float]]
+# Of each measurement.
+POINT = ("epoch", "loss", "inactive_by_activation", "inactive_by_scale", "test_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,9 @@ def restore_optimizer(net: nn.Module, optimizer: Optimizer, saved: Saved) -> Non
     Raises InputError for the state of another rule and for tensors that do not fit the parameters.
     """
     if not holds_state_of(saved, optimizer):
-        raise InputError(f"optimizer state of {_rule(saved)}: that of {optimizer.rule.name} is accepted")
+        raise InputError(
+            f"optimizer state of {shown(_rule(saved)).strip(chr(39))}: that of {optimizer.rule.name} is accepted"
+        )
     with _whole("optimizer state"):
         _restore(net, optimizer, saved, saved.notes["optimizer"])
 
@@ -98,17 +103,24 @@ def _whole(what: str) -> Iterator[None]:
 
 
 def _restore(net: nn.Module, optimizer: Optimizer, saved: Saved, numbers: Any) -> None:
+    held: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in saved.extra.items():
+        if key.startswith(OPTIMIZER):
+            name, _, part = key.removeprefix(OPTIMIZER).rpartition("/")
+            held.setdefault(name, {})[part] = tensor
+    clocks, parameters = numbers["clocks"], dict(net.named_parameters())
+    for name in (held.keys() - clocks.keys()) | (clocks.keys() - parameters.keys()):
+        raise InputError(f"{shown(OPTIMIZER + name)} is of no parameter that has a clock: that of each is accepted")
     state: dict[int, dict[str, Any]] = {}
-    for index, (name, parameter) in enumerate(net.named_parameters()):
-        if name not in numbers["clocks"]:
+    for index, (name, parameter) in enumerate(parameters.items()):
+        if name not in clocks:
             continue
-        state[index] = dict(numbers["clocks"][name])
-        prefix = f"{OPTIMIZER}{name}/"
-        for key, tensor in saved.extra.items():
-            if key.startswith(prefix):
-                if tensor.shape != parameter.shape:
-                    raise InputError(f"{key} is {tuple(tensor.shape)}, its parameter {tuple(parameter.shape)}")
-                state[index][key.removeprefix(prefix)] = torch.empty_like(parameter).copy_(tensor)
+        state[index] = dict(clocks[name])
+        for part, tensor in held.get(name, {}).items():
+            if (tensor.shape, tensor.dtype) != (parameter.shape, parameter.dtype):
+                have, want = (f"{one.dtype} {tuple(one.shape)}" for one in (tensor, parameter))
+                raise InputError(f"{OPTIMIZER}{name}/{part} is {have}, its parameter {want}")
+            state[index][part] = torch.empty_like(parameter).copy_(tensor)
     groups = optimizer.state_dict()["param_groups"]
     for group in groups:
         if "train_mode" in group:
@@ -125,14 +137,19 @@ def load_run(path: Path, spec: RunSpec) -> Saved | None:
     theirs, ours = saved.notes.get("spec"), json.loads(json.dumps(spec.as_dict()))
     if not isinstance(theirs, dict):
         raise InputError(f"{path} holds no training run: one of the same settings, or another --out, are accepted")
-    if theirs != ours:
-        odd = next(name for name in ours | theirs if theirs.get(name) != ours.get(name))
-        said, asked = (repr(run[odd]) if odd in run else "at its default" for run in (theirs, ours))
+    odd = next((name for name in ours | theirs if _text(theirs, name) != _text(ours, name)), None)
+    if odd is not None:
+        said, asked = (shown(run[odd]) if odd in run else "at its default" for run in (theirs, ours))
         raise InputError(
             f"{path} holds another run ({odd} {said}, asked for is {asked}): "
             "the same settings, or another --out, are accepted"
         )
     return saved
+
+
+def _text(run: dict[str, Any], name: str) -> str | None:
+    """As JSON, where true is not 1."""
+    return json.dumps(run[name]) if name in run else None
 
 
 def restore(saved: Saved, net: nn.Module, optimizer: Optimizer, order: torch.Generator) -> Progress:
@@ -146,7 +163,10 @@ def restore(saved: Saved, net: nn.Module, optimizer: Optimizer, order: torch.Gen
         torch.set_rng_state(saved.extra[RANDOM])
         if CUDA in saved.extra and next(net.parameters()).is_cuda:
             torch.cuda.set_rng_state(saved.extra[CUDA])
-        epoch, last = int(saved.notes["epoch"]), int(saved.notes["spec"]["epochs"])
-        if not 0 < epoch <= last:
-            raise ValueError(f"epoch {epoch} of {last}")
-        return Progress(epoch, dict(saved.notes["curves"]), float(saved.notes["seconds"]))
+        spec, epoch, curves = RunSpec.of(saved.notes["spec"]), saved.notes["epoch"], saved.notes["curves"]
+        if not 0 < epoch <= spec.epochs:
+            raise ValueError(f"epoch {epoch} of {spec.epochs}")
+        measured = [e for e in range(1, epoch + 1) if e % spec.measure_every == 0 or e == spec.epochs]
+        if measured and (curves.keys() != set(POINT) or curves["epoch"] != measured):
+            raise ValueError(f"curves that are not of the {len(measured)} epochs that were measured")
+        return Progress(epoch, dict(curves), float(saved.notes["seconds"]))

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 
+# What layers compute in; of these, a network may be given another one than its own.
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -26,15 +29,17 @@ def take_state(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name in sorted(expected.keys() | state.keys()):
         if name not in expected or name not in state:
             ends = ("weights", "network") if name in state else ("network", "weights")
-            raise InputError(f"{name} is in the {ends[0]}, but not in the {ends[1]}")
+            raise InputError(f"{shown(name).strip(chr(39))} is in the {ends[0]}, but not in the {ends[1]}")
         have, want = state[name], expected[name]
-        fits = have.ndim == want.ndim and have.is_floating_point() == want.is_floating_point()
+        fits = alike(have, want) and have.ndim == want.ndim
         # Only channels may be missing: the first two dimensions.
         fits = fits and all(
             a == b if axis > 1 else 0 < a <= b for axis, (a, b) in enumerate(zip(have.shape, want.shape, strict=True))
         )
         if not fits:
-            raise InputError(f"{name} is {have.dtype} {tuple(have.shape)}, in the network {tuple(want.shape)}")
+            raise InputError(
+                f"{name} is {have.dtype} {tuple(have.shape)}, in the network {want.dtype} {tuple(want.shape)}"
+            )
     for name, layer in _without_bias(net, state):
         layer.bias = nn.Parameter(state[name], layer.weight.requires_grad)
     wanting = {name: parameter.requires_grad for name, parameter in net.named_parameters(remove_duplicate=False)}
@@ -54,6 +59,11 @@ def take_state(net: nn.Module, state: Mapping[str, Tensor]) -> None:
         parameter.requires_grad_(wanting[name])
     for module in net.modules():
         count_channels(module)
+
+
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Whether a network that holds tensors of one type can take those of the other: equal, or numbers that layers compute in."""
+    return one.dtype == other.dtype or (one.dtype in _FLOATS and other.dtype in _FLOATS)
 
 
 def _without_bias(net: nn.Module, state: Mapping[str, Tensor]) -> list[tuple[str, nn.Conv2d | nn.Linear]]:

@@ -64,7 +64,7 @@ def check_model(model: str, head: str) -> None:
 
 def _check_known(what: str, name: str, accepted: Collection[str]) -> None:
     if name not in accepted:
-        raise InputError(f"{what} {name!r} is unknown: accepted are {', '.join(accepted)}")
+        raise InputError(f"{what} {shown(name)} is unknown: accepted are {', '.join(accepted)}")
 
 
 def check_width(width: float) -> None:

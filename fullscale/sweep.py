@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from dynamics.given import shown
+from evidence.forms import ABOVE, check_form
 from evidence.store import Row
 from fullscale.spec import RunSpec, together_key
 
@@ -27,6 +29,32 @@ PAYS = {"cpu": 1e7, "cuda": 1e8}
 # On a CPU batches of whole vectors alone: with them a run comes out the same to the last bit in any company, so that stores
 # of several machines, or of studies that overlap, hold one result for one run.
 VECTOR = 8
+# What is read of a run's summary; of rows that come with the package, most of it is left out for its size.
+SUMMARY = {
+    "seconds?": float, "steps?": int, "inactive_by_activation?": float, "inactive_by_scale?": float, "test_error?": float,
+    "layers_by_activation?": [float], "layers_by_scale?": [float], "layers_selectivity?": [(None, float)], "channels?": [int],
+    "held_out_error?": float, "thresholds?": {}, "removal?": {"share": float},
+    "certificate?": {
+        "held_out_images?": int, "held_out_difference?": float, "random_difference?": float, "error_before?": float,
+        "error_after?": float, "parameters_before?": ABOVE, "parameters_after?": float, "multiply_adds_before": ABOVE,
+        "multiply_adds_after?": float,
+    },
+}  # fmt: skip
+SPEC = {
+    "digest": str, "width": float, "optimizer": str, "coupling": str, "lr": float, "strength": float, "batch": int,
+    "epochs": int, "seed": int,
+}  # fmt: skip
+
+
+def check_row(row: Row) -> None:
+    """ValueError for the row of a run that is not as `as_row` gives it."""
+    check_form("spec", row.spec, SPEC)
+    check_form("summary", row.summary, SUMMARY if row.status == "done" else {})
+    curves = {name: curve for name, curve in row.curves.items() if name != "filters"}
+    for name, curve in curves.items():
+        check_form(f"curve {shown(name)}", curve, [float])
+    if len({len(curve) for curve in curves.values()}) > 1:
+        raise ValueError("curves of different lengths")
 
 
 def runs_of(
@@ -55,7 +83,7 @@ def runs_of(
     ]
     groups = together(specs, places, joint)
     return [
-        Run(KIND, spec.as_dict(), title(spec), partial(work, spec, place, device, one), group, work_together)
+        Run(KIND, spec.as_dict(), title(spec), partial(work, spec, place, device, one), group, work_together, check_row)
         for spec, place, group, one in zip(specs, places, groups, joint, strict=True)
     ]
 

@@ -99,8 +99,11 @@ def load_rules(path: str | Path) -> tuple[Rule, ...]:
         exec(compile(text, str(file), "exec"), vars(module))
     except SyntaxError as error:
         raise InputError(f"rules {path}, line {error.lineno}: {error.msg}; a Python file is accepted") from error
-    except (Exception, SystemExit) as error:  # another's code: whatever it raises is told as its mistake
-        raise InputError(f"rules {path} cannot be run: {type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # another's code: whatever it raises is told as its mistake
+        said = f"{type(error).__name__}: {error}"[:500]
+        raise InputError(f"rules {path} cannot be run: {said}") from error
     found = {id(x): x for x in vars(module).values() if isinstance(x, Rule) and x not in _ALL}
     rules = tuple(found.values())
     if not rules:

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from dynamics.errors import InputError
-from fullscale.models.chain import Block, Chain, NetConfig, basicnet
+from dynamics.given import number, text, whole
+from fullscale.models.chain import LARGEST, Block, Chain, NetConfig, basicnet
 from fullscale.models.residual import LAYERS as RESNETS
 from fullscale.models.residual import ResNet
 from fullscale.models.vgg import PLANS as VGGS
@@ -45,12 +45,10 @@ class Architecture:
     head: Literal["cifar", "imagenet"] = "cifar"
 
     def __post_init__(self) -> None:
-        check_model(self.model, self.head)
-        check_width(self.width)
+        check_model(text("model", self.model), text("head", self.head))
+        check_width(number("width", self.width))
         for name in ("in_channels", "classes"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} {value!r} of a network: a positive whole number is accepted")
+            whole(name, getattr(self, name), 1, LARGEST)
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain data, ready for JSON."""

@@ -16,10 +16,16 @@ import torch
 from torch import nn
 
 from dynamics.errors import InputError
+from dynamics.given import shown, whole
 from fullscale.spec import check_width
 
 WIDTHS = (64, 128, 128, 256, 256, 512, 512)
 STRIDES = (1, 2, 1, 2, 1, 2, 1)
+# Four times the layers of the deepest known network: a chain without shortcuts learns nothing long before, and a file is
+# to be read within about a second, in which each layer's shapes are run through.
+DEEPEST = 256
+# Of channels, classes and strides: beyond it a number is a slip of the hand, and products of three still fit 64 bits.
+LARGEST = 2**20
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class NetConfig:
     """All that is needed to rebuild a network around its weights.
 
     channels: filters of each convolution before any was removed; strides: of each convolution (same length);
-    in_channels: of the images; classes: number of outputs.
+    in_channels: of the images; classes: number of outputs. Raises InputError for more than 256 layers, and for what is no
+    whole number from 1 to 2^20.
     """
 
     channels: tuple[int, ...]
@@ -36,13 +43,18 @@ class NetConfig:
     classes: int
 
     def __post_init__(self) -> None:
-        if len(self.channels) != len(self.strides) or not self.channels:
+        for name in ("channels", "strides"):
+            given = getattr(self, name)
+            if not isinstance(given, tuple | list) or not 0 < len(given) <= DEEPEST:
+                raise InputError(f"{name} {shown(given)}: one number a layer, of up to {DEEPEST:,} layers, is accepted")
+            numbers = tuple(whole(name, value, 1, LARGEST) for value in given)
+            object.__setattr__(self, name, numbers)
+        if len(self.channels) != len(self.strides):
             raise InputError(
                 f"{len(self.channels)} channel counts and {len(self.strides)} strides: one of each a layer is needed"
             )
-        for value in (*self.channels, *self.strides, self.in_channels, self.classes):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{value!r} in a network's configuration: positive whole numbers are accepted")
+        for name in ("in_channels", "classes"):
+            whole(name, getattr(self, name), 1, LARGEST)
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as plain data, ready for JSON."""

@@ -20,7 +20,7 @@ def seconds_left(standing: Standing) -> float | None:
     done = [
         (spec, row, _passed(spec, standing.found[run.source]))
         for run, spec, row in zip(standing.runs, standing.specs, standing.rows, strict=True)
-        if row is not None and row.status == "done"
+        if row is not None and row.status == "done" and {"seconds", "certificate"} <= row.summary.keys()
     ]
     if not done:
         return None

@@ -15,6 +15,7 @@ from typing import Any
 
 from dynamics import given
 from dynamics.errors import InputError
+from dynamics.given import shown
 from evidence.axes import Product
 
 _WORDS = ("name", "title", "fixed", "axes", "override", "exclude")
@@ -25,7 +26,7 @@ class Study:
     """Runs that are asked for together: every combination of the values of some axes.
 
     Args:
-        name: small letters, digits, - and _.
+        name: up to 100 small letters, digits, - and _.
         title: what is looked at, in a few words.
         fixed: what all runs have in common: see `evidence.axes.Product`, also for the others.
         axes: names with the values that they go through.
@@ -50,8 +51,10 @@ class Study:
     product: Product = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.name, str) and re.fullmatch("[a-z0-9][a-z0-9_-]*", self.name)):
-            raise InputError(f"name {self.name!r} of a study: small letters, digits, - and _ are accepted")
+        if not (isinstance(self.name, str) and re.fullmatch("[a-z0-9][a-z0-9_-]{0,99}", self.name)):
+            raise InputError(
+                f"name {shown(self.name)} of a study: up to 100 small letters, digits, - and _ are accepted"
+            )
         for word, kind, said in (
             ("title", str, "a text"),
             ("fixed", Mapping, "names with values"),
@@ -60,11 +63,11 @@ class Study:
             ("exclude", list | tuple, "a list of names with values"),
         ):
             if not isinstance(getattr(self, word), kind):
-                raise InputError(f"{word} {getattr(self, word)!r} of a study: {said} is accepted")
+                raise InputError(f"{word} {shown(getattr(self, word))} of a study: {said} is accepted")
         for word in ("override", "exclude"):
             for entry in getattr(self, word):
                 if not isinstance(entry, Mapping):
-                    raise InputError(f"{word} {entry!r} of a study: names with values are accepted")
+                    raise InputError(f"{word} {shown(entry)} of a study: names with values are accepted")
         object.__setattr__(self, "product", Product(self.fixed, self.axes, self.override, self.exclude))
 
     def cells(self) -> list[dict[str, Any]]:
@@ -147,6 +150,8 @@ def _from_toml(text: str, where: str) -> Study:
         raise InputError(f"study {where} has no name: name = ... is accepted, above all tables")
     try:
         return Study(**found)
+    except RecursionError:
+        raise InputError(f"study {where}: tables too deep in each other: names with values are accepted") from None
     except InputError as error:
         raise InputError(f"study {where}: {error}") from None
 
@@ -163,7 +168,7 @@ def _from_python(path: Path) -> Study:
     except BaseException as error:  # another's code: whatever it raises is told as its mistake
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"study {path}, line {lines[-1] if lines else 1}: {said}") from None
+        raise InputError(f"study {path}, line {lines[-1] if lines else 1}: {said[:500]}") from None
     finally:
         sys.path.remove(beside)
     found = [thing for thing in names.values() if isinstance(thing, Study)]

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from evidence.store import Store
+from dynamics.given import shown
+from evidence.forms import check_form
+from evidence.store import Row, Store
 from fullscale.studies.file import Study
 from fullscale.studies.runs import Found, Source, asked
 
@@ -17,6 +19,23 @@ if TYPE_CHECKING:
     from fullscale.data import Images
 
 KIND = "images"
+_SPEC = {"study": str, "digest": str, "data": str, "size": int, "label_noise": float, "classes": [str]}
+_ASKED = {"classes?": [str], "size?": int, "label_noise?": float}
+_SUMMARY = {"name": str, "counts": [int], "shape": [int], "asked": _ASKED}
+
+
+def check_row(row: Row) -> None:
+    """ValueError for a row that is not as `keep` writes it."""
+    check_form("spec", row.spec, _SPEC)
+    check_form("summary", row.summary, _SUMMARY)
+    if (
+        len(row.summary["shape"]) != 3
+        or not row.summary["counts"]
+        or min(*row.summary["shape"], *row.summary["counts"]) < 0
+    ):
+        raise ValueError("images without a shape or classes")
+    if not {f"{name}?" for name in row.summary["asked"]} <= _ASKED.keys():
+        raise ValueError(f"images asked for with {shown(sorted(row.summary['asked']))}")
 
 
 def place(source: Source, data: str | None) -> str:
@@ -59,18 +78,13 @@ def keep(store: Store, study: str, found: Mapping[Source, Found]) -> None:
 def kept(store: Store, study: str) -> dict[Source, Found]:
     """What is known of a study's images, as it was last stored."""
     found = {}
-    for row in store.rows(KIND):
+    for row in store.rows(KIND, check=check_row):
         spec, summary = row.spec, row.summary
-        try:
-            if spec["study"] == study:
-                source = Source(**{name: _hashable(spec[name]) for name in Source._fields})
-                asked = {name: _hashable(value) for name, value in summary["asked"].items()}
-                counts, shape = tuple(summary["counts"]), tuple(summary["shape"])
-                found[source] = Found(spec["digest"], summary["name"], counts, shape, asked)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"store {store.path} has a damaged row of images ({error}): a whole one is accepted"
-            ) from None
+        if spec["study"] == study:
+            source = Source(**{name: _hashable(spec[name]) for name in Source._fields})
+            asked = {name: _hashable(value) for name, value in summary["asked"].items()}
+            counts, shape = tuple(summary["counts"]), tuple(summary["shape"])
+            found[source] = Found(spec["digest"], summary["name"], counts, shape, asked)
     return found
 
 

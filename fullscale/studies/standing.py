@@ -12,7 +12,7 @@ from fullscale.spec import RunSpec
 from fullscale.studies import images
 from fullscale.studies.file import Study
 from fullscale.studies.runs import Asked, Found, Source, asked, on_images
-from fullscale.sweep import KIND
+from fullscale.sweep import KIND, check_row
 
 # Fields of a run that change what is looked at alone.
 LOOKS = ("thresholds", "measure_every", "watch")
@@ -39,7 +39,7 @@ class Standing:
     def in_store(self, store: Store, curves: bool = False) -> Standing:
         """The same runs as they stand in a store now; curves: read those of rows, too."""
         keys = [key_of(KIND, spec.as_dict()) for spec in self.specs]
-        rows = store.find(keys, curves=curves)
+        rows = store.find(keys, curves, check_row)
         return replace(self, rows=[rows.get(key) for key in keys])
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -323,6 +324,64 @@ def test_news_are_what_others_have_stored(path: Path) -> None:
         theirs = [other.put("train", {"k": k}, summary={}, curves={}).key for k in (0, 2)]
         assert set(theirs) <= set(store.news())
         assert store.news() == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("create trigger t after insert on runs begin delete from runs; end", "holds a trigger 't'"),
+        ("create view v as select 1", "holds a view 'v'"),
+        ("drop table runs; create view runs as select 1 as key", "holds no table of runs"),
+        ("alter table runs add column x text", "a table of runs with other columns"),
+        ("pragma user_version = -5", r"has no format \(-5\): one from 1 to 2 is accepted"),
+    ],
+)
+def test_what_runs_by_itself_and_other_tables_are_refused(path: Path, sql: str, words: str) -> None:
+    with Store(path) as store:
+        store.put("kind", {}, summary={}, curves={})
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(sql)
+    for reading in (True, False):
+        with pytest.raises(InputError, match=words) as said:
+            Store(path, reading)
+        assert "\n" not in str(said.value)
+
+
+def test_what_is_no_file_is_left_alone(path: Path) -> None:
+    os.mkfifo(path)
+    device = path.with_name("device")
+    device.symlink_to("/dev/null")
+    for place in (path, device, Path("x" * 5000)):
+        for reading in (True, False):
+            with pytest.raises(InputError, match=r"is no file|cannot be used|is missing"):
+                Store(place, reading)
+
+
+@pytest.mark.parametrize("column", ["spec", "summary"])
+@pytest.mark.parametrize("text", ['{"a":' * 40 + "1" + "}" * 40, '{"a": 1%s}' % ("0" * 400), "[" * 100_000])
+def test_data_that_nobody_can_calculate_with_are_refused(path: Path, column: str, text: str) -> None:
+    with Store(path) as store:
+        store.put("kind", {"a": 1}, summary={}, curves={})
+        changed(path, f"update runs set {column} = ?", text)
+        with pytest.raises(InputError, match="is damaged or locked"):
+            store.rows("kind")
+
+
+def test_whatever_byte_of_the_file_is_changed_it_is_read_or_refused_in_one_line(path: Path) -> None:
+    with Store(path) as store:
+        store.put("kind", {"a": 1}, summary={"b": [1.5]}, curves={"c": [1]})
+    content, draws, seen = path.read_bytes(), random.Random(0), set[str]()
+    used = [place for place, byte in enumerate(content) if byte]
+    for place in [*draws.sample(used, 200), *used[:60]]:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << draws.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            with Store(path, reading=True) as store:
+                seen.add(f"{len(store.rows('kind'))} rows")
+        except InputError as error:
+            seen.add("more lines" if "\n" in str(error) else "one line")
+    assert {"1 rows", "one line"} <= seen <= {"0 rows", "1 rows", "one line"}
 
 
 def test_a_file_is_made_with_the_first_run_and_not_before(tmp_path: Path) -> None:

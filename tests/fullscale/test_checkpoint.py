@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
+import random
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import safetensors.torch
@@ -15,13 +17,14 @@ import torch
 from dynamics.errors import InputError
 from fullscale import checkpoint
 from fullscale.models import MODELS, Architecture, Chain, NetConfig, build
+from fullscale.notes import LONGEST, check_notes
 
 Head = Literal["cifar", "imagenet"]
 CONFIG = NetConfig((3, 5), (1, 2), in_channels=2, classes=4)
 
 
-def write(path: Path, state: dict[str, torch.Tensor], config: str) -> None:
-    safetensors.torch.save_file(state, path, metadata={checkpoint.HEADER: f'{{"network": {config}, "notes": {{}}}}'})
+def write(path: Path, state: dict[str, torch.Tensor], config: str, notes: str = "{}") -> None:
+    safetensors.torch.save_file(state, path, metadata={checkpoint.HEADER: f'{{"network": {config}, "notes": {notes}}}'})
 
 
 @pytest.mark.parametrize(("model", "head"), [(model, head) for model in MODELS for head in MODELS[model]])
@@ -116,19 +119,27 @@ NONE = "holds no network's configuration"
     ("config", "reason"),
     [
         *((config, NONE) for config in ("", "[1]", "{", "null", '{"channels": [3]}', "[" * 100_000)),
-        (GIVEN | {"channels": 3}, NONE),
+        (GIVEN | {"channels": 3}, "channels 3: one number a layer, of up to 256 layers, is accepted"),
         (GIVEN | {"depth": 3}, NONE),
-        (GIVEN | {"channels": (3, 4)}, r"blocks.1.conv.weight is .* \(5, 3, 3, 3\), in the network \(4, 3, 3, 3\)"),
+        (
+            GIVEN | {"channels": (3, 4)},
+            r"blocks.1.conv.weight is .* \(5, 3, 3, 3\), in the network torch.float32 \(4, 3, 3, 3\)",
+        ),
         (GIVEN | {"classes": 3}, "head.bias is"),
         (GIVEN | {"in_channels": 1}, "blocks.0.conv.weight is"),
         (GIVEN | {"in_channels": 3}, "the weights do not fit each other"),
         (GIVEN | {"channels": (3,), "strides": (1,)}, "in the weights, but not in the network"),
-        (GIVEN | {"channels": (3, 5, 5), "strides": (1, 2, 1)}, "in the network, but not in the weights"),
-        (GIVEN | {"channels": (3, 0)}, "positive whole numbers"),
-        (GIVEN | {"channels": (3, "5")}, "positive whole numbers"),
+        (GIVEN | {"channels": (3, 5, 5), "strides": (1, 2, 1)}, "a configuration of 3 layers for 14 tensors"),
+        (GIVEN | {"channels": (3, 0)}, "0: a whole number from 1 to 1,048,576 is accepted"),
+        (GIVEN | {"channels": (3, "5")}, "'5': a whole number from 1"),
+        (GIVEN | {"channels": (True, 5)}, "True: a whole number from 1"),
+        (GIVEN | {"channels": (1,) * 257, "strides": (1,) * 257}, "of up to 256 layers"),
         (GIVEN | {"strides": (1,)}, "one of each a layer"),
-        (GIVEN | {"channels": (10**12, 10**12)}, "too large for any machine"),
-        (GIVEN | {"channels": (10**30, 5)}, "too large for any machine"),
+        (GIVEN | {"channels": (10**12, 10**12)}, "10{12}: a whole number from 1 to 1,048,576 is accepted"),
+        (GIVEN | {"in_channels": 10**30}, "a whole number from 1 to 1,048,576 is accepted"),
+        ({"model": "vgg11", "classes": 2**20 + 1}, "classes 1048577: a whole number from 1"),
+        ({"model": ["vgg11"]}, "model .* a text is accepted"),
+        ({"model": "vgg11", "width": True}, "width True: a finite number is accepted"),
     ],
 )
 def test_weights_must_fit_the_configuration(tmp_path: Path, config: str | dict[str, object], reason: str) -> None:
@@ -158,10 +169,19 @@ def test_weights_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
     for change, reason in (
         ({"blocks.0.norm.bias": torch.zeros(3)}, "the weights do not fit each other"),
         ({"blocks.1.conv.weight": torch.zeros(5, 1, 3, 3)}, "the weights do not fit each other"),
-        ({"head.bias": torch.zeros(4, dtype=torch.int32)}, "head.bias is torch.int32"),
+        (
+            {"head.bias": torch.zeros(4, dtype=torch.int32)},
+            "head.bias is torch.int32",
+        ),
     ):
         write(tmp_path / "net", narrow() | change, json.dumps(GIVEN))
         refused(tmp_path / "net", reason)
+    for dtype in (torch.float8_e5m2, torch.complex64, torch.int64):
+        state = {name: t if t.dtype == torch.int64 else t.to(dtype) for name, t in narrow().items()}
+        write(tmp_path / "net", state, json.dumps(GIVEN))
+        refused(tmp_path / "net", f"blocks.0.conv.weight is {dtype} .*, in the network torch.float32")
+    write(tmp_path / "net", narrow() | {"a\nb": torch.zeros(1)}, json.dumps(GIVEN))
+    refused(tmp_path / "net", r"a\\nb is in the weights, but not in the network")
     safetensors.torch.save_file({"x": torch.zeros(2)}, tmp_path / "net")
     refused(tmp_path / "net", NONE)
 
@@ -176,5 +196,70 @@ def test_networks_from_elsewhere_are_read_and_not_saved(tmp_path: Path) -> None:
     net, wide = network(6), network(3)
     checkpoint.load_into(net, tmp_path / "net")
     assert net(torch.randn(2, 1, 3, 3)).shape == (2, 2)
-    with pytest.raises(InputError, match=r"net: 0.bias is torch.float32 \(4,\), in the network \(3,\)"):
+    with pytest.raises(InputError, match=r"net: 0.bias is torch.float32 \(4,\), in the network torch.float32 \(3,\)"):
         checkpoint.load_into(wide, tmp_path / "net")
+
+
+NOTES = {
+    "spec": {"digest": "ab"},
+    "epoch": 1,
+    "curves": {"loss": [1.5]},
+    "optimizer": {"rule": "adam", "clocks": {"head.bias": {"step": 1.0}}, "training": True},
+}
+
+
+def test_a_flipped_bit_anywhere_is_seen(tmp_path: Path) -> None:
+    path, draws = tmp_path / "net", random.Random(0)
+    checkpoint.save(Chain(CONFIG), path, {"order": torch.arange(3)}, NOTES)
+    content = path.read_bytes()
+    for place in draws.sample(range(len(content)), 120):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << draws.randrange(8)
+        path.write_bytes(flipped)
+        refused(path, r"net: .")
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of a tensor
+    refused(path, "damaged .its checksum is that of other content")
+
+
+def test_files_of_other_formats(tmp_path: Path) -> None:
+    net, path = Chain(CONFIG), tmp_path / "net"
+    write(path, dict(net.state_dict()), json.dumps(GIVEN))  # as before there was a checksum
+    assert torch.equal(checkpoint.load_network(path).head.weight, net.head.weight)
+    for made, reason in (
+        (3, r"written by a newer version \(format 3\): up to 2 is accepted"),
+        (0, "a whole number from 1"),
+        (True, "a whole number from 1"),
+        (2, NONE),
+    ):
+        entry = json.dumps({"format": made, "network": GIVEN, "notes": {}})
+        safetensors.torch.save_file(dict(net.state_dict()), path, metadata={checkpoint.HEADER: entry})
+        refused(path, reason)
+
+
+ODD = (None, True, -1, 1.5, math.inf, math.nan, 10**400, "x" * 1000, "a\nb", [], [[1]], {"": 1}, [1, "x"])
+
+
+def test_a_part_of_the_notes_in_another_form_is_neither_read_nor_written(tmp_path: Path) -> None:
+    taken, net = 0, Chain(CONFIG)
+    for name, good in NOTES.items():
+        inner = [(name, {part: odd}) for part in good for odd in ODD] if isinstance(good, dict) else []
+        for where, odd in [*((name, odd) for odd in ODD), *((w, good | change) for w, change in inner)]:
+            said = refusal(json.loads(json.dumps(NOTES | {where: odd})))
+            taken += said == ""
+            assert "\n" not in said
+            assert len(said) < 400
+    # Two texts in the place of each text, true in its own place, no points of a curve, a large epoch.
+    assert taken == 7
+    for notes in ({"mine": object()}, {1: 2}, {"mine": "x" * LONGEST}, NOTES | {"epoch": math.inf}):
+        with pytest.raises(InputError, match=r"(notes|epoch) .* accepted"):
+            checkpoint.as_bytes(net, notes=notes)
+    write(tmp_path / "net", dict(net.state_dict()), json.dumps(GIVEN), '{"epoch": Infinity}')
+    refused(tmp_path / "net", "epoch inf: a whole number from 0 is accepted")
+
+
+def refusal(notes: Any) -> str:
+    try:
+        check_notes(notes)
+    except InputError as error:
+        return str(error)
+    return ""

@@ -297,9 +297,9 @@ def test_the_study_paper_trains_as_its_grid_has_chosen() -> None:
 def test_a_comparison_that_was_run_again_takes_the_place_of_the_kept_one(store: Store) -> None:
     *most, last = kept = pruning_data.kept_rows()
     for row in most:
-        store.put(row.kind, row.spec, summary={"again": True}, curves={})
+        store.put(row.kind, row.spec, summary=row.summary | {"again": True}, curves={})
     assert pruning_data.stored(store) == kept
-    store.put(last.kind, last.spec, summary={"again": True}, curves={})
+    store.put(last.kind, last.spec, summary=last.summary | {"again": True}, curves={})
     assert all(row.summary["again"] for row in pruning_data.stored(store))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import random
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -185,6 +186,33 @@ def test_files_of_more_than_weights_are_refused_and_nothing_runs(folder: Path) -
         assert file in str(caught.value)
         assert "\n" not in str(caught.value)
     assert not Path("run.txt").exists()
+
+
+def test_whatever_byte_is_changed_weights_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    path, draws = tmp_path / "weights.pt", random.Random(0)
+    torch.save(nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1)).state_dict(), path)
+    content, seen = path.read_bytes(), set()
+    start = content.index(b"\x80\x02")  # of the pickle within
+    for place in [
+        *draws.sample(range(len(content)), 50),
+        *draws.sample(range(start, content.index(b"PK", start)), 200),
+    ]:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << draws.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            seen.add(f"{len(read_weights(path))} weights")
+        except InputError as error:
+            seen.add("more lines" if "\n" in str(error) else "one line")
+    assert {"7 weights", "one line"} <= seen
+    assert "more lines" not in seen
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64, torch.float8_e5m2])
+def test_weights_of_another_kind_of_number_are_not_cast(dtype: torch.dtype) -> None:
+    net = nn.Linear(2, 1)
+    with pytest.raises(InputError, match=rf"bias is {dtype} \(1,\), in the network torch.float32"):
+        fit(net, {name: tensor.to(dtype) for name, tensor in net.state_dict().items()})
 
 
 def test_measure_and_prune_take_them(folder: Path) -> None:

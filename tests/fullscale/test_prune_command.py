@@ -37,7 +37,12 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Module:
 def file(tmp_path: Path) -> Path:
     path, net = tmp_path / "network.safetensors", network()
     extra = {f"optimizer/{name}/m": torch.randn_like(p) for name, p in net.named_parameters()}
-    save(net, path, extra | {"order": torch.arange(5)}, {"epoch": 3, "optimizer": {"rule": "adam"}})
+    save(
+        net,
+        path,
+        extra | {"order": torch.arange(5)},
+        {"epoch": 3, "optimizer": {"rule": "adam", "clocks": {}, "training": True}},
+    )
     return path
 
 
@@ -72,7 +77,7 @@ def test_the_smaller_network_and_its_certificate_are_written(file: Path, tmp_pat
     assert certificate | {"latency": 0} == again | {"latency": 0}
     assert [t["images"] for t in certificate["latency"]] == [1, 16]
     # The optimizer's tensors are cut and other tensors are there still; of the run it says no more than the optimizer.
-    assert saved.notes == {"optimizer": {"rule": "adam"}}
+    assert saved.notes == {"optimizer": {"rule": "adam", "clocks": {}, "training": True}}
     assert torch.equal(saved.extra["order"], torch.arange(5))
     for name, parameter in saved.net.named_parameters():
         full = load(file).extra[f"optimizer/{name}/m"]

@@ -132,30 +132,49 @@ def test_training_goes_on_from_a_file_pruned_or_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unjudged")
-def test_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, path = replace(SPEC, epochs=1), tmp_path / "run"
     train(asked, IMAGES, checkpoint=path)
     content = path.read_bytes()
     damages: list[tuple[Callable[[Any, Any], Any], str]] = [
-        (lambda notes, extra: notes.pop("epoch"), ""),
-        (lambda notes, extra: notes.update(epoch=99), ""),
-        (lambda notes, extra: notes.update(curves=None), ""),
-        (lambda notes, extra: notes["optimizer"].pop("clocks"), ""),
+        (lambda notes, extra: notes.pop("epoch"), "KeyError: 'epoch'"),
+        (lambda notes, extra: notes.update(epoch=99), "epoch 99 of 1"),
+        (lambda notes, extra: notes.update(epoch=float("inf")), "epoch inf: a whole number from 0 is accepted"),
+        (lambda notes, extra: notes.update(epoch=True), "epoch True: a whole number from 0 is accepted"),
+        (lambda notes, extra: notes.update(seconds=-1), "seconds -1: a finite number from 0 is accepted"),
+        (lambda notes, extra: notes.update(curves=None), "curves None: names with values are accepted"),
+        (lambda notes, extra: notes["curves"].update(loss=1), "curves 'loss' 1: a list of numbers is accepted"),
+        (lambda notes, extra: notes["curves"].update(loss=[]), "curves of 0 and 1 points"),
+        (lambda notes, extra: notes["curves"].update(loss=["x"]), "curves 'loss' 'x': a finite number is accepted"),
+        (lambda notes, extra: notes["curves"].update(epoch=[2.0]), "curves that are not of the 1 epochs"),
+        (lambda notes, extra: notes["curves"].pop("loss"), "curves that are not of the 1 epochs"),
+        (lambda notes, extra: notes["optimizer"].pop("clocks"), "rule, clocks and training are accepted"),
         (
             lambda notes, extra: notes["optimizer"].update(rule="sgd"),
             "optimizer state of sgd: that of adam is accepted",
         ),
-        (lambda notes, extra: notes.update(optimizer=None), ""),
-        (lambda notes, extra: notes.update(spec=[1]), ""),
-        (lambda notes, extra: extra.pop("order"), ""),
+        (lambda notes, extra: notes["optimizer"].update(training=1), "training of optimizer 1: True or False"),
+        (
+            lambda notes, extra: notes["optimizer"]["clocks"].update({"head.bias": {"step": "x"}}),
+            "'x': a finite number",
+        ),
+        (lambda notes, extra: notes["optimizer"]["clocks"].pop("head.bias"), "no parameter that has a clock"),
+        (lambda notes, extra: notes["optimizer"]["clocks"].update(x={}), "no parameter that has a clock"),
+        (lambda notes, extra: notes.update(optimizer=None), "optimizer None: names with values are accepted"),
+        (lambda notes, extra: notes.update(spec=[1]), "spec [1]: names with values are accepted"),
+        (lambda notes, extra: notes["spec"].update(epochs=True), "another run (epochs True, asked for is 1)"),
+        (lambda notes, extra: extra.pop("order"), "KeyError: 'order'"),
         (lambda notes, extra: extra.update(order=torch.zeros(3, dtype=torch.uint8)), ""),
-        (lambda notes, extra: extra.update({M: torch.zeros(7)}), f"{M} is (7,), its parameter (2,)"),
+        (lambda notes, extra: extra.update({M: torch.zeros(7)}), f"{M} is torch.float32 (7,), its parameter"),
+        (lambda notes, extra: extra.update({M: torch.zeros(2).double()}), f"{M} is torch.float64 (2,), its parameter"),
     ]
     for damage, words in damages:
         path.write_bytes(content)
         saved = checkpoint.load(path)
         damage(saved.notes, saved.extra)
-        checkpoint.save(saved.net, path, saved.extra, saved.notes)
+        with monkeypatch.context() as patch:  # which refuses them, too
+            patch.setattr(checkpoint, "check_notes", lambda notes: notes)
+            checkpoint.save(saved.net, path, saved.extra, saved.notes)
         with pytest.raises(InputError) as caught:
             train(asked, IMAGES, checkpoint=path)
         assert words in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from evidence.store import Store
 from fullscale.data import load, prepared
 from fullscale.outcome import Outcome
 from fullscale.spec import RunSpec, together_key
-from fullscale.sweep import KIND, TOGETHER, as_row, outcome, runs_of, title, together
+from fullscale.sweep import KIND, TOGETHER, as_row, check_row, outcome, runs_of, title, together
 
 SPEC = RunSpec("d", 0.02, "sgd", "l2", lr=0.1, strength=1e-3, batch=4, epochs=1, seed=0)
 
@@ -92,3 +93,32 @@ def test_a_group_is_trained_as_one_and_comes_back_in_order() -> None:
     for change in ({"batch": 20}, {"precision": "bf16"}, {"optimizer": "lars"}):
         apart = runs_of([replace(one, **change) for one in specs], ["digits"] * 4, [1e4] * 4)
         assert {(run.group, run.work.args[3]) for run in apart} == {("", False)}
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("spec", {"seed": "0"}),
+        ("spec", {"lr": None}),
+        ("summary", {"test_error": "x"}),
+        ("summary", {"seconds": math.inf}),
+        ("summary", {"removal": []}),
+        ("summary", {"certificate": {"multiply_adds_before": 0}}),
+        ("curves", {"loss": 1}),
+        ("curves", {"loss": [1.0, 2.0]}),
+        ("curves", {"loss": [None]}),
+    ],
+)
+def test_a_stored_run_of_another_form_is_refused(tmp_path: Path, part: str, change: dict[str, object]) -> None:
+    parts = {
+        "summary": {"test_error": 0.1, "certificate": {"multiply_adds_before": 10}},
+        "curves": {"epoch": [1.0], "loss": [0.5], "filters": {}},
+        "spec": SPEC.as_dict(),
+    }
+    with Store(tmp_path / "results.sqlite") as store:
+        store.put(KIND, parts.pop("spec"), **parts)
+        assert len(store.rows(KIND, check=check_row)) == 1
+        spec = SPEC.as_dict() | (change if part == "spec" else {})
+        store.put(KIND, spec, **parts | ({part: parts[part] | change} if part != "spec" else {}))
+        with pytest.raises(InputError, match=r"is damaged or locked \((spec|summary|curve)"):
+            store.rows(KIND, check=check_row)

@@ -229,6 +229,8 @@ def fault_of(left: Left) -> str:
     if left.status == 2:
         if len(problems) != 1 or not last.startswith("undertow: "):
             return f"exit status 2 with {len(problems)} lines: {last}"
+        if "no memory is left" in last:
+            return "it ran out of memory"
         if left.out:
             return f"refused, with something on standard output: {left.out[:100]!r}"
         # What was made is whole, where only what is said about it finds no room.

@@ -124,7 +124,7 @@ def _kill() -> None:
         (_hang, "longer than its time"),
         (_raise, "exit status 1, "),
         (_two_lines, "exit status 2 with 3 lines"),
-        (_eat, "exit status 1, "),
+        (_eat, "it ran out of memory"),
         (_leave, "refused, but left behind: half.csv"),
         (_change, "refused, but left behind: given"),
         (_warn, "exit status 0 with "),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,11 +108,11 @@ def _standing(study: Study, store: Store, arguments: argparse.Namespace) -> Stan
 
 def _apart(read: list[Path], files: list[Path]) -> None:
     """InputError where a file would take the place of one that is read, or of another."""
-    taken = [file.resolve() for file in read]
+    taken = [os.path.realpath(file) for file in read]  # which takes any path
     for file in files:
-        if file.resolve() in taken:
+        if os.path.realpath(file) in taken:
             raise InputError(f"{file} is the store or the study, or is named twice: another file for each is accepted")
-        taken.append(file.resolve())
+        taken.append(os.path.realpath(file))
 
 
 def _as_data(stands: Standing) -> dict[str, object]:
@@ -126,5 +127,5 @@ def _holds(store: Store) -> str:
     from fullscale.studies import images
     from fullscale.sweep import KIND
 
-    studies = sorted({row.spec["study"] for row in store.rows(images.KIND)})
+    studies = sorted({row.spec["study"] for row in store.rows(images.KIND, check=images.check_row)})
     return f"it holds {len(store.rows(KIND, curves=False))} runs, of the studies {', '.join(studies) or '(none)'}"
