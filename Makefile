@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
-# The user's own environment must not leak into the one made here.
-unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# The user's own environment must not leak into the one made here. And compiled modules are kept: the tests start many processes.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .PHONY: reproduce test pytest lint bench mutants conformance chaos fuzz grid docs clean
 

@@ -36,6 +36,8 @@ SHARED = (
     ("tests/dynamics/", "tests/commands/", "tests/fuzz/", "tests/test_docs.py"),
     ("tests/synthetic/",),
     ("tests/figures/",),
+    # One long test by itself would be the last to begin.
+    ("tests/fullscale/test_prune_zoo.py", "tests/fullscale/test_prune_random.py"),
 )
 
 

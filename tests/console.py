@@ -45,7 +45,7 @@ def command(*arguments: object, code: str = "import sys; from undertow.__main__ 
     """The command in a process of its own, as a shell starts it."""
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         capture_output=True,
         text=True,
         check=False,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import doctest
-import os
+import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from console import ROOT, Said, command
 from test_docstrings import ORDER
-from transcripts import ROOT
 
 from dynamics.simulate.schedules import cosine
 
@@ -45,17 +43,26 @@ def test_each_recipe_has_its_command() -> None:
     assert [command.split()[0] for command in COMMANDS] == ["explain", "run", "reproduce", "run", "claims"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_command_runs(command: str, folder: Path) -> None:
-    said = subprocess.run(
-        [sys.executable, "-m", "undertow", *shlex.split(command)],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert said.returncode == 0, said.stderr
-    first = {"explain": "inside with L2", "run": "S8" if "mine.py" in command else "X1"}
-    assert said.stdout.startswith(first.get(command.split(maxsplit=1)[0], "X1"))
-    assert "reproduce" not in command or (folder / "out" / "figures" / "halving.svg").exists()
+# In one process, beside this one, which keeps its own rules and worlds: what they import and compile is shared.
+ALL = """
+import json, os, sys
+from dataclasses import asdict
+from console import run
+os.chdir(sys.argv[1])
+print(json.dumps([asdict(run(*words)) for words in json.loads(sys.argv[2])]))
+"""
+
+
+@pytest.fixture(scope="module")
+def said(folder: Path) -> dict[str, Said]:
+    done = command(folder, json.dumps([shlex.split(line) for line in COMMANDS]), code=ALL)
+    assert done.status == 0, done.err
+    return {line: Said(**found) for line, found in zip(COMMANDS, json.loads(done.out), strict=True)}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_command_runs(line: str, said: dict[str, Said], folder: Path) -> None:
+    assert said[line].status == 0, said[line].err
+    first = {"explain": "inside with L2", "run": "S8" if "mine.py" in line else "X1"}
+    assert said[line].out.startswith(first.get(line.split(maxsplit=1)[0], "X1"))
+    assert "reproduce" not in line or (folder / "out" / "figures" / "halving.svg").exists()

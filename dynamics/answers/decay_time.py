@@ -18,6 +18,8 @@ from dynamics.words import FLOATS
 # Up to here stepping in Python is faster than compiling; beyond it the compiled simulator takes over.
 _PYTHON_STEPS = 30_000
 _COMPILED_STEPS = 100_000_000
+# The parts of a stretch, after each of which it ends if the target is passed.
+_PIECES = 16
 # Where it would take this many times as long still, at the speed of the latest stretch, stepping on is given up.
 _HOPELESS = 100
 # Within so many steps without a gradient every rule has used its eps: RAdam, the last to do so, at its sixth.
@@ -141,30 +143,41 @@ def _compiled(setting: Setting, w: float, inner: Sequence[float], target: float)
     from dynamics.simulate.lanes import simulate
 
     lanes = {"lr": setting.lr, "strength": setting.strength, **setting.hyper}
-    names, now, span = setting.rule.inner, _PYTHON_STEPS, _PYTHON_STEPS
+    names, now, span = ("w", *setting.rule.inner), _PYTHON_STEPS, _PYTHON_STEPS
     while now < _COMPILED_STEPS:
-        steps = np.unique(np.linspace(0, span, 1_001, dtype=np.int64))[1:]
-        state = dict(zip(names, inner, strict=True))
-        path = simulate(
-            setting.rule, setting.coupling, record=steps, lanes=lanes, start=w, state=state, fields=("w", *names)
-        )
-        below = np.abs(path.w[:, 0]) <= target
-        at = int(below.argmax()) if below.any() else len(steps)
-        if at < len(steps) and steps[at] - (steps[at - 1] if at else 0) == 1:
-            return DecayTime(now + int(steps[at]), "simulated")
-        before = abs(w)
-        if at:
-            w, *inner = (float(path.fields[name][at - 1, 0]) for name in ("w", *names))
-            now += int(steps[at - 1])
+        steps = np.unique(np.linspace(0, span, 1_001, dtype=np.int64))
+        before, at, passed = abs(w), 0, False
+        # Piece by piece: what lies beyond the target is not stepped through.
+        for piece in np.array_split(steps[1:], min(_PIECES, len(steps) - 1)):
+            state = dict(zip(names[1:], inner, strict=True))
+            fields = simulate(
+                setting.rule,
+                setting.coupling,
+                record=piece - steps[at],
+                lanes=lanes,
+                start=w,
+                state=state,
+                fields=names,
+            ).fields
+            below = np.abs(fields["w"][:, 0]) <= target
+            passed = bool(below.any())
+            if count := int(below.argmax()) if passed else len(piece):
+                w, *inner = (float(fields[name][count - 1, 0]) for name in names)
+                at += count
+            if passed or not abs(w) < math.inf:
+                break
+        if passed and steps[at + 1] - steps[at] == 1:
+            return DecayTime(now + int(steps[at + 1]), "simulated")
+        now += int(steps[at])
         if not abs(w) < math.inf:
             return DecayTime(None, f"never: it diverges within {now:,} steps")
-        if at == len(steps) and (rest := _at_eps(setting, w, inner, target, now)):
+        if not passed and (rest := _at_eps(setting, w, inner, target, now)):
             return rest
         lost = before - abs(w)
-        if at == len(steps) and 0 <= lost * _HOPELESS * _COMPILED_STEPS < (abs(w) - target) * span:
+        if not passed and 0 <= lost * _HOPELESS * _COMPILED_STEPS < (abs(w) - target) * span:
             return DecayTime(
                 None, f"not within {now:,} steps, nor within {_HOPELESS * _COMPILED_STEPS:.0e} at that speed"
             )
         # The next stretch is as long as all before; once the target is passed within one, the step between two looks.
-        span = now if at == len(steps) else int(steps[at] - (steps[at - 1] if at else 0))
+        span = int(steps[at + 1] - steps[at]) if passed else now
     return DecayTime(None, f"not within {now:,} steps")

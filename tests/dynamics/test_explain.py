@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ def setting(rule: str, coupling: str, lr: float, strength: float, **hyper: float
     return make(rule, coupling, lr=lr, strength=strength, **hyper)
 
 
+@cache
 def explained(rule: str, coupling: str, **numbers: float) -> Explanation:
     return explain(make(rule, coupling, **numbers))
 

@@ -105,7 +105,7 @@ def settings_of(draw: st.DrawFn, rule: str) -> dict[str, float]:
     [(r, c) for r, c in LINEAR if c in ("l2", "decoupled_lr") or (r in ("sgd", "adam", "adagrad") and c != "cautious")],
 )
 @given(data=st.data())
-@settings(max_examples=6)
+@settings(max_examples=4)
 def test_just_below_the_stability_limit_steps_decay_and_just_above_they_grow(
     rule: str, coupling: str, data: st.DataObject
 ) -> None:

@@ -68,7 +68,7 @@ LAYERS = (
 SIDE = st.integers(1, 9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     layers=st.lists(st.tuples(LAYERS, st.integers(1, 2)), min_size=2, max_size=4),

@@ -31,6 +31,8 @@ FAMILIES = [
     for head in MODELS[model]
     if model not in ("vgg11", "vgg19", "resnet56") and (model, head) != ("resnet50", "cifar")
 ]
+# Rounding depends on operations, which these two share with all others: one without and one with sums.
+IN_BOTH = [("basicnet", "cifar"), ("resnet20", "cifar")]
 FOREIGN: dict[str, Callable[[], nn.Module]] = {
     "dense": Dense,
     "inverted": Inverted,
@@ -50,13 +52,14 @@ def test_every_family_computes_the_same(model: str, head: Literal["cifar", "imag
     net = randomize(family(model, head), 1)
     plant(net, 2)
     images = noise(3, 2, 3, 16, 16)
-    for dtype, tolerance in TOLERANCE.items():
+    dtypes = [torch.float64, torch.float32] if (model, head) in IN_BOTH else [torch.float64]
+    for dtype in dtypes:
         smaller, removal = remove_dead(net.to(dtype), example=images)
         assert removal.share > 0.1
         assert parameters(smaller) < 0.9 * parameters(net)
-        assert difference(net, smaller, images) <= tolerance
+        assert difference(net, smaller, images) <= TOLERANCE[dtype]
     certificate = certify(net, smaller, images, random_images=2)
-    assert certificate.passes(TOLERANCE[torch.float32])
+    assert certificate.passes(TOLERANCE[dtypes[-1]])
     assert certificate.resized is not None
 
 
@@ -71,7 +74,7 @@ def followed(name: str) -> Graphs:
 
 
 @pytest.mark.parametrize("name", list(FOREIGN))
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=1, deadline=None)
 @given(seed=st.integers(0, 2**32), share=st.floats(0, 1))
 @example(5, 0.5)
 @example(5, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from zoo.entry import call, leaves, planted
 
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
+from fullscale.graph import Graph, taken, trace
 from fullscale.models import Architecture, Chain, NetConfig, build
 from fullscale.prune import narrow_extra, prune_optimizer, remove_dead
+from fullscale.prune.removal import removed
 
 Make = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 OPTIMIZERS: dict[str, Make] = {
@@ -44,11 +47,17 @@ def dying(net: nn.Module) -> nn.Module:
     return net
 
 
+@cache
+def traced(net: nn.Module) -> Graph:
+    return trace(net, IMAGES)
+
+
 @pytest.mark.parametrize(
     "net", [Chain(NetConfig((5, 6, 4), (1, 2, 1), 3, 5)), build(Architecture("resnet20", 1 / 4, 3, 5))]
 )
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training_goes_on_as_if_nothing_had_been_removed(name: str, net: nn.Module) -> None:
+    graph = traced(net)
     net = dying(copy.deepcopy(net))
 
     def made(net: nn.Module) -> torch.optim.Optimizer:
@@ -58,7 +67,7 @@ def test_training_goes_on_as_if_nothing_had_been_removed(name: str, net: nn.Modu
     optimizer = made(net)
     for _ in range(3):
         step(net, optimizer)
-    smaller, removal = remove_dead(net)
+    smaller, removal = removed(net, graph, taken(IMAGES))
     assert removal.share > 0.1
     twin = copy.deepcopy(net)
     other = made(twin)

@@ -103,7 +103,7 @@ def groups(draw: st.DrawFn) -> list[RunSpec]:
 
 
 @given(groups())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_each_of_a_group_is_what_it_is_alone(specs: list[RunSpec]) -> None:
     assert len({together_key(spec) for spec in specs}) == 1
     data = batches(50, specs, 6)

@@ -30,17 +30,20 @@ WORLDS: dict[str, dict[str, Any]] = {
 }
 
 
-def both(world: dict[str, Any], lanes: int, record: list[int]) -> tuple[Any, Any]:
+def both(world: dict[str, Any], lanes: int, record: list[int], compiled: bool = True) -> tuple[Any, Any]:
     """The world's lanes, which differ in learning rate, strength and coupling, on the CPU and on the device."""
     spread = {"lr": np.linspace(0.01, 0.1, lanes), "strength": np.linspace(0, 0.2, lanes)}
     coupling = [("l2", "decoupled_lr", "decoupled_schedule", "none")[k % 4] for k in range(lanes)]
     given = world | {"lanes": world["lanes"] | spread, "coupling": coupling, "record": record, "seed": 7}
-    return simulate(**given), on_device(**given)
+    return simulate(**given, compiled=compiled), on_device(**given)
 
 
 def simulated(name: str) -> None:
-    """Where numba simulates CUDA the arithmetic is the processor's: equal to the last bit."""
-    cpu, device = both(WORLDS[name], 6, [5, 37])
+    """Where numba simulates CUDA the arithmetic is the processor's: equal to the last bit.
+
+    The processor's compiled loop is its NumPy reference to the last bit (test_simulator), and that needs no compiling.
+    """
+    cpu, device = both(WORLDS[name], 6, [5, 37], compiled=False)
     assert cpu.w.tobytes() == device.w.tobytes()
     assert np.ptp(cpu.w[-1]) > 0
     if "watch" in WORLDS[name]:
