@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from fuzz.forms import FORMS
 from fuzz.rooms import ROOMS, Call, call, images, net
 
 import undertow
@@ -82,7 +83,7 @@ CALLS: dict[str, Callable[[], Call]] = {
         beta1=0.9,
     ),
 }
-CALLS |= ROOMS
+CALLS |= ROOMS | FORMS
 
 # (call, argument) of which more is taken than its annotation says, and that is meant.
 MEANT = {

@@ -26,6 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from fuzz.calls import CALLS, MEANT
+from numpy.typing import ArrayLike
 
 from dynamics.errors import InputError
 
@@ -226,6 +227,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 def _hint(hint: Any, at: Place, value: Any) -> Any:
     """The annotation of a part, from that of the whole."""
     for key in at:
+        if hint == ArrayLike:
+            return float
         args = typing.get_args(hint)
         if typing.get_origin(hint) in (types.UnionType, typing.Union):
             args = next((typing.get_args(x) for x in args if typing.get_args(x)), ())
@@ -244,6 +247,9 @@ def fits(value: Any, hint: Any) -> bool:
         return True
     if hint is None or hint is type(None):
         return value is None
+    if hint == ArrayLike:
+        hint = float | np.ndarray | collections.abc.Sequence[float]
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return any(fits(value, x) for x in args)
     if origin is Literal:
