@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from dynamics.door import check_fields, checked
 from dynamics.errors import InputError
 from evidence.driver import Driver, Task, Together, Work, one_after_another
 from evidence.progress import Live
@@ -51,7 +52,11 @@ class Run:
     group: str = ""
     together: Together = one_after_another
 
+    def __post_init__(self) -> None:
+        check_fields(self)
 
+
+@checked
 def run_all(
     runs: Sequence[Run],
     store: Store,
@@ -132,6 +137,7 @@ def other_versions(rows: Iterable[Row]) -> list[str]:
     return lines
 
 
+@checked
 def world_data(
     names: Iterable[str], store: Store, executor: Executor, live: Live, fresh: bool = False
 ) -> dict[str, xr.Dataset]:

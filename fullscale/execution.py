@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dynamics.door import check_fields, checked
 from dynamics.errors import InputError
 
 # Steps that run as they are before one is recorded: libraries choose their algorithms in them.
@@ -34,6 +35,7 @@ class Execution:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         try:
             kind = torch.device(self.device).type
         except RuntimeError as error:
@@ -48,6 +50,7 @@ class Execution:
             raise InputError(f"graphs on device {self.device!r}: CUDA graphs need a cuda device")
 
     @classmethod
+    @checked
     def best(cls, device: str | None = None) -> Execution:
         """What pays on a device: compiler and graphs on CUDA, neither on a CPU. None: CUDA where there is one."""
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")

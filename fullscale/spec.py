@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from dynamics.couplings import find_coupling
+from dynamics.door import check_fields
 from dynamics.errors import InputError
 from dynamics.rule import as_float, check
 from dynamics.rules import find_rule
@@ -133,6 +134,7 @@ class RunSpec:
     watch: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         # 1 and 1.0 are one number, and must be one key in the store.
         for name in ("width", "lr", "strength", "validation", "held_out", "label_noise"):
             object.__setattr__(self, name, as_float(name, getattr(self, name)))

@@ -120,8 +120,10 @@ def case(name: str, place: Place, bad: str) -> Case:
 def places(name: str) -> tuple[Place, ...]:
     """Where a value can be put wrong in the valid call: each argument, and the ends of lists and mappings in it."""
     with _somewhere():
-        _, arguments = _valid(name)
-    return tuple(place for key, value in arguments.items() for place in ((key,), *_inside((key,), value)))
+        function, arguments = _valid(name)
+    several = {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_POSITIONAL}
+    found = (place for key, value in arguments.items() for place in ((key,), *_inside((key,), value)))
+    return tuple(place for place in found if place[0] not in several or len(place) > 1)
 
 
 def judge(case: Case) -> str:
