@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
+from dynamics.door import check_fields
 from dynamics.given import among
 from dynamics.rule import Rule
 from dynamics.words import Words, bind, maximum, sign
@@ -55,6 +56,9 @@ class Coupling:
     before: Share | None = None
     after: Share | None = None
     cautious: Share | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def doors(self) -> dict[str, Share]:

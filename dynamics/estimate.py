@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from dynamics.errors import InputError
-from dynamics.given import array, function, kind, mapping, number, text, whole
+from dynamics.given import array, function, items, kind, mapping, number, text, whole
 
 EXTREMES = "smallest to largest"
 
@@ -40,6 +41,14 @@ class Estimate:
     unit: str
     interval: str
     samples: tuple[float, ...] = field(default=(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):  # NaN where nothing is decided, infinite where nothing bounds it
+            array(name, kind(name, getattr(self, name), Real, "a number"))
+        whole("n", self.n, 0)
+        for name in ("unit", "interval"):
+            text(name, getattr(self, name))
+        array("samples", items("samples", self.samples))
 
     def in_words(self) -> str:
         """Value, interval, unit and n."""

@@ -126,7 +126,8 @@ def array(name: str, value: Any) -> np.ndarray:
     try:
         found = np.asarray(value)
         truths = isinstance(value, list | tuple) and any(isinstance(x, bool) for x in value)
-        fits = (not truths and found.dtype.kind in "iuf") or (found.size == 0 and found.dtype.kind != "U")
+        kinds = "iufb" if found is value and found.ndim else "iuf"  # an array of True and False means 1 and 0
+        fits = (not truths and found.dtype.kind in kinds) or (found.size == 0 and found.dtype.kind != "U")
     except Exception:  # of parts that make no array, or whatever another's class raises
         fits = False
     if not fits:

@@ -10,6 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
+from dynamics.door import check_fields
 from dynamics.errors import InputError
 from dynamics.given import shown
 
@@ -58,7 +59,7 @@ def check(name: str, value: float) -> float:
 def _add(rule: str, known: dict[str, Any], own: Mapping[str, Any]) -> None:
     for name, value in own.items():
         if known.setdefault(name, value) != value:
-            raise TypeError(f"rule {rule}: {name} means something else already, a name of its own is needed")
+            raise InputError(f"rule {rule}: {name} means something else already, a name of its own is needed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class Rule:
         written: how names of its own are written in a formula.
 
     Raises:
-        TypeError: for a step that takes other arguments than state, clock and defaults say, and for facts that
+        InputError: for a step that takes other arguments than state, clock and defaults say, and for facts that
             disagree.
 
     Example:
@@ -127,23 +128,24 @@ class Rule:
     takes_pull: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         given = list(inspect.signature(self.step).parameters)
         derived = {"label": self.label or self.name, "inner": (*self.state, *self.clock), "takes_pull": "pull" in given}
         for name, value in derived.items():
             object.__setattr__(self, name, value)
         expected = ["w", "g", *(["pull"] if self.takes_pull else []), *self.inner, "lr", *self.defaults]
         if given != expected:
-            raise TypeError(f"rule {self.name}: its step must take {', '.join(expected)}")
+            raise InputError(f"rule {self.name}: its step must take {', '.join(expected)}")
         _add(self.name, _ranges, self.ranges)
         _add(self.name, _written, self.written)
         for name in self.defaults:
             if name not in RANGES:
-                raise TypeError(f"rule {self.name}: what {name} may be must stand in its `ranges`")
+                raise InputError(f"rule {self.name}: what {name} may be must stand in its `ranges`")
         if self.memory and self.memory not in self.defaults:
-            raise TypeError(f"rule {self.name}: its memory {self.memory} is none of its hyperparameters")
+            raise InputError(f"rule {self.name}: its memory {shown(self.memory)} is none of its hyperparameters")
         needs = {"mean": "v", "largest mean": "vmax", "maximum": "u", "sum": "s"}.get(self.divides_by)
         if needs and not ({needs, "eps"} <= {*self.state, *self.defaults} and (self.memory or needs == "s")):
-            raise TypeError(
+            raise InputError(
                 f"rule {self.name}: dividing by the {self.divides_by} takes a field {needs}, eps and a memory"
             )
 

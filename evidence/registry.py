@@ -35,6 +35,7 @@ from typing import Any, Protocol, TypeVar, get_args
 
 import xarray as xr
 
+from dynamics.door import check_fields, checked
 from dynamics.errors import InputError
 from dynamics.given import among, file, function, items, kind, shown, whole
 from dynamics.given import text as as_text
@@ -127,6 +128,8 @@ def world(name: str, *, chapter: str = "", group: str = "", meaning: int = 1) ->
     whole("meaning", meaning, 1)
 
     def declare(declared: Declared) -> Declared:
+        if is_dataclass(declared):
+            check_fields(declared)
         found: Any = declared() if isinstance(declared, type) else declared
         if not (is_dataclass(found) and callable(getattr(found, "run", None))):
             raise InputError(f"world {name!r}: a dataclass with a method run is accepted")
@@ -260,6 +263,7 @@ def worlds() -> dict[str, Experiment]:
     return {name: found for name, found in EXPERIMENTS.items() if found.world is not None}
 
 
+@checked
 def find_world(name: str) -> Experiment:
     """The world of that name; InputError for an unknown one."""
     if name not in worlds():
@@ -267,6 +271,7 @@ def find_world(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
+@checked
 def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = None) -> list[Claim]:
     """Claims in the order of their ids, numbers as numbers.
 
@@ -317,6 +322,7 @@ def _judged(claim: Claim, data: Any) -> Finding:
         ) from error
 
 
+@checked
 def load_worlds(path: Path) -> None:
     """Runs a user's Python file, in which worlds, claims and figures are declared; once in a process.
 

@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dynamics import door
 from dynamics.errors import InputError
 from dynamics.given import line, shown
 from dynamics.rules import own_digests
@@ -110,9 +111,15 @@ class NoRoomError(InputError):
 
 def canonical(spec: Mapping[str, Any]) -> str:
     """The one JSON text of a spec: sorted keys, no spaces, numbers as Python writes them."""
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise InputError(
+            f"spec {shown(spec)}: texts, finite numbers, lists and mappings of them are accepted"
+        ) from None
 
 
+@door.checked
 def key_of(kind: str, spec: Mapping[str, Any]) -> str:
     """The key under which a run of `kind` with this spec is stored: a SHA-256 in hexadecimal."""
     text = canonical(spec)
@@ -137,6 +144,7 @@ def _environment() -> dict[str, str]:
     return found
 
 
+@door.checked
 def record(
     kind: str,
     spec: Mapping[str, Any],
@@ -280,6 +288,7 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
+    @door.checked
     def get(self, kind: str, spec: Mapping[str, Any]) -> Row | None:
         """The stored run of this spec, or None. A failed run counts as not stored: it has no result."""
         found = self.find([key_of(kind, spec)])
@@ -310,6 +319,7 @@ class Store:
             for values in self._db.execute(f"select {_ALL} from runs order by key"):
                 yield Record(*values)
 
+    @door.checked
     def record(self, key: str) -> Record | None:
         """The run of this key as it stands in the file, or None."""
         with self._usable():
@@ -323,6 +333,7 @@ class Store:
             check_plain("curves", row.curves)
             return row
 
+    @door.checked
     def put(
         self,
         kind: str,

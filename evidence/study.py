@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from dynamics.door import check_fields, checked
 from dynamics.errors import InputError
 from dynamics.given import shown
 from evidence.driver import Driver, Task, Together, Work, one_after_another
@@ -59,7 +60,11 @@ class Run:
         if self.check is not None:
             self.check(row)
 
+    def __post_init__(self) -> None:
+        check_fields(self)
 
+
+@checked
 def run_all(
     runs: Sequence[Run],
     store: Store,
@@ -140,6 +145,7 @@ def other_versions(rows: Iterable[Row]) -> list[str]:
     return lines
 
 
+@checked
 def world_data(
     names: Iterable[str], store: Store, executor: Executor, live: Live, fresh: bool = False
 ) -> dict[str, xr.Dataset]:

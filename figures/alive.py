@@ -7,10 +7,12 @@ import math
 import xarray as xr
 from matplotlib import pyplot as plt
 
+from dynamics.door import checked
 from evidence.claim import mean_interval
 from figures.style import LINES, Picture, colour_of, heading, label_ends, label_of, styled
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `fullscale.digits_study.curves_and_ends`: mean and interval over seeds; solid with L2, dotted without a regularizer."""
     strength = float(data.strength.max())

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 
+from dynamics.door import checked
 from dynamics.theory.closed import critical_arrival
 from figures.shares import curve, label_shares, mean_curve, share_axis, slope, with_ticks
 from figures.style import WIDTH, Picture, heading, styled
@@ -14,6 +15,7 @@ from figures.style import WIDTH, Picture, heading, styled
 HORIZONS = ("epochs", "steps")
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.minibatch.MiniBatch.run`, Adam + L2: one curve a selectivity and their mean; x axes fall, so that death
     is on the right."""

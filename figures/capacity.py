@@ -5,10 +5,12 @@ from __future__ import annotations
 import xarray as xr
 from matplotlib import pyplot as plt
 
+from dynamics.door import checked
 from figures.shares import curve, label_shares, mean_curve, share_axis, slope, with_ticks
 from figures.style import LINES, WIDTH, Picture, colour_of, heading, label_ends, styled
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.capacity.Capacity.run`: above the share of dead features, below the mean weight, against the number of
     features."""

@@ -7,10 +7,12 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from dynamics.couplings import COUPLINGS
+from dynamics.door import checked
 from figures.shares import intervals
 from figures.style import WIDTH, Picture, colour_of, heading, label_of, marker_of, styled
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.compete.Compete.run`, at the reference strength: a panel a coupling, a mark an optimizer and
     selectivity."""

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
 from evidence.claim import ratio_interval
 from figures.shares import intervals
 from figures.style import WIDTH, Picture, colour_of, heading, styled
@@ -14,6 +15,7 @@ from figures.style import WIDTH, Picture, colour_of, heading, styled
 _KINDS = {"independent": (colour_of("adam"), "o"), "once an epoch": (colour_of("sgd"), "s")}
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.visits.Visits.run`: marks are simulated, lines the closed forms; above the ratio, below the rest."""
     critical, beta2 = data.attrs["critical"], data.attrs["beta2"]

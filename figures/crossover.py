@@ -6,12 +6,14 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
+from dynamics.door import checked
 from dynamics.theory.closed import l2_over_decay
 from evidence.claim import Estimate, ratio_interval
 from figures.shares import intervals
 from figures.style import Picture, colour_of, heading, label_ends, label_of, marker_of, styled
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.selective.Selective.run`, at the largest arrival: one mark an optimizer and gradient size."""
     arrival, strength = float(data.arrival[-1]), data.attrs["strength"]

@@ -6,10 +6,12 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
 from figures.shares import curve, label_shares, mean_curve, share_axis, slope, with_ticks
 from figures.style import LINES, WIDTH, Picture, colour_of, heading, styled
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.difficulty.Difficulty.run`: share of dead features, tasks growing easier to the right."""
     middle = float(data.scale.values[data.sizes["scale"] // 2])

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
+from dynamics.door import checked
 from evidence.claim import ratio_interval
 from figures.shares import intervals
 from figures.style import WIDTH, Picture, colour_of, heading, label_of, styled
@@ -17,6 +18,7 @@ _NEAR = 0.05  # of the claims on these sizes
 _SHOWN = (0.4, 1.6)  # ratios; what lies further out is told at the edge
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.noise.Noise.run`: a mark a strength, gradient size and arrival; crosses stand where a formula is asked
     for more than it says."""

@@ -8,10 +8,12 @@ from matplotlib import pyplot as plt
 from scipy.special import betaincinv
 
 from dynamics.couplings import COUPLINGS
+from dynamics.door import checked
 from dynamics.rules import RULES
 from figures.style import WIDTH, Picture, colour_of, heading, label_of, marker_of, styled
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.feature.Feature.run`, at the reference strength: a panel a coupling, a mark an optimizer and
     selectivity."""

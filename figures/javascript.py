@@ -199,7 +199,7 @@ def closed(python: Callable[..., Any], **fixed: Any) -> str:
     """A closed form of `dynamics.theory.closed`, for numbers that it accepts: the checks of its regime are not printed."""
     unchecked = {name: lambda *_, **__: None for name in ("require", "below_one", "counted", "probability", "positive")}
     scope = {"math": SimpleNamespace(sqrt=_ROOT), "float": _same, "int": _same, **unchecked}
-    return function(python, scope, **fixed)
+    return function(inspect.unwrap(python), scope, **fixed)
 
 
 def generator() -> dict[str, str]:

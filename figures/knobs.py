@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
 from evidence.claim import Estimate, mean_interval
 from figures.shares import intervals, with_ticks
 from figures.style import WIDTH, Picture, colour_of, heading, styled
@@ -14,6 +15,7 @@ from figures.style import WIDTH, Picture, colour_of, heading, styled
 _COLUMNS = 2
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """Trained networks: means with intervals, and each seed as a dot.
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from dynamics.couplings import COUPLINGS
+from dynamics.door import checked
 from dynamics.rules import RULES
 from figures.shares import intervals
 from figures.style import WIDTH, Picture, colour_of, heading, label_of, marker_of, styled
@@ -20,6 +21,7 @@ _COLUMNS = 2
 _FAR = 15.0
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """Trained networks: a point a cell, a ring around the optimizer's lowest mean held-out error, all other points in grey.
 

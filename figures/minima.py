@@ -7,11 +7,13 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
 from figures.style import WIDTH, Picture, colour_of, heading, label_ends, label_of, marker_of, styled
 
 _TITLES = {"l2": "L2: joins the gradient", "decoupled_lr": "weight decay x lr"}
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.quadratic.Quadratic.run`: one panel a coupling, one curve an optimizer, at the smallest strength, whose
     clip 1/strength is the farthest out."""

@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from dynamics.door import checked
 from figures.style import Picture, label_ends, styled
 from fullscale.monitor.summary import Next, die_next
 
@@ -24,6 +25,7 @@ BINS = 24
 AHEAD = 500
 
 
+@checked
 def draw(data: xr.Dataset, ahead: int = AHEAD) -> Picture:
     """From `Monitor.history`: left the filters alive against steps, middle the deaths by activation, right every filter at moments
     `ahead` steps apart, its regularizer's share against its selectivity, those marked that die between a fifth of `ahead` and

@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 
 from dynamics.couplings import COUPLINGS
+from dynamics.door import checked
 from figures.shares import intervals
 from figures.style import WIDTH, Picture, colour_of, heading, label_of, marker_of, styled
 
@@ -16,6 +17,7 @@ _PANELS = {"inactive": "filters inactive, %", "test_error": "test error, %"}
 _SOME = 1.0
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """Trained networks: a row an optimizer, a mark for each way to regularize, at one strength.
 

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
 from figures.style import WIDTH, Picture, heading, styled
 from synthetic.phase import LABELS, crossing
 
@@ -19,6 +20,7 @@ _ASKED = {
 }
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.phase.Phase.run`: share dead, steps to death, final size, each (y, x) on logarithmic axes."""
     a = data.attrs

@@ -6,12 +6,14 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
+from dynamics.door import checked
 from figures.style import WIDTH, Picture, colour_of, heading, styled
 
 _TITLES = {"sgd": "SGD + L2", "adamw": "AdamW", "adam_l2": "Adam + L2"}
 _PATHS = {"sgd": colour_of("sgd"), "adamw": colour_of("nesterov"), "adam_l2": colour_of("adam")}
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.plane.Plane.run`: a panel an update, its flow in grey, a path from each start."""
     slope, bound = data.attrs["largest"], data.attrs["bound"]

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from dynamics.door import checked
 from figures.style import Picture, colour_of, label_ends, styled
 from fullscale.pruning_data import PRICE, affordable, ceiling, silenced, uncut
 
@@ -35,6 +36,7 @@ HIGH_TICKS = (10, 15, 20, 25, 30, 40, 50, 70, 90)
 LINEAR = 1.0  # percent of test error below which the axis is linear, so that 0 has a place
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `fullscale.pruning_data.by_criterion`: each seed thin, their mean bold; a star for the removal of dead filters.
 

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
 from figures.shares import intervals
 from figures.style import LINES, WIDTH, Picture, colour_of, fixed_layout, heading, label_of, styled
 
@@ -15,6 +16,7 @@ _COLUMNS = 4
 _GROWS = 1.1
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.selectivity.Selectivity.run`: L2 solid, decay dashed, with intervals over seeds."""
     rules, critical = [str(name) for name in data.optimizer.values], data.attrs["critical"]

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
 from figures.shares import intervals
 from figures.style import WIDTH, Picture, colour_of, heading, label_of, marker_of, styled
 
@@ -14,6 +15,7 @@ _TITLES = {"l2": "L2", "decoupled_lr": "decay x lr"}
 _LOSSES = {"restoring": "loss pulls to 1", "constant": "loss pulls evenly"}
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.rest.Rest.run`: a row a loss, a column a coupling; marks are simulated, lines the closed forms."""
     critical, rules = data.attrs["critical"], [str(name) for name in data.optimizer.values]

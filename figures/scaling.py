@@ -8,12 +8,14 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
+from dynamics.door import checked
 from figures.style import WIDTH, Picture, colour_of, heading, styled
 
 _NOUNS = {"lanes": "weights", "steps": "steps", "threads": "threads"}
 _COLOUR = colour_of("sgd")
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `bench.scaling.speeds_by_axis`: `by_lanes`, `by_steps`, `by_threads` (axis, repetition), weight-steps a second."""
     speeds = {axis: data[f"by_{axis}"].transpose(axis, "repetition") / 1e6 for axis in _NOUNS}

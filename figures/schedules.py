@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
+from dynamics.door import checked
 from figures.shares import intervals
 from figures.style import LINES, WIDTH, Picture, colour_of, heading, styled
 
@@ -15,6 +16,7 @@ _SILENT = {("adam", "decoupled_lr"): "any rule, decay", ("adam", "l2"): "Adam + 
 _SIZED = {"decoupled_lr": ("decay x lr", colour_of("adam")), "corrected": ("decay x lr^2 / lr_max", colour_of("sgd"))}
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.scheduled.Scheduled.run`: a row a schedule; left weights without a gradient, right AdamW's sizes."""
     seeds, strength = data.sizes["seed"], data.attrs["strength"]

@@ -8,14 +8,19 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from dynamics.answers.curves import Curve
+from dynamics.door import checked
+from dynamics.errors import InputError
 from figures.style import WIDTH, Picture, styled
 
 # Okabe and Ito's palette in order of lightness, then again with dashes.
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
+@checked
 def draw(paths: Sequence[Curve], pulls: Sequence[Curve]) -> Picture:
     """From `dynamics.answers.curves.silent_paths` and `pull_curves` of the same settings."""
+    if len(paths) != len(pulls):
+        raise InputError(f"{len(paths)} paths, {len(pulls)} pulls: as many of each are accepted")
     with styled():
         height = 6.4 + 0.22 * len(paths)
         figure, (above, below) = plt.subplots(2, 1, figsize=(WIDTH, height))

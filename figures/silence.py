@@ -7,9 +7,11 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
 from figures.style import LINES, WIDTH, Picture, colour_of, heading, label_of, styled
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `synthetic.silence.Silence.run`: one panel a coupling, one curve an optimizer, at the largest strength."""
     strength, lr, target = float(data.strength[-1]), data.attrs["lr"], data.attrs["target"]

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
 from evidence.claim import mean_interval
 from figures.style import WIDTH, Picture, heading, styled
 from fullscale.thresholds import SAME
@@ -18,6 +19,7 @@ _FAR = 3.0  # points of test error: what changes it by more is told at the edge
 LOOKS = {"activation": ("by activation", "#0072B2", "-", "o"), "scale": ("by scale", "#D55E00", "--", "s")}
 
 
+@checked
 def draw(data: xr.Dataset) -> Picture:
     """From `fullscale.thresholds.by_threshold`: above the share of inactive filters with the range over which it is flat, below
     the change of the test error, up to a few points; mean and interval over seeds where there are two or more."""

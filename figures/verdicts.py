@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from dynamics.door import checked
+from dynamics.errors import InputError
 from evidence.claim import Finding
 from evidence.registry import EXPERIMENTS
 from figures.story import CHAPTERS
@@ -25,8 +27,11 @@ _LINE = 0.16  # inches from one line to the next
 _LETTERS = 86  # of a sentence in a line
 
 
+@checked
 def draw(findings: Sequence[Finding]) -> Picture:
     """Chapter by chapter: a bar of verdicts, then the sentences of claims that fail or are undecided, with their numbers."""
+    if not len(findings):
+        raise InputError("0 findings: one or more are accepted")
     parts: dict[str, list[Finding]] = {}
     for finding in findings:
         parts.setdefault(chapter_of(finding), []).append(finding)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dynamics.door import check_fields, checked
 from dynamics.errors import InputError
 from dynamics.given import shown, text
 
@@ -36,8 +37,9 @@ class Execution:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         # torch knows others, and a cpu:7 that it leaves to fail where it is used.
-        if not re.fullmatch(r"cpu|cuda(:(0|[1-9]\d{0,2}))?", text("device", self.device), re.ASCII):
+        if not re.fullmatch(r"cpu|cuda(:(0|[1-9]\d{0,2}))?", self.device, re.ASCII):
             raise InputError(f"device {shown(self.device)} is unknown: cpu, cuda, cuda:1, ... are accepted")
         kind = torch.device(self.device).type
         if kind == "cuda" and not torch.cuda.is_available():
@@ -48,6 +50,7 @@ class Execution:
             raise InputError(f"graphs on device {self.device!r}: CUDA graphs need a cuda device")
 
     @classmethod
+    @checked
     def best(cls, device: str | None = None) -> Execution:
         """What pays on a device: compiler and graphs on CUDA, neither on a CPU. None: CUDA where there is one."""
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from dynamics.couplings import find_coupling
+from dynamics.door import check_fields
 from dynamics.errors import InputError
 from dynamics.given import flag, number, shown, text, whole
 from dynamics.rule import check
@@ -147,9 +148,11 @@ class RunSpec:
     watch: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         # 1 and 1.0 are one number, and must be one key in the store.
         for name in ("width", "lr", "strength", "validation", "held_out", "label_noise"):
-            object.__setattr__(self, name, number(name, getattr(self, name), high=STRONGEST))
+            high = WIDEST if name == "width" else STRONGEST
+            object.__setattr__(self, name, number(name, getattr(self, name), high=high))
         for name, (low, high) in COUNTS.items():
             object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
         for name in ("digest", "optimizer", "coupling", "schedule", "model", "head", "precision", "start"):

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from dynamics.door import checked
+from dynamics.errors import InputError
 from dynamics.given import shown
 from evidence.forms import ABOVE, check_form
 from evidence.store import Row
@@ -57,6 +59,7 @@ def check_row(row: Row) -> None:
         raise ValueError("curves of different lengths")
 
 
+@checked
 def runs_of(
     specs: Sequence[RunSpec], places: Sequence[str], costs: Sequence[float], device: str | None = None
 ) -> list[Run]:
@@ -69,10 +72,12 @@ def runs_of(
         device: as in `Execution.best`; None: the CPU.
 
     Returns:
-        One Run a spec.
+        One Run a spec. Raises InputError for specs, places and costs of different number.
     """
     from evidence.study import Run  # brings xarray, which whoever only reads results need not wait for
 
+    if not len(specs) == len(places) == len(costs):
+        raise InputError(f"{len(specs)} specs, {len(places)} places, {len(costs)} costs: as many of each are accepted")
     cuda = device is not None and device.startswith("cuda")
     limit = PAYS["cuda" if cuda else "cpu"]
     joint = [

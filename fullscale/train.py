@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from dynamics.door import checked
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from fullscale.checkpoint import Saved
@@ -48,6 +49,7 @@ def one_thread() -> None:
     torch.set_flush_denormal(True)
 
 
+@checked
 def train(
     spec: RunSpec,
     images: Images | Feed,
@@ -93,6 +95,7 @@ def train(
     return outcome
 
 
+@checked
 def train_together(
     specs: Sequence[RunSpec], images: Images, progress: Notify | None = None, *, execution: Execution | None = None
 ) -> list[Outcome]:
@@ -124,7 +127,7 @@ def train_together(
         ['done', 'done']
     """
     keys = {together_key(spec) for spec in specs}
-    if not specs:
+    if not len(specs):
         raise InputError("0 runs: at least one is accepted")
     if len(specs) > 1 and (len(keys) > 1 or "" in keys):
         raise InputError(

@@ -63,7 +63,7 @@ def _answered(arguments: list[str] | None) -> int:
     closed = _opened()
     from concurrent.futures import BrokenExecutor
 
-    from dynamics.errors import InputError
+    from dynamics.errors import InputError, on_one_line
 
     try:
         if closed:
@@ -82,12 +82,12 @@ def _answered(arguments: list[str] | None) -> int:
         _say(str(error))
         return 2
     except BrokenExecutor as error:
-        _say(f"{error}; what was finished is stored, run the same command again")
+        _say(f"{on_one_line(str(error))}; what was finished is stored, run the same command again")
         return 1
     except (MemoryError, RuntimeError) as error:
         if not _no_memory(error):
             raise
-        _say(f"no memory is left ({str(error)[:200]}); less at a time is accepted")
+        _say(f"no memory is left ({on_one_line(str(error))[:200]}); less at a time is accepted")
         return 2
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
@@ -95,7 +95,7 @@ def _answered(arguments: list[str] | None) -> int:
         # Files of a name are written where that is told: what is left is what was printed.
         full = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
         said = f"standard output cannot be written ({error.strerror}): a place with room is accepted"
-        _say(said if full else str(error))
+        _say(said if full else on_one_line(str(error)))
         return 2 if full else 1
 
 
@@ -137,9 +137,7 @@ def _opened() -> bool:
 
 
 def _say(text: str) -> None:
-    from dynamics.errors import on_one_line
-
-    said = on_one_line(text).encode(errors="backslashreplace").decode()  # a file name may be no text
+    said = text.encode(errors="backslashreplace").decode()  # a file name may be no text
     try:
         print(f"undertow: {said}", file=sys.stderr, flush=True)
     except OSError:  # standard error is full, or nobody reads it: there is nobody left to tell

@@ -10,7 +10,9 @@ import numpy as np
 
 from dynamics import couplings, rules
 from dynamics.answers.setting import Setting
+from dynamics.door import checked
 from dynamics.errors import InputError
+from dynamics.given import number
 from dynamics.theory import closed
 
 _LANES, _FIRST, _LONGEST, _CLOSE = 512, 4_000, 1_024_000, 0.02
@@ -26,6 +28,7 @@ class Prediction:
     regime: str
 
 
+@checked
 def equilibrium_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Prediction:
     """Root mean square of a weight whose gradients have mean 0 and arrive at a share of the steps.
 
@@ -33,6 +36,8 @@ def equilibrium_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Pre
     Gradients are those of `selective` in `dynamics.simulate.gradients`. Where the closed form's precondition is not met,
     the value is simulated and `regime` is what the precondition said.
     """
+    number("sigma", sigma, 0)
+    number("arrival", arrival, 0, 1)
     try:
         square, regime = _mean_square(setting, sigma, arrival)
         return Prediction(math.sqrt(square), "closed form", regime)

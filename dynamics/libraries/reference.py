@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dynamics.couplings import COUPLINGS, Coupling
+from dynamics.door import checked
 from dynamics.libraries.catalogue import elsewhere
 from dynamics.rule import Rule
 from dynamics.rules import RULES
@@ -24,11 +25,13 @@ _LIBRARIES = ("torch", "optax", "pytorch_optimizer", "schedulefree", "timm")
 _UNITS = {"weight": "", "tensor": "; looks at the norms of a whole tensor", "matrix": "; acts on a matrix"}
 
 
+@checked
 def offers(rule: Rule, coupling: Coupling) -> list[str]:
     """What libraries offer that is `rule` with `coupling`, each as it is called there."""
     return [offer for offer in elsewhere(rule).offered.get(coupling.name, "").split("; ") if offer]
 
 
+@checked
 def libraries(rule: Rule, coupling: Coupling) -> str:
     """The libraries that offer `rule` with `coupling`."""
     offering = {offer.split(".")[0] for offer in offers(rule, coupling)}

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from dynamics.door import checked
 from dynamics.errors import InputError
 from fullscale.graph.activations import PASSING, Acts, activation, fixed, kind, parameter
 from fullscale.graph.trace import Graph, path, shape
@@ -88,6 +89,7 @@ class Unit:
         return scale, shift
 
 
+@checked
 def units(graph: Graph) -> tuple[Unit, ...]:
     """Every unit of a graph, in the order of use.
 

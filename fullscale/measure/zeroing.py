@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dynamics.door import checked
 from dynamics.errors import InputError
 from fullscale.graph import Unit
 from fullscale.graph.network import network
@@ -21,6 +22,7 @@ from fullscale.thresholds import MEASURES, decades
 Labelled = Iterable[tuple[Any, Tensor]]
 
 
+@checked
 def zeroed(
     net: nn.Module,
     activity: Activity,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NoReturn
 
 from dynamics.couplings import find_coupling
+from dynamics.door import checked
 from dynamics.errors import InputError
 from dynamics.rules import RULES, find_rule
 from fullscale.spec import RunSpec
@@ -76,6 +77,7 @@ class Asked:
         return replace(self.spec, digest=found.digest, epochs=epochs, measure_every=every, **found.asked)
 
 
+@checked
 def asked(study: Study) -> list[Asked]:
     """The runs of a study in its order, each once.
 
@@ -169,6 +171,7 @@ def _refuse(name: str, value: Any, accepted: str) -> NoReturn:
     raise InputError(f"{name} {value!r}: {accepted} accepted")
 
 
+@checked
 def on_images(runs: Iterable[Asked], found: Mapping[Source, Found]) -> list[tuple[Asked, RunSpec]]:
     """The runs on their images, in the same order; what comes to the same run on these, as a size that they have anyway, is
     one. Raises InputError as `Asked.on`."""

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dynamics.door import checked
 from fullscale.thresholds import INACTIVE_ACTIVATION
 
 Record = Mapping[str, Any]
@@ -36,6 +37,7 @@ SIGNS = {
 FEWEST = 3
 
 
+@checked
 def agreement(records: Sequence[Record], of: str = "gamma", moment: float = 0.3) -> NDArray[np.float64]:
     """Rank correlation, within layers, of selectivity and the regularizer's share, over the filters active at a moment.
 
@@ -60,6 +62,7 @@ def agreement(records: Sequence[Record], of: str = "gamma", moment: float = 0.3)
     return np.array([_agreement(record, f"share_{of}", moment) for record in records])
 
 
+@checked
 def foretold(records: Sequence[Record], by: str = "selectivity", moment: float = 0.1) -> NDArray[np.float64]:
     """How well one of SIGNS tells, at a moment, which of the active filters are inactive at the end.
 
@@ -81,6 +84,7 @@ def foretold(records: Sequence[Record], by: str = "selectivity", moment: float =
     return np.array([_foretold(record, by, moment) for record in records])
 
 
+@checked
 def killed(records: Sequence[Record], cause: str = "regularizer") -> NDArray[np.float64]:
     """Of each network's deaths by activation, the share that has this cause (`fullscale.monitor.causes`).
 

@@ -90,7 +90,7 @@ def test_a_rule_whose_step_takes_something_else_is_refused() -> None:
     def swapped(w, g, momentum, b, lr):
         return w - lr * b, momentum * b + g
 
-    with pytest.raises(TypeError, match="rule swapped: its step must take w, g, b, lr, momentum"):
+    with pytest.raises(InputError, match="rule swapped: its step must take w, g, b, lr, momentum"):
         Rule("swapped", swapped, ("b",), {}, {"momentum": 0.9}, 0.1)
 
 
@@ -149,6 +149,6 @@ def test_linear_rules_are_found() -> None:
     ],
 )
 def test_facts_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(InputError, match=message):
         replace(RULES["sgd"], **changes)
     assert RANGES["eps"] is not BELOW_ONE

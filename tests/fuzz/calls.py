@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from fuzz.rooms import ROOMS, Call, call, images, net
 
 import undertow
 from dynamics.answers.pull_rate import Gradients
 from dynamics.simulate.gradients import selective
+from fuzz.forms import FORMS
+from fuzz.rooms import ROOMS, Call, call, images, net
+from fuzz.works import WORKS
 
 LANES = {"lr": 1e-3, "strength": 1e-3, "arrival": 0.5, "pull": 1.0, "target": 1.0, "sigma": 0.5}
 
@@ -82,7 +84,7 @@ CALLS: dict[str, Callable[[], Call]] = {
         beta1=0.9,
     ),
 }
-CALLS |= ROOMS
+CALLS |= ROOMS | FORMS | WORKS
 
 # (call, argument) of which more is taken than its annotation says, and that is meant.
 MEANT = {
@@ -90,6 +92,7 @@ MEANT = {
         (name, "samples") for name in ("mean_interval", "ratio_interval", "spread", "every_cell", "holm")
     ),  # NaN: undecided
     ("holm", "margins"),
+    *(("Estimate", name) for name in ("value", "low", "high", "samples")),  # NaN: undecided; infinite: without a bound
     ("undertow.certify", "shape"),  # a list
 }
 # Public names without a call here, and why.

@@ -25,9 +25,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from fuzz.calls import CALLS, MEANT
+from numpy.typing import ArrayLike
 
 from dynamics.errors import InputError
+from fuzz.calls import CALLS, MEANT
 
 LONGEST, SECONDS = 600, 60
 # Where in a call a value stands: the argument's name, then keys and indices within it.
@@ -119,8 +120,10 @@ def case(name: str, place: Place, bad: str) -> Case:
 def places(name: str) -> tuple[Place, ...]:
     """Where a value can be put wrong in the valid call: each argument, and the ends of lists and mappings in it."""
     with _somewhere():
-        _, arguments = _valid(name)
-    return tuple(place for key, value in arguments.items() for place in ((key,), *_inside((key,), value)))
+        function, arguments = _valid(name)
+    several = {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_POSITIONAL}
+    found = (place for key, value in arguments.items() for place in ((key,), *_inside((key,), value)))
+    return tuple(place for place in found if place[0] not in several or len(place) > 1)
 
 
 def judge(case: Case) -> str:
@@ -226,6 +229,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 def _hint(hint: Any, at: Place, value: Any) -> Any:
     """The annotation of a part, from that of the whole."""
     for key in at:
+        if hint == ArrayLike:
+            return float
         args = typing.get_args(hint)
         if typing.get_origin(hint) in (types.UnionType, typing.Union):
             args = next((typing.get_args(x) for x in args if typing.get_args(x)), ())
@@ -244,6 +249,9 @@ def fits(value: Any, hint: Any) -> bool:
         return True
     if hint is None or hint is type(None):
         return value is None
+    if hint == ArrayLike:
+        hint = float | np.ndarray | collections.abc.Sequence[float]
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return any(fits(value, x) for x in args)
     if origin is Literal:

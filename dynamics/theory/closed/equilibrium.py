@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from dynamics.theory.closed.regime import below_one, positive, probability, require
+from dynamics.theory.closed.regime import below_one, form, positive, probability, require
 from dynamics.theory.closed.selective import settled
 
 
@@ -19,6 +19,7 @@ def _share(lr: float, strength: float, limit: float = 2.0, **beside: float) -> f
     return share
 
 
+@form
 def sgd_mean_square(lr: float, strength: float, sigma: float) -> float:
     """lr sigma^2/(strength (2 - lr strength)): E[w^2] of SGD, by L2 and by decay x lr alike. Exact.
 
@@ -28,6 +29,7 @@ def sgd_mean_square(lr: float, strength: float, sigma: float) -> float:
     return lr * sigma**2 / (strength * (2 - share))
 
 
+@form
 def momentum_mean_square(lr: float, strength: float, sigma: float, momentum: float = 0.9) -> float:
     """lr sigma^2 (1+mu)/((1-mu) strength (2(1+mu) - lr strength)): E[w^2] of heavy ball + L2. Exact.
 
@@ -38,6 +40,7 @@ def momentum_mean_square(lr: float, strength: float, sigma: float, momentum: flo
     return lr * sigma**2 * (1 + momentum) / ((1 - momentum) * strength * (2 * (1 + momentum) - share))
 
 
+@form
 def adamw_mean_square(
     lr: float, strength: float, beta1: float = 0.9, beta2: float = 0.999, arrival: float = 1.0
 ) -> float:
@@ -54,6 +57,7 @@ def adamw_mean_square(
     return lr**2 * (1 - beta1) * (1 + a * beta1) / ((1 + beta1) * (1 - a * a) * (1 - a * beta1))
 
 
+@form
 def adam_l2_mean_square(
     lr: float, strength: float, sigma: float, arrival: float = 1.0, beta1: float = 0.9, beta2: float = 0.999
 ) -> float:
@@ -76,6 +80,7 @@ def adam_l2_mean_square(
     return found
 
 
+@form
 def sign_mean_square(lr: float, strength: float, arrival: float = 1.0) -> float:
     """p lr/(strength (2 - lr strength)): E[w^2] of steps lr sign(g) with decay x lr (Lion at beta1 = 0). Exact.
 
@@ -86,6 +91,7 @@ def sign_mean_square(lr: float, strength: float, arrival: float = 1.0) -> float:
     return arrival * lr / (strength * (2 - share))
 
 
+@form
 def scale_invariant_sgd_norm(lr: float, strength: float, slope: float) -> float:
     """|w| of weights followed by a normalization, under SGD: |w|^4 = lr G^2/(strength (2 - lr strength)).
 
@@ -96,6 +102,7 @@ def scale_invariant_sgd_norm(lr: float, strength: float, slope: float) -> float:
     return float((lr * slope**2 / (strength * (2 - share))) ** 0.25)
 
 
+@form
 def sgd_rotation(lr: float, strength: float) -> float:
     """arccos(1 - lr strength): the angle by which scale-invariant weights turn a step under SGD, in equilibrium. Exact.
 
@@ -104,6 +111,7 @@ def sgd_rotation(lr: float, strength: float) -> float:
     return math.acos(1 - _share(lr, strength))
 
 
+@form
 def scale_invariant_adamw_norm(lr: float, strength: float, size: int) -> float:
     """|w| = sqrt(lr d/(2 strength)) of d scale-invariant weights under AdamW, free of the gradient's scale.
 
@@ -114,6 +122,7 @@ def scale_invariant_adamw_norm(lr: float, strength: float, size: int) -> float:
     return math.sqrt(lr * size / (2 * strength))
 
 
+@form
 def adamw_rotation(lr: float, strength: float, beta1: float = 0.9) -> float:
     """sqrt(2 lr strength (1-beta1)/(1+beta1)): the angle by which scale-invariant weights turn a step under AdamW.
 
@@ -124,6 +133,7 @@ def adamw_rotation(lr: float, strength: float, beta1: float = 0.9) -> float:
     return math.sqrt(2 * share * (1 - beta1) / (1 + beta1))
 
 
+@form
 def scale_invariant_adam_l2_norm(lr: float, strength: float, slope: float, size: int) -> float:
     """|w|^3 = lr G sqrt(d)/(2 strength): d scale-invariant weights under Adam + L2, G as in `scale_invariant_sgd_norm`.
 

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dynamics.theory.closed.regime import (
+    MOST,
+    Series,
     array,
     below_one,
     counted,
     finite,
+    form,
     not_negative,
     positive,
     probability,
@@ -27,6 +30,7 @@ from dynamics.theory.closed.regime import (
 OVERSHOOT = {"normal": 0.5826, "uniform": 0.5160, "sign": 0.0}
 
 
+@form
 def inactive_share(gamma: ArrayLike, beta: ArrayLike) -> np.ndarray:
     """Phi(-a): the share of inputs for which the feature is 0. Exact for normal xhat; gamma not 0. Source: standard (E1)."""
     from scipy.special import ndtr
@@ -36,6 +40,7 @@ def inactive_share(gamma: ArrayLike, beta: ArrayLike) -> np.ndarray:
     return np.asarray(ndtr(-array(beta) / np.abs(gamma)))
 
 
+@form
 def mean_activation(gamma: ArrayLike, beta: ArrayLike) -> np.ndarray:
     """E[y] = abs(gamma) phi(a) + beta Phi(a). Exact for normal xhat; gamma not 0. Source: standard (E1)."""
     active = 1 - inactive_share(gamma, beta)
@@ -44,6 +49,7 @@ def mean_activation(gamma: ArrayLike, beta: ArrayLike) -> np.ndarray:
     return np.asarray(size * density + array(beta) * active)
 
 
+@form
 def activation_slopes(gamma: ArrayLike, beta: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """(dE[y]/d gamma, dE[y]/d beta) = (sign(gamma) phi(a), Phi(a)). Exact for normal xhat; gamma not 0. Source: standard
     (E1)."""
@@ -52,6 +58,7 @@ def activation_slopes(gamma: ArrayLike, beta: ArrayLike) -> tuple[np.ndarray, np
     return np.asarray(np.sign(gamma) * np.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)), np.asarray(active)
 
 
+@form
 def normalized_bound(count: int) -> float:
     """sqrt(count - 1): no value of a batch of `count` (images x height x width), normalized by its own mean and biased
     variance, is larger in size. Attained by one outlier among equals; exact. Source: derived (E2)."""
@@ -59,6 +66,7 @@ def normalized_bound(count: int) -> float:
     return math.sqrt(count - 1)
 
 
+@form
 def certified_dead(gamma: ArrayLike, beta: ArrayLike, count: int, rounding: float = 0.0) -> np.ndarray:
     """beta <= -abs(gamma) sqrt(count - 1): output and gradient are exactly 0 on EVERY training batch of that size.
 
@@ -71,6 +79,7 @@ def certified_dead(gamma: ArrayLike, beta: ArrayLike, count: int, rounding: floa
     return np.asarray(array(beta) <= -np.abs(gamma) * normalized_bound(count) * (1 + rounding))
 
 
+@form
 def silent_batch(selectivity: float, images: int) -> float:
     """s^images: the probability that no image of a batch brings a gradient. Exact for independent images (E3)."""
     require("selectivity", selectivity, 0 <= selectivity <= 1, "a number in [0, 1] is accepted")
@@ -78,6 +87,7 @@ def silent_batch(selectivity: float, images: int) -> float:
     return selectivity**images
 
 
+@form
 def death_steps(
     gamma: float, beta: float, lr: float, largest: float, beta2: float = 0.999, beta1: float = 0.9
 ) -> float:
@@ -99,6 +109,7 @@ def death_steps(
     return (size * largest + beta) / (lr * (largest - 1))
 
 
+@form
 def revives(sigma_gamma: float, sigma_beta: float) -> bool:
     """sigma_beta < sigma_gamma: whether Adam + L2 brings a dead feature back when its gradient has stopped with those roots
     of v.
@@ -117,6 +128,7 @@ def _run(arrival: float, length: int, steps: int) -> None:
     require("steps", steps, steps >= length, f"must be at least length = {length}")
 
 
+@form
 def starvation(arrival: float, length: int, steps: int) -> float:
     """1 - exp(-((n-L) p + 1)(1-p)^L): probability of a run of at least L = `length` steps without a gradient in n = `steps`.
 
@@ -129,12 +141,14 @@ def starvation(arrival: float, length: int, steps: int) -> float:
     return -math.expm1(-((steps - length) * arrival + 1) * (1 - arrival) ** length)
 
 
+@form
 def starvation_exact(arrival: float, length: int, steps: int) -> float:
     """The probability of `starvation` without approximation, by recursion over the steps; any length <= steps.
 
     P(no run by k) = P(no run by k-1) - p (1-p)^L P(no run by k-L-1). Source: Feller 1968, volume 1, XIII.7 (E8).
     """
     _run(arrival, length, steps)
+    require("steps", steps, steps <= MOST, f"must be at most {MOST:,}, all of which are gone through")
     starved = (1 - arrival) ** length
     none = [1.0] * length + [1 - starved]
     for k in range(length + 1, steps + 1):
@@ -142,7 +156,8 @@ def starvation_exact(arrival: float, length: int, steps: int) -> float:
     return 1 - none[steps]
 
 
-def shared_l2(arrivals: ArrayLike, target: float, strength: float) -> np.ndarray:
+@form
+def shared_l2(arrivals: Series, target: float, strength: float) -> np.ndarray:
     """w_k = p_k Y/(strength + sum p^2): K features that together fit Y, loss (sum p_k w_k - Y)^2/2, under L2. Exact.
 
     A universal feature keeps more than a selective one, in proportion to p. Source: ridge regression (E9).
@@ -154,7 +169,8 @@ def shared_l2(arrivals: ArrayLike, target: float, strength: float) -> np.ndarray
     return np.asarray(p * target / (strength + np.sum(p * p)))
 
 
-def shared_adamw(arrivals: ArrayLike, target: float, strength: float) -> float:
+@form
+def shared_adamw(arrivals: Series, target: float, strength: float) -> float:
     """min(Y/sum p, 1/strength): the same features under noiseless AdamW from equal starts; all alike, whatever their p.
 
     Their gradients differ by a factor, which Adam divides out. For small lr: within 0.01 at 1e-3
@@ -167,6 +183,7 @@ def shared_adamw(arrivals: ArrayLike, target: float, strength: float) -> float:
     return min(target / float(np.sum(p)), 1 / strength)
 
 
+@form
 def collapse(gamma: float, lr: float, sigma: float, steps: int, noise: str = "normal") -> float:
     """erfc((gamma + c lr sigma)/(lr sigma sqrt(2 T))): probability that noise alone takes SGD's gamma > 0 to 0 by step T.
 

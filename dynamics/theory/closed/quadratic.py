@@ -10,9 +10,10 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dynamics.theory.closed.regime import below_one, finite, not_negative, positive, require
+from dynamics.theory.closed.regime import MOST, below_one, finite, form, not_negative, positive, require
 
 
+@form
 def l2_minimum(curvature: float, target: float, strength: float) -> float:
     """h w*/(h + strength): where L2 leads every rule, for it is the minimum of loss and penalty. Exact where the rule
     settles; rules of constant step length (Lion, LAMB, Muon) stay within some lr of it.
@@ -25,6 +26,7 @@ def l2_minimum(curvature: float, target: float, strength: float) -> float:
     return curvature * target / (curvature + strength)
 
 
+@form
 def decay_fixed_point(curvature: float, target: float, strength: float, momentum: float = 0.0) -> float:
     """h w*/(h + strength (1-mu)): where decay x lr leads SGD (mu = 0), heavy ball and Nesterov, without noise. Exact.
 
@@ -34,6 +36,7 @@ def decay_fixed_point(curvature: float, target: float, strength: float, momentum
     return l2_minimum(curvature, target, strength * (1 - momentum))
 
 
+@form
 def clipped_fixed_point(target: ArrayLike, strength: float, momentum: float = 0.0) -> np.ndarray:
     """w* clipped to +-1/strength: where decay x lr leads AdamW, RMSprop, Adamax, NAdam and Lion, without noise.
 
@@ -49,6 +52,7 @@ def clipped_fixed_point(target: ArrayLike, strength: float, momentum: float = 0.
     return np.clip(np.asarray(target, dtype=np.float64), -bound, bound)
 
 
+@form
 def noisy_adamw_fixed_point(curvature: float, target: float, strength: float, rms: float) -> float:
     """h w*/(h + strength sqrt(v)): mean of AdamW where noise of root mean square `rms` = sqrt(v) dominates its gradients.
 
@@ -63,6 +67,7 @@ def noisy_adamw_fixed_point(curvature: float, target: float, strength: float, rm
     return found
 
 
+@form
 def sgd_limit(curvature: float, strength: float) -> float:
     """2/(h + strength): learning rates below it are stable for SGD, by L2 and by decay x lr. Exact. Source: calculus (D)."""
     not_negative(curvature=curvature, strength=strength)
@@ -70,6 +75,7 @@ def sgd_limit(curvature: float, strength: float) -> float:
     return 2 / (curvature + strength)
 
 
+@form
 def momentum_limit(curvature: float, strength: float, momentum: float = 0.9, decoupled: bool = False) -> float:
     """2(1+mu)/(h + strength) for heavy ball + L2, 2(1+mu)/(h + strength (1+mu)) with decay x lr: the stability limit
     of lr. Exact. Source: Jury's criterion on the second-order recursion (D)."""
@@ -80,6 +86,7 @@ def momentum_limit(curvature: float, strength: float, momentum: float = 0.9, dec
     return both / (curvature + strength * (1 + momentum if decoupled else 1))
 
 
+@form
 def adam_limit(
     curvature: float, strength: float, denominator: float, beta1: float = 0.9, decoupled: bool = False
 ) -> float:
@@ -96,6 +103,7 @@ def adam_limit(
     return 2 * (1 + beta1) / (1 - beta1) * denominator / (curvature + strength)
 
 
+@form
 def adam_step_bound(beta1: float = 0.9, beta2: float = 0.999, step: int | None = None) -> float:
     """The most that mhat/sqrt(vhat) can be, whatever the gradients: 7.2703 at (0.9, 0.999), by Cauchy and Schwarz.
 
@@ -109,12 +117,13 @@ def adam_step_bound(beta1: float = 0.9, beta2: float = 0.999, step: int | None =
     if step is None:
         require("beta1", beta1, share < 1, f"must be less than sqrt(beta2) = {math.sqrt(beta2):.4g}")
         return (1 - beta1) / math.sqrt((1 - beta2) * (1 - share))
-    require("step", step, step >= 1, "must be at least 1")
+    require("step", step, 1 <= step <= MOST, f"must be at least 1, at most {MOST:,}")
     terms = float(np.sum(share ** np.arange(step)))
     correction = math.sqrt(1 - beta2**step) / (1 - beta1**step)
     return correction * (1 - beta1) / math.sqrt(1 - beta2) * math.sqrt(terms)
 
 
+@form
 def adamw_weight_bound(start: float, lr: float, strength: float, beta1: float = 0.9, beta2: float = 0.999) -> float:
     """max(abs(start), bound of the step/strength): no weight of AdamW is ever larger, whatever its gradients.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,10 +13,67 @@ from numpy.typing import ArrayLike
 from dynamics import given
 from dynamics.errors import InputError
 
+P = ParamSpec("P")
+T = TypeVar("T")
+# Numbers in their order, at least one.
+Series = ArrayLike
+# Up to here every whole number is a float.
+_EXACT = 2**53
+# The steps that a form goes through one by one: a second or so, and 100 MB.
+MOST = 5_000_000
+
+
+def _some(name: str, value: Any) -> np.ndarray:
+    found = given.array(name, value)
+    if not found.size:
+        raise InputError(f"{name} {given.shown(value)}: at least one number is accepted")
+    return found
+
+
+def _series(name: str, value: Any) -> np.ndarray:
+    found = _some(name, value)
+    if found.ndim != 1:
+        raise InputError(f"{name} {given.shown(value)}: a sequence of numbers is accepted")
+    return found
+
+
+# What an argument of a form must be, by its annotation.
+_KINDS: dict[str, Callable[[str, Any], Any]] = {
+    "float": given.number,
+    "int": functools.partial(given.whole, high=_EXACT),
+    "int | None": lambda name, value: value if value is None else given.whole(name, value, high=_EXACT),
+    "bool": given.flag,
+    "str": given.text,
+    "ArrayLike": _some,
+    "Series": _series,
+}
+
+
+def form(function: Callable[P, T]) -> Callable[P, T]:
+    """The closed form with a check before it: each argument is what its annotation says, and floats hold what comes out."""
+    signature = inspect.signature(function)
+    kinds = {name: _KINDS[parameter.annotation] for name, parameter in signature.parameters.items()}
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = kinds[name](name, value)
+        try:
+            with np.errstate(over="raise", divide="raise", invalid="raise"):
+                return function(*bound.args, **bound.kwargs)
+        except ArithmeticError:
+            shown = given.shown(dict(bound.arguments))
+            raise InputError(
+                f"{function.__name__} of {shown}: values whose result a float holds are accepted"
+            ) from None
+
+    return checked
+
 
 def require(name: str, value: ArrayLike, ok: ArrayLike, accepted: str) -> None:
     """InputError naming the first of `value` for which `ok` is false; `accepted` says in words what would do."""
-    values, fine = np.broadcast_arrays(array(value, name), ok)
+    values, fine = np.broadcast_arrays(np.asarray(value, dtype=np.float64), ok)
     if not fine.all():
         raise InputError(f"{name} {values[~fine].flat[0]}: {accepted}")
 

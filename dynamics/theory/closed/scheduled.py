@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from dynamics.theory.closed.regime import array, below_one, finite, not_negative, positive, require
+from dynamics.theory.closed.regime import Series, array, below_one, finite, form, not_negative, positive, require
 
 
-def scheduled_decay(start: float, rates: ArrayLike, strength: float) -> np.ndarray:
+@form
+def scheduled_decay(start: float, rates: Series, strength: float) -> np.ndarray:
     """start prod(1 - lr_t strength), before each step and after the last: decay x lr without a gradient, any rule. Exact.
 
     -ln(w/start) is about strength sum(rates), whatever the schedule's shape, for lr_t strength << 1. Source: algebra (F).
@@ -20,12 +20,14 @@ def scheduled_decay(start: float, rates: ArrayLike, strength: float) -> np.ndarr
     return np.asarray(start * np.concatenate([[1.0], np.cumprod(1 - array(rates) * strength)]))
 
 
+@form
 def half_life(share: float) -> float:
     """-ln 2/ln(1 - share): steps to half of a weight that loses that share a step. share in (0, 1). Exact (F)."""
     require("share", share, 0 < share < 1, "a number in (0, 1) is accepted")
     return -math.log(2) / math.log1p(-share)
 
 
+@form
 def decade_ratio(start: float, near: float, far: float) -> float:
     """ln(start/far)/ln(start/near): how much longer geometric decay takes to `far` than to `near`; 4 from 1 to 1e-12
     against 1e-3. start > near > far > 0. Exact. Source: algebra (E6)."""
@@ -34,7 +36,8 @@ def decade_ratio(start: float, near: float, far: float) -> float:
     return math.log(start / far) / math.log(start / near)
 
 
-def averaged_updates(start: float, updates: ArrayLike, lr: float, strength: float) -> float:
+@form
+def averaged_updates(start: float, updates: Series, lr: float, strength: float) -> float:
     """(1-x)^T start + sum x (1-x)^(T-1-t) (-u_t/strength), x = lr strength: the weight after updates w <- (1-x) w - lr u.
 
     So AdamW's weight is a running mean of -u/strength over 1/(lr strength) steps. Exact. lr strength in (0, 2). Source:
@@ -49,7 +52,8 @@ def averaged_updates(start: float, updates: ArrayLike, lr: float, strength: floa
     return float((1 - x) ** len(u) * start - np.sum(weights * u) / strength)
 
 
-def scheduled_floor(start: float, rates: ArrayLike, beta1: float = 0.9, beta2: float = 0.999) -> np.ndarray:
+@form
+def scheduled_floor(start: float, rates: Series, beta1: float = 0.9, beta2: float = 0.999) -> np.ndarray:
     """start - sum of the rates so far: fresh Adam + L2 without a gradient stays at or above it until w changes sign.
 
     Exact as a bound, for any schedule, beta1 <= beta2. Source: derived (F, A4).
@@ -61,7 +65,8 @@ def scheduled_floor(start: float, rates: ArrayLike, beta1: float = 0.9, beta2: f
     return np.asarray(start - np.concatenate([[0.0], np.cumsum(array(rates))]))
 
 
-def lagging_mean_square(first: float, rates: ArrayLike, strength: float, corrected: bool = False) -> np.ndarray:
+@form
+def lagging_mean_square(first: float, rates: Series, strength: float, corrected: bool = False) -> np.ndarray:
     """E[w^2] before each step and after the last, of steps lr_t sign(g) with decay x lr, g being pure noise.
 
     E <- (1 - share)^2 E + lr_t^2, share = lr_t strength, or lr_t^2 strength/max(rates) if corrected. Exact for sign

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 
-from dynamics.theory.closed.regime import below_one, counted, finite, not_negative, positive, probability, require
+from dynamics.theory.closed.regime import below_one, counted, finite, form, not_negative, positive, probability, require
 
 # The running mean of squares is settled where this many critical arrivals come.
 SETTLED = 20.0
 
 
+@form
 def critical_arrival(beta2: float) -> float:
     """1 - sqrt(beta2): the arrival probability below which the mean of 1 / sqrt(v) is infinite. Source: derived (B5)."""
     below_one(beta2=beta2)
     return 1 - math.sqrt(beta2)
 
 
+@form
 def critical_selectivity(beta2: float, root: bool = True) -> float:
     """sqrt(beta2): beyond this selectivity the mean of 1 / sqrt(v), and with it L2's mean pull, has no bound but eps.
 
@@ -31,6 +33,7 @@ def critical_selectivity(beta2: float, root: bool = True) -> float:
     return math.sqrt(beta2) if root else beta2
 
 
+@form
 def batch_critical_selectivity(beta2: float, images: int) -> float:
     """beta2^(1/(2 images)): the selectivity per image at which a batch of that many independent images is critical.
 
@@ -57,6 +60,7 @@ def settled(arrival: float, beta2: float) -> None:
     _above_critical(arrival, beta2, SETTLED)
 
 
+@form
 def inverse_root_ratio(arrival: float, beta2: float) -> float:
     """E[v^-1/2] over its mean at arrivals alone: p sqrt(beta2)/(p - p_c).
 
@@ -69,6 +73,7 @@ def inverse_root_ratio(arrival: float, beta2: float) -> float:
     return arrival * math.sqrt(beta2) / (arrival - critical)
 
 
+@form
 def l2_over_decay(arrival: float, sigma: float, strength: float, w: float, eps: float, beta2: float = 0.999) -> float:
     """How much faster Adam + L2 shrinks a weight than decoupled decay x lr of equal strength.
 
@@ -88,6 +93,7 @@ def l2_over_decay(arrival: float, sigma: float, strength: float, w: float, eps: 
     return 1 / denominator
 
 
+@form
 def momentum_l2_over_decay(momentum: float = 0.0) -> float:
     """1 / (1 - momentum) for heavy ball and Nesterov, 1 for SGD; free of arrival and sigma.
 
@@ -98,6 +104,7 @@ def momentum_l2_over_decay(momentum: float = 0.0) -> float:
     return 1 / (1 - momentum)
 
 
+@form
 def adagrad_l2_over_decay(arrival: float, sigma: float, step: float) -> float:
     """1 / (sigma sqrt(p t)) at step t, under gradients since step 0: Adagrad's pull fades, so no constant is its equal.
 
@@ -111,6 +118,7 @@ def adagrad_l2_over_decay(arrival: float, sigma: float, step: float) -> float:
     return 1 / (sigma * math.sqrt(arrival * step))
 
 
+@form
 def decay_of_l2(
     l2: float, arrival: float, sigma: float, eps: float = 1e-8, beta2: float = 0.999, w: float = 1.0
 ) -> float:
@@ -126,6 +134,7 @@ def decay_of_l2(
     return l2 * l2_over_decay(arrival, sigma, 0.0, w, eps, beta2)
 
 
+@form
 def l2_of_decay(
     decay: float, arrival: float, sigma: float, eps: float = 1e-8, beta2: float = 0.999, w: float = 1.0
 ) -> float:
@@ -135,6 +144,7 @@ def l2_of_decay(
     return l2
 
 
+@form
 def l2_fixed_point(arrival: float, pull: float, target: float, strength: float) -> float:
     """p h w*/(p h + strength): where SGD, momentum and Adagrad with L2 hold a weight whose gradient, when it arrives, is
     pull (w - target).
@@ -147,6 +157,7 @@ def l2_fixed_point(arrival: float, pull: float, target: float, strength: float) 
     return arrival * pull * target / (arrival * pull + strength)
 
 
+@form
 def adam_l2_fixed_point(arrival: float, pull: float, target: float, strength: float, beta2: float = 0.999) -> float:
     """(p-p_c) h w*/((p-p_c) h + strength sqrt(beta2)): the same for Adam (any beta1) and RMSprop with L2.
 
@@ -162,6 +173,7 @@ def adam_l2_fixed_point(arrival: float, pull: float, target: float, strength: fl
     return counted * target / (counted + strength * math.sqrt(beta2))
 
 
+@form
 def l2_under_constant_pull(arrival: float, pull: float, strength: float, beta2: float = 0.0) -> float:
     """(p-p_c) f/(strength sqrt(beta2)): where L2 stops a weight that a constant gradient -f pulls out when it arrives.
 
@@ -177,6 +189,7 @@ def l2_under_constant_pull(arrival: float, pull: float, strength: float, beta2: 
     return (arrival - critical) * pull / (strength * math.sqrt(beta2))
 
 
+@form
 def decay_under_constant_pull(
     arrival: float, pull: float, strength: float, power: float, momentum: float = 0.0, beta2: float = 0.999
 ) -> float:

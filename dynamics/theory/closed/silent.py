@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dynamics.errors import InputError
-from dynamics.theory.closed.regime import array, below_one, finite, not_negative, positive, require
+from dynamics.theory.closed.regime import array, below_one, finite, form, not_negative, positive, require
 
 
-def geometric(start: float, share: float, t: np.ndarray) -> np.ndarray:
+@form
+def geometric(start: float, share: float, t: ArrayLike) -> np.ndarray:
     """start (1 - share)^t: SGD under L2 (share = lr strength) and, without a gradient, any decoupled decay.
 
     A decoupled share is lr strength, multiplier strength or strength. Exact. Any finite share; t: whole numbers >= 0.
@@ -22,10 +23,16 @@ def geometric(start: float, share: float, t: np.ndarray) -> np.ndarray:
     """
     finite(start=start, share=share)
     steps = array(t)
-    require("t", steps, (steps >= 0) & (steps == np.floor(steps)), "must be whole numbers of at least 0")
+    require(
+        "t",
+        steps,
+        (steps >= 0) & (steps == np.floor(steps)) & np.isfinite(steps),
+        "must be whole numbers of at least 0",
+    )
     return np.asarray(start * np.power(1 - share, steps))
 
 
+@form
 def geometric_steps(share: float, ratio: float) -> int:
     """Steps until (1 - share)^t <= ratio; InputError where that never happens (share outside (0, 2), or = 0)."""
     if not 0 < ratio < 1:
@@ -37,6 +44,7 @@ def geometric_steps(share: float, ratio: float) -> int:
     return math.ceil(math.log(ratio) / (math.log1p(-share) if share < 1 else math.log(share - 1)))
 
 
+@form
 def momentum_roots(x: float, momentum: float, nesterov: bool = False) -> tuple[complex, complex]:
     """The two rates of heavy ball (or Nesterov) under L2 with no gradient, x = lr strength; larger modulus first.
 
@@ -52,7 +60,8 @@ def momentum_roots(x: float, momentum: float, nesterov: bool = False) -> tuple[c
     return (first, second) if abs(first) >= abs(second) else (second, first)
 
 
-def momentum_path(start: float, x: float, momentum: float, t: np.ndarray, nesterov: bool = False) -> np.ndarray:
+@form
+def momentum_path(start: float, x: float, momentum: float, t: ArrayLike, nesterov: bool = False) -> np.ndarray:
     """w_t of fresh heavy ball (or Nesterov) under L2 with no gradient, x = lr strength. Exact. Source: derived (A2).
 
     With distinct rates r, q the mixture is fixed by w_0 and w_1 = (1 - x) w_0 (Nesterov (1 - x (1 + mu)) w_0).
@@ -68,6 +77,7 @@ def momentum_path(start: float, x: float, momentum: float, t: np.ndarray, nester
     return np.asarray(np.real(share * np.power(r, steps) + (start - share) * np.power(q, steps)))
 
 
+@form
 def momentum_slow_rate(x: float, momentum: float) -> float:
     """1 - x/(1-mu) - mu x^2/(1-mu)^3: what heavy ball under L2 leaves of a weight a step, once it has settled.
 
@@ -81,6 +91,7 @@ def momentum_slow_rate(x: float, momentum: float) -> float:
     return float(1 - x / away - momentum * x * x / away**3)
 
 
+@form
 def critical_damping(momentum: float) -> float:
     """(1 - sqrt(mu))^2: the lr strength beyond which heavy ball under L2 shrinks by sqrt(mu) a step, whatever the strength.
 
@@ -90,6 +101,7 @@ def critical_damping(momentum: float) -> float:
     return (1 - math.sqrt(momentum)) ** 2
 
 
+@form
 def settling_limit(beta1: float = 0.0) -> float:
     """2 (1+beta1)/(1-beta1): the largest lr strength / eps for which a weight without a gradient comes to rest at 0.
 
@@ -102,6 +114,7 @@ def settling_limit(beta1: float = 0.0) -> float:
     return 2 * (1 + beta1) / (1 - beta1)
 
 
+@form
 def settled_rate(pull: float, beta1: float = 0.0) -> float:
     """What is left of a weight after a step once strength |w| << eps and sqrt(v) << eps; pull = lr strength / eps.
 
@@ -114,6 +127,7 @@ def settled_rate(pull: float, beta1: float = 0.0) -> float:
     return abs(momentum_roots((1 - beta1) * pull, beta1)[0])
 
 
+@form
 def lion_decay_path(start: float, sign: int, lr: float, strength: float, t: ArrayLike) -> np.ndarray:
     """w_t of Lion under decay x lr without a gradient, `sign` being that of its momentum when the gradient stopped.
 

@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dynamics.errors import InputError
-from dynamics.theory.closed.regime import array, below_one, not_negative, positive, require
+from dynamics.theory.closed.regime import array, below_one, form, not_negative, positive, require
 
 # How far a momentum may trail behind, as a share of the start and of the memory of squares, for its lag to be a correction.
 _LAG_OF_START, _LAG_OF_MEMORY = 0.06, 0.2
+# Beyond it the step of a turn is not a whole number that a root finder resolves.
+_MOST_STEPS = 1e12
 
 
-def adam_floor(start: float, lr: float, t: np.ndarray, beta1: float = 0.9, beta2: float = 0.999) -> np.ndarray:
+@form
+def adam_floor(start: float, lr: float, t: ArrayLike, beta1: float = 0.9, beta2: float = 0.999) -> np.ndarray:
     """Fresh Adam + L2 with no gradient and beta1 <= beta2 moves at most lr a step until w changes sign, so w_t is at
     least this line (start > 0).
 
@@ -32,6 +35,7 @@ def adam_floor(start: float, lr: float, t: np.ndarray, beta1: float = 0.9, beta2
     return np.asarray(start - lr * array(t))
 
 
+@form
 def rmsprop_largest_step(lr: float, alpha: float) -> float:
     """lr / sqrt(1 - alpha): the most that RMSprop moves a weight in one step, whatever the gradient. Exact as a bound,
     and but for eps reached by the first step. Source: derived (A4)."""
@@ -40,7 +44,8 @@ def rmsprop_largest_step(lr: float, alpha: float) -> float:
     return lr / math.sqrt(1 - alpha)
 
 
-def silent_time(theta: float, ratio: np.ndarray, corrected: bool = True) -> np.ndarray:
+@form
+def silent_time(theta: float, ratio: ArrayLike, corrected: bool = True) -> np.ndarray:
     """Scaled time S in which a squared-gradient rule under L2 with no gradient shrinks a weight to ratio x start.
 
     Steps = S start / lr, with theta = lr tau / start and tau = -1 / ln(beta2) (or alpha). The continuous limit
@@ -52,8 +57,8 @@ def silent_time(theta: float, ratio: np.ndarray, corrected: bool = True) -> np.n
     from scipy.integrate import solve_ivp  # half a second that the other forms need not pay
 
     positive(theta=theta)
-    ratio = array(ratio)
-    require("ratio", ratio, (ratio > 0) & (ratio < 1), "numbers in (0, 1) are accepted")
+    ratios = array(ratio)
+    require("ratio", ratios, (ratios > 0) & (ratios < 1), "numbers in (0, 1) are accepted")
 
     # s = x^2 takes the root singularity of the uncorrected mean at s = 0 away; y = (ln f, bias-corrected mean of f^2).
     def slope(x: float, y: np.ndarray) -> list[float]:
@@ -67,7 +72,7 @@ def silent_time(theta: float, ratio: np.ndarray, corrected: bool = True) -> np.n
         return [-2 * x / math.sqrt(vhat), 2 * x * (square - mean) / (theta * weight)]
 
     # It starts just after 0, where mean = f^2 = 1, and ends where the smallest ratio is passed.
-    lowest = math.log(float(ratio.min()))
+    lowest = math.log(float(ratios.min()))
 
     def passed(x: float, y: np.ndarray) -> float:
         return float(y[0]) - lowest
@@ -77,7 +82,7 @@ def silent_time(theta: float, ratio: np.ndarray, corrected: bool = True) -> np.n
     if not solution.t_events[0].size:
         raise InputError(f"theta {theta}: ratio {math.exp(lowest)} is not reached")
     grid = np.linspace(1e-6, solution.t[-1], 20_001)
-    return np.asarray(np.interp(-np.log(ratio), -solution.sol(grid)[0], grid) ** 2)
+    return np.asarray(np.interp(-np.log(ratios), -solution.sol(grid)[0], grid) ** 2)
 
 
 def _lag(start: float, target: float, lr: float, beta1: float, beta2: float) -> float:
@@ -99,6 +104,7 @@ def _little_eps(eps: float, strength: float, target: float) -> None:
     require("eps", eps, eps <= most, f"must be at most {most:.3g}, a hundredth of strength x target")
 
 
+@form
 def adam_steps(
     start: float,
     target: float,
@@ -123,6 +129,7 @@ def adam_steps(
     return float(silent_time(theta, np.array(target / start))) * start / lr - lag * math.log(start / target)
 
 
+@form
 def adamax_steps(
     start: float, target: float, lr: float, strength: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> float:
@@ -151,6 +158,7 @@ def _gathered(first: float) -> float:
     return float(2 * math.sqrt(k[-1] + 0.5 + first) - np.sum(1 / np.sqrt(k + first)))
 
 
+@form
 def adagrad_steps(
     start: float, target: float, lr: float, strength: float, root: float = 0.0, eps: float = 1e-10
 ) -> float:
@@ -175,6 +183,7 @@ def adagrad_steps(
     )
 
 
+@form
 def residual_path(start: float, lr: float, strength: float, sigma: float, beta2: float, t: ArrayLike) -> np.ndarray:
     """start exp(-(2 tau lr strength/sigma)(e^(t/(2 tau)) - 1)): Adam + L2 when the gradient stops, sqrt(v) being sigma.
 
@@ -183,10 +192,12 @@ def residual_path(start: float, lr: float, strength: float, sigma: float, beta2:
     """
     positive(start=start, lr=lr, strength=strength, sigma=sigma, beta2=beta2)
     below_one(beta2=beta2)
+    not_negative(t=t)
     memory = -2 / math.log(beta2)
     return np.asarray(start * np.exp(-memory * lr * strength / sigma * np.expm1(array(t) / memory)))
 
 
+@form
 def residual_steps(ratio: float, lr: float, strength: float, sigma: float, beta2: float) -> float:
     """2 tau ln(1 + ln(1/ratio) sigma/(2 tau lr strength)): no sooner does Adam + L2 take a weight to ratio x its size when
     the gradient stops with sqrt(v) = sigma; ratio 1/2 is the half-life.
@@ -201,6 +212,7 @@ def residual_steps(ratio: float, lr: float, strength: float, sigma: float, beta2
     return memory * math.log1p(-math.log(ratio) * sigma / (memory * lr * strength))
 
 
+@form
 def lion_overshoot(start: float, lr: float, beta1: float = 0.9, beta2: float = 0.99) -> float:
     """How far below 0 fresh Lion + L2 with no gradient carries a weight from start > 0 before it turns: a positive length.
 
@@ -213,6 +225,8 @@ def lion_overshoot(start: float, lr: float, beta1: float = 0.9, beta2: float = 0
     positive(start=start, lr=lr)
     below_one(beta1=beta1, beta2=beta2)
     behind = lr / (1 - beta2)
+    positive(**{"lr / (1 - beta2)": behind})
+    require("start / lr", start / lr, start / lr <= _MOST_STEPS, f"must be at most {_MOST_STEPS:g}")
 
     def ahead(t: float) -> float:
         return start - lr * t + beta1 * behind - beta1 * math.exp(t * math.log(beta2)) * (start + behind)

@@ -8,6 +8,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from dynamics.couplings import Coupling
+from dynamics.door import checked
 from dynamics.errors import InputError
 from dynamics.rule import Rule
 from dynamics.theory.formula.settled import WHY, all_positive
@@ -29,6 +30,7 @@ class FixedPoint:
     regime: str = ""
 
 
+@checked
 def fixed_point(rule: Rule, coupling: Coupling) -> FixedPoint:
     """The weight at which the composed update rests on h (w - w_star)^2 / 2, state and clock settled.
 

@@ -18,6 +18,7 @@ import mpmath  # type: ignore[import-untyped]
 import numpy as np
 
 from dynamics.couplings import Coupling, compose
+from dynamics.door import checked
 from dynamics.rule import RANGES, Rule
 from dynamics.words import FLOATS, bind, newton_schulz
 
@@ -48,6 +49,7 @@ Exponents = dict[str, Fraction]
 Rows = Sequence[Sequence[Any]]
 
 
+@checked
 def unchanged(
     rule: Rule,
     coupling: Coupling,

@@ -15,6 +15,7 @@ from sympy.core.function import AppliedUndef
 from sympy.polys.matrices import DomainMatrix
 
 from dynamics.couplings import Coupling, compose, none
+from dynamics.door import checked
 from dynamics.errors import InputError
 from dynamics.rule import Rule
 from dynamics.theory.attributed import Attributed, Pull, attributed, parts, total
@@ -42,6 +43,7 @@ class Limit:
     silent: sp.Expr | None
 
 
+@checked
 def stability(rule: Rule, coupling: Coupling) -> Limit:
     """The largest stable lr on the quadratic h w^2 / 2, with what the gradient is divided by frozen at P = sqrt(v) + eps.
 
@@ -96,6 +98,7 @@ def _silent(rule: Rule, scale: sp.Expr) -> sp.Expr | None:
     return sp.powdenest(scale.subs(rest))
 
 
+@checked
 def effective_decay(rule: Rule, coupling: Coupling) -> sp.Expr:
     """The fraction of w that the regularizer takes off at a step, to first order in the strength.
 

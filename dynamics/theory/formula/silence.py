@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from dynamics.couplings import Coupling
+from dynamics.door import checked
 from dynamics.rule import RANGES, Rule
 from dynamics.theory.formula.scaling import unchanged
 from dynamics.theory.formula.update import fresh, of_tensors, plain_roots, symbol, update
@@ -28,12 +29,14 @@ class EpsZero:
     free_of_strength: bool
 
 
+@checked
 def silent_step(rule: Rule, coupling: Coupling) -> sp.Expr:
     """w after the first step from fresh state with no gradient, for w > 0 (a tensor of such weights; norm(1) is the
     root of their number)."""
     return symbol("w") + _moved(rule, coupling).subs(_W, symbol("w"))
 
 
+@checked
 def at_eps_zero(rule: Rule, coupling: Coupling) -> EpsZero:
     """What survives of the regularizer at eps = 0 (and an initial accumulator of 0) where there is no gradient.
 

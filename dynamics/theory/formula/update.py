@@ -11,6 +11,7 @@ import sympy as sp
 from sympy.printing.str import StrPrinter
 
 from dynamics.couplings import Coupling, compose, none
+from dynamics.door import checked
 from dynamics.errors import InputError
 from dynamics.rule import RANGES, WRITTEN, Rule
 from dynamics.theory.formula.clocks import Clock, solve_clock
@@ -19,6 +20,7 @@ from dynamics.words import symbols
 _POSITIVE = ("h", "P", "multiplier", "target")
 
 
+@checked
 def symbol(name: str) -> sp.Symbol:
     """The symbol of a field or hyperparameter (positive where only positive values make sense)."""
     positive = name in _POSITIVE or name in RANGES
@@ -38,11 +40,13 @@ class _Text(StrPrinter):  # type: ignore[misc]
         return str(text)
 
 
+@checked
 def text(expression: sp.Expr, **settings: Any) -> str:
     """The expression as text; settings are those of sympy's printer."""
     return str(_Text(settings).doprint(expression))
 
 
+@checked
 def spoken(expression: sp.Expr, printer: Callable[[sp.Expr], str] = text) -> str:
     """The expression as text, a step written as people do: w first, then what is taken off or added.
 
@@ -89,6 +93,7 @@ class Update:
         return {name: of_tensors(at_step(self.rule, self.after[name])) for name in shown(self.rule)}
 
 
+@checked
 def update(rule: Rule, coupling: Coupling) -> Update:
     """The composed step of `rule` and `coupling` over symbols (lr is the learning rate of the moment)."""
     step = compose(rule, coupling, symbols())
