@@ -216,7 +216,7 @@ def test_results_as_csv_parquet_and_netcdf_hold_the_same_runs(
         (("lr = [0.1, 0.2]", "rate = 3"), ["'rate'", "accepted are data, steps"]),
         (("seed = [0, 1, 2]", "seed = []"), ["axis 'seed' is empty"]),
         (('lr = [0.1, 0.2]', 'lr = 1\n[[override]]\nwhen = {seed = 0}\nlr = 2'), ["two values for 'lr'"]),
-        (("epochs = 2", "batch = 1"), ["18 of 18 runs cannot be", "batch 1: BatchNorm"]),
+        (("epochs = 2", "batch = 1"), ["18 of 18 runs cannot be", "batch 1: a whole number from 2"]),
         (('data = "digits"', 'data = "./nowhere"'), ["'./nowhere' cannot be found"]),
         (('data = "digits"', ""), ["leaves its images to --data"]),
         (('"0", "1"', '"0", "x"'), ["class 'x'"]),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 
 import pytest
-from fuzz.calls import CALLS, LEFT_OUT
-from fuzz.functions import BAD, Case, case, cases, fits, judge, places
 
 from dynamics.errors import InputError
+from fuzz.calls import CALLS, LEFT_OUT
+from fuzz.functions import BAD, Case, case, cases, fits, judge, places
 
 # Their every value is tried: cheap, and the doors to most of the rest.
 CHEAP = ("undertow.parse", "undertow.pull_share", "mean_interval", "every_cell", "within")
