@@ -87,22 +87,24 @@ def check(name: str, value: Any, hint: Any) -> None:
     elif origin is Literal:
         given.among(name, value, inner)
     elif origin is collections.abc.Mapping or origin is dict:
-        for key, part in given.mapping(name, value).items():
+        parts = given.mapping(name, value) if inner[0] is str else given.kind(name, value, Mapping, "a mapping")
+        for key, part in parts.items():
             check(f"{name} {given.shown(key)}", part, inner[1])
     elif origin in (collections.abc.Sequence, list, tuple):
-        parts = given.kind(name, value, tuple, "a tuple") if origin is tuple else given.items(name, value)
-        each = inner * len(parts) if origin is not tuple else inner[:1] * len(parts) if Ellipsis in inner else inner
-        if len(each) != len(parts):
+        row = given.kind(name, value, tuple, "a tuple") if origin is tuple else given.items(name, value)
+        each = inner * len(row) if origin is not tuple else inner[:1] * len(row) if Ellipsis in inner else inner
+        if len(each) != len(row):
             raise InputError(f"{name} {given.shown(value)}: {len(each)} values are accepted")
-        for part, one in zip(parts, each, strict=True):
+        for part, one in zip(row, each, strict=True):
             check(name, part, one)
     elif origin is collections.abc.Callable:
         given.function(name, value)
     elif inspect.isclass(kind := origin or hint) and kind is not object:
         # Of a protocol that none but type checkers know, by what it has.
-        has = getattr(kind, "__protocol_attrs__", None)
+        has = [part for part in dir(kind) if part[0] != "_"] if getattr(kind, "_is_protocol", False) else []
         fits = all(hasattr(value, part) for part in has) if has else isinstance(value, kind)
-        if not fits or (kind is collections.abc.Iterable and isinstance(value, str | bytes | Mapping)):
+        several = kind in (collections.abc.Iterable, collections.abc.Collection)
+        if not fits or (several and isinstance(value, str | bytes | Mapping)):
             raise InputError(f"{name} {given.shown(value)}: {_words(hint)} is accepted")
 
 

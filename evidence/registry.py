@@ -128,7 +128,7 @@ def world(name: str, *, chapter: str = "", group: str = "", meaning: int = 1) ->
     whole("meaning", meaning, 1)
 
     def declare(declared: Declared) -> Declared:
-        if is_dataclass(declared):
+        if is_dataclass(declared) and not isinstance(declared, type):
             check_fields(declared)
         found: Any = declared() if isinstance(declared, type) else declared
         if not (is_dataclass(found) and callable(getattr(found, "run", None))):

@@ -115,7 +115,7 @@ def canonical(spec: Mapping[str, Any]) -> str:
         return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         raise InputError(
-            f"spec {shown(spec)}: texts, finite numbers, lists and mappings of them are accepted"
+            f"spec {shown(spec)}: texts, finite numbers, lists and mappings of them are accepted, as JSON holds them"
         ) from None
 
 

@@ -89,7 +89,8 @@ def test_bad_input_is_one_line(arguments: str, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--width", "nan"], ["width nan", "up to 16 is accepted"]),
+        (["--width", "nan"], ["width nan", "a finite number"]),
+        (["--width", "17"], ["width 17", "16"]),
         (["--seed", "-1"], ["seed -1", "from 0 to 9,223,372,036,854,775,807"]),
         (["--optimizer", "adm"], ["'adm'", "adam"]),
         (["--eps", "inf"], ["eps inf", "finite"]),

@@ -142,7 +142,7 @@ def test_linear_rules_are_found() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"memory": "beta"}, "memory beta is none of its hyperparameters"),
+        ({"memory": "beta"}, "memory 'beta' is none of its hyperparameters"),
         ({"ranges": {"eps": BELOW_ONE}}, "eps means something else already"),
         ({"written": {"momentum": "p"}}, "momentum means something else already"),
         ({"defaults": {"unheard": 1.0}, "step": lambda w, g, lr, unheard: (w,)}, "what unheard may be"),

@@ -101,10 +101,11 @@ LEFT_OUT = {
     **dict.fromkeys(("INACTIVE_ACTIVATION", "INACTIVE_SCALE", "SELECTIVE_BELOW"), "a number"),
     **dict.fromkeys(("Example", "Source"), "a name for types"),
     **dict.fromkeys(
-        ("Certificate", "Latency", "LayerRemoval", "Removal", "Activity", "Shares"), "what a function gives"
+        ("Asked", "Found", "Certificate", "Latency", "LayerRemoval", "Removal", "Activity", "Shares"),
+        "what a function gives",
     ),
     **dict.fromkeys(("Graph", "Graphs", "Inputs", "Unit", "Files", "Pictures", "Images"), "what a function gives"),
-    **dict.fromkeys(("outputs", "units", "measured", "example_for", "zeroed"), "takes what another function gives"),
+    "built_in": "takes nothing",
     "InputError": "what all of them raise",
     **dict.fromkeys(("VGG", "ResNet", "Chain", "Block"), "made by build"),
 }

@@ -12,7 +12,17 @@ from fuzz.functions import BAD, Case, case, cases, fits, judge, places
 
 # Their every value is tried: cheap, and the doors to most of the rest.
 CHEAP = ("undertow.parse", "undertow.pull_share", "mean_interval", "every_cell", "within")
-ROOMS = ("undertow", "fullscale.graph", "fullscale.prune", "fullscale.measure", "fullscale.models", "fullscale.data")
+ROOMS = (
+    "undertow",
+    "fullscale.graph",
+    "fullscale.prune",
+    "fullscale.measure",
+    "fullscale.models",
+    "fullscale.data",
+    "fullscale.studies",
+    "fullscale.watched",
+    "fullscale.monitor",
+)
 
 
 @pytest.mark.parametrize("name", CHEAP)

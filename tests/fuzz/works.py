@@ -92,7 +92,7 @@ WORKS: dict[str, Callable[[], Call]] = {
     "Store.put": lambda: call(
         _kept().put, "coin", {"flips": 1}, summary={"heads": 1}, curves={}, status="done", error=""
     ),
-    "Run": lambda: call(study.Run, "coin", {"flips": 1}, "a coin", dict, group=""),
+    "Run": lambda: call(study.Run, "coin", {"flips": 1}, "a coin", lambda: {}, group=""),
     "run_all": lambda: call(
         study.run_all, [], _kept(), ThreadPoolExecutor(1), lambda *said: None, fresh=False, retry=("failed",),
         strict=True, curves=False
