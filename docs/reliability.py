@@ -28,18 +28,46 @@ class Limit(NamedTuple):
     of: str = ""
 
     @property
+    def place(self) -> str:
+        """Where it stands."""
+        return f"`{self.module}.{self.name}`" + (f", {self.of}" if self.of else "")
+
+    @property
     def value(self) -> Any:
         """What the code has."""
         found = getattr(import_module(self.module), self.name)
-        return found[self.of] if self.of else found
+        return found[self.of][1] if self.of else found  # (least, most)
 
 
 LIMITS = (
+    Limit("fullscale.spec", "MOST", "epochs of a run, and images of a batch"),
+    Limit("fullscale.spec", "WIDEST", "the width of a network, times its first filters"),
+    Limit("fullscale.spec", "SIDE", "a side of an image", "pixels"),
+    Limit("fullscale.spec", "PROCESSES", "processes that share a batch"),
+    Limit("fullscale.spec", "STRONGEST", "learning rate, strength, and their product"),
+    Limit("fullscale.models.chain", "DEEPEST", "layers of a chain of convolutions"),
+    Limit("fullscale.models.chain", "LARGEST", "channels of a layer, classes and strides"),
+    Limit("fullscale.notes", "LONGEST", "what a network's file says beside its weights", "characters"),
+    Limit("synthetic.phase", "COUNTS", "cells a side of a phase diagram", of="cells"),
+    Limit("synthetic.phase", "COUNTS", "seeds of a cell", of="seeds"),
+    Limit("synthetic.phase", "COUNTS", "steps of a cell", of="steps"),
+    Limit("synthetic.phase", "MOST", "steps of all weights of a phase diagram together"),
+    Limit("dynamics.simulate.lanes", "THREADS", "threads of a simulation"),
+    Limit("dynamics.answers.convert", "LONGEST", "steps that a conversion looks ahead"),
+    Limit("dynamics.errors", "LONGEST", "a message; of a longer one the middle is left out", "characters"),
     Limit("evidence.axes", "MOST", "runs of one study"),
     Limit("undertow.commands.study", "MOST", "workers of a study or a comparison"),
     Limit("fullscale.stream", "MOST_WORKERS", "processes that read pictures from disk"),
     Limit("fullscale.data.tree", "LARGEST", "one file of a data set, unpacked", "bytes"),
     Limit("fullscale.data.tree", "LIMIT", "pixels that are decoded into memory; larger sets stay on disk", "bytes"),
+    Limit(
+        "fullscale.data.unpacked",
+        "FREE",
+        "unpacked from what is compressed; beyond that 50 times its size",
+        "bytes",
+    ),
+    Limit("fullscale.data.archive", "MEMBERS", "members of an archive"),
+    Limit("fullscale.data.archive", "DEEPEST", "folders in one another in an archive"),
     Limit("fullscale.data.archive", "LONGEST_TARGET", "the name that a link of an archive leads to", "characters"),
     Limit("fullscale.studies.table", "MOST", "numbers of one variable in the labelled arrays of a study"),
     Limit("fullscale.monitor.record", "MOST", "observations that a monitor keeps; then every second is dropped"),
@@ -50,7 +78,12 @@ def table(name: str) -> tuple[Sequence[str], list[Sequence[str]]]:
     """Columns and rows of a table: commands, formats, functions, chaos or limits. KeyError for others."""
     if name == "limits":
         return ("at most", "of what", "in the code"), [
-            (_shown(limit.value, limit.unit), limit.sentence, f"`{limit.module}.{limit.name}`") for limit in LIMITS
+            (
+                _shown(limit.value, limit.unit),
+                limit.sentence,
+                limit.place,
+            )
+            for limit in LIMITS
         ]
     if name == "chaos":
         return ("what", "how many"), [(what, f"{count:,}") for what, count in _chaos()]
@@ -77,7 +110,9 @@ def _chaos() -> Iterator[tuple[str, int]]:
     yield from found["wrong"].items()
 
 
-def _shown(value: int, unit: str) -> str:
+def _shown(value: float, unit: str) -> str:
+    if isinstance(value, float):
+        return f"{value:g} {unit}".rstrip()
     size = value.bit_length() - 1
     if unit == "bytes" and size >= 20 and value == 2**size:
         return f"{2 ** (size % 10)} {('MiB', 'GiB', 'TiB')[size // 10 - 2]}"

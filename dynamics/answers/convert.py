@@ -20,7 +20,7 @@ _CLOSE = 0.1  # a range holds to this
 _FACTORS = (1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 _ROUNDS = 10
 # The longest horizon: it is simulated, in half a minute.
-LONGEST = 10_000_000
+LONGEST = 1_000_000
 # Settings that keep their pull must do so over this many times the time in which they settle.
 _AGES = 8
 
