@@ -22,14 +22,16 @@ class Optimizers:
     def __init__(self, net: Replicas, specs: Sequence[RunSpec], capturable: bool = False) -> None:
         self._net = net
         own: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        self.param_groups: list[dict[str, Any]] = []
         for row, spec in zip(net.rows, specs, strict=True):
             lr = torch.tensor(spec.lr, dtype=torch.float64, device=row.device) if capturable else spec.lr
             numbers: dict[str, Any] = {"weight_decay": spec.strength, "capturable": capturable, **dict(spec.hyper)}
             (group,) = Optimizer([row], spec.optimizer, spec.coupling, lr=lr, **numbers).param_groups
-            self.param_groups.append(group)
             own.setdefault((spec.optimizer, spec.coupling), []).append(group)
-        self._each = [Optimizer(groups, rule, coupling) for (rule, coupling), groups in own.items()]
+        made = {of: Optimizer(groups, *of) for of, groups in own.items()}
+        self._each = list(made.values())
+        # An optimizer keeps copies of the groups that it is given.
+        kept = {of: iter(optimizer.param_groups) for of, optimizer in made.items()}
+        self.param_groups: list[dict[str, Any]] = [next(kept[spec.optimizer, spec.coupling]) for spec in specs]
 
     def zero_grad(self) -> None:
         """Put all gradients to 0, in place."""
