@@ -232,7 +232,7 @@ def test_phase_draws_a_diagram_and_says_how_much_it_did(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"phase_batch.svg", "phase_batch.png"}
     for arguments, words in (
         (["nowhere"], ["'nowhere'", "selectivity, rate, batch, epoch"]),
-        (["batch", "--cells", "0"], ["cells 0", "positive whole number"]),
+        (["batch", "--cells", "0"], ["cells 0", "a whole number from 2"]),
         (["batch", "--device", "tpu"], ["'tpu'", "cpu and cuda"]),
     ):
         refused(run("phase", *arguments, "--out", tmp_path / "out"), *words)

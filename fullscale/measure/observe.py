@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from dynamics.door import checked
 from dynamics.errors import InputError
 from fullscale.graph import Unit
 from fullscale.graph.network import network
@@ -60,7 +59,6 @@ def measure(net: nn.Module, images: Source, batch: int = 1024) -> Activity:
     return measured(net, images, Graphs(), batch)
 
 
-@checked
 def measured(net: nn.Module, images: Source, graphs: Graphs, batch: int = 1024) -> Activity:
     """As `measure`, with graphs that are there already or are kept for the next time, of this network's structure."""
     net = network(net)

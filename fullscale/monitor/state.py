@@ -22,8 +22,9 @@ def bare(optimizer: Any) -> Any:
     Raises InputError for what is none.
     """
     inner = optimizer
-    while not hasattr(inner, "_optimizer_step_pre_hooks") and hasattr(inner, "optimizer"):
-        inner = inner.optimizer
+    # A scheduler has an optimizer, too, and is none.
+    while isinstance(inner, torch.optim.Optimizer) and not hasattr(inner, "_optimizer_step_pre_hooks"):
+        inner = getattr(inner, "optimizer", None)
     if not isinstance(inner, torch.optim.Optimizer) or not hasattr(inner, "_optimizer_step_pre_hooks"):
         said = f"class {optimizer.__name__}" if isinstance(optimizer, type) else f"of type {type(optimizer).__name__}"
         raise InputError(f"optimizer {said}: a torch.optim.Optimizer is accepted")

@@ -177,7 +177,7 @@ def test_what_cannot_be_done_is_refused(file: Path, tmp_path: Path) -> None:
         ((file, "-o", out, "--size", "4"), ("--size without --data",)),
         ((file, "-o", out, "--tolerance", "-1"), ("--tolerance -1.0", "a number from 0")),
         ((file, "-o", out, "--tolerance", "nan"), ("--tolerance nan",)),
-        ((file, "-o", out, "--multiple", "0"), ("multiple 0", "positive whole number")),
+        ((file, "-o", out, "--multiple", "0"), ("multiple 0", "a whole number from 1")),
         ((colour, "-o", out, "--data", "digits"), ("digits has images of 1 channels", "3, as the network reads")),
         ((tmp_path / "none", "-o", out), ("none is no file",)),
         ((file,), ("-o/--out",)),

@@ -204,6 +204,18 @@ def test_a_replica_is_its_network_in_either_mode_and_comes_back_as_a_copy(traini
     torch.testing.assert_close(joined(torch.cat(list(x), dim=1)), expected, rtol=1e-12, atol=1e-12)
 
 
+def test_a_rate_that_is_set_is_that_of_the_step() -> None:
+    specs = [replace(SPEC, optimizer=rule, seed=seed) for seed, rule in enumerate(("sgd", "adam", "sgd"))]
+    joined = Replicas([network(spec) for spec in specs])
+    optimizers, before = Optimizers(joined, specs), joined.flat.detach().clone()
+    for group, lr in zip(optimizers.param_groups, (0.0, 0.0, 0.1), strict=True):
+        group["lr"] = lr
+    [(x, y)] = batches(1, specs, 6)
+    cross_entropy(joined(torch.cat(list(x), dim=1)).flatten(0, 1), y.flatten()).backward()
+    optimizers.step()
+    assert [torch.equal(one, other) for one, other in zip(joined.flat, before, strict=True)] == [True, True, False]
+
+
 @pytest.mark.parametrize("rule", ["sgd", "adam", "schedule_free"])
 @pytest.mark.parametrize("batch", [6, 12])
 def test_a_replica_that_is_not_finite_leaves_the_others_as_they_are(rule: str, batch: int) -> None:
