@@ -134,3 +134,13 @@ def test_closed_outputs_take_no_file_in_their_place() -> None:
     assert re.fullmatch("undertow: standard output is closed: .* accepted.*\n", closed.stderr)
     blind = subprocess.run(["sh", "-c", f"{command} <&- 2>&-"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (blind.returncode, blind.stdout) == (0, run("explain", "adam").out)
+
+
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    said = run("explain", "adam")
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith("undertow: the current folder is gone (No such file or directory): ")

@@ -68,6 +68,10 @@ def _answered(arguments: list[str] | None) -> int:
     try:
         if closed:
             raise InputError("standard output is closed: an open one is accepted, /dev/null if nothing is to be read")
+        try:
+            os.getcwd()
+        except OSError as error:  # libraries look for it, and fail in their own ways
+            raise InputError(f"the current folder is gone ({error.strerror}): one that is there is accepted") from None
         if hasattr(sys.stdout, "reconfigure"):  # a terminal that cannot show a bullet shows a question mark
             sys.stdout.reconfigure(errors="replace")
         try:
