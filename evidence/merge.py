@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dynamics.door import checked
 from dynamics.errors import InputError
 from evidence.files import writing
 from evidence.store import Record, Row, Store
@@ -43,6 +44,7 @@ class _Seen:
         return cls(store, (failed, row.finished, record), "" if failed else hashlib.sha256(result.encode()).hexdigest())
 
 
+@checked
 def merge(sources: Sequence[Path], into: Path) -> Merged:
     """Join the runs of these stores into the store `into`, with those that it holds; it is made if it is not there.
 

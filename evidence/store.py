@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from dynamics import door
 from dynamics.errors import InputError
-from dynamics.given import line, shown
+from dynamics.given import among, line, shown
 from dynamics.rules import own_digests
 from evidence.forms import check_plain
 
@@ -155,11 +155,10 @@ def record(
     error: str = "",
 ) -> Record:
     """A run that ends now, as the store writes it. Raises TypeError or ValueError where it is no plain data."""
+    among("status", status, STATUSES)
     said = error.encode(errors="backslashreplace").decode()  # a file name in it may be no text
     texts = (canonical(spec), status, json.dumps(summary), json.dumps(environment()), said)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    if status not in STATUSES:
-        raise ValueError(f"status {status!r} of a run is none of {', '.join(STATUSES)}")
     return Record(key_of(kind, spec), kind, *texts, now, json.dumps(curves))
 
 

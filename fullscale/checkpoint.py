@@ -15,7 +15,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import safetensors
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from dynamics.given import file as file_of
+from dynamics.given import path as as_path
 from dynamics.given import shown, text, whole
 from evidence.files import write_whole
 from fullscale.graph import evaluation
@@ -68,7 +68,7 @@ def save(
     flag nor requires_grad is stored. Raises InputError for a network from elsewhere (save its state_dict with safetensors,
     and `load_into` fits a network to it) and where the file cannot be written.
     """
-    write_whole(Path(path), as_bytes(net, extra, notes))
+    write_whole(as_path("path", path), as_bytes(net, extra, notes))
 
 
 def as_bytes(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dynamics.door import checked
 from dynamics.errors import InputError
+from dynamics.given import shown
 from fullscale.graph import Unit
 from fullscale.graph.network import network
 from fullscale.measure.activity import Activity
@@ -63,7 +64,10 @@ def _errors(net: nn.Module, masks: list[Tensor], test: Labelled, graphs: Graphs)
     """The share of errors with the filters of each mask (all filters,) at 0, and the number of images."""
     wrong, count = [0] * len(masks), 0
     with undrawn(test):
-        for given, labels in test:
+        for pair in test:
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise InputError(f"test holds {shown(pair)}: pairs of images and labels are accepted")
+            given, labels = pair
             [part] = parts([given], 1)
             inputs = part.to(net)
             if not isinstance(labels, Tensor):

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dynamics.door import checked
 from dynamics.errors import InputError
 from fullscale.prune.removal import Removal
 
 EXTRA = "optimizer/"
 
 
+@checked
 def prune_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, smaller: nn.Module, removal: Removal) -> None:
     """Turn the optimizer of `net` into that of `smaller`, in place; schedulers that hold it go on.
 

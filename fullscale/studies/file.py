@@ -98,7 +98,7 @@ def find_study(name: str) -> Study:
         >>> find_study("digits").axes["seed"]
         [0, 1, 2]
     """
-    path = Path(name)
+    path = given.path("study", name)
     if path.suffix not in (".toml", ".py"):
         if name not in built_in():
             raise InputError(
