@@ -69,7 +69,7 @@ def server(request: pytest.FixtureRequest) -> None:
 def one_thread() -> Iterator[None]:
     """torch computes in one thread: where two processes test, the threads of networks this small wait for each other.
 
-    And it is left as it was: `train` sets threads and the rounding of denormal numbers for its process.
+    And it is left as it was: `train` sets threads for its process.
     """
     import torch  # here, since most tests do not need it
 
@@ -77,7 +77,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-    torch.set_flush_denormal(False)
+
+
+def pytest_runtest_teardown() -> None:
+    """The command `train` rounds denormal numbers to 0 for its process: the next test finds them as they are."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -222,6 +222,13 @@ def test_in_lightning_each_of_two_optimizers_has_a_callback_of_its_own(tmp_path:
             assert monitor.history["share_beta"][:, ~own].isnull().all()
 
 
+class Wrapped(torch.optim.Optimizer):
+    """As accelerate wraps an optimizer: of torch's class, with nothing of its own."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+
 class Stand:
     """What the Trainer of Transformers does with a callback and an optimizer, as far as this one goes."""
 
@@ -238,7 +245,7 @@ class Stand:
             self.state.global_step = saved["step"]
             self.net.load_state_dict(saved["net"])
             self.optimizer.load_state_dict(saved["optimizer"])
-        given: Any = {"model": self.net, "optimizer": SimpleNamespace(optimizer=self.optimizer)}
+        given: Any = {"model": self.net, "optimizer": Wrapped(self.optimizer)}
         self.callback.on_train_begin(self.args, self.state, None, **given)
         for step in range(self.state.global_step, steps):
             run(self.net, self.optimizer, range(step, step + 1))
