@@ -156,7 +156,7 @@ def _range(low: float | None, high: float | None) -> str:
 
 def line(value: Any) -> str:
     """A path or a text as a message shows it: on one line, and not longer than a few."""
-    said = on_one_line(str(value))
+    said = on_one_line(str(value)) if isinstance(value, str | os.PathLike) else shown(value)
     return said if len(said) <= 300 else f"{said[:300]}..."
 
 

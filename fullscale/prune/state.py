@@ -48,6 +48,7 @@ def prune_optimizer(optimizer: torch.optim.Optimizer, net: nn.Module, smaller: n
     optimizer.state.update(state)
 
 
+@checked
 def narrow_extra(extra: Mapping[str, Tensor], removal: Removal) -> dict[str, Tensor]:
     """A checkpoint's further tensors: those of "optimizer/PARAMETER/FIELD" cut as the parameter was, the others as they are.
 
