@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from dynamics.couplings import find_coupling
 from dynamics.door import check_fields
 from dynamics.errors import InputError
-from dynamics.given import flag, number, shown, text, whole
+from dynamics.given import number, shown, whole
 from dynamics.rule import check
 from dynamics.rules import find_rule
 from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
@@ -155,23 +155,8 @@ class RunSpec:
             object.__setattr__(self, name, number(name, getattr(self, name), high=high))
         for name, (low, high) in COUNTS.items():
             object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
-        for name in ("digest", "optimizer", "coupling", "schedule", "model", "head", "precision", "start"):
-            text(name, getattr(self, name))
-        for name in ("augment", "thresholds", "sync_batchnorm", "watch"):
-            flag(name, getattr(self, name))
-        try:
-            hyper = tuple(
-                (text("hyper", name), number(name, value, high=STRONGEST)) for name, value in sorted(self.hyper)
-            )
-        except (TypeError, ValueError) as error:
-            raise (
-                error
-                if isinstance(error, InputError)
-                else InputError(f"hyper {shown(self.hyper)}: pairs of a name and a number are accepted")
-            ) from error
+        hyper = tuple((name, number(name, value, high=STRONGEST)) for name, value in sorted(self.hyper))
         object.__setattr__(self, "hyper", hyper)
-        if not isinstance(self.classes, tuple) or not all(isinstance(name, str) for name in self.classes):
-            raise InputError(f"classes {shown(self.classes)}: a tuple of names is accepted")
         rule = find_rule(self.optimizer)
         find_coupling(self.coupling)
         check("lr", self.lr)
