@@ -238,6 +238,7 @@ def test_what_cannot_be_run_is_refused_with_nothing_written(
     [
         (["--workers", "0"], ["--workers 0"]),
         (["--workers", "10000"], ["--workers 10000: a whole number from 1 to 4,096 is accepted"]),
+        (["--data", ""], ["source '': 'digits', a directory or an archive"]),
         (["--executor", "pbs"], ["executor 'pbs' is unknown", "slurm"]),
         (["--executor", "slurm"], ["sbatch is not found"]),
         (["--executor", "127.0.0.1:99999"], ["no Ray cluster at '127.0.0.1:99999'"]),
