@@ -168,6 +168,12 @@ def test_run_judges_and_draws_a_world_with_other_constants(tmp_path: Path) -> No
     assert said.out.splitlines()[-1].startswith("B3  is not about these constants (KeyError: ")
 
 
+def test_numbers_that_overflow_are_no_lines_of_their_own() -> None:
+    said = run("run", "residue", "--set", "lr=1e17")
+    assert (said.status, said.problems) == (0, [])
+    assert "E5  undecided" in said.out
+
+
 def test_run_refuses_what_it_cannot_do() -> None:
     for arguments, words in (
         ("nowhere", ["'nowhere'", "silence, laws"]),
@@ -179,6 +185,8 @@ def test_run_refuses_what_it_cannot_do() -> None:
         ("silence --set strengths=1e-3,x", ["--set strengths=1e-3,x", "a finite number, or several"]),
         ("laws --set lr=1e-3", ["--set lr=1e-3", "2 times a finite number"]),
         ("phase_rate --set diagram=map", ["--set diagram=map", "selectivity, rate, batch, epoch"]),
+        ("silence --set horizon=-1", ["rising step numbers"]),
+        ("noise --set steps=10000000000", ["steps 10000000000", "0 to 4,294,967,295"]),
         ("silence --set optimizers=adm", ["silence does not run with optimizers=adm", "'adm'"]),
         ("silence --plot drawn.gif", ["drawn.gif", ".png, .svg, .pdf"]),
         ("laws --plot drawn.png", ["no picture of laws alone", "silence"]),
