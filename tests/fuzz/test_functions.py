@@ -72,7 +72,7 @@ def test_a_tensor_of_no_dimension_is_a_weight(gradient: float | torch.Tensor) ->
 @pytest.mark.parametrize("kind", [torch.Tensor.to_sparse, torch.Tensor.long, torch.Tensor.bool, torch.Tensor.cfloat])
 def test_a_weight_is_dense_and_of_real_floating_point_numbers(kind: Callable[[torch.Tensor], torch.Tensor]) -> None:
     x = kind(torch.eye(2))
-    with pytest.raises(InputError, match="weight tensor.*: a dense tensor of real floating point numbers is accepted"):
+    with pytest.raises(InputError, match=r"weight tensor.*: a dense tensor of real floating point numbers is accepted"):
         undertow.pull_share("lars", "l2", x, x, strength=0.1)
 
 
