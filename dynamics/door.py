@@ -100,9 +100,11 @@ def check(name: str, value: Any, hint: Any) -> None:
             raise InputError(f"{name} {given.shown(value)}: {len(each)} values are accepted")
         for part, one in zip(row, each, strict=True):
             check(name, part, one)
-    elif origin is collections.abc.Collection:
-        for part in given.kind(name, value, origin, "a collection") if not isinstance(value, str) else [value]:
-            check(name, part, inner[0])
+    elif origin in (collections.abc.Collection, collections.abc.Iterable):
+        # What can be gone through once only is left for the function to go through.
+        if isinstance(given.kind(name, given.several(name, value), origin, _words(hint)), collections.abc.Collection):
+            for part in value:
+                check(name, part, inner[0])
     elif origin is collections.abc.Callable:
         given.function(name, value)
     elif inspect.isclass(kind := origin or hint) and kind is not object:

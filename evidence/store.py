@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dynamics import door
+from dynamics import door, given
 from dynamics.errors import InputError
 from dynamics.given import among, line, shown
 from dynamics.rules import own_digests
@@ -184,7 +184,8 @@ class Store:
     """
 
     def __init__(self, path: Path, reading: bool = False) -> None:
-        self.path = path
+        self.path = given.kind("store", path, Path, "a Path")
+        given.flag("reading", reading)
         self._version = self._newest = -1
         size = self._size()
         if reading and size is None:
