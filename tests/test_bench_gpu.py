@@ -51,13 +51,13 @@ def test_each_step_is_bounded_and_what_it_leaves_is_kept_at_once(
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 open(sys.argv[1], "w").close()
-time.sleep(600)
+time.sleep(60)
 """
     polite = f"""
 import json, sys, time
 try:
     open(sys.argv[1], "w").close()
-    time.sleep(600)
+    time.sleep(60)
 except KeyboardInterrupt:
     open({str(tmp_path / "study.json")!r}, "w").write(json.dumps({{"rows": 3}}))
     raise SystemExit(130)
