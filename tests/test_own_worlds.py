@@ -202,6 +202,14 @@ def test_a_world_of_ones_own_that_raises_is_told_in_a_line(tmp_path: Path) -> No
     refused(run("run", "bent", "--worlds", file), "bent does not run (ValueError: ", "p > 1")
 
 
+def test_a_world_of_ones_own_that_gives_nothing_is_told_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "empty.py"
+    file.write_text(MINE.replace('"coin"', '"void"').replace('"X1"', '"X8"').replace("return xr.Dataset", "xr.Dataset"))
+    said = "run() of Coin gave None: a Dataset of xarray is accepted"
+    refused(run("run", "void", "--worlds", file), said)
+    refused(run("reproduce", "--only", "void", "--worlds", file, "--out", tmp_path / "out"), said)
+
+
 def test_constants_are_taken_by_their_types() -> None:
     given = ["optimizers=adam, sgd", "lr=1", "seeds=3", "arrivals=0.5,1"]
     assert with_constants(Selective(), given) == Selective(

@@ -201,7 +201,7 @@ def _case(
 def judge(form: Format, way: str, said: str | None, left: Left) -> str:
     """The outcome: refused, the same answer as to the valid file, or another one, where nothing tells that the file was changed."""
     if form.file.endswith(".py"):  # of which code may warn as it likes: two lines, where and what
-        own = rf"(?m)^\S*{re.escape(form.file)}:\d+: \w*Warning: .*\n(  .*\n)?"
+        own = rf"(?m)^\S*{re.escape(form.file)}:\d+: \w*Warning: .*\n(  .*\n)?\n?"
         left = replace(left, err=re.sub(own, "", left.err))
     if fault := fault_of(left):
         return fault

@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the world's claims with their verdicts."""
     from evidence.progress import Live
     from evidence.registry import find_claims, find_world
+    from evidence.study import dataset_of
     from undertow.commands.claims import as_dict, table
     from undertow.experiments import declare
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Live() as live, catch_warnings(action="ignore", category=RuntimeWarning):
         live.line(f"{arguments.world}: {', '.join(arguments.set) or 'with the constants of its claims'}")
         try:
-            data = world.run(threads=len(os.sched_getaffinity(0)))
+            data = dataset_of(world, threads=len(os.sched_getaffinity(0)))
         except InputError:
             raise
         except Exception as error:
