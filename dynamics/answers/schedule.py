@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from dynamics.given import among, number, whole
 from dynamics.simulate import schedules
 from dynamics.simulate.schedules import LAST, Schedule
 
-# Runs up to here are looked at step by step; longer ones in about as many blocks, each by its middle.
-EXACT = 2**20
+# Runs up to here are looked at step by step; longer ones in about so many blocks, each by its middle.
+EXACT, _BLOCKS = 2**20, 2**17
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,16 @@ class Plan:
     multipliers: Schedule
     knots: tuple[int, ...] = ()
 
+    @cached_property
     def blocks(self) -> tuple[np.ndarray, np.ndarray]:
         """(n + 1,) step numbers between which a block of steps lies, and (n,) multipliers, each of its block's middle.
 
         Up to 2^20 steps a block is a step. Beyond, blocks end at the bends, so that a sum over the run is off by less than
         1e-9 of itself.
         """
-        edges = np.arange(min(self.steps, EXACT) + 1)
+        edges = np.arange(self.steps + 1 if self.steps <= EXACT else 0)
         if self.steps > EXACT:
-            even = np.rint(np.linspace(0, self.steps, EXACT + 1)).astype(np.int64)
+            even = np.rint(np.linspace(0, self.steps, _BLOCKS + 1)).astype(np.int64)
             edges = np.unique(np.append(even, [k for k in self.knots if 0 < k < self.steps]).astype(np.int64))
         return edges, np.asarray(self.multipliers((edges[:-1] + edges[1:] - 1) / 2), dtype=np.float64)
 

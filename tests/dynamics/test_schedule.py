@@ -72,7 +72,7 @@ def test_each_is_what_torch_does(name: str, steps: int, warmup: int | None, fina
 @pytest.mark.parametrize("steps", [3 * EXACT, 10**9, 2**53])
 def test_long_runs_are_summed_by_blocks(name: str, steps: int) -> None:
     found = plan(name, steps, steps // 7 if name != "constant" else None)
-    edges, multipliers = found.blocks()
+    edges, multipliers = found.blocks
     assert (edges[0], edges[-1]) == (0, steps)
     assert np.all(np.diff(edges) > 0)
     if steps == 3 * EXACT:

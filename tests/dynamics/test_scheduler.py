@@ -96,7 +96,7 @@ def test_it_is_what_the_scheduler_does_and_leaves_it_alone(name: str, kind: str)
             scheduler.step()
     np.testing.assert_allclose(found, wanted, rtol=1e-6 if kind == "tensor" else 1e-12)
     plan, peak = plan_of(scheduler, left, found[:, 1])
-    np.testing.assert_allclose(peak * plan.blocks()[1], found[:, 1])
+    np.testing.assert_allclose(peak * plan.blocks[1], found[:, 1])
 
 
 def test_a_scheduler_stepped_by_epochs_holds_its_rate_within_one() -> None:
