@@ -28,9 +28,9 @@ _REACHED = 0.1
 class Left:
     """Of a weight of size 1 without a gradient, from fresh state, what the run leaves.
 
-    size: None if there is no number; how: "closed form" or "simulated", or why there is none. halvings: -log2 of the size,
-    None where it is 0. half_by: the step by which half of the halvings are done. in_warmup, in_last_tenth: shares of the
-    halvings, which fall in the warmup and in the last tenth of the steps; None where the weight does not only shrink.
+    size: None if there is no number; how: "closed form" or "simulated", or why there is none. halvings: -log2 of the size.
+    half_by: the step by which half of the halvings are done. in_warmup, in_last_tenth: shares of the
+    halvings, which fall in the warmup and in the last tenth of the steps. All four None where the weight does not only shrink.
     """
 
     size: float | None
@@ -153,7 +153,10 @@ def remaining(setting: Setting, plan: Plan, most: int = _SIMULATED) -> Left:
             return Left(None, "with eps 0 a step without a gradient is 0 / 0")
         return Left(None, f"it diverges within {plan.steps:,} steps")
     with np.errstate(divide="ignore"):
-        return _told(plan, edges, np.log(np.abs(path)), float(np.sign(path[-1])), "simulated")
+        how = "simulated"
+        if (turned := np.flatnonzero(path <= 0)).size:
+            how += f"; it passes 0 by step {int(edges[turned[0]]):,}"
+        return _told(plan, edges, np.log(np.abs(path)), float(np.sign(path[-1])), how)
 
 
 def _told(plan: Plan, edges: np.ndarray, logs: np.ndarray, sign: float, how: str) -> Left:
@@ -166,9 +169,9 @@ def _told(plan: Plan, edges: np.ndarray, logs: np.ndarray, sign: float, how: str
     with np.errstate(invalid="ignore"):
         falls = total < 0 and not np.any(np.diff(logs) > _ROUNDING)
     if not falls:
-        return Left(size, how if total <= 0 or how == "simulated" else f"{how}; it grows", halvings)
+        return Left(size, f"{how}; it grows" if total > 0 else how, 0.0 if total == 0 else None)
     if halvings is None:
-        return Left(size, f"{how}; 0 from step {int(edges[np.argmin(logs)]):,} on")
+        return Left(0.0, f"{how}; 0 from step {int(edges[np.argmin(logs)]):,} on")
     half = round(float(np.interp(-total / 2, -logs, edges)) + 0.5 - 1e-9)
     tenth = plan.steps - plan.steps // 10
     warm, late = (float(np.interp(step, edges, logs)) / total for step in (plan.warmup, tenth))
@@ -222,6 +225,13 @@ def in_words(found: Course) -> list[str]:
     for name, one in found.couplings.items():
         lines += [f"    {COUPLINGS[name].label:30} {_size(one)}"]
     return lines
+
+
+def one_line(found: Course) -> str:
+    """What is left, with when half was done and the memory at the peak."""
+    half = "" if found.left.half_by is None else f"; half of it done by step {found.left.half_by:,}"
+    memory = "" if found.at_peak is None else f"; memory at the peak {_remembers(found.at_peak)}"
+    return f"{_size(found.left)}{half}{memory}"
 
 
 def _halved(left: Left) -> str:

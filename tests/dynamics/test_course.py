@@ -129,8 +129,12 @@ def test_edges() -> None:
     assert (gone.left.size, gone.left.how) == (0, "closed form; 0 from step 1 on")
     turned = of("sgd lr=1 decoupled_lr=1.5", "constant", 3)
     assert turned.left.size == pytest.approx(-0.125)
+    assert of("sgd lr=1 decoupled_lr=9", "constant", 3).left.size == pytest.approx(-512)
     assert of("sgd lr=1 decoupled_lr=9", "constant", 3).left.how == "closed form; it grows"
     assert of("sgd lr=1 decoupled_lr=9", "constant", 3_000).left.how == "it grows beyond all bounds"
+    swings = of("adam lr=1e-2 l2=1e-4", "cosine", 3_000).left
+    assert (swings.halvings, swings.half_by) == (None, None)
+    assert swings.how.startswith("simulated; it passes 0 by step ")
     assert of("adam lr=1 l2=1 eps=0", "constant", 1).left.size == pytest.approx(1 - 1 / 1, abs=1e-6)
     with pytest.raises(InputError, match="steps_per_epoch 0"):
         of("adamw", "constant", 3, per=0)

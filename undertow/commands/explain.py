@@ -2,7 +2,7 @@
 
 Explain what a setting does to a weight, or several side by side. A setting is a name, alone or with key=value behind
 it in quotes: adam, 'adamw lr=1e-3 weight_decay=0.05', 'sgd lr=0.1 momentum=0.9 l2=5e-4'. Flags count for every setting
-that does not say the same itself.
+that does not say the same itself. With --schedule: what is left at the end of a run, and when the decay acts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, path, wrapped
+from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, path, whole, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.decay_time import DecayTime
@@ -36,7 +36,23 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the same as data: an object, or a list of them for several settings"
     )
+    _add_run(parser)
     parser.add_argument("--plot", type=path, metavar="FILE", help="draw the settings into a .png, .svg or .pdf file")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """The flags of a run with its schedule."""
+    group = parser.add_argument_group("run", "the learning rate is the schedule's largest; schedules are torch's")
+    names = "constant, onecycle, cosine, step (a tenth at a third and at two thirds), warmup-cosine or linear"
+    group.add_argument("--schedule", metavar="NAME", help=names)
+    group.add_argument("--steps", type=whole, metavar="N", help="steps of the run")
+    group.add_argument(
+        "--warmup", type=whole, metavar="N", help="of them, the first N warm up (none; of onecycle 30%% of the steps)"
+    )
+    group.add_argument(
+        "--final", type=number, default=0.0, metavar="X", help="share of lr to which cosine and linear fall (0)"
+    )
+    group.add_argument("--steps-per-epoch", type=number, metavar="M", help="to speak of epochs too")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
         drawable("--plot", arguments.plot)
     from dynamics.answers.explain import explain
 
-    found = [explain(setting, arguments.gradient_rms) for setting in settings]
+    names = ("schedule", "steps", "warmup", "final", "steps_per_epoch")
+    over = {name: getattr(arguments, name) for name in names}
+    found = [explain(setting, arguments.gradient_rms, **over) for setting in settings]
     if arguments.plot is not None:
         _plot(settings, arguments.gradient_rms, arguments.plot)
     if arguments.json:
@@ -108,6 +126,10 @@ def explanation_as_text(e: Explanation) -> str:
             lines += [f"  without a gradient: lr < {e.stability.without_gradient:.4g}"]
     lines += [wrapped(f"fixed point on the quadratic h*(w - w_star)**2/2, w_star > 0: {e.rest}")]
     lines += ["", "What eps does:", wrapped(e.eps)] if e.eps else []
+    if e.run is not None:
+        from dynamics.answers.course import in_words
+
+        lines += ["", *in_words(e.run)]
     return "\n".join([*lines, "", *(f"warning: {text}" for text in e.warnings)]).rstrip()
 
 
@@ -128,6 +150,8 @@ def side_by_side(found: Sequence[Explanation]) -> str:
         rows[f"gradients of rms {regime.rms:g} at {regime.arrival:.0%}"] = lambda e, k=k: (  # type: ignore[misc]
             _regime(e.regimes[k]) if e.regimes else "nothing pulls"
         )
+    if found[0].run is not None:
+        rows[f"left after {found[0].run.schedule}"] = _left
     lines = []
     width = max(len(e.setting) for e in found)
     for title, say in rows.items():
@@ -151,3 +175,10 @@ def _equilibrium(e: Explanation) -> str:
     assert e.equilibrium is not None
     p = e.equilibrium
     return f"{p.value:.3g} ({p.how})" if p.value is not None else p.regime
+
+
+def _left(e: Explanation) -> str:
+    from dynamics.answers.course import one_line
+
+    assert e.run is not None
+    return one_line(e.run)
