@@ -20,6 +20,8 @@ from dynamics.given import number
 _EVERY_COUPLING, _SIMULATED = 100_000, 10_000_000
 # A part of 1 by which a path may rise and still counts as one that falls.
 _ROUNDING = 1e-12
+# Sizes below this are told as such.
+_NOTHING = 1e-30
 # Less than this part of a weight left: less than a hundredth of its square, and the equilibrium is reached.
 _REACHED = 0.1
 
@@ -205,7 +207,7 @@ def in_words(found: Course) -> list[str]:
     """The lines of a course for people."""
     left = found.left
     lines = [f"Over the run, {found.schedule}:"]
-    size = left.how if left.size is None else f"{left.size:.4g} of it is left{_halved(left)} ({left.how})"
+    size = left.how if left.size is None else f"{_number(left.size)} of it is left{_halved(left)} ({left.how})"
     lines += [f"  a weight of size 1 without a gradient: {size}"]
     if left.half_by is not None and left.in_warmup is not None and left.in_last_tenth is not None:
         parts = [f"{left.in_warmup:.1%} of it in the warmup"] if found.warmup else []
@@ -239,7 +241,11 @@ def _halved(left: Left) -> str:
 
 
 def _size(left: Left) -> str:
-    return left.how if left.size is None else f"{left.size:.4g} ({left.how})"
+    return left.how if left.size is None else f"{_number(left.size)} ({left.how})"
+
+
+def _number(size: float) -> str:
+    return f"below {_NOTHING:g}" if 0 < abs(size) < _NOTHING else f"{size:.4g}"
 
 
 def _remembers(memory: Memory) -> str:

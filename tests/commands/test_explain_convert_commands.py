@@ -95,6 +95,48 @@ def test_a_run_that_cannot_be_is_refused(arguments: str, words: str) -> None:
     refused(run("explain", "adamw", *arguments.split()), words)
 
 
+OWN = """
+import torch
+from torch import nn
+
+def net_and_optimizer():
+    net = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    return net, torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.1)
+
+def optimizer():
+    return net_and_optimizer()[1]
+
+def number():
+    return 3
+"""
+
+
+def test_explain_the_groups_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_groups_of_a_test.py").write_text(OWN, encoding="utf-8")
+    own = "own_groups_of_a_test"
+    said = run("explain", "--groups", f"{own}:net_and_optimizer")
+    assert (said.status, said.err) == (0, "")
+    assert "0      yes     norms    2        8        1.weight, 1.bias" in said.out
+    assert "2 tensors of norms and 1 tensor of biases decay too" in said.out
+    over = ("--schedule", "cosine", "--steps", "20000")
+    assert "0.3678 of it is left" in run("explain", "--groups", f"{own}:optimizer", *over).out
+    [group] = json.loads(run("explain", "--groups", f"{own}:optimizer", *over, "--json").out)
+    assert group["run"]["left"]["half_by"] == 5_295
+    for arguments, words in (
+        ([], "no setting: an optimizer with its numbers is needed"),
+        (["adamw", "--groups", f"{own}:optimizer"], "--groups beside a setting"),
+        (["--groups", f"{own}:optimizer", "--lr", "1"], "--groups beside a setting"),
+        (["--groups", f"{own}:optimizer", "--steps", "5"], "--steps without --schedule"),
+        (["--groups", f"{own}:optimizer", "--schedule", "cosine"], "without --steps"),
+        (["--groups", f"{own}:number"], "int has no param_groups"),
+        (["--groups", f"{own}:nothing"], "--groups own_groups_of_a_test:nothing: failed (AttributeError"),
+        (["--groups", "own"], "--groups own: module:function is accepted"),
+    ):
+        refused(run("explain", *arguments), words)
+
+
 def test_explain_draws_or_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments, words in (
