@@ -125,7 +125,7 @@ def test_explain_the_groups_of_ones_own(tmp_path: Path, monkeypatch: pytest.Monk
     [group] = json.loads(run("explain", "--groups", f"{own}:optimizer", *over, "--json").out)
     assert group["run"]["left"]["half_by"] == 5_295
     for arguments, words in (
-        ([], "no setting: an optimizer with its numbers is needed"),
+        ([], "no SETTING: an optimizer with its numbers is needed"),
         (["adamw", "--groups", f"{own}:optimizer"], "--groups beside a setting"),
         (["--groups", f"{own}:optimizer", "--lr", "1"], "--groups beside a setting"),
         (["--groups", f"{own}:optimizer", "--steps", "5"], "--steps without --schedule"),

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _groups(arguments, given)
     if not arguments.settings:
         raise InputError(
-            "no setting: an optimizer with its numbers is needed, or --groups; see undertow explain --help"
+            "no SETTING: an optimizer with its numbers is needed, or --groups; see undertow explain --help"
         )
     settings = [parse(text, given) for text in arguments.settings]
     if arguments.plot is not None:
