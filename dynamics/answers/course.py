@@ -207,7 +207,7 @@ def in_words(found: Course) -> list[str]:
     """The lines of a course for people."""
     left = found.left
     lines = [f"Over the run, {found.schedule}:"]
-    size = left.how if left.size is None else f"{_number(left.size)} of it is left{_halved(left)} ({left.how})"
+    size = left.how if left.size is None else f"{_number(left)} of it is left{_halved(left)} ({left.how})"
     lines += [f"  a weight of size 1 without a gradient: {size}"]
     if left.half_by is not None and left.in_warmup is not None and left.in_last_tenth is not None:
         parts = [f"{left.in_warmup:.1%} of it in the warmup"] if found.warmup else []
@@ -241,11 +241,13 @@ def _halved(left: Left) -> str:
 
 
 def _size(left: Left) -> str:
-    return left.how if left.size is None else f"{_number(left.size)} ({left.how})"
+    return left.how if left.size is None else f"{_number(left)} ({left.how})"
 
 
-def _number(size: float) -> str:
-    return f"below {_NOTHING:g}" if 0 < abs(size) < _NOTHING else f"{size:.4g}"
+def _number(left: Left) -> str:
+    # A size of 0 with halvings is one that a float64 cannot hold.
+    small = left.size is not None and abs(left.size) < _NOTHING and (left.size or left.halvings)
+    return f"below {_NOTHING:g}" if small else f"{left.size:.4g}"
 
 
 def _remembers(memory: Memory) -> str:
