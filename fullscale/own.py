@@ -61,29 +61,33 @@ def own_network(net: str, weights: Path) -> nn.Module:
 
 
 def made(net: str) -> nn.Module:
-    """What the function "module:function" makes. Raises InputError as `own_network`."""
-    if not re.fullmatch(r"[\w.]+:[\w.]+", net):
-        raise InputError(f"--net {net}: module:function is accepted, such as networks:make for make() in networks.py")
-    name, _, function = net.partition(":")
-    if "" not in sys.path:
-        sys.path.append("")  # last: nothing that is installed gets another meaning
-    try:
-        with redirect_stdout(sys.stderr):
-            module = importlib.import_module(name)
-            make = operator.attrgetter(function)(module)
-            network = make()
-    except (Exception, SystemExit) as error:  # the user's own code may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise InputError(
-            f"--net {net}: failed ({reason}); a function without arguments, in a module of this folder or an installed "
-            "package, is accepted"
-        ) from error
+    """The network that the function "module:function" makes. Raises InputError as `own_network`."""
+    network = called("--net", net)
     if not isinstance(network, nn.Module):
         raise InputError(f"--net {net}: made a {type(network).__name__}; a torch.nn.Module is accepted")
     try:
         return checked(network)
     except InputError as error:
         raise InputError(f"--net {net}: {error}") from error
+
+
+def called(flag: str, text: str) -> Any:
+    """What the function "module:function" returns; InputError, naming the flag, where there is none or it fails."""
+    if not re.fullmatch(r"[\w.]+:[\w.]+", text):
+        raise InputError(f"{flag} {text}: module:function is accepted, such as networks:make for make() in networks.py")
+    name, _, function = text.partition(":")
+    if "" not in sys.path:
+        sys.path.append("")  # last: nothing that is installed gets another meaning
+    try:
+        with redirect_stdout(sys.stderr):
+            module = importlib.import_module(name)
+            return operator.attrgetter(function)(module)()
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise InputError(
+            f"{flag} {text}: failed ({reason}); a function without arguments, in a module of this folder or an installed "
+            "package, is accepted"
+        ) from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -5,7 +5,8 @@ decay_time  how long a weight without a gradient takes from one size to another;
 pull_rate   how hard a regularizer pulls while gradients come and go, measured
 predict     how large a weight stays under pure noise, by closed form or simulated
 explain     what a setting does to a weight; curves, what there is to draw of it
+schedule    a run's schedule by name; scheduler, of a live torch scheduler; course, what a setting does over the run
 convert     the strength that gives one setting the pull of another
-live        reading a live torch optimizer
+live        reading a live torch optimizer; parameters, what its groups hold; usual, what usually goes wrong
 table       every rule with every coupling, in steps
 """

@@ -37,26 +37,42 @@ class DecayTime:
     how: str
 
 
-def _without_gradient(setting: Setting) -> Callable[[float, tuple[Any, ...]], tuple[Any, ...]]:
+def without_gradient(setting: Setting) -> Callable[..., tuple[Any, ...]]:
+    """advance(w, inner, multiplier=1.0) -> (w, *inner): one step without a gradient at lr times the schedule's multiplier."""
     step, hyper = compose(setting.rule, setting.coupling, FLOATS), tuple(setting.hyper.values())
 
-    def advance(w: float, inner: tuple[Any, ...]) -> tuple[Any, ...]:
+    def advance(w: float, inner: tuple[Any, ...], multiplier: float = 1.0) -> tuple[Any, ...]:
         try:
-            return step(w, 0.0, inner, setting.lr, 1.0, setting.strength, hyper)
+            return step(w, 0.0, inner, setting.lr * multiplier, multiplier, setting.strength, hyper)
         except ZeroDivisionError:  # a rule without eps divides 0 by 0: where arrays give NaN, floats raise
             return (math.nan, *inner)
 
     return advance
 
 
+def silent_share(setting: Setting) -> Callable[[Any, Any], Any] | None:
+    """share(lr, multiplier) of a weight without a gradient that a step takes off, lr being that of the step, numbers or arrays.
+
+    None where it is no such share by itself: the closed forms are proved for rules as such, not for what they know.
+    """
+    rule, coupling = setting.rule, setting.coupling
+    plain = coupling.gradient is None or rule is rules.sgd
+    if not plain or len(coupling.doors) != 1 or coupling.sign is not None or rule.takes_pull:
+        return None
+    [share] = coupling.doors.values()
+    if coupling.gradient is None:
+        return lambda lr, multiplier: share(setting.strength, lr, multiplier)
+    return lambda lr, multiplier: lr * share(setting.strength, lr, multiplier)
+
+
 def one_step(setting: Setting, start: float = 1.0) -> float:
     """Where the first step from fresh state takes a weight of size `start` that gets no gradient."""
-    return float(_without_gradient(setting)(start, setting.rule.fresh(start, setting.hyper))[0])
+    return float(without_gradient(setting)(start, setting.rule.fresh(start, setting.hyper))[0])
 
 
 def late_step(setting: Setting, start: float, steps: int) -> float:
     """The largest step in the second half of so many, of a fresh weight of size `start` that gets no gradient."""
-    advance, w, inner, largest = _without_gradient(setting), start, setting.rule.fresh(start, setting.hyper), 0.0
+    advance, w, inner, largest = without_gradient(setting), start, setting.rule.fresh(start, setting.hyper), 0.0
     for t in range(steps):
         before = w
         w, *rest = advance(w, inner)
@@ -77,18 +93,16 @@ def decay_time(
     shares = [share(strength, lr, 1.0) for share in coupling.doors.values()]
     if not any(shares) or (coupling.in_gradient and lr == 0):
         return DecayTime(None, "never: nothing pulls")
-    # Rules by themselves, not by what they know: the closed forms are proved for these.
-    plain = coupling.gradient is None or rule is rules.sgd
-    alone = len(shares) == 1 and coupling.sign is None and not rule.takes_pull
-    if plain and alone and (inner is None or rule is rules.sgd):
-        share = shares[0] * (lr if coupling.gradient else 1.0)
-        if _undefined(setting, start, inner):
+    alone = silent_share(setting)
+    if alone is not None and (inner is None or rule is rules.sgd):
+        share = alone(lr, 1.0)
+        if undefined(setting, start, inner):
             return DecayTime(None, "never: with eps 0 a step without a gradient is 0 / 0")
         if 0 < share < 2:
             return _geometric(share, target / start, "closed form")
         return DecayTime(None, f"never: each step multiplies it by {1 - share:g}")
 
-    advance, w, first = _without_gradient(setting), start, inner
+    advance, w, first = without_gradient(setting), start, inner
     inner = rule.fresh(start, setting.hyper) if first is None else tuple(first)
     heavy = rule in (rules.momentum, rules.nesterov) and coupling.gradient is not None and first is None
     roots = closed.momentum_roots(lr * strength, setting.hyper["momentum"], rule is rules.nesterov) if heavy else None
@@ -97,7 +111,7 @@ def decay_time(
         inner = tuple(rest)
         if abs(w) <= target:
             return DecayTime(t, "simulated")
-        if math.isnan(w) and setting.hyper.get("eps") == 0 and _undefined(setting, start, first):
+        if math.isnan(w) and setting.hyper.get("eps") == 0 and undefined(setting, start, first):
             return DecayTime(None, "never: with eps 0 a step without a gradient is 0 / 0")
         if not abs(w) < math.inf:
             return DecayTime(None, f"never: it diverges within {t:,} steps")
@@ -126,11 +140,11 @@ def _at_eps(setting: Setting, w: float, inner: Sequence[float], target: float, t
     return _geometric(share, target / abs(w), "simulated, then closed form", t)
 
 
-def _undefined(setting: Setting, start: float, inner: Sequence[float] | None) -> bool:
+def undefined(setting: Setting, start: float, inner: Sequence[float] | None = None) -> bool:
     """Whether a rule without eps divides 0 by 0 where there is no gradient."""
     if setting.hyper.get("eps") != 0:
         return False
-    advance, w = _without_gradient(setting), start
+    advance, w = without_gradient(setting), start
     now = setting.rule.fresh(start, setting.hyper) if inner is None else tuple(inner)
     for _ in range(_USES_EPS):
         w, *rest = advance(w, now)

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from dynamics.answers.course import Course, course
 from dynamics.answers.decay_time import DecayTime, decay_time, late_step, one_step
+from dynamics.answers.eps import eps_role
 from dynamics.answers.law import Law, silent_law
 from dynamics.answers.predict import Prediction, equilibrium_rms
 from dynamics.answers.pull_rate import Gradients, formula_rate, pull_rates, settling
+from dynamics.answers.schedule import plan
 from dynamics.answers.setting import Setting, as_setting, unit_note
-from dynamics.couplings import COUPLINGS, compose, none
+from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
 from dynamics.libraries.catalogue import elsewhere
 from dynamics.theory import formula
-from dynamics.words import FLOATS
 
 # The gradients of the regimes, where none are given: their size when they arrive, and how often they do.
 TYPICAL_RMS = 1e-3
@@ -61,7 +63,7 @@ class Regime:
 class Explanation:
     """One setting explained. JSON by `as_dict`. one_step_from_1: None where it is no finite number. rest: where a weight
     rests on the quadratic h (w - w_star)^2 / 2 with w_star above 0, or why nowhere. no_limit: why there is no stability
-    limit, or why none was derived."""
+    limit, or why none was derived. run: over a run with its schedule, where one is given."""
 
     setting: str
     optimizer: str
@@ -87,25 +89,40 @@ class Explanation:
     no_limit: str
     eps: str
     warnings: list[str]
+    run: Course | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return asdict(self)
 
 
-def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
+def explain(
+    setting: Setting,
+    gradient_rms: float = TYPICAL_RMS,
+    *,
+    schedule: str | None = None,
+    steps: int | None = None,
+    warmup: int | None = None,
+    final: float = 0.0,
+    steps_per_epoch: float | None = None,
+) -> Explanation:
     """What a setting does to a weight: formula, decay without a gradient, pull, stability limit, point of rest.
 
     Args:
         setting: rule, coupling and their numbers, as `parse` reads them.
         gradient_rms: root mean square of the gradients where they arrive, in units of the gradient, for regimes and
             equilibrium.
+        schedule: of a run, by a name of `dynamics.answers.schedule.plan`, the setting's lr being its largest; None: no run.
+        steps: of the run.
+        warmup: of the run, in steps, as in `plan`.
+        final: the share of lr to which cosine and linear fall.
+        steps_per_epoch: to speak of the run's epochs too.
 
     Returns:
         The Explanation; plain data by `as_dict`.
 
     Raises:
-        InputError: for a gradient_rms that is not positive.
+        InputError: for a gradient_rms that is not positive, and for numbers of a run out of range or without a schedule.
 
     Example:
         >>> from undertow import parse
@@ -116,6 +133,13 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
         Derived from the rule's own step (`dynamics.theory`); docs/theory.md has the proofs.
     """
     rule, coupled = as_setting("setting", setting).rule, setting.coupling
+    beside = {"steps": steps, "warmup": warmup, "final": final or None, "steps_per_epoch": steps_per_epoch}
+    lone = [name for name, value in beside.items() if value is not None]
+    if schedule is None and lone:
+        raise InputError(f"{lone[0]} without schedule: a schedule is needed, as in schedule='cosine'")
+    if schedule is not None and steps is None:
+        raise InputError(f"schedule {schedule} without steps: the steps of the run are needed")
+    planned = None if schedule is None or steps is None else plan(schedule, steps, warmup, final)
     size, pulls = Gradients(gradient_rms).rms, bool(coupled.doors) and setting.strength > 0 and setting.lr > 0
     numbers = {
         formula.symbol(k): v
@@ -148,8 +172,9 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
         stability=stability,
         rest=_rest(setting),
         no_limit=no_limit,
-        eps=_eps(setting),
+        eps=eps_role(setting),
         warnings=_warnings(setting, stability, silent),
+        run=None if planned is None else course(setting, planned, size, steps_per_epoch),
     )
 
 
@@ -224,51 +249,6 @@ def _settles(setting: Setting, largest: float | None) -> bool:
         return not ripples and (largest is None or setting.lr < largest)
     # Decay by itself is a factor a step, whatever the rule.
     return all(share(setting.strength, setting.lr, 1.0) <= 2 for share in setting.coupling.doors.values())
-
-
-def _eps(setting: Setting) -> str:
-    """What eps does, in words with numbers; empty for rules without one."""
-    rule, hyper = setting.rule, setting.hyper
-    if "eps" not in hyper:
-        return ""
-    if not setting.coupling.in_gradient or not setting.strength:
-        if not _moves_at_eps_zero(setting):
-            text = "it sets the size of the first steps: at eps = 0 none is ever taken"
-        else:
-            text = "it bounds the step of the loss where gradients are small"
-        if not setting.coupling.doors or not setting.strength:
-            return text
-        if rule.takes_pull and rule.unit == "tensor":
-            return f"{text}; beside gradients, the smaller that step the larger the pull's part of a step of lr abs(w)"
-        return f"{text}; the decay does not see it"
-    if setting.hyper.get("initial_accumulator"):
-        root = math.sqrt(hyper["initial_accumulator"])
-        return (
-            f"it joins {root:.3g}, the root of the initial accumulator: no denominator is smaller than the two together"
-        )
-    found = formula.at_eps_zero(rule, setting.coupling)
-    first = formula.text(found.first_step, order="none")
-    text = f"at eps = 0 the first step without a gradient is w <- {first}"
-    text += ", and the whole path is free of the strength" if found.free_of_strength else ""
-    if rule.divides_by == "mean" and hyper["eps"] > 0 and setting.coupling.gradient:
-        size = hyper["eps"] / setting.strength
-        share = setting.lr * setting.strength / hyper["eps"]
-        text += (
-            f"; with it, weights far below eps / strength = {size:.3g} that have had no gradient for long see plain "
-            f"gradient descent on L2 with lr strength / eps = {share:.3g}"
-        )
-    return text
-
-
-def _moves_at_eps_zero(setting: Setting) -> bool:
-    """Whether a first gradient moves a fresh weight where eps is 0."""
-    step, hyper = compose(setting.rule, none, FLOATS), {**setting.hyper, "eps": 0.0}
-    try:
-        return bool(
-            step(1.0, 1.0, setting.rule.fresh(1.0, hyper), setting.rule.lr, 1.0, 0.0, tuple(hyper.values()))[0] != 1
-        )
-    except ZeroDivisionError:
-        return True
 
 
 def _warnings(setting: Setting, stability: Stability | None, silent: Law) -> list[str]:

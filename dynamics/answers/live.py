@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from dynamics.answers.course import Course, course, in_words
 from dynamics.answers.decay_time import DecayTime, decay_time
 from dynamics.answers.law import Law, silent_law
+from dynamics.answers.parameters import Kind, by_module, kinds, named
+from dynamics.answers.schedule import Plan
+from dynamics.answers.scheduler import plan_of, rates
 from dynamics.answers.setting import Setting, make
+from dynamics.answers.usual import pulls, warnings_of
 from dynamics.errors import InputError
+from dynamics.given import shown
 from dynamics.libraries.catalogue import FIELDS
 from dynamics.libraries.readers import betas, reader
 from dynamics.simulate.clock import clock_after
@@ -43,6 +49,8 @@ class Group:
 
     law: for a gradient of exact zeros, fresh state, size 1. now: the same from the state as it stands, where the rule keeps
     the size of gradients and has taken a step. A gradient of None is another matter: torch then skips the parameter.
+    decays: whether its regularizer pulls; kinds: what its parameters are; warnings: what is probably not meant. run: over a
+    run with its schedule, where one is given; setting and law are then those at the run's largest lr.
     """
 
     index: int
@@ -52,6 +60,10 @@ class Group:
     law: Law
     now: Now | None
     notes: list[str]
+    decays: bool
+    kinds: list[Kind]
+    run: Course | None
+    warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -67,31 +79,100 @@ class Group:
             lines += [
                 f"  now: a weight of {self.now.weight:.3g} that had {had} {self.now.gradient:.3g} and falls silent {halves}"
             ]
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        lines += [] if self.run is None else [f"  {line}" for line in in_words(self.run)]
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join([*lines, *(f"  warning: {text}" for text in self.warnings)])
 
 
-def read(optimizer: Any) -> list[Group]:
+def read(
+    optimizer: Any,
+    *,
+    net: Any = None,
+    scheduler: Any = None,
+    steps: int | None = None,
+    every: int = 1,
+    steps_per_epoch: float | None = None,
+) -> list[Group]:
     """What a live optimizer does to a weight that gets no gradient; nothing is stepped or changed.
 
     Args:
         optimizer: one of torch.optim, of the common ones of timm and schedulefree, or `dynamics.optimizer.Optimizer`.
+        net: the network that it trains, whose modules and names say what the parameters are.
+        scheduler: of the optimizer, of torch.optim.lr_scheduler, but ReduceLROnPlateau; its copy is stepped. Or a schedule of
+            `dynamics.answers.schedule.plan`, the groups' lr being the largest.
+        steps: those of the run that are still to come; with a scheduler of torch.
+        every: steps of the optimizer in one of the scheduler: those of an epoch, if it is stepped once an epoch.
+        steps_per_epoch: to speak of the run's epochs too.
 
     Returns:
         One Group a param group; str() says it in words.
 
     Raises:
-        InputError: for a class or an option that is none of the rules here, naming those that are.
+        InputError: for a class or an option that is none of the rules here, naming those that are; for a network that is none,
+            and a scheduler that cannot be read ahead.
 
     Example:
         >>> import torch
         >>> weights = [torch.nn.Parameter(torch.ones(3))]
-        >>> print(read(torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.1))[0])
+        >>> adamw = torch.optim.AdamW(weights, lr=1e-3, weight_decay=0.1)
+        >>> print(read(adamw)[0])
         group 0: 1 tensors, 3 weights; adam lr=0.001 decoupled_lr=0.1
           grad is None: left alone; grad is 0: geometric: it loses 0.0001 of itself a step, in proportion to the strength
+        >>> falling = torch.optim.lr_scheduler.CosineAnnealingLR(adamw, 20_000)
+        >>> round(read(adamw, scheduler=falling, steps=20_000)[0].run.left.size, 4)
+        0.3678
     """
     if not hasattr(optimizer, "param_groups"):
         raise InputError(f"{type(optimizer).__name__} has no param_groups: a torch optimizer is accepted")
-    return [_group(optimizer, index, group) for index, group in enumerate(optimizer.param_groups)]
+    if net is not None and not (hasattr(net, "named_parameters") and hasattr(net, "modules")):
+        raise InputError(f"net {shown(net)}: a torch.nn.Module is accepted")
+    names, modules = named(optimizer, net), by_module(net)
+    present = [setting_of(optimizer, group) for group in optimizer.param_groups]
+    settings = [setting for setting, _ in present]
+    runs: list[Course | None] = [None] * len(settings)
+    if scheduler is not None:
+        planned = _planned(optimizer, scheduler, steps, every, settings)
+        settings = [setting for setting, _ in planned]
+        runs = [course(setting, plan, steps_per_epoch=steps_per_epoch) for setting, plan in planned]
+    elif steps is not None or steps_per_epoch is not None:
+        raise InputError("steps without scheduler: the optimizer's scheduler is needed")
+    found = []
+    for index, (group, setting, run) in enumerate(zip(optimizer.param_groups, settings, runs, strict=True)):
+        params = list(group["params"])
+        sorted_ = kinds(params, names, modules)
+        found.append(
+            Group(
+                index=index,
+                tensors=len(params),
+                weights=sum(p.numel() for p in params),
+                setting=str(setting),
+                law=silent_law(setting),
+                now=_now(optimizer, present[index][0], params),
+                notes=present[index][1],
+                decays=pulls(setting),
+                kinds=sorted_,
+                run=run,
+                warnings=warnings_of(optimizer, index, settings, sorted_, run),
+            )
+        )
+    return found
+
+
+def _planned(
+    optimizer: Any, scheduler: Any, steps: int | None, every: int, settings: list[Setting]
+) -> list[tuple[Setting, Plan]]:
+    """Each group's setting at its largest learning rate, with its schedule."""
+    if isinstance(scheduler, Plan):
+        if steps is not None:
+            raise InputError(f"steps {steps} beside a plan, which has {scheduler.steps:,}: one of the two is accepted")
+        return [(setting, scheduler) for setting in settings]
+    if steps is None:
+        raise InputError("scheduler without steps: the steps of the run are needed")
+    found = []
+    for setting, of_group in zip(settings, rates(scheduler, optimizer, steps, every).T, strict=True):
+        plan, peak = plan_of(scheduler, steps, of_group)
+        found.append((replace(setting, lr=peak), plan))
+    return found
 
 
 def setting_of(optimizer: Any, group: Mapping[str, Any]) -> tuple[Setting, list[str]]:
@@ -108,20 +189,6 @@ def setting_of(optimizer: Any, group: Mapping[str, Any]) -> tuple[Setting, list[
     if hasattr(group["lr"], "item"):
         notes.append("lr is a tensor: this is its value now")
     return make(name, coupling if strength else "none", lr=rate, strength=strength, **hyper), notes
-
-
-def _group(optimizer: Any, index: int, group: Mapping[str, Any]) -> Group:
-    setting, notes = setting_of(optimizer, group)
-    params = list(group["params"])
-    return Group(
-        index=index,
-        tensors=len(params),
-        weights=sum(p.numel() for p in params),
-        setting=str(setting),
-        law=silent_law(setting),
-        now=_now(optimizer, setting, params),
-        notes=notes,
-    )
 
 
 def _now(optimizer: Any, setting: Setting, params: list[Any]) -> Now | None:

@@ -39,13 +39,18 @@ def equilibrium_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Pre
     number("sigma", sigma, 0)
     number("arrival", arrival, 0, 1)
     try:
-        square, regime = _mean_square(setting, sigma, arrival)
-        return Prediction(math.sqrt(square), "closed form", regime)
+        return closed_rms(setting, sigma, arrival)
     except InputError as outside:
         found = _stationary_square(setting, sigma, arrival)
         value = None if found is None else math.sqrt(found)
         why = str(outside) if value is not None else f"{outside}; not stationary within {_LONGEST} steps"
         return Prediction(value, "simulated", why)
+
+
+def closed_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Prediction:
+    """As `equilibrium_rms` by closed form alone; InputError where its precondition is not met, or none is known."""
+    square, regime = _mean_square(setting, sigma, arrival)
+    return Prediction(math.sqrt(square), "closed form", regime)
 
 
 def _mean_square(setting: Setting, sigma: float, arrival: float) -> tuple[float, str]:

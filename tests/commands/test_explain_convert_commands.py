@@ -59,6 +59,84 @@ def test_several_settings_stand_side_by_side() -> None:
     assert (found["lr"], found["hyperparameters"]["beta1"], found["strength"]) == (0, 0, 0)
 
 
+def test_explain_over_a_run_with_its_schedule() -> None:
+    words = ["--schedule", "cosine", "--steps", "20000", "--steps-per-epoch", "500"]
+    said = run("explain", "adamw lr=1e-3 weight_decay=0.1", *words)
+    assert (said.status, said.err) == (0, "")
+    for text in (
+        "Over the run, cosine (torch's CosineAnnealingLR), 20,000 steps:",
+        "0.3678 of it is left, 1.44 halvings (closed form)",
+        "half of this is done by step 5,295; ",
+        "10,000 steps (20 epochs) at the peak",
+        "not reached",
+    ):
+        assert text in said.out
+    data = json.loads(run("explain", "adamw lr=1e-3 weight_decay=0.1", *words, "--json").out)["run"]
+    assert (data["left"]["half_by"], data["reached"], data["at_peak"]["epochs"]) == (5_295, False, 20)
+    both = run("explain", "adamw lr=1e-3 weight_decay=0.1", "sgd lr=0.1 l2=1e-4", *words).out
+    assert "left after cosine (torch's CosineAnnealingLR), 20,000 steps:" in both
+    assert json.loads(run("explain", "sgd lr=0.1 l2=1e-4", "--json").out)["run"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--steps 5", "steps without schedule"),
+        ("--schedule cosine", "without steps"),
+        ("--schedule cosin --steps 5", "schedule 'cosin' is unknown"),
+        ("--schedule cosine --steps 0", "steps 0: a whole number from 1"),
+        ("--schedule cosine --steps x", "--steps 'x': a whole number"),
+        ("--schedule cosine --steps 5 --warmup 5", "warmup 5: fewer than the 5 steps"),
+        ("--schedule step --steps 5 --final 0.1", "final 0.1: step has none"),
+        ("--schedule cosine --steps 5 --steps-per-epoch 0", "steps_per_epoch 0"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(arguments: str, words: str) -> None:
+    refused(run("explain", "adamw", *arguments.split()), words)
+
+
+OWN = """
+import torch
+from torch import nn
+
+def net_and_optimizer():
+    net = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
+    return net, torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.1)
+
+def optimizer():
+    return net_and_optimizer()[1]
+
+def number():
+    return 3
+"""
+
+
+def test_explain_the_groups_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_groups_of_a_test.py").write_text(OWN, encoding="utf-8")
+    own = "own_groups_of_a_test"
+    said = run("explain", "--groups", f"{own}:net_and_optimizer")
+    assert (said.status, said.err) == (0, "")
+    assert "0      yes     norms    2        8        1.weight, 1.bias" in said.out
+    assert "2 tensors of norms and 1 tensor of biases decay too" in said.out
+    over = ("--schedule", "cosine", "--steps", "20000")
+    assert "0.3678 of it is left" in run("explain", "--groups", f"{own}:optimizer", *over).out
+    [group] = json.loads(run("explain", "--groups", f"{own}:optimizer", *over, "--json").out)
+    assert group["run"]["left"]["half_by"] == 5_295
+    for arguments, words in (
+        ([], "no SETTING: an optimizer with its numbers is needed"),
+        (["adamw", "--groups", f"{own}:optimizer"], "--groups beside a setting"),
+        (["--groups", f"{own}:optimizer", "--lr", "1"], "--groups beside a setting"),
+        (["--groups", f"{own}:optimizer", "--steps", "5"], "--steps without --schedule"),
+        (["--groups", f"{own}:optimizer", "--schedule", "cosine"], "without --steps"),
+        (["--groups", f"{own}:number"], "int has no param_groups"),
+        (["--groups", f"{own}:nothing"], "--groups own_groups_of_a_test:nothing: failed (AttributeError"),
+        (["--groups", "own"], "--groups own: module:function is accepted"),
+    ):
+        refused(run("explain", *arguments), words)
+
+
 def test_explain_draws_or_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments, words in (

@@ -2,19 +2,21 @@
 
 Explain what a setting does to a weight, or several side by side. A setting is a name, alone or with key=value behind
 it in quotes: adam, 'adamw lr=1e-3 weight_decay=0.05', 'sgd lr=0.1 momentum=0.9 l2=5e-4'. Flags count for every setting
-that does not say the same itself.
+that does not say the same itself. With --schedule: what is left at the end of a run, and when the decay acts.
+With --groups: which parameters of an optimizer of your own decay, and what usually goes wrong.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, path, wrapped
+from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, path, whole, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.decay_time import DecayTime
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 def add(parser: Parser) -> None:
     """Add its flags."""
-    parser.add_argument("settings", nargs="+", metavar="SETTING", help="an optimizer with its numbers")
+    parser.add_argument("settings", nargs="*", metavar="SETTING", help="an optimizer with its numbers")
     add_setting(parser)
     parser.add_argument(
         "--gradient-rms",
@@ -36,7 +38,28 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the same as data: an object, or a list of them for several settings"
     )
+    parser.add_argument(
+        "--groups",
+        metavar="MODULE:FUNCTION",
+        help="instead of settings: a function without arguments that makes an optimizer, or a network and its optimizer",
+    )
+    _add_run(parser)
     parser.add_argument("--plot", type=path, metavar="FILE", help="draw the settings into a .png, .svg or .pdf file")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """The flags of a run with its schedule."""
+    group = parser.add_argument_group("run", "the learning rate is the schedule's largest; schedules are torch's")
+    names = "constant, onecycle, cosine, step (a tenth at a third and at two thirds), warmup-cosine or linear"
+    group.add_argument("--schedule", metavar="NAME", help=names)
+    group.add_argument("--steps", type=whole, metavar="N", help="steps of the run")
+    group.add_argument(
+        "--warmup", type=whole, metavar="N", help="of them, the first N warm up (none; of onecycle 30%% of the steps)"
+    )
+    group.add_argument(
+        "--final", type=number, default=0.0, metavar="X", help="share of lr to which cosine and linear fall (0)"
+    )
+    group.add_argument("--steps-per-epoch", type=number, metavar="M", help="to speak of epochs too")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,12 +67,20 @@ def run(arguments: argparse.Namespace) -> int:
     from dynamics.answers.setting import parse
 
     given = given_setting(arguments)
+    if arguments.groups is not None:
+        return _groups(arguments, given)
+    if not arguments.settings:
+        raise InputError(
+            "no SETTING: an optimizer with its numbers is needed, or --groups; see undertow explain --help"
+        )
     settings = [parse(text, given) for text in arguments.settings]
     if arguments.plot is not None:
         drawable("--plot", arguments.plot)
     from dynamics.answers.explain import explain
 
-    found = [explain(setting, arguments.gradient_rms) for setting in settings]
+    names = ("schedule", "steps", "warmup", "final", "steps_per_epoch")
+    over = {name: getattr(arguments, name) for name in names}
+    found = [explain(setting, arguments.gradient_rms, **over) for setting in settings]
     if arguments.plot is not None:
         _plot(settings, arguments.gradient_rms, arguments.plot)
     if arguments.json:
@@ -57,6 +88,36 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
     else:
         print(explanation_as_text(found[0]) if len(found) == 1 else side_by_side(found))
+    return 0
+
+
+def _groups(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
+    """Print which parameters of a user's own optimizer decay."""
+    beside = arguments.settings or given or arguments.plot
+    if beside:
+        raise InputError("--groups beside a setting or --plot: one of them is accepted")
+    lone = next((name for name in ("steps", "warmup", "steps_per_epoch") if getattr(arguments, name) is not None), None)
+    if arguments.schedule is None and (lone or arguments.final):
+        raise InputError(f"--{(lone or 'final').replace('_', '-')} without --schedule: a schedule is needed")
+    if arguments.schedule is not None and arguments.steps is None:
+        raise InputError(f"--schedule {arguments.schedule} without --steps: the steps of the run are needed")
+    from dynamics.answers.live import read
+    from dynamics.answers.schedule import plan
+    from dynamics.answers.usual import table
+    from fullscale.own import called
+
+    over = None
+    if arguments.schedule is not None:
+        over = plan(arguments.schedule, arguments.steps, arguments.warmup, arguments.final)
+    made = called("--groups", arguments.groups)
+    net, optimizer = made if isinstance(made, tuple) and len(made) == 2 else (None, made)
+    groups = read(optimizer, net=net, scheduler=over, steps_per_epoch=arguments.steps_per_epoch)
+    if arguments.json:
+        print(json.dumps([group.as_dict() for group in groups], indent=2))
+    else:
+        print(table(groups, max(60, shutil.get_terminal_size((100, 0)).columns)))
+        for group in groups if over else ():
+            print(f"\n{group}")
     return 0
 
 
@@ -108,6 +169,10 @@ def explanation_as_text(e: Explanation) -> str:
             lines += [f"  without a gradient: lr < {e.stability.without_gradient:.4g}"]
     lines += [wrapped(f"fixed point on the quadratic h*(w - w_star)**2/2, w_star > 0: {e.rest}")]
     lines += ["", "What eps does:", wrapped(e.eps)] if e.eps else []
+    if e.run is not None:
+        from dynamics.answers.course import in_words
+
+        lines += ["", *in_words(e.run)]
     return "\n".join([*lines, "", *(f"warning: {text}" for text in e.warnings)]).rstrip()
 
 
@@ -128,6 +193,8 @@ def side_by_side(found: Sequence[Explanation]) -> str:
         rows[f"gradients of rms {regime.rms:g} at {regime.arrival:.0%}"] = lambda e, k=k: (  # type: ignore[misc]
             _regime(e.regimes[k]) if e.regimes else "nothing pulls"
         )
+    if found[0].run is not None:
+        rows[f"left after {found[0].run.schedule}"] = _left
     lines = []
     width = max(len(e.setting) for e in found)
     for title, say in rows.items():
@@ -151,3 +218,10 @@ def _equilibrium(e: Explanation) -> str:
     assert e.equilibrium is not None
     p = e.equilibrium
     return f"{p.value:.3g} ({p.how})" if p.value is not None else p.regime
+
+
+def _left(e: Explanation) -> str:
+    from dynamics.answers.course import one_line
+
+    assert e.run is not None
+    return one_line(e.run)
