@@ -61,7 +61,7 @@ class Regime:
 class Explanation:
     """One setting explained. JSON by `as_dict`. one_step_from_1: None where it is no finite number. rest: where a weight
     rests on the quadratic h (w - w_star)^2 / 2 with w_star above 0, or why nowhere. no_limit: why there is no stability
-    limit, or why none was derived."""
+    limit, or why none was derived. notes: which numbers are a library's defaults."""
 
     setting: str
     optimizer: str
@@ -86,6 +86,7 @@ class Explanation:
     rest: str
     no_limit: str
     eps: str
+    notes: list[str]
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -93,11 +94,11 @@ class Explanation:
         return asdict(self)
 
 
-def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
+def explain(setting: Setting | str, gradient_rms: float = TYPICAL_RMS) -> Explanation:
     """What a setting does to a weight: formula, decay without a gradient, pull, stability limit, point of rest.
 
     Args:
-        setting: rule, coupling and their numbers, as `parse` reads them.
+        setting: rule, coupling and their numbers, as `parse` reads them, or their text.
         gradient_rms: root mean square of the gradients where they arrive, in units of the gradient, for regimes and
             equilibrium.
 
@@ -108,14 +109,14 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
         InputError: for a gradient_rms that is not positive.
 
     Example:
-        >>> from undertow import parse
-        >>> explain(parse("sgd lr=0.1 l2=1e-4")).silent.text
+        >>> explain("sgd lr=0.1 l2=1e-4").silent.text
         'geometric: it loses 1e-05 of itself a step, in proportion to the strength'
 
     Source:
         Derived from the rule's own step (`dynamics.theory`); docs/theory.md has the proofs.
     """
-    rule, coupled = as_setting("setting", setting).rule, setting.coupling
+    setting = as_setting("setting", setting)
+    rule, coupled = setting.rule, setting.coupling
     size, pulls = Gradients(gradient_rms).rms, bool(coupled.doors) and setting.strength > 0 and setting.lr > 0
     numbers = {
         formula.symbol(k): v
@@ -149,6 +150,7 @@ def explain(setting: Setting, gradient_rms: float = TYPICAL_RMS) -> Explanation:
         rest=_rest(setting),
         no_limit=no_limit,
         eps=_eps(setting),
+        notes=list(setting.notes),
         warnings=_warnings(setting, stability, silent),
     )
 

@@ -42,6 +42,17 @@ def test_a_setting_can_be_written_in_several_ways() -> None:
         assert said == run("explain", *other.split(), "--json")
 
 
+def test_a_librarys_name_brings_its_decay_and_says_so() -> None:
+    line = "weight_decay 0.01 is torch.optim.AdamW's default"
+    said, told = run("explain", "AdamW lr=1e-3"), run("explain", "AdamW lr=1e-3", "--weight-decay", "0.01")
+    assert "adam with weight decay x lr: lr 0.001, strength 0.01" in said.out
+    assert said.out.replace(f"  {line}\n", "") == told.out != said.out
+    assert json.loads(run("explain", "AdamW lr=1e-3", "--json").out)["notes"] == [line]
+    assert f"note: adam lr=0.001 decoupled_lr=0.01: {line}" in run("explain", "adamw", "sgd").out
+    words = ["convert", "--from", "adamw", "--to", "sgdw lr=0.1", "--gradient-rms", "1e-3"]
+    assert f"note: {line}" in run(*words).out
+
+
 def test_several_settings_stand_side_by_side() -> None:
     settings = ("adam l2=1e-3", "adamw weight_decay=0.05", "sgd")
     said = run("explain", *settings, "--gradient-rms", "0.01")

@@ -166,6 +166,9 @@ def add_setting(parser: argparse.ArgumentParser) -> None:
         "--l2", type=number, metavar="X", help="short for --coupling l2 --strength X: L2 in the gradient"
     )
     group.add_argument(
+        "--weight-decay", type=number, metavar="X", help="strength of the regularizer that the library's class has"
+    )
+    group.add_argument(
         "--coupling",
         metavar="NAME",
         help="how the regularizer enters: none, l2, l1, decoupled_lr (torch's AdamW), decoupled_schedule (the AdamW "
@@ -190,5 +193,5 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
 
 def given_setting(arguments: argparse.Namespace) -> dict[str, Any]:
     """The setting's flags that were given, for `dynamics.answers.setting.parse`."""
-    names = ("lr", "l2", "coupling", "strength", *_HYPER)
+    names = ("lr", "l2", "weight_decay", "coupling", "strength", *_HYPER)
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}
