@@ -104,6 +104,25 @@ def test_train_refuses_a_setting_before_it_reads_or_writes(flags: list[str], wor
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("explan adam", "explain"),
+        ("explain admw", "adamw"),
+        ("explain adam --coupling decopled_lr --strength 1", "decoupled_lr"),
+        ("fetch cifar-10", "cifar10"),
+        ("run selectve", "selective"),
+        ("reproduce --only silense", "silence"),
+        ("study digit", "digits"),
+        ("claims S66", "S6"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_offered(words: str, near: str) -> None:
+    said = run(*words.split())
+    refused(said, f"; did you mean {near!r}?")
+    assert len(said.err.rstrip().removeprefix("undertow: ")) <= 600 + len("; see undertow --help")
+
+
 def test_bad_input_as_a_shell_sees_it() -> None:
     for arguments, words in ((["explain", "adam", "--beta1", "1"], "[0, 1)"), (["train"], "DATA")):
         said = command(*arguments)

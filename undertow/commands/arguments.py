@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dynamics.errors import InputError
-from dynamics.given import line, shown
+from dynamics.given import line, shown, suggestion
 from dynamics.rule import SHARED
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ class Parser(argparse.ArgumentParser):
         """Raise the message, with where to find help."""
         said = message.removeprefix("argument ").replace(": '", " '", 1)
         raise InputError(f"{said}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # argparse's own place for it: what it says there gets the nearest of the choices behind it.
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += suggestion(value, [str(choice) for choice in action.choices or ()])
+            raise
 
     def print_help(self, file: Any = None) -> None:
         """Print it; where argparse's own method keeps it for itself that nothing could be written, this one raises."""
