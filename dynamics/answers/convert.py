@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from dynamics.answers.horizon import Horizon, best_constant, drifted, why_drifting
-from dynamics.answers.pull_rate import LANES, LARGEST, SMALLEST, Gradients, formula_rate, pull_rates, settling
+from dynamics.answers.pull_rate import (
+    LANES,
+    LARGEST,
+    SMALLEST,
+    Gradients,
+    formula_rate,
+    pull_rates,
+    sees_gradients,
+    settling,
+)
 from dynamics.answers.setting import Setting, as_setting, parse_target, unit_note
 from dynamics.errors import InputError
 from dynamics.estimate import Estimate, ratio_interval
@@ -61,7 +70,7 @@ class Conversion:
 def convert(
     source: Setting | str,
     target: Setting | str,
-    gradients: Gradients,
+    gradients: Gradients | None = None,
     *,
     weight: float | None = None,
     steps: int = 10_000,
@@ -71,7 +80,8 @@ def convert(
     Args:
         source: the setting whose pull is wanted, or its text.
         target: the setting whose strength is asked for, or its text; its own strength is ignored.
-        gradients: their root mean square when they arrive, and the share of steps at which they do.
+        gradients: their root mean square when they arrive, and the share of steps at which they do; None where neither pull
+            depends on them, as from SGD to SGD with momentum.
         weight: the size of the weight at which the pulls are compared; None: small, so that the pull is a small part of
             the gradients and a share of the weight.
         steps: the horizon, in steps, for the best constant where pulls change with time; 100 to a million.
@@ -80,7 +90,8 @@ def convert(
         The Conversion: the target with its strength, or why no constant strength gives the same pull.
 
     Raises:
-        InputError: for settings without a regularizer, and for values out of range.
+        InputError: for settings without a regularizer, for values out of range, and for no gradients where a pull depends
+            on them.
 
     Example:
         >>> from dynamics.answers.pull_rate import Gradients
@@ -94,7 +105,8 @@ def convert(
     """
     source = as_setting("source", source)
     target = parse_target(target) if isinstance(target, str) else as_setting("target", target)
-    kind("gradients", gradients, Gradients, "Gradients(rms, arrival)")
+    if gradients is not None:
+        kind("gradients", gradients, Gradients, "Gradients(rms, arrival)")
     steps = whole("steps", steps, 100, LONGEST)
     weight = None if weight is None else number("weight", weight, SMALLEST, LARGEST)
     if not source.coupling.doors or source.strength == 0:
@@ -104,6 +116,7 @@ def convert(
     for setting in (source, target):
         if setting.lr == 0:
             raise InputError(f"lr 0 in {str(setting)!r}: a positive learning rate is accepted")
+    gradients = gradients or _any(source, target)
     size = weight or min(_small(source, source.strength, gradients), 1.0)
     for setting in (source, target):
         reason = _never(setting, gradients)
@@ -150,6 +163,17 @@ def convert(
         library=elsewhere(found.rule).offered.get(found.coupling.name, ""),
         notes=_notes(source, found),
     )
+
+
+def _any(source: Setting, target: Setting) -> Gradients:
+    """Gradients for two pulls that do not depend on them; InputError where one does."""
+    seeing = [setting for setting in (source, target) if sees_gradients(setting)]
+    if seeing:
+        raise InputError(
+            f"gradient rms is needed: the pull of {seeing[0].rule.name} with {seeing[0].coupling.name} depends on it; accepted is "
+            "the root mean square of p.grad over a layer's weights and a few batches, after loss.backward()"
+        )
+    return Gradients(1.0)
 
 
 def _notes(*settings: Setting) -> tuple[str, ...]:

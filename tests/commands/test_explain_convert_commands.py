@@ -109,6 +109,19 @@ def test_convert_for_people_and_as_data() -> None:
     assert re.search(r"gradient rms +0\.0009\d* to 0\.0011", said.out)
 
 
+def test_convert_asks_for_the_gradients_only_where_they_count() -> None:
+    said = run("convert", "--from", "sgd lr=0.1 l2=5e-4", "--to", "sgd lr=0.1 momentum=0.9")
+    assert said.status == 0
+    assert "strength 5e-05" in said.out
+    assert "under any gradients" in said.out
+    refused(
+        run("convert", "--from", "adam l2=1e-4", "--to", "adamw"), "gradient rms is needed: the pull of adam with l2"
+    )
+    refused(
+        run("convert", "--from", "adamw", "--to", "sgdw", "--arrival", "0.1"), "--arrival 0.1 without --gradient-rms"
+    )
+
+
 def test_convert_says_why_there_is_none() -> None:
     said = run("convert", "--from", "adagrad l2=1e-4", "--to", "adamw", "--gradient-rms", "1e-2", "--steps", "4000")
     assert (said.status, said.err) == (0, "")

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamics.answers.convert import Conversion, convert
-from dynamics.answers.pull_rate import Gradients, pull_rates
-from dynamics.answers.setting import Setting, parse, parse_target
+from dynamics.answers.convert import Conversion, Range, convert
+from dynamics.answers.pull_rate import Gradients, pull_rates, sees_gradients
+from dynamics.answers.setting import Setting, make, parse, parse_target
+from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
+from dynamics.rules import RULES
 
 SEEN = Gradients(1e-3, 0.1)
 
@@ -140,6 +142,27 @@ def test_where_there_is_none_it_says_why(source: str, target: str, gradients: Gr
 def test_what_cannot_be_converted_is_refused(source: str, target: str, more: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         converted(source, target, **more)
+
+
+@pytest.mark.parametrize("coupling", [name for name in COUPLINGS if name not in ("none", "l1")])
+@pytest.mark.parametrize("name", RULES)
+def test_a_pull_that_sees_no_gradients_is_the_same_under_all(name: str, coupling: str) -> None:
+    setting = make(name, coupling, lr=1e-3, strength=1e-2)
+    if sees_gradients(setting):
+        with pytest.raises(InputError, match=r"^gradient rms is needed: the pull of"):
+            convert(setting, "sgd lr=0.1")
+        return
+    rates = pull_rates(setting, [1e-3, 1.0, 1e2], [1.0, 0.1, 0.5], 1.0, after=100)[0].mean(axis=1)
+    assert rates == pytest.approx(rates[0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("sgd lr=.1 l2=5e-4", "sgd lr=.1 momentum=.9"), ("adamw wd=.1", "sgdw lr=.1")]
+)
+def test_where_no_pull_sees_gradients_none_are_needed(source: str, target: str) -> None:
+    found = convert(source, target)
+    assert found.strength == pytest.approx(converted(source, target).strength, rel=1e-6)
+    assert found.holds["gradient_rms"] == found.holds["arrival"] == Range(None, None)
 
 
 def test_a_setting_is_converted_to_itself_where_the_strength_hardly_counts() -> None:

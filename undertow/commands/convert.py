@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dynamics.errors import InputError
 from undertow.commands.arguments import Parser, add_json, add_rules, number, whole, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.convert import Conversion, Range
+    from dynamics.answers.pull_rate import Gradients
 
 
 def add(parser: Parser) -> None:
@@ -29,14 +31,12 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--gradient-rms",
         type=number,
-        required=True,
         metavar="X",
-        help="root mean square of the gradients when they arrive",
+        help="root mean square of the gradients when they arrive; not needed where neither pull depends on it",
     )
     parser.add_argument(
         "--arrival",
         type=number,
-        default=1.0,
         metavar="P",
         help="share of steps at which a gradient arrives (1 if not given)",
     )
@@ -56,7 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
     from dynamics.answers.pull_rate import Gradients
     from dynamics.answers.setting import parse, parse_target
 
-    gradients = Gradients(arguments.gradient_rms, arguments.arrival)
+    rms, arrival = arguments.gradient_rms, arguments.arrival
+    if rms is None and arrival is not None:
+        raise InputError(f"--arrival {arrival:g} without --gradient-rms: both, or neither, are accepted")
+    gradients = None if rms is None else Gradients(rms, 1.0 if arrival is None else arrival)
     found = convert(
         parse(arguments.source), parse_target(arguments.to), gradients, weight=arguments.weight, steps=arguments.steps
     )
@@ -64,9 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def conversion_as_text(c: Conversion, gradients: Any) -> str:
+def conversion_as_text(c: Conversion, gradients: Gradients | None) -> str:
     """A conversion for people."""
-    seen = f"gradients of rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
+    seen = "any gradients"
+    if gradients is not None:
+        seen = f"gradients of rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
     if c.strength is None:
         lines = [f"{c.source}: no constant strength gives the same pull under {seen}", wrapped(f"why: {c.why}")]
         if c.horizon is not None:
