@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.answers.horizon import Horizon, best_constant, drifted, why_drifting
+from dynamics.answers.practice import unusual
 from dynamics.answers.pull_rate import (
     LANES,
     LARGEST,
@@ -47,7 +48,8 @@ class Conversion:
 
     rate: share of the weight a step. formula: the strength by closed form, where both settings have one. ratio: measured
     pull of target over source, an estimate over seeds. holds: what may change by how much until they differ by 10%.
-    notes: which numbers are a library's defaults, and what numbers about one weight leave out.
+    notes: which numbers are a library's defaults, what numbers about one weight leave out, and where the strength is far from
+    that of published recipes.
     """
 
     source: str
@@ -161,7 +163,7 @@ def convert(
         why="",
         horizon=None,
         library=elsewhere(found.rule).offered.get(found.coupling.name, ""),
-        notes=_notes(source, found),
+        notes=tuple(note for note in (*_notes(source, found), unusual(source, found, rate)) if note),
     )
 
 
@@ -171,7 +173,7 @@ def _any(source: Setting, target: Setting) -> Gradients:
     if seeing:
         raise InputError(
             f"gradient rms is needed: the pull of {seeing[0].rule.name} with {seeing[0].coupling.name} depends on it; accepted is "
-            "the root mean square of p.grad over a layer's weights and a few batches, after loss.backward()"
+            "the root mean square of p.grad over a layer's weights and a few batches, as undertow.gradient_scale measures it"
         )
     return Gradients(1.0)
 

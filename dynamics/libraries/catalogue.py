@@ -66,6 +66,18 @@ ALIASES: Mapping[str, Named] = {
     "adamc": Named("adam", "corrected"),
     "adamwschedulefree": Named("schedule_free", "decoupled_lr"),
 }
+# Settings of published recipes, and who published them; docs/recipes.md explains each.
+PUBLISHED: Mapping[str, str] = {
+    "sgd lr=0.1 momentum=0.9 weight_decay=1e-4": "He et al. 2016, arXiv 1512.03385",
+    "sgd lr=0.1 momentum=0.9 nesterov=true weight_decay=5e-4": "Zagoruyko, Komodakis 2016, arXiv 1605.07146",
+    "sgd lr=0.1 momentum=0.9 l1=1e-4": "Liu et al. 2017, arXiv 1708.06519",
+    "adamw lr=1e-3 weight_decay=0.05": "Touvron et al. 2021, arXiv 2012.12877",
+    "adamw lr=6e-4 betas=0.9,0.95 weight_decay=0.1": "Brown et al. 2020, arXiv 2005.14165",
+    "adamw lr=3e-4 betas=0.9,0.95 eps=1e-5 weight_decay=0.1": "Touvron et al. 2023, arXiv 2307.09288",
+    "lion lr=3e-4 weight_decay=1": "Chen et al. 2023, arXiv 2302.06675",
+    "rmsprop lr=0.256 alpha=0.9 momentum=0.9 eps=1e-3 weight_decay=1e-5": "Tan, Le 2019, arXiv 1905.11946",
+    "lamb lr=1.76e-3 weight_decay=0.01": "You et al. 2020, arXiv 1904.00962",
+}
 # What torch.optim, timm and schedulefree call the fields of the rules; the first that is there counts.
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "m": ("exp_avg", "grad_avg"),

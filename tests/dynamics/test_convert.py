@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from dynamics.answers.pull_rate import Gradients, pull_rates, sees_gradients
 from dynamics.answers.setting import Setting, make, parse, parse_target
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import PUBLISHED
 from dynamics.rules import RULES
 
 SEEN = Gradients(1e-3, 0.1)
@@ -189,3 +192,24 @@ def test_rules_of_whole_tensors_say_what_a_weight_is_here() -> None:
     )
     # Also where there is no strength, which is found at once.
     assert "muon looks at a whole matrix" in converted("muon wd=.01", "adam", Gradients(1e-3, 3e-4)).notes[0]
+
+
+def test_a_strength_far_from_published_ones_is_told_with_the_reason() -> None:
+    far = converted("adam lr=1e-3 l2=1e-3", "adamw lr=1e-3")
+    assert far.strength == pytest.approx(1e-3 / (1e-3 * math.sqrt(0.1)), rel=0.05)
+    (note,) = far.notes
+    usual = r"adam and decoupled_lr \(0\.05 to 0\.1\): adam"
+    assert re.match(rf"strength 3\.[12]\d is 3[12]\.\d times the largest that published recipes use with {usual}", note)
+    assert "divides its pull by the size of the gradients" in note
+    below = converted("adamw lr=1e-3 wd=1e-3", "lion lr=1e-4")
+    assert below.strength == pytest.approx(1e-2, rel=0.01)
+    usual = r"lion and decoupled_lr \(1\): both take 1e-06"
+    assert re.match(rf"strength 0\.01 is 1/100 of the smallest that published recipes use with {usual}", below.notes[0])
+    assert converted("adamw lr=1e-3 wd=.1", "adamw lr=4e-4").notes == ()  # 0.25, within three times 0.1
+
+
+def test_every_published_setting_is_explained_in_the_recipes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for text, who in PUBLISHED.items():
+        block = page.index(f'undertow explain "{text}"')
+        assert who.rpartition(", ")[2] in page[max(0, block - 600) : block]
