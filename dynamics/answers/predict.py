@@ -39,7 +39,7 @@ def equilibrium_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Pre
     number("sigma", sigma, 0)
     number("arrival", arrival, 0, 1)
     try:
-        square, regime = _mean_square(setting, sigma, arrival)
+        square, regime = equilibrium_square(setting, sigma, arrival)
         return Prediction(math.sqrt(square), "closed form", regime)
     except InputError as outside:
         found = _stationary_square(setting, sigma, arrival)
@@ -48,7 +48,7 @@ def equilibrium_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Pre
         return Prediction(value, "simulated", why)
 
 
-def _mean_square(setting: Setting, sigma: float, arrival: float) -> tuple[float, str]:
+def equilibrium_square(setting: Setting, sigma: float, arrival: float) -> tuple[float, str]:
     """E[w^2] by closed form, and how near it is: for the rules and couplings, whatever they are called, for which it is proved."""
     lr, strength, hyper = setting.lr, setting.strength, setting.hyper
     rms = sigma * math.sqrt(arrival)

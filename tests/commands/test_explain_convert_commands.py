@@ -122,6 +122,19 @@ def test_convert_asks_for_the_gradients_only_where_they_count() -> None:
     )
 
 
+def test_convert_keeps_what_it_is_asked_to_keep() -> None:
+    words = ["convert", "--from", "sgd lr=0.1 l2=1e-3", "--to", "sgd lr=0.2", "--gradient-rms", "1"]
+    pull, size = run(*words, "--preserve", "pull"), run(*words, "--preserve", "equilibrium")
+    assert pull == run(*words)
+    assert "strength 0.0005: " in pull.out
+    assert "strength 0.002: " in size.out
+    assert "the pull is 4.001 times that of the first" in size.out
+    assert json.loads(run(*words, "--preserve", "equilibrium", "--json").out)["regimes"] == ["exact", "exact"]
+    refused(run(*words, "--preserve", "equilbrium"), "did you mean 'equilibrium'?")
+    refused(run(*words[:-2], "--preserve", "equilibrium"), "the size of the gradients is needed")
+    refused(run(*words, "--preserve", "equilibrium", "--weight", "1"), "--weight 1 with --preserve equilibrium")
+
+
 def test_convert_says_why_there_is_none() -> None:
     said = run("convert", "--from", "adagrad l2=1e-4", "--to", "adamw", "--gradient-rms", "1e-2", "--steps", "4000")
     assert (said.status, said.err) == (0, "")

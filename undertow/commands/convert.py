@@ -17,6 +17,7 @@ from undertow.commands.arguments import Parser, add_json, add_rules, number, who
 if TYPE_CHECKING:
     from dynamics.answers.convert import Conversion, Range
     from dynamics.answers.pull_rate import Gradients
+    from dynamics.answers.same_size import SameSize
 
 
 def add(parser: Parser) -> None:
@@ -46,6 +47,13 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--steps", type=whole, default=10_000, metavar="N", help="horizon where no constant strength will do (10,000)"
     )
+    parser.add_argument(
+        "--preserve",
+        choices=("pull", "equilibrium"),
+        default="pull",
+        help="what is to stay: the share of the weight taken off a step (pull), or the size that noise leaves weights at "
+        "(equilibrium)",
+    )
     add_json(parser)
     add_rules(parser)
 
@@ -60,11 +68,44 @@ def run(arguments: argparse.Namespace) -> int:
     if rms is None and arrival is not None:
         raise InputError(f"--arrival {arrival:g} without --gradient-rms: both, or neither, are accepted")
     gradients = None if rms is None else Gradients(rms, 1.0 if arrival is None else arrival)
+    if arguments.preserve == "equilibrium":
+        return _same_size(arguments, gradients)
     found = convert(
         parse(arguments.source), parse_target(arguments.to), gradients, weight=arguments.weight, steps=arguments.steps
     )
     print(json.dumps(found.as_dict(), indent=2) if arguments.json else conversion_as_text(found, gradients))
     return 0
+
+
+def _same_size(arguments: argparse.Namespace, gradients: Gradients | None) -> int:
+    from dynamics.answers.same_size import same_size
+
+    if gradients is None:
+        raise InputError("--preserve equilibrium without --gradient-rms: the size of the gradients is needed")
+    if arguments.weight is not None:
+        raise InputError(
+            f"--weight {arguments.weight:g} with --preserve equilibrium: it is accepted with --preserve pull"
+        )
+    found = same_size(arguments.source, arguments.to, gradients)
+    print(json.dumps(found.as_dict(), indent=2) if arguments.json else same_size_as_text(found, gradients))
+    return 0
+
+
+def same_size_as_text(c: SameSize, gradients: Gradients) -> str:
+    """The strength of the same size, for people."""
+    seen = f"gradients of mean 0 and rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
+    if c.strength is None or c.regimes is None:
+        lines = [f"{c.source}: no strength leaves weights the same size under {seen}", wrapped(f"why: {c.why}")]
+        return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
+    lines = [
+        f"{c.source}  ->  {c.target}",
+        wrapped(f"strength {c.strength:.4g}" + (f": {c.library}" if c.library else "")),
+    ]
+    lines += [wrapped(f"both leave weights of rms {c.size:.3g}, under {seen}")]
+    lines += [f"  closed forms: {c.regimes[0]}; {c.regimes[1]}"]
+    if c.rates[0] and c.rates[1]:
+        lines += [f"  the pull is {c.rates[1] / c.rates[0]:.4g} times that of the first"]
+    return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
 
 
 def conversion_as_text(c: Conversion, gradients: Gradients | None) -> str:
