@@ -130,6 +130,11 @@ def test_convert_keeps_what_it_is_asked_to_keep() -> None:
     assert "strength 0.002: " in size.out
     assert "the pull is 4.001 times that of the first" in size.out
     assert json.loads(run(*words, "--preserve", "equilibrium", "--json").out)["regimes"] == ["exact", "exact"]
+    words[4] = "sgd lr=0.2 coupling=decoupled_constant"
+    time = run(*words[:-2], "--preserve", "timescale", "--schedule", "cosine", "--steps", "1000")
+    assert "strength 5.005e-05" in time.out
+    assert "at the start the pull is 0.5005 times" in time.out
+    refused(run(*words, "--schedule", "cosine"), "--schedule cosine: accepted with --preserve timescale")
     refused(run(*words, "--preserve", "equilbrium"), "did you mean 'equilibrium'?")
     refused(run(*words[:-2], "--preserve", "equilibrium"), "the size of the gradients is needed")
     refused(run(*words, "--preserve", "equilibrium", "--weight", "1"), "--weight 1 with --preserve equilibrium")

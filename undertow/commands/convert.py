@@ -49,10 +49,15 @@ def add(parser: Parser) -> None:
     )
     parser.add_argument(
         "--preserve",
-        choices=("pull", "equilibrium"),
+        choices=("pull", "equilibrium", "timescale"),
         default="pull",
         help="what is to stay: the share of the weight taken off a step (pull), or the size that noise leaves weights at "
-        "(equilibrium)",
+        "(equilibrium), or the steps over which it forgets, on average over --schedule and --steps (timescale)",
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=("constant", "step", "cosine"),
+        help="with --preserve timescale: of the learning rate; step is lr / 10 for the last fifth (constant)",
     )
     add_json(parser)
     add_rules(parser)
@@ -68,6 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
     if rms is None and arrival is not None:
         raise InputError(f"--arrival {arrival:g} without --gradient-rms: both, or neither, are accepted")
     gradients = None if rms is None else Gradients(rms, 1.0 if arrival is None else arrival)
+    if arguments.schedule is not None and arguments.preserve != "timescale":
+        raise InputError(f"--schedule {arguments.schedule}: accepted with --preserve timescale")
+    if arguments.weight is not None and arguments.preserve != "pull":
+        raise InputError(
+            f"--weight {arguments.weight:g} with --preserve {arguments.preserve}: accepted with --preserve pull"
+        )
+    if arguments.preserve == "timescale":
+        return _same_timescale(arguments, gradients)
     if arguments.preserve == "equilibrium":
         return _same_size(arguments, gradients)
     found = convert(
@@ -82,12 +95,30 @@ def _same_size(arguments: argparse.Namespace, gradients: Gradients | None) -> in
 
     if gradients is None:
         raise InputError("--preserve equilibrium without --gradient-rms: the size of the gradients is needed")
-    if arguments.weight is not None:
-        raise InputError(
-            f"--weight {arguments.weight:g} with --preserve equilibrium: it is accepted with --preserve pull"
-        )
     found = same_size(arguments.source, arguments.to, gradients)
     print(json.dumps(found.as_dict(), indent=2) if arguments.json else same_size_as_text(found, gradients))
+    return 0
+
+
+def _same_timescale(arguments: argparse.Namespace, gradients: Gradients | None) -> int:
+    from dynamics.answers.same_timescale import same_timescale
+    from dynamics.simulate.schedules import constant, cosine, step_decay
+
+    name, steps = arguments.schedule or "constant", arguments.steps
+    if steps < 1:
+        raise InputError(f"--steps {steps}: a whole number from 1 is accepted")
+    schedule = {"constant": constant(), "step": step_decay([steps * 4 // 5]), "cosine": cosine(steps)}[name]
+    c = same_timescale(arguments.source, arguments.to, schedule, steps, gradients)
+    if arguments.json:
+        print(json.dumps(c.as_dict(), indent=2))
+        return 0
+    lines = [
+        f"{c.source}  ->  {c.target}",
+        wrapped(f"strength {c.strength:.4g}" + (f": {c.library}" if c.library else "")),
+    ]
+    lines += [wrapped(f"both forget over {c.timescale:,.0f} steps, on average over {steps:,} steps of schedule {name}")]
+    lines += [f"  at the start the pull is {c.start:.4g} times that of the first"]
+    print("\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)]))
     return 0
 
 
