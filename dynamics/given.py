@@ -78,10 +78,27 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def suggestion(value: Any, accepted: Iterable[str]) -> str:
+    """What a message says behind an unknown name: the one of those `accepted` that it nearly is, if there is one.
+
+    Example:
+        >>> suggestion("adm", ("sgd", "adam"))
+        "; did you mean 'adam'?"
+        >>> suggestion("lbfgs", ("sgd", "adam"))
+        ''
+    """
+    from difflib import get_close_matches  # what `undertow --help` needs not wait for
+
+    lower = {name.lower(): name for name in accepted}
+    near = get_close_matches(value.lower()[:80], lower, n=1) if isinstance(value, str) else []
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
+
+
 def among(name: str, value: Any, accepted: Sequence[str]) -> str:
     """`value`, one of the texts `accepted`. Raises InputError, naming it and them, for anything else."""
     if not isinstance(value, str) or value not in accepted:
-        raise InputError(f"{name} {shown(value)} is unknown: accepted are {', '.join(accepted)}")
+        near = suggestion(value, accepted)
+        raise InputError(f"{name} {shown(value)} is unknown: accepted are {', '.join(accepted)}{near}")
     return value
 
 

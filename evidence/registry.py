@@ -37,7 +37,7 @@ import xarray as xr
 
 from dynamics.door import check_fields, checked
 from dynamics.errors import InputError
-from dynamics.given import among, file, function, items, kind, shown, whole
+from dynamics.given import among, file, function, items, kind, shown, suggestion, whole
 from dynamics.given import text as as_text
 from evidence.claim import Claim, Decision, Estimate, Finding, Margin, judge
 
@@ -266,9 +266,7 @@ def worlds() -> dict[str, Experiment]:
 @checked
 def find_world(name: str) -> Experiment:
     """The world of that name; InputError for an unknown one."""
-    if name not in worlds():
-        raise InputError(f"world {name!r} is unknown: accepted are {', '.join(worlds())}")
-    return EXPERIMENTS[name]
+    return EXPERIMENTS[among("world", name, tuple(worlds()))]
 
 
 @checked
@@ -284,9 +282,10 @@ def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = N
     )
     for name in names:
         if not any(_is_like(claim, name) for claim in every):
-            groups = ", ".join(dict.fromkeys(re.sub(r"^(S\d+|[A-Z](?=\d)|\S*).*", r"\1", claim.id) for claim in every))
+            groups = dict.fromkeys(re.sub(r"^(S\d+|[A-Z](?=\d)|\S*).*", r"\1", claim.id) for claim in every)
+            near = suggestion(name, (*groups, *(claim.id for claim in every)))
             raise InputError(
-                f"claim {name!r} is unknown: accepted are {groups}, and each id that undertow claims lists"
+                f"claim {name!r} is unknown: accepted are {', '.join(groups)}, and each id that undertow claims lists{near}"
             )
     if experiments is not None:
         wanted = {as_text("experiment", name) for name in experiments}

@@ -29,6 +29,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
+from dynamics.given import among
 from fullscale.graph import Graph, evaluation, taken
 from fullscale.graph.activations import parameter
 from fullscale.graph.units import LAYERS
@@ -74,8 +75,7 @@ def prune_by(
 
     Raises InputError for another criterion or share, for images that do not fit, for a network that cannot be traced or cut.
     """
-    if criterion not in CRITERIA:
-        raise InputError(f"criterion {criterion!r} is unknown: accepted are {', '.join(CRITERIA)}")
+    among("criterion", criterion, tuple(CRITERIA))
     if not 0 <= share < 1:
         raise InputError(f"share {share}: a number in [0, 1) is accepted")
     example = next(batches(net, images[:2]))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamics.errors import InputError
+from dynamics.given import among
 from evidence.forms import NUMBER, check_form
 from evidence.store import Row, Store
 from evidence.study import Notify, Run, run_all
@@ -237,6 +238,4 @@ COMPARISONS = {study.name: study for study in (DIGITS, PAPER_RATES, PAPER)}
 
 def find_comparison(name: str) -> PruningStudy:
     """The comparison of that name. InputError for an unknown one."""
-    if name not in COMPARISONS:
-        raise InputError(f"comparison {name!r} is unknown: accepted are {', '.join(COMPARISONS)}")
-    return COMPARISONS[name]
+    return COMPARISONS[among("comparison", name, tuple(COMPARISONS))]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from dynamics.couplings import find_coupling
 from dynamics.door import check_fields
 from dynamics.errors import InputError
-from dynamics.given import number, shown, whole
+from dynamics.given import among, number, whole
 from dynamics.rule import check
 from dynamics.rules import find_rule
 from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
@@ -57,15 +57,10 @@ COUNTS = {
 
 def check_model(model: str, head: str) -> None:
     """InputError for an unknown network, and for a head that it does not have."""
-    _check_known("model", model, MODELS)
-    _check_known("head", head, HEADS)
+    among("model", model, tuple(MODELS))
+    among("head", head, tuple(HEADS))
     if head not in MODELS[model]:
         raise InputError(f"head {head!r} of {model}: {', '.join(MODELS[model])} is accepted")
-
-
-def _check_known(what: str, name: str, accepted: Collection[str]) -> None:
-    if name not in accepted:
-        raise InputError(f"{what} {shown(name)} is unknown: accepted are {', '.join(accepted)}")
 
 
 def check_width(width: float) -> None:
@@ -166,10 +161,10 @@ class RunSpec:
             raise InputError(f"strength {self.strength} with coupling none: name the coupling it shall enter by")
         if self.lr * self.strength > STRONGEST:
             raise InputError(f"lr {self.lr} times strength {self.strength}: up to {STRONGEST:g} is accepted")
-        _check_known("schedule", self.schedule, get_args(SchedulePlan))
+        among("schedule", self.schedule, get_args(SchedulePlan))
         check_width(self.width)
         check_model(self.model, self.head)
-        _check_known("precision", self.precision, get_args(Precision))
+        among("precision", self.precision, get_args(Precision))
         if rule.unit == "matrix":
             raise InputError(f"optimizer {self.optimizer!r} takes matrices only: convolutions are none")
         for name in ("validation", "held_out"):

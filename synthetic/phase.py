@@ -18,7 +18,7 @@ import xarray as xr
 from scipy.optimize import brentq
 
 from dynamics.errors import InputError
-from dynamics.given import shown, whole
+from dynamics.given import among, whole
 from dynamics.room import check_room
 from dynamics.simulate.gradients import mortal, visited
 from dynamics.simulate.lanes import Trajectory, simulate
@@ -77,8 +77,7 @@ class Phase:
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.diagram not in tuple(AXES):
-            raise InputError(f"diagram {shown(self.diagram)} is unknown: accepted are {', '.join(AXES)}")
+        among("diagram", self.diagram, tuple(AXES))
         for name, (low, high) in COUNTS.items():
             object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
         lanes = self.cells**2 * self.seeds

@@ -67,7 +67,7 @@ def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("explain adam --lr", ["--lr", "expected one argument", "undertow explain --help"]),
         ("explain", ["SETTING", "undertow explain --help"]),
         ("explain adam --gradient-rms 0", ["gradient rms 0.0", "from 1e-100"]),
-        ("convert --from adam --to sgd", ["--gradient-rms", "undertow convert --help"]),
+        ("convert --from adam", ["--to", "undertow convert --help"]),
         ("convert --from adam --to sgd --gradient-rms 1", ["adam lr=0.001", "has no regularizer"]),
         ("convert --from lion --to sgd --gradient-rms 1 --arrival 2", ["arrival 2.0", "(0, 1]"]),
         ("train", ["DATA", "undertow train --help"]),
@@ -102,6 +102,25 @@ def test_train_refuses_a_setting_before_it_reads_or_writes(flags: list[str], wor
     assert said.err.count("\n") == 1
     refused(run("reproduce", "--only", "magic", "--out", tmp_path / "out"), "'magic'", "synthetic, fullscale")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("explan adam", "explain"),
+        ("explain admw", "adamw"),
+        ("explain adam --coupling decopled_lr --strength 1", "decoupled_lr"),
+        ("fetch cifar-10", "cifar10"),
+        ("run selectve", "selective"),
+        ("reproduce --only silense", "silence"),
+        ("study digit", "digits"),
+        ("claims S66", "S6"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_offered(words: str, near: str) -> None:
+    said = run(*words.split())
+    refused(said, f"; did you mean {near!r}?")
+    assert len(said.err.rstrip().removeprefix("undertow: ")) <= 600 + len("; see undertow --help")
 
 
 def test_bad_input_as_a_shell_sees_it() -> None:

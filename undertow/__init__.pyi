@@ -11,6 +11,7 @@ from dynamics.rules import load_rules as load_rules
 from dynamics.simulate.lanes import simulate as simulate
 from dynamics.theory.pull import pull_share as pull_share
 from fullscale.checkpoint import load_network as load_network
+from fullscale.gradient_scale import gradient_scale as gradient_scale
 from fullscale.measure import measure as measure
 from fullscale.monitor import Monitor as Monitor
 from fullscale.prune import certify as certify

@@ -11,7 +11,7 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.errors import InputError
+from dynamics.given import among
 from evidence.claim import Finding
 from evidence.executors.local import processes
 from evidence.files import writing
@@ -39,8 +39,8 @@ def reproduce(
     written and for a store of a newer version.
     """
     declare(file)
-    if only is not None and only not in (*PARTS, *worlds()):
-        raise InputError(f"part {only!r} is unknown: accepted are {', '.join((*PARTS, *worlds()))}")
+    if only is not None:
+        among("part", only, (*PARTS, *worlds()))
     if only in (None, "fullscale"):
         needs_fullscale()
     figures = out / "figures"

@@ -8,8 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from dynamics.answers.pull_rate import GLANCE, LANES, LARGEST, SMALLEST, Gradients, formula_rate, pull_rates, settling
-from dynamics.answers.setting import Setting, as_setting, unit_note
+from dynamics.answers.horizon import Horizon, best_constant, drifted, why_drifting
+from dynamics.answers.practice import unusual
+from dynamics.answers.pull_rate import (
+    LANES,
+    LARGEST,
+    SMALLEST,
+    Gradients,
+    formula_rate,
+    pull_rates,
+    sees_gradients,
+    settling,
+)
+from dynamics.answers.setting import Setting, as_setting, parse_target, unit_note
 from dynamics.errors import InputError
 from dynamics.estimate import Estimate, ratio_interval
 from dynamics.given import kind, number, whole
@@ -21,8 +32,6 @@ _FACTORS = (1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 _ROUNDS = 10
 # The longest horizon: it is simulated, in half a minute.
 LONGEST = 1_000_000
-# Settings that keep their pull must do so over this many times the time in which they settle.
-_AGES = 8
 
 
 @dataclass(frozen=True)
@@ -34,26 +43,13 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Horizon:
-    """The best constant where the two pulls change differently with time: right on average from step `first` to `steps`.
-
-    early, late: pull of the source over that of the constant in the first and in the last eighth.
-    """
-
-    first: int
-    steps: int
-    strength: float
-    early: float
-    late: float
-
-
-@dataclass(frozen=True)
 class Conversion:
     """The outcome. `target` holds the strength found; None with `why` where no constant strength gives the same pull.
 
     rate: share of the weight a step. formula: the strength by closed form, where both settings have one. ratio: measured
     pull of target over source, an estimate over seeds. holds: what may change by how much until they differ by 10%.
-    notes: what numbers about one weight leave out.
+    notes: which numbers are a library's defaults, what numbers about one weight leave out, and where the strength is far from
+    that of published recipes.
     """
 
     source: str
@@ -74,14 +70,20 @@ class Conversion:
 
 
 def convert(
-    source: Setting, target: Setting, gradients: Gradients, *, weight: float | None = None, steps: int = 10_000
+    source: Setting | str,
+    target: Setting | str,
+    gradients: Gradients | None = None,
+    *,
+    weight: float | None = None,
+    steps: int = 10_000,
 ) -> Conversion:
     """The strength of one setting at which its pull is that of another under given gradients, where there is one.
 
     Args:
-        source: the setting whose pull is wanted.
-        target: the setting whose strength is asked for; its own strength is ignored.
-        gradients: their root mean square when they arrive, and the share of steps at which they do.
+        source: the setting whose pull is wanted, or its text.
+        target: the setting whose strength is asked for, or its text; its own strength is ignored.
+        gradients: their root mean square when they arrive, and the share of steps at which they do; None where neither pull
+            depends on them, as from SGD to SGD with momentum.
         weight: the size of the weight at which the pulls are compared; None: small, so that the pull is a small part of
             the gradients and a share of the weight.
         steps: the horizon, in steps, for the best constant where pulls change with time; 100 to a million.
@@ -90,12 +92,12 @@ def convert(
         The Conversion: the target with its strength, or why no constant strength gives the same pull.
 
     Raises:
-        InputError: for settings without a regularizer, and for values out of range.
+        InputError: for settings without a regularizer, for values out of range, and for no gradients where a pull depends
+            on them.
 
     Example:
         >>> from dynamics.answers.pull_rate import Gradients
-        >>> from undertow import parse
-        >>> found = convert(parse("adam lr=1e-3 l2=1e-4"), parse("adamw lr=1e-3 weight_decay=0"), Gradients(rms=1e-3))
+        >>> found = convert("adam lr=1e-3 l2=1e-4", "adamw lr=1e-3", Gradients(rms=1e-3))
         >>> round(found.strength, 3)
         0.1
 
@@ -103,9 +105,10 @@ def convert(
         Derived for the closed forms (`dynamics.theory.closed`); measured on the rule itself elsewhere
         (`dynamics.answers.pull_rate`).
     """
-    as_setting("source", source)
-    as_setting("target", target)
-    kind("gradients", gradients, Gradients, "Gradients(rms, arrival)")
+    source = as_setting("source", source)
+    target = parse_target(target) if isinstance(target, str) else as_setting("target", target)
+    if gradients is not None:
+        kind("gradients", gradients, Gradients, "Gradients(rms, arrival)")
     steps = whole("steps", steps, 100, LONGEST)
     weight = None if weight is None else number("weight", weight, SMALLEST, LARGEST)
     if not source.coupling.doors or source.strength == 0:
@@ -115,6 +118,7 @@ def convert(
     for setting in (source, target):
         if setting.lr == 0:
             raise InputError(f"lr 0 in {str(setting)!r}: a positive learning rate is accepted")
+    gradients = gradients or _any(source, target)
     size = weight or min(_small(source, source.strength, gradients), 1.0)
     for setting in (source, target):
         reason = _never(setting, gradients)
@@ -141,12 +145,12 @@ def convert(
     rates, others = (pull_rates(s, gradients.rms, gradients.arrival, size, after=age)[0, 0] for s in (source, found))
     if not (np.all(rates > 0) and np.all(others > 0)):
         return _none(source, rate, "the two pulls do not stand out from the gradients' noise")
-    drift = _drift(source, found, gradients, size, age)
+    drift = drifted(source, found, gradients, size, age)
     # What the seeds alone could have done is no drift.
     if drift and abs(drift.value - 1) >= _CLOSE and not drift.low <= 1 <= drift.high:
         return replace(
-            _none(source, rate, _ages(source, found, drift.value, age)),
-            horizon=_horizon(source, found, gradients, size, steps),
+            _none(source, rate, why_drifting(source, found, drift.value, age)),
+            horizon=best_constant(source, found, gradients, size, steps),
         )
     return Conversion(
         source=str(source),
@@ -159,12 +163,24 @@ def convert(
         why="",
         horizon=None,
         library=elsewhere(found.rule).offered.get(found.coupling.name, ""),
-        notes=_notes(source, found),
+        notes=tuple(note for note in (*_notes(source, found), unusual(source, found, rate)) if note),
     )
 
 
+def _any(source: Setting, target: Setting) -> Gradients:
+    """Gradients for two pulls that do not depend on them; InputError where one does."""
+    seeing = [setting for setting in (source, target) if sees_gradients(setting)]
+    if seeing:
+        raise InputError(
+            f"gradient rms is needed: the pull of {seeing[0].rule.name} with {seeing[0].coupling.name} depends on it; accepted is "
+            "the root mean square of p.grad over a layer's weights and a few batches, as undertow.gradient_scale measures it"
+        )
+    return Gradients(1.0)
+
+
 def _notes(*settings: Setting) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(note for setting in settings if (note := unit_note(setting))))
+    said = (note for setting in settings for note in (*setting.notes, unit_note(setting)))
+    return tuple(dict.fromkeys(note for note in said if note))
 
 
 def _none(source: Setting, rate: float | None, why: str) -> Conversion:
@@ -227,45 +243,6 @@ def _search(
         if not 0 < strength < 1e9:
             return None, last
     return (tried if abs(got / rate - 1) < 0.02 else None), last
-
-
-def _drift(source: Setting, found: Setting, gradients: Gradients, size: float, age: int) -> Estimate | None:
-    """By which factor the pull of `found` over that of `source` changes from `age` to _AGES times it; None where a seed
-    sees no pull beside the noise."""
-    at = (gradients.rms, gradients.arrival, size)
-    ratio = [
-        pull_rates(found, *at, after=t, looks=GLANCE)[0, 0] / pull_rates(source, *at, after=t, looks=GLANCE)[0, 0]
-        for t in (age, _AGES * age)
-    ]
-    change = ratio[1] / ratio[0]
-    return ratio_interval(change, "times the ratio", "seeds") if np.all(change > 0) else None
-
-
-def _ages(source: Setting, found: Setting, drift: float, age: int) -> str:
-    cause = {
-        "sum": "sum of squares grows for ever, so its pull falls as 1 / sqrt(t)",
-        "largest mean": "denominator never falls, so its pull falls for as long as larger gradients turn up",
-    }
-    aging = [s.rule for s in (source, found) if s.rule.divides_by in cause and s.coupling.in_gradient]
-    reason = "; ".join(f"{rule.label}'s {cause[rule.divides_by]}" for rule in aging)
-    reason = reason or "the two pulls change differently with time"
-    return f"{reason}: from step {age:,} to {_AGES * age:,} the ratio of the two changes by a factor of {drift:.3g}"
-
-
-def _horizon(source: Setting, found: Setting, gradients: Gradients, size: float, steps: int) -> Horizon | None:
-    """None where the pull of either is no share of the weight all along."""
-    first, length = steps // 16, steps - steps // 16
-    looks = (0, length // 8, length - length // 8, length)
-    one, other = (
-        pull_rates(s, gradients.rms, gradients.arrival, size, after=first, looks=looks)[:, 0].mean(axis=1)
-        for s in (source, found)
-    )
-    spans = np.diff(looks)
-    scale = float(one @ spans / (other @ spans))
-    if not math.isfinite(scale):
-        return None
-    early, _, late = (one / other / scale).tolist()
-    return Horizon(first, steps, found.strength * scale, early, late)
 
 
 def _ranges(source: Setting, found: Setting, gradients: Gradients, size: float, age: int) -> dict[str, Range]:

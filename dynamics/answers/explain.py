@@ -63,7 +63,8 @@ class Regime:
 class Explanation:
     """One setting explained. JSON by `as_dict`. one_step_from_1: None where it is no finite number. rest: where a weight
     rests on the quadratic h (w - w_star)^2 / 2 with w_star above 0, or why nowhere. no_limit: why there is no stability
-    limit, or why none was derived. run: over a run with its schedule, where one is given."""
+    limit, or why none was derived. notes: which numbers are a library's defaults. run: over a run with its schedule, where one
+    is given."""
 
     setting: str
     optimizer: str
@@ -88,6 +89,7 @@ class Explanation:
     rest: str
     no_limit: str
     eps: str
+    notes: list[str]
     warnings: list[str]
     run: Course | None = None
 
@@ -97,7 +99,7 @@ class Explanation:
 
 
 def explain(
-    setting: Setting,
+    setting: Setting | str,
     gradient_rms: float = TYPICAL_RMS,
     *,
     schedule: str | None = None,
@@ -109,7 +111,7 @@ def explain(
     """What a setting does to a weight: formula, decay without a gradient, pull, stability limit, point of rest.
 
     Args:
-        setting: rule, coupling and their numbers, as `parse` reads them.
+        setting: rule, coupling and their numbers, as `parse` reads them, or their text.
         gradient_rms: root mean square of the gradients where they arrive, in units of the gradient, for regimes and
             equilibrium.
         schedule: of a run, by a name of `dynamics.answers.schedule.plan`, the setting's lr being its largest; None: no run.
@@ -125,14 +127,14 @@ def explain(
         InputError: for a gradient_rms that is not positive, and for numbers of a run out of range or without a schedule.
 
     Example:
-        >>> from undertow import parse
-        >>> explain(parse("sgd lr=0.1 l2=1e-4")).silent.text
+        >>> explain("sgd lr=0.1 l2=1e-4").silent.text
         'geometric: it loses 1e-05 of itself a step, in proportion to the strength'
 
     Source:
         Derived from the rule's own step (`dynamics.theory`); docs/theory.md has the proofs.
     """
-    rule, coupled = as_setting("setting", setting).rule, setting.coupling
+    setting = as_setting("setting", setting)
+    rule, coupled = setting.rule, setting.coupling
     beside = {"steps": steps, "warmup": warmup, "final": final or None, "steps_per_epoch": steps_per_epoch}
     lone = [name for name, value in beside.items() if value is not None]
     if schedule is None and lone:
@@ -173,6 +175,7 @@ def explain(
         rest=_rest(setting),
         no_limit=no_limit,
         eps=eps_role(setting),
+        notes=list(setting.notes),
         warnings=_warnings(setting, stability, silent),
         run=None if planned is None else course(setting, planned, size, steps_per_epoch),
     )

@@ -49,11 +49,11 @@ def equilibrium_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Pre
 
 def closed_rms(setting: Setting, sigma: float, arrival: float = 1.0) -> Prediction:
     """As `equilibrium_rms` by closed form alone; InputError where its precondition is not met, or none is known."""
-    square, regime = _mean_square(setting, sigma, arrival)
+    square, regime = equilibrium_square(setting, sigma, arrival)
     return Prediction(math.sqrt(square), "closed form", regime)
 
 
-def _mean_square(setting: Setting, sigma: float, arrival: float) -> tuple[float, str]:
+def equilibrium_square(setting: Setting, sigma: float, arrival: float) -> tuple[float, str]:
     """E[w^2] by closed form, and how near it is: for the rules and couplings, whatever they are called, for which it is proved."""
     lr, strength, hyper = setting.lr, setting.strength, setting.hyper
     rms = sigma * math.sqrt(arrival)

@@ -85,6 +85,15 @@ def formula_rate(setting: Setting, gradients: Gradients) -> float | None:
     return rate if _slow(rate, max(hyper.get("momentum", 0.0), hyper.get("beta1", 0.0))) else None
 
 
+def sees_gradients(setting: Setting) -> bool:
+    """Whether the pull may change with the size of the gradients, by where it goes: through a rule that is linear in them,
+    or past the rule, off the weight itself, it cannot."""
+    rule, coupling = setting.rule, setting.coupling
+    if coupling.cautious is not None or coupling.sign is not None:
+        return True
+    return rule.adaptive and (coupling.gradient is not None or rule.takes_pull)
+
+
 def _slow(rate: float, momentum: float) -> bool:
     # The slow root of a heavy ball is 1 - rate - momentum rate^2 / (1 - momentum) - ...: its first term within a tenth.
     return rate * momentum <= 0.1 * (1 - momentum)

@@ -1,7 +1,8 @@
 """A setting: a rule, a coupling and their numbers, and how people write it down.
 
 "adam lr=1e-3 l2=1e-4 beta2=0.95", "adamw weight_decay=0.05", "sgd lr=0.1 momentum=0.9 nesterov=true weight_decay=5e-4":
-a name, then key=value. Names are those of `dynamics.rules` or of the libraries' classes (`dynamics.libraries.catalogue`).
+a name, then key=value. Names are those of `dynamics.rules`, whose regularizer is off unless it is given, or of the
+libraries' classes (`dynamics.libraries.catalogue`), such as adamw or torch.optim.AdamW, which bring their own defaults.
 A regularizer's strength is given by the name of its coupling (l2=, l1=, decoupled_lr=, ...) or as weight_decay= (wd=),
 which then enters as it does in the library class of that name.
 """
@@ -10,30 +11,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dynamics.couplings import COUPLINGS, Coupling, find_coupling
 from dynamics.errors import InputError
-from dynamics.given import kind, mapping
+from dynamics.given import kind, mapping, suggestion
 from dynamics.given import text as as_text
-from dynamics.libraries.catalogue import ALIASES, CATALOGUE, elsewhere
+from dynamics.libraries.catalogue import ALIASES, CATALOGUE, CLASSES, Named, elsewhere
 from dynamics.rule import Rule, as_float, check
 from dynamics.rules import RULES, find_rule
 
 # Keys that give a strength, and with it the coupling.
 _STRENGTHS = (*(name for name in COUPLINGS if name != "none"), "weight_decay", "wd")
+_CLASSES = {name.lower(): named for name, named in CLASSES.items()} | dict(ALIASES)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A rule with a coupling and numbers. hyper: all hyperparameters of the rule, in its order."""
+    """A rule with a coupling and numbers. hyper: all hyperparameters of the rule, in its order. notes: which numbers are a
+    library's defaults; they are no part of what two settings are compared by."""
 
     rule: Rule
     coupling: Coupling
     lr: float
     strength: float
     hyper: Mapping[str, float]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         kind("rule", self.rule, Rule, "a Rule")
@@ -50,8 +54,10 @@ class Setting:
 
 
 def as_setting(name: str, value: Any) -> Setting:
-    """`value`, a Setting; InputError, naming it, for anything else."""
-    return kind(name, value, Setting, "a setting, as parse reads it from a text,")
+    """`value`, a Setting or the text of one; InputError, naming it, for anything else."""
+    if isinstance(value, str):
+        return parse(value)
+    return kind(name, value, Setting, "a setting, or its text as in 'adam lr=1e-3 l2=1e-4',")
 
 
 def unit_note(setting: Setting) -> str:
@@ -89,6 +95,8 @@ def parse(text: str, beside: Mapping[str, Any] | None = None) -> Setting:
     Example:
         >>> str(parse("sgd lr=0.1 momentum=0.9 nesterov=true weight_decay=5e-4"))
         'nesterov lr=0.1 l2=0.0005'
+        >>> parse("AdamW lr=1e-3").notes
+        ("weight_decay 0.01 is torch.optim.AdamW's default",)
     """
     return _parse(as_text("setting", text), {} if beside is None else mapping("beside", beside), asked=False)
 
@@ -106,18 +114,22 @@ def _parse(text: str, beside: Mapping[str, Any], asked: bool) -> Setting:
     if not words:
         raise InputError(f"setting {text!r}: a name is needed, as in 'adam lr=1e-3 l2=1e-4'")
     given = dict(beside) | _pairs(text, words[1:])
-    rule, usual = _find(words[0], given)
+    named = _named(words[0])
+    rule = _rule(named, given)
+    usual = named.coupling
     if asked and "coupling" in given:
         given.setdefault("strength", 0.0)
     elif asked and not {*_STRENGTHS, "strength"} & given.keys():
         given["weight_decay"] = 0.0
+    notes = _defaults(named, given)
     coupling, strength = _pull(text, given, usual)
     betas = given.pop("betas", None)
     if betas is not None:
         given |= _betas(rule, str(betas))
     lr = given.pop("lr", None)
     hyper = {name: as_float(name, value) for name, value in given.items()}
-    return make(rule, coupling, lr=None if lr is None else as_float("lr", lr), strength=strength, **hyper)
+    rate = None if lr is None else as_float("lr", lr)
+    return replace(make(rule, coupling, lr=rate, strength=strength, **hyper), notes=notes)
 
 
 def _pairs(text: str, words: list[str]) -> dict[str, Any]:
@@ -132,16 +144,30 @@ def _pairs(text: str, words: list[str]) -> dict[str, Any]:
     return found
 
 
-def _find(name: str, given: dict[str, Any]) -> tuple[Rule, str]:
-    """The rule, and the coupling of its library's weight_decay."""
-    known, usual = ALIASES.get(name.lower(), (name.lower(), ""))
-    if known not in RULES:
-        raise InputError(f"optimizer {name!r} is unknown: accepted are {', '.join((*RULES, *ALIASES))}")
-    rule = RULES[known]
-    usual = usual or ("decoupled_lr" if elsewhere(rule).decouples else "l2")
+def _named(name: str) -> Named:
+    """The rule of this name, and the coupling of its library's weight_decay."""
+    low = name.lower()
+    if low in _CLASSES:
+        return _CLASSES[low]
+    if low not in RULES:
+        names = (*RULES, *ALIASES)
+        near = suggestion(name, (*names, *CLASSES))
+        raise InputError(
+            f"optimizer {name!r} is unknown: accepted are {', '.join(names)}, and full names as torch.optim.AdamW{near}"
+        )
+    return Named(low, "decoupled_lr" if elsewhere(RULES[low]).decouples else "l2")
+
+
+def _rule(named: Named, given: dict[str, Any]) -> Rule:
+    """The rule that flags and a momentum make of it; they are taken out of `given` where they are no hyperparameter."""
+    rule = RULES[named.rule]
+    for name, only in elsewhere(rule).fixed.items():
+        if name in given and as_float(name, given[name]) != only:
+            raise InputError(f"{name} {given[name]} of {rule.name}: only {name}={only:g} is one of the rules here")
+        given.pop(name, None)
+    heavy = as_float("momentum", given["momentum"]) > 0 if "momentum" in given else "momentum" in rule.defaults
     if "momentum" in given and elsewhere(rule).heavy:
-        # Nesterov's look-ahead without momentum is a rule that has it at 0, not one that has it at its default.
-        if as_float("momentum", given["momentum"]) > 0 or str(given.get("nesterov")).lower() == "true":
+        if heavy:
             rule = RULES[elsewhere(rule).heavy]
         else:
             del given["momentum"]
@@ -156,7 +182,18 @@ def _find(name: str, given: dict[str, Any]) -> tuple[Rule, str]:
             raise InputError(f"{rule.name} has no {flag}: {having} has")
         if value == "true":
             rule = RULES[elsewhere(rule).flags[flag]]
-    return rule, usual
+            # A rule whose momentum is on unless it is said otherwise is nothing without one: torch refuses it, too.
+            if rule.defaults.get("momentum") and not heavy:
+                raise InputError(f"{flag}=true without a momentum: one above 0 is accepted, as in momentum=0.9")
+    return rule
+
+
+def _defaults(named: Named, given: dict[str, Any]) -> tuple[str, ...]:
+    """Puts the class's defaults into `given` where nothing else is said, and says which."""
+    told = {*_STRENGTHS, "coupling", "strength"} & given.keys()
+    taken = {k: v for k, v in named.defaults.items() if k not in given and not (k == "weight_decay" and told)}
+    given |= taken
+    return tuple(f"{name} {value:g} is {named.library}'s default" for name, value in taken.items())
 
 
 def _pull(text: str, given: dict[str, Any], usual: str) -> tuple[str, float]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dynamics.rule import Rule
 from dynamics.rules import RULES
@@ -18,7 +19,8 @@ class Elsewhere:
 
     offered: for each coupling, their names for the rule with it. differs: what is not the same elsewhere. decouples: their
     weight_decay is decoupled though the class's name does not say so; elsewhere it is L2. flags: what they spell as a flag
-    of the class and is a rule of its own here. heavy: the rule that a momentum above 0 makes of it.
+    of the class and is a rule of its own here. heavy: the rule that a momentum above 0 makes of it. fixed: arguments of their
+    classes that are none here, with the only value at which the class is the rule.
     """
 
     offered: Mapping[str, str] = field(default_factory=dict)
@@ -26,17 +28,55 @@ class Elsewhere:
     decouples: bool = False
     flags: Mapping[str, str] = field(default_factory=dict)
     heavy: str = ""
+    fixed: Mapping[str, float] = field(default_factory=dict)
 
 
-# Names that libraries use: the rule, and the coupling by which their weight_decay enters.
-ALIASES: Mapping[str, tuple[str, str]] = {
-    "sgdw": ("sgd", "decoupled_lr"),
-    "adamw": ("adam", "decoupled_lr"),
-    "adamaxw": ("adamax", "decoupled_lr"),
-    "nadamw": ("nadam", "decoupled_lr"),
-    "radamw": ("radam", "decoupled_lr"),
-    "adamc": ("adam", "corrected"),
-    "adamwschedulefree": ("schedule_free", "decoupled_lr"),
+class Named(NamedTuple):
+    """A library's class: the rule, the coupling by which its weight_decay enters, and its defaults that are not the rule's."""
+
+    rule: str
+    coupling: str
+    library: str = ""
+    defaults: Mapping[str, float] = {}
+
+
+# Classes of torch.optim by their full names; the tests read the defaults from torch.
+CLASSES: Mapping[str, Named] = {
+    f"torch.optim.{name}": Named(rule, coupling, f"torch.optim.{name}", defaults)
+    for name, rule, coupling, defaults in (
+        ("SGD", "sgd", "l2", {"lr": 1e-3}),
+        ("Adagrad", "adagrad", "l2", {}),
+        ("Adadelta", "adadelta", "l2", {}),
+        ("RMSprop", "rmsprop", "l2", {}),
+        ("Adam", "adam", "l2", {}),
+        ("AdamW", "adam", "decoupled_lr", {"weight_decay": 1e-2}),
+        ("Adamax", "adamax", "l2", {}),
+        ("NAdam", "nadam", "l2", {}),
+        ("RAdam", "radam", "l2", {}),
+        ("Muon", "muon", "decoupled_lr", {"weight_decay": 0.1}),
+    )
+}
+# Short names that libraries use. Where libraries differ in a default, or the class is another rule's, it brings none.
+ALIASES: Mapping[str, Named] = {
+    "sgdw": Named("sgd", "decoupled_lr"),
+    "adamw": CLASSES["torch.optim.AdamW"],
+    "adamaxw": Named("adamax", "decoupled_lr", "optax.adamaxw", {"weight_decay": 1e-4}),
+    "nadamw": Named("nadam", "decoupled_lr"),
+    "radamw": Named("radam", "decoupled_lr"),
+    "adamc": Named("adam", "corrected"),
+    "adamwschedulefree": Named("schedule_free", "decoupled_lr"),
+}
+# Settings of published recipes, and who published them; docs/recipes.md explains each.
+PUBLISHED: Mapping[str, str] = {
+    "sgd lr=0.1 momentum=0.9 weight_decay=1e-4": "He et al. 2016, arXiv 1512.03385",
+    "sgd lr=0.1 momentum=0.9 nesterov=true weight_decay=5e-4": "Zagoruyko, Komodakis 2016, arXiv 1605.07146",
+    "sgd lr=0.1 momentum=0.9 l1=1e-4": "Liu et al. 2017, arXiv 1708.06519",
+    "adamw lr=1e-3 weight_decay=0.05": "Touvron et al. 2021, arXiv 2012.12877",
+    "adamw lr=6e-4 betas=0.9,0.95 weight_decay=0.1": "Brown et al. 2020, arXiv 2005.14165",
+    "adamw lr=3e-4 betas=0.9,0.95 eps=1e-5 weight_decay=0.1": "Touvron et al. 2023, arXiv 2307.09288",
+    "lion lr=3e-4 weight_decay=1": "Chen et al. 2023, arXiv 2302.06675",
+    "rmsprop lr=0.256 alpha=0.9 momentum=0.9 eps=1e-3 weight_decay=1e-5": "Tan, Le 2019, arXiv 1905.11946",
+    "lamb lr=1.76e-3 weight_decay=0.01": "You et al. 2020, arXiv 1904.00962",
 }
 # What torch.optim, timm and schedulefree call the fields of the rules; the first that is there counts.
 FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -56,6 +96,7 @@ IN_GROUP: Mapping[str, str] = {"lr_max": "lr_max", "weights": "weight_sum"}
 CATALOGUE: Mapping[str, Elsewhere] = {
     "sgd": Elsewhere(
         flags={"nesterov": "nesterov"},
+        fixed={"dampening": 0.0},
         heavy="momentum",
         offered={
             "l2": "torch.optim.SGD; optax.chain(add_decayed_weights, sgd)",
@@ -65,6 +106,7 @@ CATALOGUE: Mapping[str, Elsewhere] = {
     ),
     "momentum": Elsewhere(
         flags={"nesterov": "nesterov"},
+        fixed={"dampening": 0.0},
         differs="the buffer holds gradients, not steps: a change of lr acts on the whole buffer at once; torch's dampening is 0",
         offered={
             "l2": "torch.optim.SGD(momentum=); optax.chain(add_decayed_weights, sgd(momentum=))",
@@ -74,6 +116,7 @@ CATALOGUE: Mapping[str, Elsewhere] = {
         },
     ),
     "nesterov": Elsewhere(
+        fixed={"dampening": 0.0},
         differs="the papers take the gradient at the look-ahead point, here as in torch and optax it is taken at w; torch's "
         "dampening is 0",
         offered={

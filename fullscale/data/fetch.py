@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from dynamics.errors import InputError
+from dynamics.given import suggestion
 
 from . import checksums
 
@@ -27,7 +28,7 @@ def known(name: str) -> checksums.Official:
     if name in NOT_FETCHED:
         raise InputError(f"data set {name!r} is not fetched: {NOT_FETCHED[name]}; {accepted}")
     if name not in checksums.ARCHIVES:
-        raise InputError(f"data set {name!r} is unknown: {accepted}")
+        raise InputError(f"data set {name!r} is unknown: {accepted}{suggestion(name, checksums.ARCHIVES)}")
     return checksums.ARCHIVES[name]
 
 

@@ -101,8 +101,9 @@ def find_study(name: str) -> Study:
     path = given.path("study", name)
     if path.suffix not in (".toml", ".py"):
         if name not in built_in():
+            near = given.suggestion(str(name), built_in())
             raise InputError(
-                f"study {name!r} is unknown: accepted are {', '.join(built_in())}, and a file that ends in .toml or .py"
+                f"study {name!r} is unknown: accepted are {', '.join(built_in())}, and a file that ends in .toml or .py{near}"
             )
         return _from_toml(resources.files("fullscale.studies").joinpath(f"{name}.toml").read_text(), name)
     accepted = "a file of TOML or Python is accepted"
@@ -145,7 +146,8 @@ def _from_toml(text: str, where: str) -> Study:
         raise InputError(f"study {where}: {error}") from None
     for word in found:
         if word not in _WORDS:
-            raise InputError(f"study {where}: {word!r} is unknown: accepted are {', '.join(_WORDS)}")
+            near = given.suggestion(word, _WORDS)
+            raise InputError(f"study {where}: {word!r} is unknown: accepted are {', '.join(_WORDS)}{near}")
     if "name" not in found:
         raise InputError(f"study {where} has no name: name = ... is accepted, above all tables")
     try:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 from dynamics.couplings import find_coupling
 from dynamics.door import checked
 from dynamics.errors import InputError
+from dynamics.given import suggestion
 from dynamics.rules import RULES, find_rule
 from fullscale.spec import RunSpec
 from fullscale.studies.file import Study
@@ -93,7 +94,8 @@ def asked(study: Study) -> list[Asked]:
     accepted = ["data", "steps", *_KINDS, *dict.fromkeys(name for rule in RULES.values() for name in rule.defaults)]
     for name in study.product.names:
         if name not in accepted:
-            raise InputError(f"{name!r} of study {study.name} is unknown: accepted are {', '.join(accepted)}")
+            near = suggestion(name, accepted)
+            raise InputError(f"{name!r} of study {study.name} is unknown: accepted are {', '.join(accepted)}{near}")
     runs: dict[Any, Asked] = {}
     cells, wrong = study.cells(), []
     varied = study.product.varied()

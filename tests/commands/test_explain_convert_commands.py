@@ -42,6 +42,17 @@ def test_a_setting_can_be_written_in_several_ways() -> None:
         assert said == run("explain", *other.split(), "--json")
 
 
+def test_a_librarys_name_brings_its_decay_and_says_so() -> None:
+    line = "weight_decay 0.01 is torch.optim.AdamW's default"
+    said, told = run("explain", "AdamW lr=1e-3"), run("explain", "AdamW lr=1e-3", "--weight-decay", "0.01")
+    assert "adam with weight decay x lr: lr 0.001, strength 0.01" in said.out
+    assert said.out.replace(f"  {line}\n", "") == told.out != said.out
+    assert json.loads(run("explain", "AdamW lr=1e-3", "--json").out)["notes"] == [line]
+    assert f"note: adam lr=0.001 decoupled_lr=0.01: {line}" in run("explain", "adamw", "sgd").out
+    words = ["convert", "--from", "adamw", "--to", "sgdw lr=0.1", "--gradient-rms", "1e-3"]
+    assert f"note: {line}" in run(*words).out
+
+
 def test_several_settings_stand_side_by_side() -> None:
     settings = ("adam l2=1e-3", "adamw weight_decay=0.05", "sgd")
     said = run("explain", *settings, "--gradient-rms", "0.01")
@@ -174,6 +185,37 @@ def test_convert_for_people_and_as_data() -> None:
         assert text in said.out
     assert re.search(r"simulated: the pull is (1\.00|0\.99)\d\d \[[\d.]+, [\d.]+\] times .*, n = 8 seeds", said.out)
     assert re.search(r"gradient rms +0\.0009\d* to 0\.0011", said.out)
+
+
+def test_convert_asks_for_the_gradients_only_where_they_count() -> None:
+    said = run("convert", "--from", "sgd lr=0.1 l2=5e-4", "--to", "sgd lr=0.1 momentum=0.9")
+    assert said.status == 0
+    assert "strength 5e-05" in said.out
+    assert "under any gradients" in said.out
+    refused(
+        run("convert", "--from", "adam l2=1e-4", "--to", "adamw"), "gradient rms is needed: the pull of adam with l2"
+    )
+    refused(
+        run("convert", "--from", "adamw", "--to", "sgdw", "--arrival", "0.1"), "--arrival 0.1 without --gradient-rms"
+    )
+
+
+def test_convert_keeps_what_it_is_asked_to_keep() -> None:
+    words = ["convert", "--from", "sgd lr=0.1 l2=1e-3", "--to", "sgd lr=0.2", "--gradient-rms", "1"]
+    pull, size = run(*words, "--preserve", "pull"), run(*words, "--preserve", "equilibrium")
+    assert pull == run(*words)
+    assert "strength 0.0005: " in pull.out
+    assert "strength 0.002: " in size.out
+    assert "the pull is 4.001 times that of the first" in size.out
+    assert json.loads(run(*words, "--preserve", "equilibrium", "--json").out)["regimes"] == ["exact", "exact"]
+    words[4] = "sgd lr=0.2 coupling=decoupled_constant"
+    time = run(*words[:-2], "--preserve", "timescale", "--schedule", "cosine", "--steps", "1000")
+    assert "strength 5.005e-05" in time.out
+    assert "at the start the pull is 0.5005 times" in time.out
+    refused(run(*words, "--schedule", "cosine"), "--schedule cosine: accepted with --preserve timescale")
+    refused(run(*words, "--preserve", "equilbrium"), "did you mean 'equilibrium'?")
+    refused(run(*words[:-2], "--preserve", "equilibrium"), "the size of the gradients is needed")
+    refused(run(*words, "--preserve", "equilibrium", "--weight", "1"), "--weight 1 with --preserve equilibrium")
 
 
 def test_convert_says_why_there_is_none() -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamics.answers.convert import Conversion, convert
-from dynamics.answers.pull_rate import Gradients, pull_rates
-from dynamics.answers.setting import Setting, parse, parse_target
+from dynamics.answers.convert import Conversion, Range, convert
+from dynamics.answers.pull_rate import Gradients, pull_rates, sees_gradients
+from dynamics.answers.setting import Setting, make, parse, parse_target
+from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import PUBLISHED
+from dynamics.rules import RULES
 
 SEEN = Gradients(1e-3, 0.1)
 
@@ -142,6 +147,27 @@ def test_what_cannot_be_converted_is_refused(source: str, target: str, more: dic
         converted(source, target, **more)
 
 
+@pytest.mark.parametrize("coupling", [name for name in COUPLINGS if name not in ("none", "l1")])
+@pytest.mark.parametrize("name", RULES)
+def test_a_pull_that_sees_no_gradients_is_the_same_under_all(name: str, coupling: str) -> None:
+    setting = make(name, coupling, lr=1e-3, strength=1e-2)
+    if sees_gradients(setting):
+        with pytest.raises(InputError, match=r"^gradient rms is needed: the pull of"):
+            convert(setting, "sgd lr=0.1")
+        return
+    rates = pull_rates(setting, [1e-3, 1.0, 1e2], [1.0, 0.1, 0.5], 1.0, after=100)[0].mean(axis=1)
+    assert rates == pytest.approx(rates[0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [("sgd lr=.1 l2=5e-4", "sgd lr=.1 momentum=.9"), ("adamw wd=.1", "sgdw lr=.1")]
+)
+def test_where_no_pull_sees_gradients_none_are_needed(source: str, target: str) -> None:
+    found = convert(source, target)
+    assert found.strength == pytest.approx(converted(source, target).strength, rel=1e-6)
+    assert found.holds["gradient_rms"] == found.holds["arrival"] == Range(None, None)
+
+
 def test_a_setting_is_converted_to_itself_where_the_strength_hardly_counts() -> None:
     # The trust ratio divides by the norm of the pull: many strengths pull alike.
     assert converted("lars lr=1 l2=1e-3", "lars lr=1", Gradients(1e3, 0.1)).strength == 1e-3
@@ -166,3 +192,24 @@ def test_rules_of_whole_tensors_say_what_a_weight_is_here() -> None:
     )
     # Also where there is no strength, which is found at once.
     assert "muon looks at a whole matrix" in converted("muon wd=.01", "adam", Gradients(1e-3, 3e-4)).notes[0]
+
+
+def test_a_strength_far_from_published_ones_is_told_with_the_reason() -> None:
+    far = converted("adam lr=1e-3 l2=1e-3", "adamw lr=1e-3")
+    assert far.strength == pytest.approx(1e-3 / (1e-3 * math.sqrt(0.1)), rel=0.05)
+    (note,) = far.notes
+    usual = r"adam and decoupled_lr \(0\.05 to 0\.1\): adam"
+    assert re.match(rf"strength 3\.[12]\d is 3[12]\.\d times the largest that published recipes use with {usual}", note)
+    assert "divides its pull by the size of the gradients" in note
+    below = converted("adamw lr=1e-3 wd=1e-3", "lion lr=1e-4")
+    assert below.strength == pytest.approx(1e-2, rel=0.01)
+    usual = r"lion and decoupled_lr \(1\): both take 1e-06"
+    assert re.match(rf"strength 0\.01 is 1/100 of the smallest that published recipes use with {usual}", below.notes[0])
+    assert converted("adamw lr=1e-3 wd=.1", "adamw lr=4e-4").notes == ()  # 0.25, within three times 0.1
+
+
+def test_every_published_setting_is_explained_in_the_recipes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for text, who in PUBLISHED.items():
+        block = page.index(f'undertow explain "{text}"')
+        assert who.rpartition(", ")[2] in page[max(0, block - 600) : block]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from properties.draws import hyperparameters
 
-from dynamics.answers.setting import ALIASES, make, parse, parse_target
+from dynamics.answers.live import read
+from dynamics.answers.setting import make, parse, parse_target
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
+from dynamics.libraries.catalogue import ALIASES, CLASSES
 from dynamics.rules import RULES
 
 READ = {
@@ -20,7 +25,16 @@ READ = {
     "sgd lr=.1 momentum=.9 nesterov=true weight_decay=5e-4": "nesterov lr=0.1 l2=0.0005",
     "sgd momentum=0.9 nesterov=false": "momentum lr=0.1",
     "sgd momentum=0": "sgd lr=0.1",
-    "sgd nesterov=true momentum=0": "nesterov lr=0.1 momentum=0",
+    "sgd momentum=.9 dampening=0": "momentum lr=0.1",
+    "torch.optim.AdamW lr=1e-3 weight_decay=1e-2": "adam lr=0.001 decoupled_lr=0.01",
+    "AdamW lr=1e-3": "adam lr=0.001 decoupled_lr=0.01",
+    "adamw weight_decay=0": "adam lr=0.001 decoupled_lr=0",
+    "adamw coupling=none": "adam lr=0.001",
+    "adamw l2=1e-3": "adam lr=0.001 l2=0.001",
+    "adam": "adam lr=0.001",
+    "muon": "muon lr=0.001",
+    "torch.optim.Muon": "muon lr=0.001 decoupled_lr=0.1",
+    "torch.optim.SGD momentum=.9 nesterov=True": "nesterov lr=0.001",
     "adam lr = 1e-2 betas = (0.5, 0.75)": "adam lr=0.01 beta1=0.5 beta2=0.75",
     "sgdw momentum=.5 wd=1": "momentum lr=0.1 decoupled_lr=1 momentum=0.5",
     "rmsprop momentum=.9 alpha=.9 eps=1e-3": "rmsprop_momentum lr=0.01 alpha=0.9 eps=0.001",
@@ -67,9 +81,69 @@ def test_a_target_without_a_strength_has_the_coupling_of_its_library(text: str, 
 
 
 def test_every_alias_is_a_rule_with_a_coupling() -> None:
-    for name, (rule, coupling) in ALIASES.items():
-        assert parse(f"{name} weight_decay=0.5").rule is RULES[rule]
-        assert parse(f"{name} weight_decay=0.5").coupling is COUPLINGS[coupling]
+    for name, named in (*ALIASES.items(), *CLASSES.items()):
+        assert parse(f"{name} weight_decay=0.5").rule is RULES[named.rule]
+        assert parse(f"{name} weight_decay=0.5").coupling is COUPLINGS[named.coupling]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_class_of_torch_has_the_defaults_that_torch_gives_it(name: str) -> None:
+    made = getattr(torch.optim, name.rpartition(".")[2])([torch.nn.Parameter(torch.ones(2, 2))])
+    assert str(parse(name)) == read(made)[0].setting
+
+
+def test_an_alias_has_the_defaults_of_the_library_that_it_names() -> None:
+    optax = pytest.importorskip("optax")
+    default = inspect.signature(optax.adamaxw).parameters["weight_decay"].default
+    assert parse("adamaxw").strength == default
+    assert parse("adamaxw").notes == ("weight_decay 0.0001 is optax.adamaxw's default",)
+    schedulefree = pytest.importorskip("schedulefree")
+    made = schedulefree.AdamWScheduleFree([torch.nn.Parameter(torch.ones(2))])
+    assert str(parse("adamwschedulefree")) == read(made)[0].setting
+
+
+def test_what_a_library_brings_is_said_and_no_part_of_a_comparison() -> None:
+    brought = parse("AdamW lr=1e-3")
+    assert brought.notes == ("weight_decay 0.01 is torch.optim.AdamW's default",)
+    assert brought == parse("adamw lr=1e-3 weight_decay=0.01")
+    for text in ("adamw lr=1e-3 weight_decay=0.01", "adam", "sgd", "adamw coupling=none", "torch.optim.SGD lr=0.1"):
+        assert parse(text).notes == ()
+    assert parse("adamw", {"weight_decay": 0.01}).notes == parse("adamw", {"l2": 0.5}).notes == ()
+    assert parse("torch.optim.SGD").notes == ("lr 0.001 is torch.optim.SGD's default",)
+    assert parse_target("adamw").notes == ()
+
+
+def test_nesterov_needs_a_momentum_exactly_where_torch_says_so() -> None:
+    for momentum in ("", " momentum=0", " momentum=0.5"):
+        value = float(momentum.partition("=")[2] or 0)
+        try:
+            torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, nesterov=True, momentum=value)
+            refused = False
+        except ValueError:
+            refused = True
+        for name in ("sgd", "torch.optim.SGD"):
+            try:
+                parse(f"{name} nesterov=true{momentum}")
+                mine = False
+            except InputError:
+                mine = True
+            assert mine == refused == (momentum != " momentum=0.5")
+
+
+def test_a_near_name_is_offered() -> None:
+    for text, near in (
+        ("admw", "adamw"),
+        ("torch.optim.RMSprob", "torch.optim.RMSprop"),
+        ("SGDD", "sgd"),
+        ("adam coupling=decoupled strength=1", "decoupled_lr"),
+    ):
+        with pytest.raises(InputError, match="; did you mean ") as caught:
+            parse(text)
+        assert str(caught.value).endswith(f"did you mean {near!r}?")
+        assert len(str(caught.value)) <= 600
+    with pytest.raises(InputError) as caught:
+        parse("lbfgs")
+    assert "did you mean" not in str(caught.value)
 
 
 REFUSED = {
@@ -92,6 +166,10 @@ REFUSED = {
     "adam l2=-1": "strength -1.0 is out of range",
     "adam beta2=1": "beta2 1.0 is out of range",
     "sgd momentum=x": "momentum 'x' is no number",
+    "sgd nesterov=true": "nesterov=true without a momentum: one above 0 is accepted",
+    "momentum nesterov=true momentum=0": "nesterov=true without a momentum",
+    "sgd momentum=.9 dampening=.1": "dampening .1 of sgd: only dampening=0 is one of the rules here",
+    "adam dampening=0": "adam has no hyperparameter 'dampening'",
 }
 
 

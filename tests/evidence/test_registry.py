@@ -126,8 +126,9 @@ def test_claims_are_found_by_first_words_in_the_order_of_their_numbers() -> None
         assert [*dict.fromkeys(c.id.split()[0] for c in find_claims([name]))] == first
     assert [c.id for c in find_claims(["A"])] == [id for id in ids if re.match(r"A\d", id)]
     groups = ", ".join([*"ABCDEF", *(f"S{n}" for n in range(1, 14))])
-    for name in ("S99", "S5 a", "s5", "a", ""):
+    for name, near in (("S99", "S9"), ("S5 a", "S5a"), ("s5", "S5"), ("a", "A"), ("", ""), ("zebra", "")):
         refusal = f"claim {name!r} is unknown: accepted are {groups}, and each id that undertow claims lists"
+        refusal += re.escape(f"; did you mean {near!r}?") if near else ""
         with pytest.raises(InputError, match=f"^{refusal}$"):
             find_claims([name])
     with pytest.raises(InputError, match=r"^world 'pocket' is unknown: accepted are .*silence"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dynamics.errors import InputError
-from dynamics.given import line, shown
+from dynamics.given import line, shown, suggestion
 from dynamics.rule import SHARED
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ class Parser(argparse.ArgumentParser):
         """Raise the message, with where to find help."""
         said = message.removeprefix("argument ").replace(": '", " '", 1)
         raise InputError(f"{said}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # argparse's own place for it: what it says there gets the nearest of the choices behind it.
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += suggestion(value, [str(choice) for choice in action.choices or ()])
+            raise
 
     def print_help(self, file: Any = None) -> None:
         """Print it; where argparse's own method keeps it for itself that nothing could be written, this one raises."""
@@ -166,6 +174,9 @@ def add_setting(parser: argparse.ArgumentParser) -> None:
         "--l2", type=number, metavar="X", help="short for --coupling l2 --strength X: L2 in the gradient"
     )
     group.add_argument(
+        "--weight-decay", type=number, metavar="X", help="strength of the regularizer that the library's class has"
+    )
+    group.add_argument(
         "--coupling",
         metavar="NAME",
         help="how the regularizer enters: none, l2, l1, decoupled_lr (torch's AdamW), decoupled_schedule (the AdamW "
@@ -190,5 +201,5 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
 
 def given_setting(arguments: argparse.Namespace) -> dict[str, Any]:
     """The setting's flags that were given, for `dynamics.answers.setting.parse`."""
-    names = ("lr", "l2", "coupling", "strength", *_HYPER)
+    names = ("lr", "l2", "weight_decay", "coupling", "strength", *_HYPER)
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dynamics.errors import InputError
 from undertow.commands.arguments import Parser, add_json, add_rules, number, whole, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.convert import Conversion, Range
+    from dynamics.answers.pull_rate import Gradients
+    from dynamics.answers.same_size import SameSize
 
 
 def add(parser: Parser) -> None:
@@ -29,14 +32,12 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--gradient-rms",
         type=number,
-        required=True,
         metavar="X",
-        help="root mean square of the gradients when they arrive",
+        help="root mean square of the gradients when they arrive; not needed where neither pull depends on it",
     )
     parser.add_argument(
         "--arrival",
         type=number,
-        default=1.0,
         metavar="P",
         help="share of steps at which a gradient arrives (1 if not given)",
     )
@@ -45,6 +46,18 @@ def add(parser: Parser) -> None:
     )
     parser.add_argument(
         "--steps", type=whole, default=10_000, metavar="N", help="horizon where no constant strength will do (10,000)"
+    )
+    parser.add_argument(
+        "--preserve",
+        choices=("pull", "equilibrium", "timescale"),
+        default="pull",
+        help="what is to stay: the share of the weight taken off a step (pull), or the size that noise leaves weights at "
+        "(equilibrium), or the steps over which it forgets, on average over --schedule and --steps (timescale)",
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=("constant", "step", "cosine"),
+        help="with --preserve timescale: of the learning rate; step is lr / 10 for the last fifth (constant)",
     )
     add_json(parser)
     add_rules(parser)
@@ -56,7 +69,20 @@ def run(arguments: argparse.Namespace) -> int:
     from dynamics.answers.pull_rate import Gradients
     from dynamics.answers.setting import parse, parse_target
 
-    gradients = Gradients(arguments.gradient_rms, arguments.arrival)
+    rms, arrival = arguments.gradient_rms, arguments.arrival
+    if rms is None and arrival is not None:
+        raise InputError(f"--arrival {arrival:g} without --gradient-rms: both, or neither, are accepted")
+    gradients = None if rms is None else Gradients(rms, 1.0 if arrival is None else arrival)
+    if arguments.schedule is not None and arguments.preserve != "timescale":
+        raise InputError(f"--schedule {arguments.schedule}: accepted with --preserve timescale")
+    if arguments.weight is not None and arguments.preserve != "pull":
+        raise InputError(
+            f"--weight {arguments.weight:g} with --preserve {arguments.preserve}: accepted with --preserve pull"
+        )
+    if arguments.preserve == "timescale":
+        return _same_timescale(arguments, gradients)
+    if arguments.preserve == "equilibrium":
+        return _same_size(arguments, gradients)
     found = convert(
         parse(arguments.source), parse_target(arguments.to), gradients, weight=arguments.weight, steps=arguments.steps
     )
@@ -64,9 +90,60 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def conversion_as_text(c: Conversion, gradients: Any) -> str:
+def _same_size(arguments: argparse.Namespace, gradients: Gradients | None) -> int:
+    from dynamics.answers.same_size import same_size
+
+    if gradients is None:
+        raise InputError("--preserve equilibrium without --gradient-rms: the size of the gradients is needed")
+    found = same_size(arguments.source, arguments.to, gradients)
+    print(json.dumps(found.as_dict(), indent=2) if arguments.json else same_size_as_text(found, gradients))
+    return 0
+
+
+def _same_timescale(arguments: argparse.Namespace, gradients: Gradients | None) -> int:
+    from dynamics.answers.same_timescale import same_timescale
+    from dynamics.simulate.schedules import constant, cosine, step_decay
+
+    name, steps = arguments.schedule or "constant", arguments.steps
+    if steps < 1:
+        raise InputError(f"--steps {steps}: a whole number from 1 is accepted")
+    schedule = {"constant": constant(), "step": step_decay([steps * 4 // 5]), "cosine": cosine(steps)}[name]
+    c = same_timescale(arguments.source, arguments.to, schedule, steps, gradients)
+    if arguments.json:
+        print(json.dumps(c.as_dict(), indent=2))
+        return 0
+    lines = [
+        f"{c.source}  ->  {c.target}",
+        wrapped(f"strength {c.strength:.4g}" + (f": {c.library}" if c.library else "")),
+    ]
+    lines += [wrapped(f"both forget over {c.timescale:,.0f} steps, on average over {steps:,} steps of schedule {name}")]
+    lines += [f"  at the start the pull is {c.start:.4g} times that of the first"]
+    print("\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)]))
+    return 0
+
+
+def same_size_as_text(c: SameSize, gradients: Gradients) -> str:
+    """The strength of the same size, for people."""
+    seen = f"gradients of mean 0 and rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
+    if c.strength is None or c.regimes is None:
+        lines = [f"{c.source}: no strength leaves weights the same size under {seen}", wrapped(f"why: {c.why}")]
+        return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
+    lines = [
+        f"{c.source}  ->  {c.target}",
+        wrapped(f"strength {c.strength:.4g}" + (f": {c.library}" if c.library else "")),
+    ]
+    lines += [wrapped(f"both leave weights of rms {c.size:.3g}, under {seen}")]
+    lines += [f"  closed forms: {c.regimes[0]}; {c.regimes[1]}"]
+    if c.rates[0] and c.rates[1]:
+        lines += [f"  the pull is {c.rates[1] / c.rates[0]:.4g} times that of the first"]
+    return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
+
+
+def conversion_as_text(c: Conversion, gradients: Gradients | None) -> str:
     """A conversion for people."""
-    seen = f"gradients of rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
+    seen = "any gradients"
+    if gradients is not None:
+        seen = f"gradients of rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
     if c.strength is None:
         lines = [f"{c.source}: no constant strength gives the same pull under {seen}", wrapped(f"why: {c.why}")]
         if c.horizon is not None:

@@ -143,6 +143,7 @@ def explanation_as_text(e: Explanation) -> str:
     lines = [f"{e.optimizer} with {COUPLINGS[e.coupling].label}: lr {e.lr:g}, strength {e.strength:g}{hyper}"]
     about = [text for text in (e.paper, f"as {e.semantics}" if e.semantics else "") if text]
     lines += [wrapped("; ".join(about))] if about else []
+    lines += [f"  {note}" for note in e.notes]
     lines += [wrapped(f"offered by: {e.library}")] if e.library else []
     lines += [wrapped(f"elsewhere: {e.differs}")] if e.differs else []
     lines += ["", "One step (t = 1, 2, ...):"]
@@ -199,6 +200,7 @@ def side_by_side(found: Sequence[Explanation]) -> str:
     width = max(len(e.setting) for e in found)
     for title, say in rows.items():
         lines += [f"{title}:"] + [f"  {e.setting:{width}}  {say(e)}" for e in found] + [""]
+    lines += [f"note: {e.setting}: {text}" for e in found for text in e.notes]
     lines += [f"warning: {e.setting}: {text}" for e in found for text in e.warnings]
     return "\n".join(lines).rstrip()
 

@@ -29,6 +29,7 @@ from undertow.commands.arguments import (
 )
 
 if TYPE_CHECKING:
+    from dynamics.answers.setting import Setting
     from fullscale.checkpoint import Saved
     from fullscale.data import Files, Images
     from fullscale.execution import Execution
@@ -99,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     from undertow.extras import needs_fullscale
 
     needs_fullscale()
+    from dynamics.answers.setting import parse
     from evidence.progress import Live
     from evidence.store import Store
     from fullscale.data import Images, open_source
@@ -110,13 +112,16 @@ def run(arguments: argparse.Namespace) -> int:
     # As in a sweep: the store holds both under one key, so both must come out the same.
     one_thread()
     start = _start(arguments)
-    numbers = _numbers(arguments, start)
+    setting = parse(arguments.optimizer, given_setting(arguments))
+    numbers = _numbers(arguments, setting, start)
     # Checked before the data are read: a typo should not cost a minute.
     RunSpec(digest="", size=arguments.size, label_noise=arguments.label_noise, **numbers)
     execution = _execution(arguments)
     leads = place().rank == 0
     with writing(arguments.out, "train") if leads else nullcontext(arguments.out) as folder, Live() as live:
         if leads:
+            for note in setting.notes:
+                live.line(note)
             live.line(f"reading {arguments.data}")
         source, task = _prepared(open_source(arguments.data), arguments)
         spec = RunSpec(digest=source.digest, **task, **numbers)
@@ -170,12 +175,10 @@ def _streamed(source: Files, spec: RunSpec, execution: Execution) -> Streamed:
     return Streamed(source, execution.device, augment=spec.augment, **size)
 
 
-def _numbers(arguments: argparse.Namespace, start: Saved | None) -> dict[str, Any]:
+def _numbers(arguments: argparse.Namespace, setting: Setting, start: Saved | None) -> dict[str, Any]:
     """What the run is, but for the data."""
-    from dynamics.answers.setting import parse
     from fullscale.distributed import place
 
-    setting = parse(arguments.optimizer, given_setting(arguments))
     defaults = setting.rule.defaults
     return {
         "optimizer": setting.rule.name,
