@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from conformance.libraries import SCHEDULE_FREE, in_torch
 from conformance.oracle import TOLERANCE
-from mutants.mutations import Mutant, mutants_of
+from dynamics.probe.mutations import Mutant, mutants_of
 from mutants.oracles import Case, cases_of, coupling_cases
 
 from dynamics import couplings

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mutants.mutations import mutants_of
-from mutants.source import exchanged
+from dynamics.probe.mutations import mutants_of
+from dynamics.probe.source import exchanged
 from mutants.survivors import EQUIVALENT
 from mutants.targets import Target, from_other_starts, targets, through_other_doors
 

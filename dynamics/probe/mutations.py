@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mutants.source import function_of, tree_of
+from dynamics.probe.source import function_of, tree_of
 
 _OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 _COMPARED: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
