@@ -8,8 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from dynamics.errors import InputError
 from dynamics.given import shown
 from dynamics.probe.drive import SHAPES
@@ -189,14 +187,3 @@ def _without_past(optimizer: Any, places: Sequence[Place], tensors: Sequence[Any
             groups[-1]["lr"] = group["initial_lr"]  # a schedule has moved it
     made.param_groups = groups
     return made
-
-
-def numbers(group: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers that a parameter group claims, betas by their own names."""
-    found: dict[str, float] = {}
-    for name, value in group.items():
-        if name == "betas" and isinstance(value, list | tuple):
-            found |= {f"beta{k}": float(b) for k, b in enumerate(value, 1) if isinstance(b, int | float)}
-        elif not isinstance(value, bool | str | bytes) and np.ndim(value) == 0 and hasattr(value, "__float__"):
-            found[name] = float(value)
-    return found

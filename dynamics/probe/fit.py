@@ -35,7 +35,7 @@ class Seen:
     def off(self, rows: Array) -> Array:
         """How far paths (steps, settings, *shape) are from this one, over how far each lane moves: (settings, steps, *shape).
 
-        Over 1e-6 of the weight at least, so that rounding stays below what counts.
+        Over 1e-5 of the weight at least, so that rounding stays below what counts.
         """
         start = self.drive.start
         moved = np.abs(self.rows - start)
@@ -43,7 +43,7 @@ class Seen:
             scale = moved + 1e-3 * moved.max(0)
         else:
             largest = np.abs(self.rows).max(0)
-            scale = np.broadcast_to(moved.max(0) + self.coarse * 2.0**32 * largest, moved.shape)
+            scale = np.broadcast_to(moved.max(0) + self.coarse * 2.0**36 * largest, moved.shape)
         scale = np.where(scale > 0, scale, 1e-30)
         with np.errstate(all="ignore"):
             found = (rows - self.rows[:, None]) / scale[:, None]
@@ -54,14 +54,16 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A candidate with the hyperparameters that suit it best, and how far it then is from what was seen, at most.
+    """A candidate with the hyperparameters that suit it best, and how far it then is from what was seen.
 
+    off: at most; mean: in the mean, nothing counting for more than 1.
     first: the first step, from 1, at which it is more than a billionth off; 0 if at none.
     """
 
     candidate: Candidate
     values: dict[str, float]
     off: float
+    mean: float
     first: int
 
     def at(self, name: str, otherwise: float = 0.0) -> float:
@@ -78,9 +80,11 @@ def errors(of: Candidate, seen: Sequence[Seen], values: Mapping[str, Array]) -> 
 def measured(of: Candidate, seen: Sequence[Seen], values: Mapping[str, float]) -> Fitted:
     """How far a candidate is with these values."""
     rows = {name: np.array([value]) for name, value in values.items()}
-    each = [np.abs(one.off(path(of, one.drive, rows))[0]).reshape(one.drive.steps, -1).max(1) for one in seen]
+    off = [np.abs(one.off(path(of, one.drive, rows))[0]).reshape(one.drive.steps, -1) for one in seen]
+    each = [one.max(1) for one in off]
     late = [int(np.argmax(steps > 1e-9)) + 1 for steps in each if (steps > 1e-9).any()]
-    return Fitted(of, dict(values), float(max(steps.max() for steps in each)), min(late, default=0))
+    mean = float(np.mean([np.minimum(one, 1.0).mean() for one in off]))
+    return Fitted(of, dict(values), float(max(steps.max() for steps in each)), mean, min(late, default=0))
 
 
 def _is_share(name: str) -> bool:
@@ -149,6 +153,12 @@ def fit(
         found = _search(of, seen, begun, free, steps)
         best = found if found.off < best.off else best
     return best
+
+
+def nearness(of: Candidate, seen: Sequence[Seen], claimed: Mapping[str, float], free: Sequence[str]) -> float:
+    """How near the best start of a search is, in the mean: what says whether a search is worth its time."""
+    found = np.abs(errors(of, seen, starts(of, claimed, free)))
+    return float(np.minimum(found, 1.0).mean(1).min())
 
 
 def _search(of: Candidate, seen: Sequence[Seen], begun: Mapping[str, float], free: Sequence[str], steps: int) -> Fitted:

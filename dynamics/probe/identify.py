@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dynamics.couplings import COUPLINGS
+from dynamics.probe.claims import Claims
 from dynamics.probe.drive import Drive, decay_drives, update_drive
-from dynamics.probe.fit import Fitted, Seen, fit, measured
+from dynamics.probe.fit import Fitted, Seen, fit, measured, nearness
 from dynamics.probe.follow import Candidate, candidate, plain
 from dynamics.probe.slips import misprints, slips
 from dynamics.probe.subject import Subject
@@ -19,9 +20,11 @@ from dynamics.rules import RULES
 
 # Relative to how far a weight moves. EXACT: two orders of the same operations in float64. ROUNDED: a part of it is
 # computed in float32. COARSE: in bfloat16, and then nothing but a clear lead over all others tells.
-EXACT, ROUNDED, COARSE = 1e-9, 1e-5, 3e-2
+EXACT, ROUNDED, COARSE = 1e-9, 1e-6, 3e-2
 # So much further off than the best must all others be, where it is not exact.
 _LEAD = 30.0
+# How many of those that come near without a search are searched for.
+_NEAREST = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,50 +72,60 @@ def is_whole(subject: Subject, place: int) -> bool:
     return not np.array_equal(rows[0][:, 1:], rows[1][:, 1:], equal_nan=True)
 
 
-def identify(subject: Subject, place: int, claimed: Mapping[str, float]) -> Law:
-    """The law of one parameter. claimed: values from which searches begin."""
+def identify(subject: Subject, place: int, claims: Claims) -> Law:
+    """The law of one parameter. claims: what the search begins with."""
+    claimed = claims.values
     whole = is_whole(subject, place)
     ndim = subject.places[place].ndim
     bases = (1.0, 3.0) if subject.has_rate else (1.0,)
     drives = [update_drive(ndim, whole), *decay_drives(ndim, whole, bases)]
     if not subject.has_rate:
         drives = [drive.constant() for drive in drives]
-    alone, *natural = seen_on(subject, place, drives)
-    seen = (alone, *natural)
-    rules = _rules([alone], claimed, whole)
-    best = _coupled(rules[0], seen, claimed)
-    if best.off < ROUNDED:
-        return Law(place, best, whole, seen)
-    ways = _best((_with_way(rules[0], c, seen, claimed) for c in _ways(rules[0])), EXACT) if rules[0].off < COARSE else None
-    if ways is not None and ways.off < ROUNDED:
-        return Law(place, ways, whole, seen)
-    slipped = _slipped(rules, alone, claimed)
-    if slipped is not None:
-        found = _coupled(slipped, seen, claimed)
-        if found.off > ROUNDED:
-            other = _best((_with_way(slipped, c, seen, claimed) for c in _ways(slipped)), EXACT)
-            found = other if other is not None and other.off < found.off else found
-        return Law(place, found, whole, seen)
-    found = min((one for one in (best, ways) if one is not None), key=lambda one: one.off)
-    rest = [one.off for one in rules[1:]]
-    clear = found.off < COARSE and min(rest, default=np.inf) > _LEAD * rules[0].off
-    return Law(place, found, whole, seen, clear)
+    seen = seen_on(subject, place, drives)
+    order = [rule for rule in RULES.values() if whole or rule.unit == "weight"]
+    order.sort(key=lambda rule: (rule.name != claims.rule, (rule.unit == "weight") == whole))
+    fitted: list[Fitted] = []
+    best: Fitted | None = None
+    for some in (order[:1], order[1:]):  # the one that it is said to be, then all others
+        new = _rules(some, seen[:1], claimed)
+        fitted = sorted([*fitted, *new], key=lambda one: one.mean)
+        for rule in [one for one in new if one.off < COARSE][:2]:
+            best = _least(best, _explained(rule, seen, claimed))
+            if best.off < ROUNDED:
+                return Law(place, best, whole, seen)
+    if best is None or not _leads(fitted, best):
+        said = [one for one in fitted if one.candidate.rule.name == claims.rule]
+        slipped = _slipped([*said, *(one for one in fitted[:2] if one not in said)], seen[0], claimed)
+        best = _least(best, _explained(slipped or fitted[0], seen, claimed))
+    return Law(place, best, whole, seen, clear=_leads(fitted, best))
 
 
-def _rules(seen: Sequence[Seen], claimed: Mapping[str, float], whole: bool) -> list[Fitted]:
-    """All rules by how near they come; the first that is exact ends the search."""
-    found = []
-    # Of two that do the same a rule of single weights comes first, unless the whole tensor counts.
-    order = sorted(RULES.values(), key=lambda rule: (rule.unit == "weight") == whole)
-    nearest = sorted(order, key=lambda rule: measured(plain(rule), seen, _start(rule, claimed)).off > EXACT)
-    for rule in nearest:
-        if rule.unit != "weight" and not whole:
-            continue
+def _least(one: Fitted | None, other: Fitted) -> Fitted:
+    return other if one is None or other.off < one.off else one
+
+
+def _leads(fitted: Sequence[Fitted], best: Fitted) -> bool:
+    """Whether it is coarse, as of a part in bfloat16, but all other rules are much further off."""
+    rest = [one.off for one in fitted if one.candidate.rule.name != best.candidate.rule.name]
+    return best.off < COARSE and min(rest, default=np.inf) > _LEAD * best.off
+
+
+def _explained(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float]) -> Fitted:
+    """The rule with that way for a regularizer to enter which suits it best: ours, and else all others."""
+    found = _coupled(rule, seen, claimed)
+    return found if found.off < ROUNDED else _least(found, _unusual(rule, seen, claimed))
+
+
+def _rules(order: Sequence[Rule], seen: Sequence[Seen], claimed: Mapping[str, float]) -> list[Fitted]:
+    """These rules by how near they come to each step by itself; the first that is exact ends the search."""
+    found: list[Fitted] = []
+    right = {rule.name: measured(plain(rule), seen, _start(rule, claimed)).off < EXACT for rule in order}
+    for rule in sorted(order, key=lambda rule: not right[rule.name]):
         of = plain(rule)
         found.append(fit(of, seen, claimed, of.names))
         if found[-1].off < EXACT:
             break
-    return sorted(found, key=lambda one: one.off)
+    return sorted(found, key=lambda one: one.mean)
 
 
 def _start(rule: Rule, claimed: Mapping[str, float]) -> dict[str, float]:
@@ -122,8 +135,7 @@ def _start(rule: Rule, claimed: Mapping[str, float]) -> dict[str, float]:
 
 def _coupled(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float]) -> Fitted:
     """The rule with the coupling that suits it best."""
-    best = _best((_with_way(rule, c, seen, claimed) for c in known(rule.candidate.rule)), EXACT)
-    assert best is not None
+    best = _best(_with_way(rule, c, seen, claimed) for c in known(rule.candidate.rule))
     return replace(best, candidate=replace(best.candidate, slips=rule.candidate.slips))
 
 
@@ -132,35 +144,52 @@ def _with_way(rule: Fitted, of: Candidate, seen: Sequence[Seen], claimed: Mappin
     values = dict(rule.values) | {"strength": claimed.get("strength", 0.01)}
     free = ("strength",) if "strength" in of.names else ()
     found = fit(of, seen[1:], values, free)
-    if not EXACT < found.off < 0.3 and rule.off < EXACT:
+    if found.off < EXACT or (rule.off < ROUNDED and found.off > 0.3):
         return measured(of, seen, found.values)
     return fit(of, seen, found.values, of.names)
 
 
-def _best(found: Iterable[Fitted], enough: float) -> Fitted | None:
+def _best(found: Iterable[Fitted]) -> Fitted:
+    """The first that is exact, or else the least far off."""
     best: Fitted | None = None
     for one in found:
-        if best is None or one.off < best.off:
-            best = one
-        if best.off < enough:
+        best = _least(best, one)
+        if best.off < EXACT:
             break
+    assert best is not None
     return best
 
 
-def _ways(rule: Fitted) -> Iterator[Candidate]:
-    for of in unusual(rule.candidate.rule):
-        yield replace(of, slips=(*rule.candidate.slips, *of.slips))
+def _unusual(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float]) -> Fitted:
+    """The rule with the way that suits it best of those that are none of our couplings."""
+    values = dict(rule.values) | {"strength": claimed.get("strength", 0.01)}
+    ways = [replace(of, slips=(*rule.candidate.slips, *of.slips)) for of in unusual(rule.candidate.rule)]
+    ways.sort(key=lambda of: nearness(of, seen[1:], values, ("strength",)))
+    return _best(_with_way(rule, of, seen, claimed) for of in ways[:_NEAREST])
 
 
 def _slipped(rules: Sequence[Fitted], alone: Seen, claimed: Mapping[str, float]) -> Fitted | None:
-    """The rule with a slip that explains each step by itself, or None."""
-    none = COUPLINGS["none"]
-    for kind in (slips, misprints):
-        for near in rules[:3]:
-            for words, rule in kind(near.candidate.rule):
-                of = replace(candidate(rule, none), slips=(words,))
-                for begun in (claimed, near.values):
-                    found = fit(of, [alone], begun, of.names, steps=15)
-                    if found.off < EXACT:
-                        return found
+    """The rule with a slip that explains each step by itself, or None.
+
+    Slips that people make are each fitted; of misprints, of which there are hundreds, those that come nearest as they are.
+    """
+    for near in rules:
+        for of in _with(slips(near.candidate.rule)):
+            for begun in (claimed, near.values):
+                found = fit(of, [alone], begun, of.names, steps=15)
+                if found.off < EXACT:
+                    return found
+    tried: list[Fitted] = []
+    for near in rules:
+        for of in _with(misprints(near.candidate.rule)):
+            tried += [measured(of, [alone], {n: begun.get(n, near.values[n]) for n in of.names}) for begun in (claimed, near.values)]
+    for one in sorted(tried, key=lambda one: one.mean)[:_NEAREST]:
+        found = fit(one.candidate, [alone], one.values, one.candidate.names, steps=15)
+        if found.off < EXACT:
+            return found
     return None
+
+
+def _with(changed: Iterable[tuple[str, Rule]]) -> Iterator[Candidate]:
+    for words, rule in changed:
+        yield replace(candidate(rule, COUPLINGS["none"]), slips=(words,))

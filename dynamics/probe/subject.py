@@ -5,6 +5,7 @@ Nothing here looks at how an optimizer computes. It is made, given gradients, st
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,11 +62,13 @@ class Subject(Protocol):
         dtype: str = "float64",
         absent: Mapping[int, Sequence[int]] = {},
         flags: Mapping[str, Any] = {},
+        resumed: int = -1,
     ) -> Run:
         """Lead fresh parameters, those at these places, along drives of equal length; all others get gradients of 0.
 
         absent: of the parameter at a place the steps at which it has no gradient at all. flags: entries of every group that
-        are set before the first step. Raises Refusal where the optimizer raises.
+        are set before the first step. resumed: the step before which another one takes over, with what the state_dict of the
+        first says. Raises Refusal where the optimizer raises.
         """
         ...
 
@@ -89,6 +92,7 @@ class Torch:
         dtype: str = "float64",
         absent: Mapping[int, Sequence[int]] = {},
         flags: Mapping[str, Any] = {},
+        resumed: int = -1,
     ) -> Run:
         """As `Subject.run` says."""
         import torch
@@ -96,17 +100,17 @@ class Torch:
         kind = getattr(torch, dtype)
         starts = [drives[k].start if k in drives else np.ones(SHAPES[p.ndim]) for k, p in enumerate(self.places)]
         tensors = [torch.nn.Parameter(torch.tensor(start).to(kind)) for start in starts]
-        optimizer = called(self.name, "cannot be made", lambda: self.make(tensors))
-        if callable(getattr(optimizer, "train", None)):  # of those that move weights away to be evaluated
-            optimizer.train()
-        groups = list(getattr(optimizer, "param_groups", ()))
-        for group in groups:
-            group.update(flags)
+        optimizer, groups = self._fresh(tensors, flags)
         rates = [_number(group.get("lr")) for group in groups]
         rows: dict[int, list[Array]] = {k: [] for k in drives}
         wrote = False
         schedule = next(iter(drives.values()))
         for t in range(schedule.steps):
+            if t == resumed:
+                saved = called(self.name, "state_dict", lambda: copy.deepcopy(optimizer.state_dict()))
+                optimizer, groups = self._fresh(tensors, flags)
+                called(self.name, "load_state_dict", lambda: optimizer.load_state_dict(saved))
+                groups = list(optimizer.param_groups)
             for k, tensor in enumerate(tensors):
                 given = drives[k].gradients[t] if k in drives else np.zeros(tensor.shape)
                 tensor.grad = None if t in absent.get(k, ()) else torch.tensor(given).to(kind)
@@ -123,6 +127,15 @@ class Torch:
                     with torch.no_grad():
                         tensors[k].copy_(torch.tensor(drive.start).to(kind))
         return Run(tuple(np.stack(each) for each in rows.values()), _kept(optimizer, [tensors[k] for k in drives]), wrote)
+
+    def _fresh(self, tensors: list[Any], flags: Mapping[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
+        optimizer = called(self.name, "cannot be made", lambda: self.make(tensors))
+        if callable(getattr(optimizer, "train", None)):  # of those that move weights away to be evaluated
+            optimizer.train()
+        groups = list(getattr(optimizer, "param_groups", ()))
+        for group in groups:
+            group.update(flags)
+        return optimizer, groups
 
 
 def called(name: str, what: str, function: Callable[[], Any]) -> Any:

@@ -35,12 +35,13 @@ class Optax:
         dtype: str = "float64",
         absent: Mapping[int, Sequence[int]] = {},
         flags: Mapping[str, Any] = {},
+        resumed: int = -1,
     ) -> Run:
         """As `Subject.run` says."""
         import jax
         import jax.numpy as jnp
 
-        if absent or flags:
+        if absent or flags or resumed >= 0:
             raise Refusal(f"{self.name}: every parameter has a gradient at every step, and nothing can be set")
         with jax.enable_x64(True):
             schedule = next(iter(drives.values()))

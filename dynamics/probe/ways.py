@@ -7,20 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from dynamics import couplings
 from dynamics.couplings import COUPLINGS, Coupling, compose, composed, grows
 from dynamics.probe.follow import WORDS, Candidate, Update, candidate
 from dynamics.probe.slips import with_pull_at
 from dynamics.rule import Rule
 from dynamics.words import bind
 
-# What a share of the weight may be proportional to: (power of the base learning rate, power of the multiplier).
-_SHARES: dict[tuple[int, int], str] = {
-    (1, 1): "x lr",
-    (0, 0): "constant",
-    (0, 1): "x schedule",
-    (1, 2): "x lr^2 / base lr",
-    (2, 2): "x lr^2",
-    (1, 0): "x base lr, whatever the schedule",
+def _by_base(strength: Any, lr: Any, multiplier: Any) -> Any:
+    return strength * lr / multiplier
+
+
+def _by_square(strength: Any, lr: Any, multiplier: Any) -> Any:
+    return strength * lr * lr
+
+
+# What a share of the weight may be proportional to; the first four are those of our couplings.
+_SHARES: dict[str, Callable[..., Any]] = {
+    "x lr": couplings.decoupled_lr.doors["before"],
+    "constant": couplings.decoupled_constant.doors["before"],
+    "x schedule": couplings.decoupled_schedule.doors["after"],
+    "x lr^2 / base lr": couplings.corrected.doors["before"],
+    "x lr^2": _by_square,
+    "x base lr, whatever the schedule": _by_base,
 }
 _DOORS = {
     "before": "weight decay {}",
@@ -37,16 +46,6 @@ def known(rule: Rule) -> Iterator[Candidate]:
         yield candidate(rule, coupling)
 
 
-def share_of(powers: tuple[int, int]) -> Callable[..., Any]:
-    """The share of the weight that is proportional to these powers."""
-    base, schedule = powers
-
-    def share(strength: Any, lr: Any, multiplier: Any) -> Any:
-        return strength * (lr / multiplier) ** base * multiplier**schedule
-
-    return share
-
-
 def _opened(name: str, label: str, share: Callable[..., Any], *doors: str) -> Coupling:
     return Coupling(name, label, "", **dict.fromkeys(doors, share))
 
@@ -54,18 +53,18 @@ def _opened(name: str, label: str, share: Callable[..., Any], *doors: str) -> Co
 def unusual(rule: Rule) -> Iterator[Candidate]:
     """A rule with ways that none of our couplings is, the plainer ones first."""
     for door, words in _DOORS.items():
-        for powers, said in _SHARES.items():
+        for said, share in _SHARES.items():
             label = words.format(said)
-            coupling = _opened("other", label, share_of(powers), door)
+            coupling = _opened("other", label, share, door)
             yield Candidate(rule, "", compose(rule, coupling, WORDS), f"{rule.label}, {label}", (label,))
-    for powers in ((1, 1), (0, 1), (0, 0)):
-        of, said = share_of(powers), _SHARES[powers]
+    for said in ("x lr", "x schedule", "constant"):
+        of = _SHARES[said]
         for label, make in _MADE.items():
             yield Candidate(rule, "", make(rule, of), f"{rule.label}, {label.format(said)}", (label.format(said),))
-    for powers in ((0, 0), (1, 1), (0, 1)):
-        coupling = _opened("other", "", share_of(powers), "before")
+    for said in ("constant", "x lr", "x schedule"):
+        coupling = _opened("other", "", _SHARES[said], "before")
         for where, changed in with_pull_at(rule):
-            label = f"a regularizer {_SHARES[powers]} within the step: {where}"
+            label = f"a regularizer {said} within the step: {where}"
             yield Candidate(changed, "", compose(changed, coupling, WORDS), f"{rule.label}, {label}", (label,))
 
 
@@ -106,7 +105,7 @@ def _twice(rule: Rule, of: Callable[..., Any]) -> Update:
 
 
 def _both(rule: Rule, of: Callable[..., Any]) -> Update:
-    coupling = Coupling("other", "", "", gradient=share_of((0, 0)), before=of)
+    coupling = Coupling("other", "", "", gradient=_SHARES["constant"], before=of)
     return compose(rule, coupling, WORDS)
 
 
