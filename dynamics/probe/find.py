@@ -13,7 +13,9 @@ from dynamics.given import shown
 from dynamics.probe.drive import SHAPES
 from dynamics.probe.subject import Place, Refusal, Subject, Torch, called
 
-_ACCEPTED = "an optimizer, a function of parameters or of a network that makes one, or a transformation of optax is accepted"
+_ACCEPTED = (
+    "an optimizer, a function of parameters or of a network that makes one, or a transformation of optax is accepted"
+)
 _NETWORKS = ("net", "network", "model", "module")
 # What a function of a network is given: names as most networks have them, and kinds by which decays are decided.
 _PARTS = (
@@ -42,7 +44,9 @@ def find_subject(given: Any) -> Subject:
 
 
 def _is_transformation(given: Any) -> bool:
-    return isinstance(given, tuple) and callable(getattr(given, "init", None)) and callable(getattr(given, "update", None))
+    return (
+        isinstance(given, tuple) and callable(getattr(given, "init", None)) and callable(getattr(given, "update", None))
+    )
 
 
 def _asked(factory: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -76,7 +80,9 @@ def _has_rate(groups: Sequence[Mapping[str, Any]]) -> bool:
 
 def _made(factory: Callable[..., Any], first: inspect.Parameter) -> Subject:
     """Of a function that makes an optimizer of parameters, or of a network."""
-    takes_network = first.name in _NETWORKS or getattr(first.annotation, "__name__", str(first.annotation)).endswith("Module")
+    takes_network = first.name in _NETWORKS or getattr(first.annotation, "__name__", str(first.annotation)).endswith(
+        "Module"
+    )
     labels = _PARTS if takes_network else tuple((f"{ndim}-D", ndim) for ndim in (1, 2, 4))
 
     def make(tensors: list[Any]) -> Any:
@@ -144,7 +150,9 @@ def _live(optimizer: Any) -> Subject:
     if not isinstance(groups, list) or not groups:
         raise InputError(f"optimizer {shown(optimizer)} has no parameter groups: a function that makes it is accepted")
     if "step" in vars(optimizer) and not hasattr(optimizer.step, "_wrapped_by_lr_sched"):
-        raise InputError(f"optimizer {type(optimizer).__name__}, whose step was replaced: a function that makes it is accepted")
+        raise InputError(
+            f"optimizer {type(optimizer).__name__}, whose step was replaced: a function that makes it is accepted"
+        )
     places = [
         Place(k, f"{ndim}-D", ndim)
         for k, group in enumerate(groups)

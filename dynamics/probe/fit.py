@@ -145,7 +145,10 @@ def fit(
     if best.off < 1e-11 or not free:
         return best
     if "lr" in free and seen[0].drive.pinned:
-        rows = {name: np.concatenate([a, b]) for (name, a), b in zip(rows.items(), _rescaled(of, seen, rows).values(), strict=True)}
+        rows = {
+            name: np.concatenate([a, b])
+            for (name, a), b in zip(rows.items(), _rescaled(of, seen, rows).values(), strict=True)
+        }
     worst = np.abs(errors(of, seen, rows))
     order = np.argsort(np.minimum(worst, 1.0).mean(1), kind="stable")
     for k in dict.fromkeys((0, int(order[0]))):

@@ -65,39 +65,91 @@ def seen_on(subject: Subject, place: int, drives: Iterable[Drive]) -> tuple[Seen
 
 def is_whole(subject: Subject, place: int) -> bool:
     """Whether an entry's weight depends on the gradients of other entries."""
-    drive = update_drive(subject.places[place].ndim, even=True)
+    (drive,) = decay_drives(subject.places[place].ndim, True, (1.0,))
+    drive = drive if subject.has_rate else drive.constant()
     other = drive.gradients.copy()
     other.reshape(len(other), -1)[:, 0] *= 3.0
-    rows = [subject.run({place: one}).rows[0].reshape(len(other), -1) for one in (drive, replace(drive, gradients=other))]
+    rows = [
+        subject.run({place: one}).rows[0].reshape(len(other), -1) for one in (drive, replace(drive, gradients=other))
+    ]
     return not np.array_equal(rows[0][:, 1:], rows[1][:, 1:], equal_nan=True)
+
+
+def drives_of(subject: Subject, place: int, whole: bool) -> list[Drive]:
+    """What a parameter is led along: one that shows the rule alone, and those that show the regularizer."""
+    ndim = subject.places[place].ndim
+    bases = (1.0, 3.0) if subject.has_rate else (1.0,)
+    drives = [update_drive(ndim, whole), *decay_drives(ndim, whole, bases)]
+    if whole:  # of which no single weight stays silent
+        drives += [replace(drive, gradients=np.zeros_like(drive.gradients)) for drive in drives[1:]]
+    return drives if subject.has_rate else [drive.constant() for drive in drives]
 
 
 def identify(subject: Subject, place: int, claims: Claims) -> Law:
     """The law of one parameter. claims: what the search begins with."""
-    claimed = claims.values
     whole = is_whole(subject, place)
-    ndim = subject.places[place].ndim
-    bases = (1.0, 3.0) if subject.has_rate else (1.0,)
-    drives = [update_drive(ndim, whole), *decay_drives(ndim, whole, bases)]
-    if not subject.has_rate:
-        drives = [drive.constant() for drive in drives]
-    seen = seen_on(subject, place, drives)
-    order = [rule for rule in RULES.values() if whole or rule.unit == "weight"]
-    order.sort(key=lambda rule: (rule.name != claims.rule, (rule.unit == "weight") == whole))
+    seen = seen_on(subject, place, drives_of(subject, place, whole))
+    found, clear = _of_tensors(seen, claims) if whole else _of_weights(seen, claims)
+    return Law(place, found, whole, seen, clear)
+
+
+def _of_weights(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
+    """Of an optimizer that takes each weight by itself: first its rule, from steps from 0, and then its regularizer."""
+    order = [rule for rule in RULES.values() if rule.unit == "weight"]
+    order.sort(key=lambda rule: rule.name != claims.rule)
     fitted: list[Fitted] = []
     best: Fitted | None = None
     for some in (order[:1], order[1:]):  # the one that it is said to be, then all others
-        new = _rules(some, seen[:1], claimed)
+        new = _rules(some, seen[:1], claims.values)
         fitted = sorted([*fitted, *new], key=lambda one: one.mean)
         for rule in [one for one in new if one.off < COARSE][:2]:
-            best = _least(best, _explained(rule, seen, claimed))
+            best = _least(best, _explained(rule, seen, claims.values))
             if best.off < ROUNDED:
-                return Law(place, best, whole, seen)
-    if best is None or not _leads(fitted, best):
-        said = [one for one in fitted if one.candidate.rule.name == claims.rule]
-        slipped = _slipped([*said, *(one for one in fitted[:2] if one not in said)], seen[0], claimed)
-        best = _least(best, _explained(slipped or fitted[0], seen, claimed))
-    return Law(place, best, whole, seen, clear=_leads(fitted, best))
+                return best, False
+    if best is not None and _leads(fitted, best):
+        return best, True
+    said = [one for one in fitted if one.candidate.rule.name == claims.rule]
+    slipped = _slipped([*said, *(one for one in fitted[:2] if one not in said)], seen[0], claims.values)
+    return _least(best, _explained(slipped or fitted[0], seen, claims.values)), False
+
+
+def _of_tensors(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
+    """Of an optimizer whose steps depend on whole tensors, by their norms: rule and regularizer together."""
+    order = sorted(RULES.values(), key=lambda rule: (rule.name != claims.rule, rule.unit == "weight"))
+    every = [of for rule in order for of in known(rule)]
+    every.sort(key=lambda of: (of.coupling != claims.coupling, of.rule.name != claims.rule))
+    start = {of: _begun(of, claims.values) for of in every}
+    as_said = [measured(of, seen, start[of]) for of in every]
+    best = min(as_said, key=lambda one: one.off)
+    if best.off > ROUNDED:
+        near = sorted(as_said, key=lambda one: one.mean)
+        best = _best([best, *(fit(one.candidate, seen, one.values, one.candidate.names) for one in near[:_NEAREST])])
+    if best.off < ROUNDED:
+        return best, False
+    coarse = _coarse(seen, claims)
+    return (coarse, True) if coarse is not None else (best, False)
+
+
+def _coarse(seen: Sequence[Seen], claims: Claims) -> Fitted | None:
+    """The rule that it is said to be, with the values that are claimed, if its steps come near and silent weights do exactly
+    as one of our couplings says; None otherwise."""
+    if claims.rule not in RULES:
+        return None
+    silent = [one for one in seen if not one.drive.gradients.any()]
+    rule = RULES[claims.rule]
+    found = _best(
+        fit(of, silent, _begun(of, claims.values), ("strength",) if "strength" in of.names else ())
+        for of in known(rule)
+    )
+    if found.off > ROUNDED:
+        return None
+    near = measured(found.candidate, seen, found.values)
+    return near if near.mean < COARSE else None
+
+
+def _begun(of: Candidate, claimed: Mapping[str, float]) -> dict[str, float]:
+    usual = _start(of.rule, claimed) | {"strength": claimed.get("strength", 0.0)}
+    return {name: usual[name] for name in of.names}
 
 
 def _least(one: Fitted | None, other: Fitted) -> Fitted:
@@ -182,7 +234,10 @@ def _slipped(rules: Sequence[Fitted], alone: Seen, claimed: Mapping[str, float])
     tried: list[Fitted] = []
     for near in rules:
         for of in _with(misprints(near.candidate.rule)):
-            tried += [measured(of, [alone], {n: begun.get(n, near.values[n]) for n in of.names}) for begun in (claimed, near.values)]
+            tried += [
+                measured(of, [alone], {n: begun.get(n, near.values[n]) for n in of.names})
+                for begun in (claimed, near.values)
+            ]
     for one in sorted(tried, key=lambda one: one.mean)[:_NEAREST]:
         found = fit(one.candidate, [alone], one.values, one.candidate.names, steps=15)
         if found.off < EXACT:

@@ -31,10 +31,16 @@ def _dampened(rule: Rule) -> Iterator[Slip]:
     """torch's dampening: every gradient but the first enters a sum scaled down."""
     text = ast.unparse(tree_of(rule.step))
     for share, field in re.findall(r"(\w+) \* (\w+) \+ g\b", text):
-        changed = text.replace(f"{share} * {field} + g", f"{share} * {field} + where(begun > 0, (1 - dampening) * g, g)")
+        changed = text.replace(
+            f"{share} * {field} + g", f"{share} * {field} + where(begun > 0, (1 - dampening) * g, g)"
+        )
         (definition,) = ast.parse(changed).body
         last = definition.body[-1] if isinstance(definition, ast.FunctionDef) else None
-        if not isinstance(definition, ast.FunctionDef) or not isinstance(last, ast.Return) or not isinstance(last.value, ast.Tuple):
+        if (
+            not isinstance(definition, ast.FunctionDef)
+            or not isinstance(last, ast.Return)
+            or not isinstance(last.value, ast.Tuple)
+        ):
             continue
         at = [a.arg for a in definition.args.args].index("lr")
         definition.args.args.insert(at, ast.arg("begun"))
@@ -66,8 +72,12 @@ def _usual(rule: Rule) -> Iterator[tuple[str, ast.FunctionDef]]:
         yield from _put(text, "no eps", (root, f"sqrt({field})"))
         yield from _put(text, "eps as a floor, not added", (root, f"maximum(sqrt({field}), eps)"))
         if "power2" in text:
-            yield from _put(text, "eps added before the bias correction", (root, f"sqrt({field}) + eps * sqrt(1 / (1 - power2))"))
-            yield from _put(text, "eps added after the bias correction", (root, f"sqrt({field}) + eps * sqrt(1 - power2)"))
+            yield from _put(
+                text, "eps added before the bias correction", (root, f"sqrt({field}) + eps * sqrt(1 / (1 - power2))")
+            )
+            yield from _put(
+                text, "eps added after the bias correction", (root, f"sqrt({field}) + eps * sqrt(1 - power2)")
+            )
     corrected = list(dict.fromkeys(re.findall(r" \* \(1 / \(1 - (\w+)\)\)", text)))
     factors = [(f" * (1 / (1 - {name}))", "") for name in corrected]
     if len(factors) > 1:
@@ -83,7 +93,11 @@ def _usual(rule: Rule) -> Iterator[tuple[str, ast.FunctionDef]]:
             ahead = f"({share} * {field}hat + (1 - {share}) * g * (1 / (1 - power1)))"
             yield from _put(text, "with Nesterov's look-ahead", (f"lr * {field}hat", f"lr * {ahead}"))
     for share, field in re.findall(r"(\w+) \* (\w+) \+ g\b", text):
-        yield from _put(text, f"dampened: {field} is a mean, not a sum", (f"{share} * {field} + g", f"{share} * {field} + (1 - {share}) * g"))
+        yield from _put(
+            text,
+            f"dampened: {field} is a mean, not a sum",
+            (f"{share} * {field} + g", f"{share} * {field} + (1 - {share}) * g"),
+        )
         if f"lr * {field}" in text:
             moved = ((f"{share} * {field} + g", f"{share} * {field} + lr * g"), (f"lr * {field}", field))
             yield from _put(text, f"lr inside {field}: a change of it acts on later gradients alone", *moved)
@@ -92,7 +106,11 @@ def _usual(rule: Rule) -> Iterator[tuple[str, ast.FunctionDef]]:
         yield from _put(text, "the maximum is of the corrected v", *inside)
     if "g * g" in text:
         yield from _put(text, "v gathers abs(g), not its square", ("g * g", "abs(g)"))
-        yield from _put(text, "v is one number a tensor: the mean of its squares", ("g * g", "norm(g) * norm(g) * (0 * g + 1) / norm(0 * g + 1) / norm(0 * g + 1)"))
+        yield from _put(
+            text,
+            "v is one number a tensor: the mean of its squares",
+            ("g * g", "norm(g) * norm(g) * (0 * g + 1) / norm(0 * g + 1) / norm(0 * g + 1)"),
+        )
 
 
 def _shares(text: str, power: str) -> str:
@@ -154,9 +172,7 @@ class _Put(ast.NodeTransformer):
 
 def _places(definition: ast.FunctionDef) -> Iterator[tuple[ast.stmt, ast.expr]]:
     """What a pull can be added to: names and products that are read, but no hyperparameter or clock by itself."""
-    fields = {"g"} | {
-        ast.unparse(s.targets[0]) for s in definition.body if isinstance(s, ast.Assign)
-    }
+    fields = {"g"} | {ast.unparse(s.targets[0]) for s in definition.body if isinstance(s, ast.Assign)}
     for statement in definition.body:
         value = getattr(statement, "value", None)
         if value is None:

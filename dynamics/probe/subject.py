@@ -9,6 +9,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -107,9 +108,9 @@ class Torch:
         schedule = next(iter(drives.values()))
         for t in range(schedule.steps):
             if t == resumed:
-                saved = called(self.name, "state_dict", lambda: copy.deepcopy(optimizer.state_dict()))
-                optimizer, groups = self._fresh(tensors, flags)
-                called(self.name, "load_state_dict", lambda: optimizer.load_state_dict(saved))
+                saved = called(self.name, "state_dict", partial(_saved, optimizer))
+                optimizer, _ = self._fresh(tensors, flags)
+                called(self.name, "load_state_dict", partial(optimizer.load_state_dict, saved))
                 groups = list(optimizer.param_groups)
             for k, tensor in enumerate(tensors):
                 given = drives[k].gradients[t] if k in drives else np.zeros(tensor.shape)
@@ -118,7 +119,7 @@ class Torch:
                 for group, rate in zip(groups, rates, strict=True):
                     _set_rate(group, rate * schedule.base, float(schedule.multipliers[t]))
             before = {k: None if tensors[k].grad is None else tensors[k].grad.clone() for k in drives}
-            called(self.name, f"step {t + 1}", lambda: _step(optimizer))
+            called(self.name, f"step {t + 1}", partial(_step, optimizer))
             for k, drive in drives.items():
                 was, grad = before[k], tensors[k].grad
                 wrote |= was is not None and grad is not None and not torch.equal(grad, was)
@@ -126,7 +127,9 @@ class Torch:
                 if drive.pinned:
                     with torch.no_grad():
                         tensors[k].copy_(torch.tensor(drive.start).to(kind))
-        return Run(tuple(np.stack(each) for each in rows.values()), _kept(optimizer, [tensors[k] for k in drives]), wrote)
+        return Run(
+            tuple(np.stack(each) for each in rows.values()), _kept(optimizer, [tensors[k] for k in drives]), wrote
+        )
 
     def _fresh(self, tensors: list[Any], flags: Mapping[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
         optimizer = called(self.name, "cannot be made", lambda: self.make(tensors))
@@ -145,6 +148,10 @@ def called(name: str, what: str, function: Callable[[], Any]) -> Any:
     except Exception as error:
         said = " ".join(str(error).split())
         raise Refusal(f"{name}, {what}: it raises {type(error).__name__} ({shown(said)})") from error
+
+
+def _saved(optimizer: Any) -> Any:
+    return copy.deepcopy(optimizer.state_dict())
 
 
 def _step(optimizer: Any) -> None:

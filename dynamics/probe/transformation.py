@@ -81,7 +81,11 @@ def subject_of(given: Any) -> Optax:
     if callable(getattr(given, "update", None)):
         return Optax("optax transformation", lambda _: given, [{}], places, has_rate=False)
     asked = inspect.signature(given).parameters
-    claims = {name: p.default for name, p in asked.items() if isinstance(p.default, int | float) and not isinstance(p.default, bool)}
+    claims = {
+        name: p.default
+        for name, p in asked.items()
+        if isinstance(p.default, int | float) and not isinstance(p.default, bool)
+    }
 
     def make(rate: Any) -> Any:
         found = given(rate)

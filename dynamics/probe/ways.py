@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from dynamics.couplings import COUPLINGS, Coupling, compose, composed, grows
 from dynamics.probe.follow import WORDS, Candidate, Update, candidate
 from dynamics.probe.slips import with_pull_at
 from dynamics.rule import Rule
+from dynamics.rules import RULES
 from dynamics.words import bind
+
 
 def _by_base(strength: Any, lr: Any, multiplier: Any) -> Any:
     return strength * lr / multiplier
@@ -44,6 +47,14 @@ def known(rule: Rule) -> Iterator[Candidate]:
     """A rule with each of our couplings."""
     for coupling in COUPLINGS.values():
         yield candidate(rule, coupling)
+
+
+def without(of: Candidate) -> Candidate:
+    """The same without a regularizer."""
+    rule = of.rule
+    if of.rule.takes_pull and not RULES.get(rule.name, rule).takes_pull:  # it took one by a slip
+        rule = RULES[rule.name]
+    return replace(candidate(rule, COUPLINGS["none"]), slips=of.slips)
 
 
 def _opened(name: str, label: str, share: Callable[..., Any], *doors: str) -> Coupling:
