@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import operator
 import pickle
 import re
 import sys
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from dynamics.given import file, shown
+from dynamics.named import attribute
 from fullscale.checkpoint import weights_of
 from fullscale.graph import Example, taken
 from fullscale.graph.network import network as checked
@@ -62,22 +61,13 @@ def own_network(net: str, weights: Path) -> nn.Module:
 
 def made(net: str) -> nn.Module:
     """What the function "module:function" makes. Raises InputError as `own_network`."""
-    if not re.fullmatch(r"[\w.]+:[\w.]+", net):
-        raise InputError(f"--net {net}: module:function is accepted, such as networks:make for make() in networks.py")
-    name, _, function = net.partition(":")
-    if "" not in sys.path:
-        sys.path.append("")  # last: nothing that is installed gets another meaning
+    make = attribute(net, "networks:make for make() in networks.py, in this folder or an installed package", "--net ")
     try:
         with redirect_stdout(sys.stderr):
-            module = importlib.import_module(name)
-            make = operator.attrgetter(function)(module)
             network = make()
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise InputError(
-            f"--net {net}: failed ({reason}); a function without arguments, in a module of this folder or an installed "
-            "package, is accepted"
-        ) from error
+        raise InputError(f"--net {net}: failed ({reason}); a function without arguments is accepted") from error
     if not isinstance(network, nn.Module):
         raise InputError(f"--net {net}: made a {type(network).__name__}; a torch.nn.Module is accepted")
     try:

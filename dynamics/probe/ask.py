@@ -153,6 +153,8 @@ _CHANGED: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _resumed(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
+    if not isinstance(subject, Torch):
+        return
     drive = drive_of(subject, law).constant()
     try:
         found = subject.run({law.place: drive}, resumed=drive.steps // 2).rows[0]

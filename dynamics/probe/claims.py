@@ -37,7 +37,8 @@ def claims_of(name: str, group: Mapping[str, Any]) -> Claims:
         Claims(rule='adam', coupling='decoupled_lr', values={'lr': 0.001, 'beta1': 0.9, 'beta2': 0.99, 'strength': 0.01})
     """
     values = _numbers(group)
-    said = "".join(c for c in name.rpartition(".")[2].lower() if c.isalnum())
+    last = name.rpartition(".")[2].lower()
+    said = "" if last.startswith("<") else "".join(c for c in last if c.isalnum())  # <lambda> is no name
     names = {**{rule.replace("_", ""): (rule, "") for rule in RULES}, **ALIASES}
     fitting = [known for known in names if known in said]
     if not fitting:
@@ -50,7 +51,8 @@ def claims_of(name: str, group: Mapping[str, Any]) -> Claims:
     decouples = [bool(group[flag]) for flag in _DECOUPLES if flag in group]
     if not coupling or decouples:
         decoupled = decouples[0] if decouples else other.decouples
-        coupling = "decoupled_lr" if decoupled else "l2"
+        # Where a rule's decay is decoupled by nature, a flag that is off may mean anything.
+        coupling = "decoupled_lr" if decoupled else "" if other.decouples else "l2"
     return Claims(rule, coupling, values)
 
 

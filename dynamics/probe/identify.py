@@ -14,7 +14,7 @@ from dynamics.probe.fit import Fitted, Seen, fit, measured, nearness
 from dynamics.probe.follow import Candidate, candidate, plain
 from dynamics.probe.slips import misprints, slips
 from dynamics.probe.subject import Subject
-from dynamics.probe.ways import known, unusual
+from dynamics.probe.ways import known, unusual, within
 from dynamics.rule import Rule
 from dynamics.rules import RULES
 
@@ -102,7 +102,10 @@ def _of_weights(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
     for some in (order[:1], order[1:]):  # the one that it is said to be, then all others
         new = _rules(some, seen[:1], claims.values)
         fitted = sorted([*fitted, *new], key=lambda one: one.mean)
-        for rule in [one for one in new if one.off < COARSE][:2]:
+        near = [one for one in new if one.off < COARSE][:2]
+        if new[0].off > EXACT and some == order[:1]:
+            near = [*_misprinted(new[0], seen[0], claims.values), *near]
+        for rule in near:
             best = _least(best, _explained(rule, seen, claims.values))
             if best.off < ROUNDED:
                 return best, False
@@ -121,13 +124,12 @@ def _of_tensors(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
     start = {of: _begun(of, claims.values) for of in every}
     as_said = [measured(of, seen, start[of]) for of in every]
     best = min(as_said, key=lambda one: one.off)
+    if best.off > ROUNDED and (coarse := _coarse(seen, claims)) is not None:
+        return coarse, True
     if best.off > ROUNDED:
         near = sorted(as_said, key=lambda one: one.mean)
         best = _best([best, *(fit(one.candidate, seen, one.values, one.candidate.names) for one in near[:_NEAREST])])
-    if best.off < ROUNDED:
-        return best, False
-    coarse = _coarse(seen, claims)
-    return (coarse, True) if coarse is not None else (best, False)
+    return best, False
 
 
 def _coarse(seen: Sequence[Seen], claims: Claims) -> Fitted | None:
@@ -192,11 +194,11 @@ def _coupled(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float]) -
 
 
 def _with_way(rule: Fitted, of: Candidate, seen: Sequence[Seen], claimed: Mapping[str, float]) -> Fitted:
-    """First the strength alone, on weights that move freely; all values together where that comes near."""
+    """The strength alone, on weights that move freely; all values together where steps from 0 did not tell the rule's."""
     values = dict(rule.values) | {"strength": claimed.get("strength", 0.01)}
     free = ("strength",) if "strength" in of.names else ()
     found = fit(of, seen[1:], values, free)
-    if found.off < EXACT or (rule.off < ROUNDED and found.off > 0.3):
+    if found.off < EXACT or rule.off < EXACT or (rule.off < ROUNDED and found.off > 0.3):
         return measured(of, seen, found.values)
     return fit(of, seen, found.values, of.names)
 
@@ -215,9 +217,26 @@ def _best(found: Iterable[Fitted]) -> Fitted:
 def _unusual(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float]) -> Fitted:
     """The rule with the way that suits it best of those that are none of our couplings."""
     values = dict(rule.values) | {"strength": claimed.get("strength", 0.01)}
-    ways = [replace(of, slips=(*rule.candidate.slips, *of.slips)) for of in unusual(rule.candidate.rule)]
-    ways.sort(key=lambda of: nearness(of, seen[1:], values, ("strength",)))
-    return _best(_with_way(rule, of, seen, claimed) for of in ways[:_NEAREST])
+    best: Fitted | None = None
+    for kind in (unusual, within):
+        ways = [replace(of, slips=(*rule.candidate.slips, *of.slips)) for of in kind(rule.candidate.rule)]
+        ways.sort(key=lambda of: nearness(of, seen[1:], values, ("strength",)))
+        best = _least(best, _best(_with_way(rule, of, seen, claimed) for of in ways[:_NEAREST]))
+        if best.off < EXACT:
+            break
+    assert best is not None
+    return best
+
+
+def _misprinted(rule: Fitted, alone: Seen, claimed: Mapping[str, float]) -> list[Fitted]:
+    """The rule with the first slip or misprint that, with the values that are claimed, explains each step by itself."""
+    start = _start(rule.candidate.rule, claimed)
+    for kind in (slips, misprints):
+        for of in _with(kind(rule.candidate.rule)):
+            found = measured(of, [alone], {name: start.get(name, 0.0) for name in of.names})
+            if found.off < EXACT:
+                return [found]
+    return []
 
 
 def _slipped(rules: Sequence[Fitted], alone: Seen, claimed: Mapping[str, float]) -> Fitted | None:

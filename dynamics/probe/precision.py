@@ -15,7 +15,7 @@ from dynamics.probe.finding import Finding, note, wrong
 from dynamics.probe.fit import Seen, measured
 from dynamics.probe.follow import Candidate, candidate
 from dynamics.probe.identify import Law
-from dynamics.probe.subject import Refusal, Subject
+from dynamics.probe.subject import Refusal, Subject, Torch
 
 # Of a number in float32, and in bfloat16, half a unit in the last place.
 ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-9}
@@ -55,7 +55,12 @@ def _type(subject: Subject, law: Law, dtype: str) -> Iterator[Finding]:
 def _other_law(subject: Subject, law: Law, dtype: str) -> Iterator[Finding]:
     """Whether the regularizer enters by another way in this type: at a strength and a rate that its rounding lets through."""
     group = subject.groups[subject.places[law.place].group]
-    if "weight_decay" not in group or "strength" not in law.fitted.values or not subject.has_rate:
+    if (
+        not isinstance(subject, Torch)
+        or "weight_decay" not in group
+        or "strength" not in law.fitted.values
+        or not subject.has_rate
+    ):
         return
     rate = law.fitted.values["lr"]
     base = max(1.0, 0.02 / rate)

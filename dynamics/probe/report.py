@@ -12,6 +12,7 @@ from dynamics.probe.finding import Finding, note, wrong
 from dynamics.probe.fit import measured
 from dynamics.probe.identify import EXACT, ROUNDED, Law
 from dynamics.probe.subject import Place, Subject
+from dynamics.probe.ways import KIN
 from dynamics.rules import RULES
 
 
@@ -41,8 +42,10 @@ class Answer:
         values = ", ".join(f"{name} {value:.6g}" for name, value in self.values.items() if name != "strength" or value)
         if not self.found:
             return f"none of those known: nearest is {self.words} ({values}), first difference at step {self.first}"
-        within = "" if self.off < EXACT else f", within {self.off:.0e} of the way"
-        slips = f"; {'; '.join(self.slips)}" if self.slips else ""
+        within = (
+            "" if self.off < EXACT else f", within {self.off:.0e}" if self.off < 1 else ", as near as coarse numbers go"
+        )
+        slips = "".join(f"; {slip}" for slip in self.slips if slip not in self.words)
         return f"{self.words}{slips} ({values}){within}"
 
 
@@ -116,7 +119,8 @@ def compared(place: Place, law: Law, claims: Claims, several: bool) -> Iterator[
     if claims.rule and found.rule.name != claims.rule:
         yield wrong(f"{of}by its name it is {RULES[claims.rule].label}, it acts as {found.rule.label}")
     for slip in found.slips:
-        yield wrong(f"{of}{found.rule.label} with a difference: {slip}")
+        told = note if claims.coupling != "l2" and slip in KIN else wrong
+        yield told(f"{of}{found.rule.label} with a difference: {slip}")
     claimed = claims.values.get("strength", 0.0)
     if claimed and not strength:
         yield wrong(f"{of}weight decay {claimed:g} is claimed, none acts")

@@ -34,9 +34,12 @@ _SHARES: dict[str, Callable[..., Any]] = {
     "x lr^2": _by_square,
     "x base lr, whatever the schedule": _by_base,
 }
+_DIVISION, _AFTER = "weight decay {} by division, after the step", "weight decay {}, after the step"
+# What a weight decay x lr may be and is called so: to first order it is the same.
+KIN = (_DIVISION.format("x lr"), _AFTER.format("x lr"))
 _DOORS = {
     "before": "weight decay {}",
-    "after": "weight decay {}, after the step",
+    "after": _AFTER,
     "gradient": "L2 in the gradient, {}",
     "sign": "L1 in the gradient, {}",
     "cautious": "weight decay {}, cautious",
@@ -72,6 +75,10 @@ def unusual(rule: Rule) -> Iterator[Candidate]:
         of = _SHARES[said]
         for label, make in _MADE.items():
             yield Candidate(rule, "", make(rule, of), f"{rule.label}, {label.format(said)}", (label.format(said),))
+
+
+def within(rule: Rule) -> Iterator[Candidate]:
+    """A rule whose regularizer joins one part of the step or another, as none of our couplings does."""
     for said in ("constant", "x lr", "x schedule"):
         coupling = _opened("other", "", _SHARES[said], "before")
         for where, changed in with_pull_at(rule):
@@ -122,7 +129,7 @@ def _both(rule: Rule, of: Callable[..., Any]) -> Update:
 
 _MADE: dict[str, Callable[[Rule, Callable[..., Any]], Update]] = {
     "weight decay {}, but only of weights whose gradient is not 0": _where_it_has_a_gradient,
-    "weight decay {} by division, after the step": _proximal,
+    _DIVISION: _proximal,
     "weight decay {}, only where the step makes the weight larger": _incautious,
     "weight decay {} of the weight's sign, as L1": _sign,
     "weight decay {} of the weight's square": _square,
