@@ -5,14 +5,15 @@
     def test_it_is_adamw():
         assert_equals(MyAdamW, "adam", "decoupled_lr")
 
-Plain functions, for any test runner.
+Plain functions, for any test runner. What hypothesis draws is in `undertow.testing.strategies`.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dynamics.couplings import COUPLINGS, Coupling, find_coupling
 from dynamics.door import checked
@@ -25,12 +26,9 @@ from dynamics.probe.fit import measured
 from dynamics.probe.follow import candidate
 from dynamics.probe.identify import EXACT, drives_of, is_whole, seen_on
 from dynamics.probe.slips import slips
+from dynamics.probe.source import function_of, tree_of
 from dynamics.rule import Rule
 from dynamics.rules import find_rule
-
-if TYPE_CHECKING:
-    from hypothesis import strategies as st
-
 
 @checked
 def assert_equals(
@@ -184,10 +182,11 @@ def _passes(test: Callable[[Callable[..., Any]], object], factory: Callable[...,
 
 
 def _turned(share: Callable[..., Any]) -> Callable[..., Any]:
-    def turned(strength: Any, lr: Any, multiplier: Any) -> Any:
-        return -1 * share(strength, lr, multiplier)
-
-    return turned
+    definition = tree_of(share)
+    last = definition.body[-1]
+    assert isinstance(last, ast.Return) and last.value is not None
+    last.value = ast.UnaryOp(ast.USub(), last.value)
+    return function_of(definition, share)
 
 
 def _factory(rule: Rule, coupling: Coupling, **fixed: Any) -> Callable[..., Any]:
