@@ -76,12 +76,15 @@ def _hints(annotations: Mapping[str, Any], module: str) -> dict[str, Any]:
 
 def check(name: str, value: Any, hint: Any) -> None:
     """InputError, naming it, for a value that an annotation does not let through; one that says nothing lets all."""
+    if (
+        isinstance(hint, type) and hint in _PLAIN
+    ):  # first, since most are: a study has thousands of runs of many numbers
+        _PLAIN[hint](name, value)
+        return
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any or isinstance(hint, TypeVar):
         return
-    if hint in _PLAIN:
-        _PLAIN[hint](name, value)
-    elif origin in (types.UnionType, typing.Union):
+    if origin in (types.UnionType, typing.Union):
         if not any(_passes(value, one) for one in inner):
             raise InputError(f"{name} {given.shown(value)}: {_words(hint)} is accepted")
     elif origin is Literal:
@@ -97,9 +100,11 @@ def check(name: str, value: Any, hint: Any) -> None:
             raise InputError(f"{name} {given.shown(value)}: {len(each)} values are accepted")
         for part, one in zip(row, each, strict=True):
             check(name, part, one)
-    elif origin is collections.abc.Collection:
-        for part in given.kind(name, value, origin, "a collection") if not isinstance(value, str) else [value]:
-            check(name, part, inner[0])
+    elif origin in (collections.abc.Collection, collections.abc.Iterable):
+        # What can be gone through once only is left for the function to go through.
+        if isinstance(given.kind(name, given.several(name, value), origin, _words(hint)), collections.abc.Collection):
+            for part in value:
+                check(name, part, inner[0])
     elif origin is collections.abc.Callable:
         given.function(name, value)
     elif inspect.isclass(kind := origin or hint) and kind is not object:

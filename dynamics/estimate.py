@@ -82,7 +82,7 @@ def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, c
     if values.size < 2:
         raise InputError(f"{values.size} samples: an interval needs two or more")
     _check_words(unit, over)
-    _check_level("confidence", confidence)
+    confidence = _level("confidence", confidence)
     with np.errstate(over="ignore", invalid="ignore"):  # of numbers too large to be squared the interval is infinite
         mean, spread = float(values.mean()), float(values.std(ddof=1))
     half = float(stdtrit(values.size - 1, (1 + confidence) / 2)) * spread / math.sqrt(values.size)
@@ -182,7 +182,7 @@ def every_cell(
     for cell, absentees in left_out.items():
         whole(f"left out of {cell!r},", absentees, 0, 2**31)
     _check_words(unit, over)
-    _check_level("level", level)
+    level = _level("level", level)
     function("interval", interval)
     cells = f" for all {len(samples)} cells at once" if len(samples) > 1 else ""
     absent = f", {sum(left_out.values())} left out ({', '.join(left_out)})" if left_out else ""
@@ -235,7 +235,7 @@ def holm(
     """
     samples, margins = mapping("samples", samples), mapping("margins", margins)
     _check_words(unit, over)
-    _check_level("level", level)
+    level = _level("level", level)
     turns = {name: array(f"margins of {name!r},", values).ravel() for name, values in margins.items()}
     for name in [*samples, *turns]:
         if not (name in samples and len(turns.get(name, ()))):
@@ -256,9 +256,11 @@ def _check_words(*words: str) -> None:
         text("unit or over", word)
 
 
-def _check_level(name: str, value: float) -> None:
-    if not 0 < number(name, value) < 1:
+def _level(name: str, value: float) -> float:
+    found = number(name, value)
+    if not 0 < found < 1:
         raise InputError(f"{name} {value}: a number in (0, 1) is accepted")
+    return found
 
 
 def _p_value(estimate: Estimate, margins: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import errno
 import math
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,6 +107,16 @@ def items(name: str, value: Any, words: str = "values") -> Sequence[Any]:
         raise InputError(f"{name} {shown(value)}: a sequence of {words} is accepted")
     found: Sequence[Any] = value
     return found
+
+
+def several(name: str, value: Any, words: str = "a list of values") -> Iterable[Any]:
+    """`value`, to be gone through: no text, no mapping, and no array or tensor without a dimension, which only seems to be.
+
+    Raises InputError, naming it, for anything else.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping) or getattr(value, "ndim", 1) == 0:
+        raise InputError(f"{name} {shown(value)}: {words} is accepted")
+    return value
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:

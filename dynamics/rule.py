@@ -40,7 +40,9 @@ def as_float(name: str, value: Any) -> float:
     try:
         if isinstance(value, bool | bytes) or (hasattr(value, "__array_interface__") and value.ndim):
             raise TypeError
-        return float(value)
+        return float(
+            value.detach() if hasattr(value, "detach") else value
+        )  # torch warns of one that asks for a gradient
     except Exception:  # whatever another's class raises
         raise InputError(f"{name} {shown(value)} is no number: a number is accepted") from None
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dynamics.errors import InputError
+from dynamics.given import shown
 
 # A study of more runs than this is a slip of the hand, found before the memory is full.
 MOST = 100_000
@@ -163,7 +164,10 @@ class Product:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    # An array or a tensor of no dimension says that it can be gone through, and cannot.
+    return (
+        isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) and getattr(value, "ndim", 1) != 0
+    )
 
 
 def _listed(name: str, value: Any) -> Any:
@@ -189,7 +193,7 @@ def _plain(name: str, value: Any) -> None:
     """InputError for what is no number, word, truth value or list of these."""
     for part in _leaves(_item(value)):
         if not isinstance(part, bool | int | float | str):
-            raise InputError(f"{name} {part!r}: a number, a word, true, false or a list of these is accepted")
+            raise InputError(f"{name} {shown(part)}: a number, a word, true, false or a list of these is accepted")
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -203,12 +207,12 @@ def _leaves(value: Any) -> Iterator[Any]:
 def _plain_values(where: str, name: str, values: Any) -> None:
     """InputError for what is no list of different values."""
     if not _is_list(values):
-        raise InputError(f"{where} {values!r}: a list of values is accepted")
+        raise InputError(f"{where} {shown(values)}: a list of values is accepted")
     _plain(name, values)
     seen: set[Any] = set()
     for value in _item(values):
         if _same(value) in seen:
-            raise InputError(f"{where} has {value!r} twice: each value once is accepted")
+            raise InputError(f"{where} has {shown(value)} twice: each value once is accepted")
         seen.add(_same(value))
     if not seen:
         raise InputError(f"{where} is empty: one or more values are accepted")
@@ -233,4 +237,4 @@ def _holds(asked: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:
 
 
 def _said(asked: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {value!r}" for name, value in asked.items())
+    return ", ".join(f"{name} = {shown(value)}" for name, value in asked.items())

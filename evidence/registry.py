@@ -289,7 +289,7 @@ def find_claims(names: Sequence[str] = (), experiments: Iterable[str] | None = N
                 f"claim {name!r} is unknown: accepted are {groups}, and each id that undertow claims lists"
             )
     if experiments is not None:
-        wanted = set(experiments)
+        wanted = {as_text("experiment", name) for name in experiments}
         every = [claim for claim in every if claim.experiment in wanted]
     return [claim for claim in every if not names or any(_is_like(claim, name) for name in names)]
 

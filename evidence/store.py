@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dynamics import door
+from dynamics import door, given
 from dynamics.errors import InputError
 from dynamics.given import among, line, shown
 from dynamics.rules import own_digests
@@ -111,11 +111,15 @@ class NoRoomError(InputError):
 
 def canonical(spec: Mapping[str, Any]) -> str:
     """The one JSON text of a spec: sorted keys, no spaces, numbers as Python writes them."""
+    return _json("spec", spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _json(name: str, value: Mapping[str, Any], **how: Any) -> str:
     try:
-        return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return json.dumps(value, **how)
     except (TypeError, ValueError, RecursionError):
         raise InputError(
-            f"spec {shown(spec)}: texts, finite numbers, lists and mappings of them are accepted, as JSON holds them"
+            f"{name} {shown(value)}: texts, finite numbers, lists and mappings of them are accepted, as JSON holds them"
         ) from None
 
 
@@ -154,12 +158,12 @@ def record(
     status: str = "done",
     error: str = "",
 ) -> Record:
-    """A run that ends now, as the store writes it. Raises TypeError or ValueError where it is no plain data."""
+    """A run that ends now, as the store writes it. Raises InputError where it is no plain data."""
     among("status", status, STATUSES)
     said = error.encode(errors="backslashreplace").decode()  # a file name in it may be no text
-    texts = (canonical(spec), status, json.dumps(summary), json.dumps(environment()), said)
+    texts = (canonical(spec), status, _json("summary", summary), json.dumps(environment()), said)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return Record(key_of(kind, spec), kind, *texts, now, json.dumps(curves))
+    return Record(key_of(kind, spec), kind, *texts, now, _json("curves", curves))
 
 
 class Store:
@@ -180,7 +184,8 @@ class Store:
     """
 
     def __init__(self, path: Path, reading: bool = False) -> None:
-        self.path = path
+        self.path = given.kind("store", path, Path, "a Path")
+        given.flag("reading", reading)
         self._version = self._newest = -1
         size = self._size()
         if reading and size is None:
@@ -293,6 +298,7 @@ class Store:
         found = self.find([key_of(kind, spec)])
         return next((row for row in found.values() if row.status != "failed"), None)
 
+    @door.checked
     def find(self, keys: Sequence[str], curves: bool = True, check: Check | None = None) -> dict[str, Row]:
         """Those of these keys that are stored, failed ones too, with their rows; curves=False leaves the curves unread.
 
@@ -305,6 +311,7 @@ class Store:
             found |= {row.key: row for row in self._rows(f"where key in ({asked})", some, curves, check)}
         return found
 
+    @door.checked
     def rows(self, kind: str, curves: bool = True, check: Check | None = None) -> list[Row]:
         """All runs of a kind, oldest first; curves=False leaves the curves unread, which most of the time goes into.
 

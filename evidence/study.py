@@ -17,7 +17,7 @@ import xarray as xr
 
 from dynamics.door import check_fields, checked
 from dynamics.errors import InputError
-from dynamics.given import shown
+from dynamics.given import kind, shown
 from evidence.driver import Driver, Task, Together, Work, one_after_another
 from evidence.progress import Live
 from evidence.registry import World, find_world
@@ -173,5 +173,10 @@ def world_data(
         ) from error
 
 
+def dataset_of(world: World, **how: Any) -> xr.Dataset:
+    """What a world gives when it runs; InputError where that is no Dataset, as it may be of anybody's world."""
+    return kind(f"run() of {type(world).__name__} gave", world.run(**how), xr.Dataset, "a Dataset of xarray")
+
+
 def _world_row(world: World) -> dict[str, Any]:
-    return {"summary": {}, "curves": world.run().to_dict()}
+    return {"summary": {}, "curves": dataset_of(world).to_dict()}

@@ -7,3 +7,8 @@ report     the page of all claims, self-contained; report_runs, its tables of CN
 explorer   the page with sliders, its JavaScript printed by `javascript` from the rules
 style      colours, labels and how a picture is saved; shares, what pictures of dead shares have in common
 """
+
+import logging
+
+# Where it has no place to write, it draws all the same: lines about that are nobody's answer.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -84,8 +84,20 @@ def as_bytes(
     tensors = net.state_dict() | {EXTRA + text("extra", name): tensor for name, tensor in (extra or {}).items()}
     # Clones: safetensors refuses tensors that share memory.
     held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = as_text({"format": FORMAT, "network": config.as_dict(), "notes": check_notes(notes or {})})[:-1]
-    return safetensors.torch.save(held, metadata={HEADER: f'{header}{_SIGNED}"{_digest(header, held)}"}}'})
+    header = as_text({"format": FORMAT, "network": config.as_dict(), "notes": check_notes(notes or {})})
+    return safetensors.torch.save(held, metadata={HEADER: seal(header, held)})
+
+
+def seal(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """The text of a JSON object with one more entry at its end: a checksum over what stands before it and the tensors."""
+    return f'{header[:-1]}{_SIGNED}"{_digest(header[:-1], tensors)}"}}'
+
+
+def check_seal(entry: str, tensors: Mapping[str, Tensor]) -> None:
+    """InputError unless the checksum that `seal` put into a text is that of the text and the tensors."""
+    before, _, digest = entry.rpartition(_SIGNED)
+    if digest != f'"{_digest(before, tensors)}"}}':
+        raise InputError("damaged (its checksum is that of other content): a file as it was written is accepted")
 
 
 def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
@@ -125,9 +137,8 @@ def _header(entry: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], 
         raise InputError(f"written by a newer version (format {shown(made)}): up to {FORMAT} is accepted")
     if header.keys() != {"network", "notes"} | ({"format", "sha256"} if made > 1 else set()):
         raise InputError("holds no network's configuration")
-    before, _, digest = entry.rpartition(_SIGNED)
-    if made > 1 and digest != f'"{_digest(before, tensors)}"}}':
-        raise InputError("damaged (its checksum is that of other content): a file as it was written is accepted")
+    if made > 1:
+        check_seal(entry, tensors)
     return header["network"], header["notes"]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from dynamics.room import check_room
 from dynamics.simulate.together import simulate_together
 from synthetic.labelled import labelled
 
@@ -120,6 +121,10 @@ class Compete:
         excited = np.repeat([max(1, round((1 - s) * self.images)) for s in self.selectivities], self.copies)
         wanted = np.tile(np.arange(self.copies) < self.needed * self.copies, len(self.selectivities))
         each: list[tuple[np.ndarray, ...]] = []
+        count = seeds.stop - seeds.start
+        numbers = self.images * (len(excited) + 1 + self.epochs) + 3 * len(excited)
+        asked = f"{count:,} seeds with {self.images:,} images in {self.epochs:,} epochs"
+        check_room(asked, 2 * 8 * count * numbers)  # of each seed, and put together
         for seed in seeds:
             draws = np.random.default_rng(seed)
             x = draws.uniform(0.5, 1.5, (self.images, len(excited)))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from dynamics.room import check_room
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.labelled import labelled
@@ -136,6 +137,10 @@ class Feature:
         order (steps, seeds, batch); a seed's own generator makes all of its part."""
         each: list[tuple[np.ndarray, ...]] = []
         active = [max(1, round((1 - s) * self.images)) for s in self.selectivities]
+        count = seeds.stop - seeds.start
+        numbers = self.images * (self.inputs + len(active) + self.epochs) + len(active) * (self.inputs + 2)
+        asked = f"{count:,} seeds with {self.images:,} images in {self.epochs:,} epochs"
+        check_room(asked, 2 * 8 * count * numbers)  # of each seed, and put together
         for seed in seeds:
             draws = np.random.default_rng(seed)
             x = draws.normal(size=(self.images, self.inputs))

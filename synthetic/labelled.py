@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtri
 
+from dynamics.given import whole
 from dynamics.rule import Rule
 from dynamics.rules import RULES
 from dynamics.simulate import random
@@ -105,7 +106,11 @@ def column(values: Any, axis: int, axes: int) -> np.ndarray:
 
 
 def numbers_of(steps: int, shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The simulator's two uniform numbers for each step, arrays of `shape`, whose first axis counts seeds."""
+    """The simulator's two uniform numbers for each step, arrays of `shape`, whose first axis counts seeds.
+
+    Raises InputError for more steps than the simulator counts.
+    """
+    whole("steps", steps, 0, 2**32 - 1)
     seed, *inner = np.indices(shape)
     stream = np.ravel_multi_index(inner, shape[1:]) if inner else np.zeros_like(seed)
     return islice(random.series(seed, stream), steps)

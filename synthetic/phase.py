@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from dynamics.given import shown, whole
 from dynamics.room import check_room
 from dynamics.simulate.gradients import mortal, visited
 from dynamics.simulate.lanes import Trajectory, simulate
+from dynamics.simulate.schedules import Schedule
 from dynamics.theory import closed
 
 Diagram = Literal["selectivity", "rate", "batch", "epoch"]
@@ -102,7 +104,8 @@ class Phase:
         a_part = max(1, min(_PART // self.steps, _TOGETHER) // (len(x) * self.seeds))
         for first in range(0, len(y), a_part):
             rows = np.arange(first, min(first + a_part, len(y)))
-            parts.append(self._rows(rows, x_name, x, y_name, y, threads, on))
+            tell = None if notify is None else partial(notify, first, len(y))
+            parts.append(self._rows(rows, x_name, x, y_name, y, threads, on, tell))
             if notify is not None:
                 notify(int(rows[-1]) + 1, len(y), f"{len(x) * self.seeds * self.steps * len(rows):,} weight-steps more")
         died, sizes = (np.concatenate(both) for both in zip(*parts, strict=True))
@@ -124,7 +127,15 @@ class Phase:
         return np.geomspace(ends[0], ends[1], self.cells)
 
     def _rows(
-        self, rows: np.ndarray, x_name: str, x: np.ndarray, y_name: str, y: np.ndarray, threads: int, on: Simulate
+        self,
+        rows: np.ndarray,
+        x_name: str,
+        x: np.ndarray,
+        y_name: str,
+        y: np.ndarray,
+        threads: int,
+        on: Simulate,
+        tell: Callable[[str], None] | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Steps to death (inf: none) and final sizes, (rows, x, seeds)."""
         shape = (len(rows), len(x), self.seeds)
@@ -132,12 +143,25 @@ class Phase:
         row = rows[row]
         gradient, lanes, state = self._lanes(self._setting() | {x_name: x[column], y_name: y[row]})
         drawn = {"seed": lane, "stream": row * len(x) + column}
-        record, watch = [self.steps], self.floor
-        found = on(
-            "adam", "l2", gradient, record=record, lanes=lanes, state=state, watch=watch, threads=threads, **drawn
-        )
+        how: dict[str, Any] = {"record": [self.steps], "watch": self.floor, "threads": threads}
+        if tell is not None:
+            how["schedule"] = self._telling(tell, row.size)
+        found = on("adam", "l2", gradient, lanes=lanes, state=state, **how, **drawn)
         assert found.passed is not None
         return found.passed.reshape(shape), np.abs(found.w[0]).reshape(shape)
+
+    def _telling(self, tell: Callable[[str], None], lanes: int) -> Schedule:
+        """The schedule that changes nothing, which is asked for as the steps come, and tells of them where they are many."""
+        told = 0
+
+        def multipliers(steps: np.ndarray) -> np.ndarray:
+            nonlocal told
+            if (int(steps[0]) - told) * lanes >= _PART:
+                told = int(steps[0])
+                tell(f"{told:,} of {self.steps:,} steps of the next")
+            return np.ones(len(steps))
+
+        return multipliers
 
     def _setting(self) -> dict[str, Any]:
         """What the axes may replace."""

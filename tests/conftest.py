@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Iterator
 from multiprocessing import forkserver
@@ -55,7 +56,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def server(request: pytest.FixtureRequest) -> None:
+def heeded() -> None:
+    """Tests end processes, and themselves, by signals that `nohup` and a shell's background jobs start theirs without.
+
+    Only in the processes that run tests: the one that hands them out stays as it was started.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server(heeded: None, request: pytest.FixtureRequest) -> None:
     """In a worker of the tests: the server that forks the workers of studies has imported what most of them need.
 
     It imports nothing more once it runs: whichever test came first decided for all that followed.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -15,18 +18,46 @@ from undertow.__main__ import parser as command_line
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def python(name: str, code: str, bound: float = 30.0, least: float = 0.1, result: str = "") -> Step:
-    return Step(name, (sys.executable, "-c", code), bound, least, result)
+def python(name: str, code: str, mark: str | Path = "", least: float = 0.1, result: str = "") -> Step:
+    return Step(name, (sys.executable, "-c", code, str(mark)), 30.0, least, result)
 
 
-def test_each_step_is_bounded_and_what_it_leaves_is_kept_at_once(tmp_path: Path) -> None:
+class Marked(subprocess.Popen[str]):
+    """A process that is out of time as soon as it has made its mark, or never: how fast the machine is does not count."""
+
+    asked: ClassVar[dict[str, list[float]]] = {}
+
+    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
+        mark = Path(self.args[-1])  # type: ignore[index, arg-type]
+        if timeout is None or not mark.is_absolute():
+            return super().communicate(input)
+        self.asked.setdefault(mark.name, []).append(timeout)
+        if len(self.asked[mark.name]) == 1:
+            while not mark.exists():
+                time.sleep(0.01)
+        elif mark.name == "polite":
+            return super().communicate(input)
+        raise subprocess.TimeoutExpired(self.args, timeout)
+
+
+def test_each_step_is_bounded_and_what_it_leaves_is_kept_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Marked, "asked", {})
+    monkeypatch.setattr(subprocess, "Popen", Marked)
     kept = tmp_path / "gpu.json"
     report = tmp_path / "tests.xml"
-    stubborn = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"
+    stubborn = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+open(sys.argv[1], "w").close()
+time.sleep(60)
+"""
     polite = f"""
-import json, time
+import json, sys, time
 try:
-    time.sleep(600)
+    open(sys.argv[1], "w").close()
+    time.sleep(60)
 except KeyboardInterrupt:
     open({str(tmp_path / "study.json")!r}, "w").write(json.dumps({{"rows": 3}}))
     raise SystemExit(130)
@@ -41,11 +72,12 @@ except KeyboardInterrupt:
         python("tests", f"open({str(report)!r}, 'w').write({xml!r}); print('x' * 50_000)", result="tests.xml"),
         python("reads", read),
         python("fails", "raise SystemExit(3)"),
-        python("polite", polite, bound=18.0, result="study.json"),
-        python("stubborn", stubborn, bound=6.0),
+        python("polite", polite, tmp_path / "polite", result="study.json"),
+        python("stubborn", stubborn, tmp_path / "stubborn"),
         python("later", "", least=1e6),
     ]
-    found = gpu.visit(todo, tmp_path, minutes=2.0)
+    found = gpu.visit(todo, tmp_path, minutes=120.0)
+    assert Marked.asked == {name: [300.0, 10 * gpu.GRACE] for name in ("polite", "stubborn")}
     statuses = ["done", "done", "failed with 3", "out of time", "out of time", "skipped"]
     assert [step["status"] for step in found] == statuses
     assert json.loads(kept.read_text())["steps"] == found

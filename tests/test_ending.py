@@ -136,6 +136,14 @@ def test_closed_outputs_take_no_file_in_their_place() -> None:
     assert (blind.returncode, blind.stdout) == (0, run("explain", "adam").out)
 
 
+def test_a_home_that_cannot_be_written_is_no_line() -> None:
+    where = {"HOME": "/dev/null", "PYTHONPATH": str(ROOT)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "XDG"))}
+    code = "import figures.style, matplotlib; matplotlib.get_cachedir()"
+    done = subprocess.run([sys.executable, "-c", code], env=kept | where, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -16,6 +16,8 @@ from dynamics.simulate.lanes import simulate
 from evidence.progress import Live
 from fullscale.data import load
 from fullscale.spec import RunSpec
+from synthetic.compete import Compete
+from synthetic.feature import Feature
 from synthetic.phase import Phase
 
 HUGE = str(10**400)
@@ -72,6 +74,10 @@ def test_room_is_asked_for_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -
         Phase(cells=10_000, seeds=100_000, steps=1)
     with pytest.raises(InputError, match="up to 100,000,000,000,000 steps of lanes"):
         Phase(steps=2**32 - 1, cells=1000)
+    for counts in ({"seeds": 10**20}, {"tuning_seeds": 10**12}, {"epochs": 10**20}):
+        for world in (Feature, Compete):
+            with pytest.raises(InputError, match=r"seeds with .* images in .* of memory would be needed"):
+                world(**counts).run()
 
 
 def test_a_network_without_room_is_not_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

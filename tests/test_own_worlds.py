@@ -168,6 +168,12 @@ def test_run_judges_and_draws_a_world_with_other_constants(tmp_path: Path) -> No
     assert said.out.splitlines()[-1].startswith("B3  is not about these constants (KeyError: ")
 
 
+def test_numbers_that_overflow_are_no_lines_of_their_own() -> None:
+    said = run("run", "residue", "--set", "lr=1e17")
+    assert (said.status, said.problems) == (0, [])
+    assert "E5  undecided" in said.out
+
+
 def test_run_refuses_what_it_cannot_do() -> None:
     for arguments, words in (
         ("nowhere", ["'nowhere'", "silence, laws"]),
@@ -179,6 +185,8 @@ def test_run_refuses_what_it_cannot_do() -> None:
         ("silence --set strengths=1e-3,x", ["--set strengths=1e-3,x", "a finite number, or several"]),
         ("laws --set lr=1e-3", ["--set lr=1e-3", "2 times a finite number"]),
         ("phase_rate --set diagram=map", ["--set diagram=map", "selectivity, rate, batch, epoch"]),
+        ("silence --set horizon=-1", ["rising step numbers"]),
+        ("noise --set steps=10000000000", ["steps 10000000000", "0 to 4,294,967,295"]),
         ("silence --set optimizers=adm", ["silence does not run with optimizers=adm", "'adm'"]),
         ("silence --plot drawn.gif", ["drawn.gif", ".png, .svg, .pdf"]),
         ("laws --plot drawn.png", ["no picture of laws alone", "silence"]),
@@ -192,6 +200,14 @@ def test_a_world_of_ones_own_that_raises_is_told_in_a_line(tmp_path: Path) -> No
         MINE.replace('"coin"', '"bent"').replace('"X1"', '"X9"').replace("bias: float = 0.5", "bias: float = 2.0")
     )
     refused(run("run", "bent", "--worlds", file), "bent does not run (ValueError: ", "p > 1")
+
+
+def test_a_world_of_ones_own_that_gives_nothing_is_told_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "empty.py"
+    file.write_text(MINE.replace('"coin"', '"void"').replace('"X1"', '"X8"').replace("return xr.Dataset", "xr.Dataset"))
+    said = "run() of Coin gave None: a Dataset of xarray is accepted"
+    refused(run("run", "void", "--worlds", file), said)
+    refused(run("reproduce", "--only", "void", "--worlds", file, "--out", tmp_path / "out"), said)
 
 
 def test_constants_are_taken_by_their_types() -> None:

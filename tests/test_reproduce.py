@@ -138,6 +138,18 @@ def test_the_same_results_give_the_same_report(reproduced: Reproduced, tmp_path:
     assert left == {"report.html", "explorer.html", "figures", "results.sqlite"}
 
 
+def test_the_papers_section_judges_all_claims_on_its_study(tmp_path: Path) -> None:
+    from evidence.registry import find_claims
+    from evidence.store import Store
+    from fullscale.paper.kept import NAME
+    from undertow.reproduce import _paper
+
+    with Store(tmp_path / "results.sqlite") as store:
+        section = _paper(store, tmp_path)
+    assert {found.claim.id for found in section.findings} == {claim.id for claim in find_claims(experiments=[NAME])}
+    assert len(section.pictures) == 3
+
+
 def test_a_world_alone_brings_its_claims_and_pictures(reproduced: Reproduced, tmp_path: Path) -> None:
     said = run("reproduce", "--only", "selective", "--out", copied(reproduced, tmp_path))
     *table, _ = said.out.splitlines()

@@ -145,7 +145,7 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     for line in other_versions(row for row in stands.rows if row is not None):
         live.line(line)
     data = bearing(store, stands)
-    findings = judged(find_claims(experiments=data), data)
+    findings = judged(find_claims(experiments=list(data)), data)
     compared = [pruning.draw(data[name]) for name in ("compare", PAPER.name) if name in data]
     drawn = (
         alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), watched.draw(data["watched"]), *compared,
@@ -169,7 +169,7 @@ def _paper(store: Store, figures: Path) -> Section:
 
     found, missing = kept.bearing(store)
     data = {kept.NAME: found} if found else {}
-    findings = judged(find_claims(experiments=data), data)
+    findings = judged(find_claims(experiments=list(data)), data)
     inline, tables, text = [], [], f"{missing}: no claim on it is judged before it is complete."
     if found:
         seen = found["looked"]

@@ -84,7 +84,7 @@ def convert(
         gradients: their root mean square when they arrive, and the share of steps at which they do.
         weight: the size of the weight at which the pulls are compared; None: small, so that the pull is a small part of
             the gradients and a share of the weight.
-        steps: the horizon, in steps, for the best constant where pulls change with time; 100 to ten million.
+        steps: the horizon, in steps, for the best constant where pulls change with time; 100 to a million.
 
     Returns:
         The Conversion: the target with its strength, or why no constant strength gives the same pull.

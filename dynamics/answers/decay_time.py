@@ -144,9 +144,10 @@ def _compiled(setting: Setting, w: float, inner: Sequence[float], target: float)
 
     lanes = {"lr": setting.lr, "strength": setting.strength, **setting.hyper}
     names, now, span = ("w", *setting.rule.inner), _PYTHON_STEPS, _PYTHON_STEPS
+    peaks = [math.inf, math.inf]  # the largest sizes in stretches, each as long as all before
     while now < _COMPILED_STEPS:
         steps = np.unique(np.linspace(0, span, 1_001, dtype=np.int64))
-        before, at, passed = abs(w), 0, False
+        before, at, passed, peak = abs(w), 0, False, 0.0
         # Piece by piece: what lies beyond the target is not stepped through.
         for piece in np.array_split(steps[1:], min(_PIECES, len(steps) - 1)):
             state = dict(zip(names[1:], inner, strict=True))
@@ -160,7 +161,7 @@ def _compiled(setting: Setting, w: float, inner: Sequence[float], target: float)
                 fields=names,
             ).fields
             below = np.abs(fields["w"][:, 0]) <= target
-            passed = bool(below.any())
+            passed, peak = bool(below.any()), max(peak, float(np.abs(fields["w"]).max()))
             if count := int(below.argmax()) if passed else len(piece):
                 w, *inner = (float(fields[name][count - 1, 0]) for name in names)
                 at += count
@@ -178,6 +179,10 @@ def _compiled(setting: Setting, w: float, inner: Sequence[float], target: float)
             return DecayTime(
                 None, f"not within {now:,} steps, nor within {_HOPELESS * _COMPILED_STEPS:.0e} at that speed"
             )
+        if not passed:
+            if peak >= peaks[1] >= peaks[0]:
+                return DecayTime(None, f"not within {now:,} steps, in which its largest size does not fall")
+            peaks = [peaks[1], peak]
         # The next stretch is as long as all before; once the target is passed within one, the step between two looks.
         span = int(steps[at + 1] - steps[at]) if passed else now
     return DecayTime(None, f"not within {now:,} steps")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from numbers import Real
+from operator import is_
 from typing import Any
 
 import torch
@@ -96,6 +97,29 @@ def check_group(rule: Rule, coupling: Coupling, group: Mapping[str, Any]) -> Non
     rule.hyperparameters(**found)
 
 
+def check_step(rule: Rule, coupling: Coupling, group: Mapping[str, Any], passed: Sequence[Any]) -> list[Any]:
+    """InputError for what was written into a group since, by a scheduler or by hand, and cannot be taken.
+
+    The number in an lr that is a tensor is not read, since that waits for its device. passed: what the last check of the
+    group gave; the same objects are not checked again.
+    """
+    lr = group.get("lr")
+    if torch.is_tensor(lr) and lr.numel() == 1:
+        lr = 0.0
+    elif not isinstance(lr, float) or not -_ROUNDING < lr < math.inf:
+        check("lr", plain("lr", lr))
+    names = ("weight_decay", "base_lr", *flags(rule), *_own(rule))
+    values = [group.get(name) for name in names]
+    if len(values) != len(passed) or not all(map(is_, values, passed)) or isinstance(group.get("betas"), list):
+        check_group(rule, coupling, {**dict(zip(names, values, strict=True)), "lr": 0.0})
+    return values
+
+
+def _own(rule: Rule) -> list[str]:
+    """The rule's hyperparameters as a group has them."""
+    return list(dict.fromkeys("betas" if name in BETAS else name for name in rule.defaults))
+
+
 def check_parameter(rule: Rule, p: torch.Tensor) -> None:
     """InputError for a tensor that the rule cannot step on."""
     if p.dtype not in _DTYPES or p.layout != torch.strided:
@@ -126,6 +150,7 @@ def loadable(
             raise InputError(
                 f"loaded state dict contains a parameter group that doesn't match the size of optimizer's group: {sizes}"
             )
+        _check_names(saved, own)
     keys = list(chain.from_iterable(group["params"] for group in groups))
     params = list(chain.from_iterable(group["params"] for group in param_groups))
     known = dict(zip(keys, params, strict=True))
@@ -154,12 +179,24 @@ def _parts(state_dict: Any) -> tuple[list[dict[str, Any]], dict[Any, Any]]:
     raise InputError(f"state_dict of type {type(state_dict).__name__} and another form: {words}")
 
 
+def _check_names(saved: dict[str, Any], own: dict[str, Any]) -> None:
+    """State goes by place, so names in another order are of state that would go to other parameters."""
+    names, here = saved.get("param_names"), own.get("param_names")
+    if names is None:
+        return
+    if not isinstance(names, list | tuple) or len(names) != len(own["params"]):
+        raise InputError(f"state_dict's param_names {shown(names)}: a list of {len(own['params'])} names is accepted")
+    if here is not None and list(names) != list(here) and sorted(map(str, names)) == sorted(map(str, here)):
+        raise InputError(
+            f"state_dict of parameters in the order {shown(names)}: that of this optimizer, {shown(here)}, is accepted"
+        )
+
+
 def _group(rule: Rule, coupling: Coupling, saved: dict[str, Any], states: dict[Any, Any]) -> dict[str, Any]:
     group = {**flags(rule), **saved}
     if rule.average and "train_mode" not in saved:
         group["train_mode"] = not any(POINT in states.get(key, ()) for key in saved["params"])
-    needed = dict.fromkeys("betas" if name in BETAS else name for name in rule.defaults)
-    for name in ("lr", "weight_decay", *needed):
+    for name in ("lr", "weight_decay", *_own(rule)):
         if name not in group:
             raise InputError(f"state_dict without {name!r}: one of {rule.name} is accepted")
     lr = plain("lr", group["lr"])

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import ParametrizationList
 
 from dynamics.errors import InputError
-from dynamics.given import flag, number, shown
+from dynamics.given import flag, kind, number, several, shown
 
 # _NormBase: BatchNorm and InstanceNorm of every dimension, SyncBatchNorm and the lazy ones.
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -114,8 +114,7 @@ def parameter_groups(
 
 def _names(module: nn.Module, skip: Collection[str]) -> set[str]:
     """What `skip` names, checked."""
-    if isinstance(skip, str | bytes) or not isinstance(skip, Collection):
-        raise InputError(f"skip {shown(skip)}: a collection of names is accepted")
+    kind("skip", several("skip", skip, "a collection of names"), Collection, "a collection of names")
     names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name in skip:
         if not isinstance(name, str) or name not in names:

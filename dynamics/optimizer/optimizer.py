@@ -15,12 +15,13 @@ from torch.optim.optimizer import ParamsT
 
 from dynamics.couplings import Coupling, find_coupling
 from dynamics.errors import InputError
-from dynamics.given import shown
+from dynamics.given import function, shown
 from dynamics.optimizer.checks import (
     BETAS,
     POINT,
     check_group,
     check_parameter,
+    check_step,
     flags,
     hyperparameters,
     loadable,
@@ -29,8 +30,10 @@ from dynamics.optimizer.checks import (
 )
 from dynamics.optimizer.prepare import Ready, convert_clocks, prepare
 from dynamics.rule import Rule
-from dynamics.rules import find_rule
+from dynamics.rules import RULES, find_rule
 
+# How torch's own optimizers can be asked to step.
+_FACES = ("foreach", "fused", "differentiable")
 _PARAMETERS = "an iterable of leaf tensors, of pairs (name, tensor) or of groups, {'params': such an iterable},"
 
 
@@ -81,9 +84,12 @@ class Optimizer(torch.optim.Optimizer):
         capturable: bool = False,
         **settings: Any,
     ) -> None:
+        self._passed: dict[int, list[Any]] = {}
         self.rule = find_rule(rule)
         self.coupling = find_coupling(coupling)
         own = {name: settings.pop(name) for name in self.rule.defaults if name in settings}
+        if "betas" in settings and not own.keys().isdisjoint(BETAS):
+            raise InputError(f"betas {shown(settings['betas'])} beside {', '.join(own)}: one of the two is accepted")
         known = self._spell({**self.rule.defaults, **own})
         for name in settings:
             if name not in known:
@@ -108,6 +114,7 @@ class Optimizer(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """As torch's, for what is loaded, unpickled or copied; flags that an older version did not have get their defaults."""
         super().__setstate__(state)
+        self._passed = {}
         for group in (self.defaults, *self.param_groups):
             for name, value in flags(self.rule).items():
                 group.setdefault(name, value)
@@ -132,6 +139,11 @@ class Optimizer(torch.optim.Optimizer):
             if name in param_group:
                 words = "betas, together," if name in BETAS else "one for the whole optimizer"
                 raise InputError(f"parameter group with {name!r}: {words} is accepted")
+        known = {name for rule in RULES.values() for name in rule.defaults} | set(_FACES)
+        for name in (known & param_group.keys()) - self.defaults.keys():
+            if param_group[name]:  # torch's own groups hold its flags at False
+                accepted = ", ".join(self._spell({"lr": 0, "weight_decay": 0, **self.rule.defaults}))
+                raise InputError(f"parameter group with {name!r}: {self.rule.name} takes {accepted}")
         check_group(self.rule, self.coupling, self.defaults | param_group)
         with told(_PARAMETERS):
             super().add_param_group(dict(param_group))
@@ -168,9 +180,14 @@ class Optimizer(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float]) -> float: ...
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of every parameter that has a gradient; the closure, if any, reevaluates the loss first."""
+        """One update of every parameter that has a gradient; the closure, if any, reevaluates the loss first.
+
+        InputError, before any parameter moves, for what was written into a group and cannot be taken, and for a parameter
+        whose type, shape or device has changed since its state or gradient was made.
+        """
         loss = None
         if closure is not None:
+            function("closure", closure)
             with torch.enable_grad():
                 loss = closure()
         prepared = self._prepared(torch.compiler.is_compiling())
@@ -191,9 +208,10 @@ class Optimizer(torch.optim.Optimizer):
     @torch._disable_dynamo  # type: ignore[attr-defined, untyped-decorator]
     def _prepared(self, compiled: bool) -> list[Ready]:
         """What a step runs, for all groups at once: a compiler breaks its graph here, once."""
-        for group in self.param_groups:
+        for k, group in enumerate(self.param_groups):
             if self.rule.average and not group["train_mode"]:
                 raise InputError(f"step of {self.rule.name} in eval mode: call train() of the optimizer first")
+            self._passed[k] = check_step(self.rule, self.coupling, group, self._passed.get(k, ()))
             if compiled and not group["capturable"]:
                 raise InputError("compiled step with capturable=False: capturable=True is accepted")
         groups = [(group, self._hyperparameters(group)) for group in self.param_groups]

@@ -70,7 +70,12 @@ def prepare(
                 continue
             if p.grad.layout != torch.strided:
                 raise InputError(f"sparse gradient of a parameter of shape {tuple(p.shape)}: dense ones are accepted")
-            if rule.inner and not states.get(p):
+            state = states.get(p)
+            if state and rule.state:
+                _check_alike("state", state[rule.state[0]], p)
+            else:  # with a state that fits it has been looked at
+                _check_alike("gradient", p.grad, p)
+            if rule.inner and not state:
                 _not_captured(p)
                 if p.device not in started:
                     started[p.device] = clock_tensors(rule.clock, p.device) if group["capturable"] else dict(rule.clock)
@@ -119,6 +124,13 @@ def _part_clocks(rule: Rule, groups: Iterable[Mapping[str, Any]], states: States
                     _not_captured(p)
                     copies[at, owner] = c.clone()
                 states[p][name] = copies[at, owner]
+
+
+def _check_alike(what: str, x: torch.Tensor, p: torch.Tensor) -> None:
+    """As `Module.double` leaves them that is called between steps."""
+    if x.dtype != p.dtype or x.shape != p.shape or x.device != p.device:
+        own, wanted = (f"{y.dtype}, shape {tuple(y.shape)}, on {y.device}" for y in (x, p))
+        raise InputError(f"{what} of {own} for a parameter of {wanted}: the same is accepted")
 
 
 def _not_captured(p: torch.Tensor) -> None:

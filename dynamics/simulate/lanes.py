@@ -32,6 +32,8 @@ from dynamics.words import NUMPY, bind
 
 # Multipliers are computed for this many steps at a time, so that a long schedule costs no memory.
 _STRETCH = 16_384
+# Weight-steps that a thread takes at a time, a tenth of a second or so: while it does, Ctrl-C waits.
+_AT_ONCE = 10_000_000
 # More threads than any machine has cores, and more lanes at a time than its caches hold, are slips of the hand.
 THREADS, _BLOCK = 1_024, 2**31 - 1
 
@@ -299,13 +301,17 @@ def _compiled(
     count = run.cells.shape[1]
     parts = list(pairwise(np.linspace(0, count, min(threads, -(-count // block)) + 1).astype(int).tolist()))
     fixed = (run.cells, run.table, run.codes, run.streams, run.keys, run.levels, run.passed)
+    together = max(1, _AT_ONCE * len(parts) // count)
 
     def advance(first: int, last: int, multipliers: np.ndarray) -> np.ndarray:
-        if len(parts) == 1:  # handing it to a thread takes longer than a few steps of a few lanes
-            loop(first, last, multipliers, *fixed, *parts[0], block)
-            return run.cells
-        for job in [pool.submit(loop, first, last, multipliers, *fixed, *part, block) for part in parts]:
-            job.result()
+        for now in range(first, last, together):
+            until = min(now + together, last)
+            some = now, until, multipliers[now - first : until - first], *fixed
+            if len(parts) == 1:  # handing it to a thread takes longer than a few steps of a few lanes
+                loop(*some, *parts[0], block)
+                continue
+            for job in [pool.submit(loop, *some, *part, block) for part in parts]:
+                job.result()
         return run.cells
 
     return advance

@@ -176,13 +176,17 @@ def _check_shapes(rule: Rule, w: Any, g: Any) -> None:
         raise InputError(f"weight of shape {shape}: {rule.name} accepts a matrix")
 
 
+def _dense(x: Any) -> bool:
+    return not x.is_meta and x.is_floating_point() and str(x.layout) == "torch.strided"
+
+
 def _check_kind(name: str, value: Any, kind: type) -> None:
     """InputError where `value` is neither a real number nor of that kind."""
     if isinstance(value, kind):
         if isinstance(value, np.ndarray):
             array(name, value)
-        elif getattr(value, "is_meta", False) or "complex" in str(getattr(value, "dtype", "")):
-            raise InputError(f"{name} {shown(value)}: real numbers are accepted")
+        elif hasattr(value, "is_meta") and not _dense(value):
+            raise InputError(f"{name} {shown(value)}: a dense tensor of real floating point numbers is accepted")
     elif not isinstance(value, Real) or isinstance(value, bool):
         raise InputError(f"{name} {shown(value)}: a number or a {kind.__name__}, as the weight is, is accepted")
     else:
@@ -202,7 +206,9 @@ def _arithmetic(w: Any) -> _Arithmetic:
     if isinstance(w, np.ndarray):
         return _Arithmetic(np.ndarray, NUMPY, np.zeros_like, part, np.errstate(divide="ignore", invalid="ignore"))
     if torch is not None and isinstance(w, torch.Tensor):
-        return _Arithmetic(torch.Tensor, tensors(), torch.zeros_like, part, torch.no_grad())
+        # The gradient of a tensor without a dimension may be a number.
+        zeros = lambda g: torch.zeros_like(g) if torch.is_tensor(g) else 0.0  # noqa: E731
+        return _Arithmetic(torch.Tensor, tensors(), zeros, part, torch.no_grad())
     if sympy is not None and isinstance(w, sympy.Basic):
         return _Arithmetic(sympy.Basic, symbols(), lambda x: sympy.Integer(0), part, nullcontext())
     raise InputError(f"weight {shown(w)}: a float, a NumPy array, a sympy expression or a torch tensor is accepted")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynamics.errors import InputError
-from dynamics.given import items, number, shown, whole
+from dynamics.given import items, kind, number, shown, whole
 
 from .pixels import area_average
 
@@ -30,6 +30,8 @@ class Split:
     labels: NDArray[np.int64]
 
     def __post_init__(self) -> None:
+        for name in ("images", "labels"):
+            kind(name, getattr(self, name), np.ndarray, "an array of NumPy")
         shape = self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 4 or shape[1] not in (1, 3) or 0 in shape[2:]:
             raise InputError(f"images {self.images.dtype} {shape}: uint8 (N, 1 or 3, height, width) is accepted")

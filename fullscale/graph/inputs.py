@@ -101,6 +101,8 @@ def taken(example: Any, numbers: bool = True) -> Inputs:
         )
     if numbers and any(tensor.is_meta for tensor in tensors):
         raise InputError(f"inputs of shape {inputs.shapes()} on the meta device: tensors with numbers are accepted")
+    if "sparse" in str(tensors[0].layout):
+        raise InputError(f"inputs of {tensors[0].layout}: dense tensors are accepted")
     if any(tensor.numel() == 0 for tensor in tensors):
         raise InputError(f"inputs of shape {inputs.shapes()}: one image or more is accepted")
     return inputs

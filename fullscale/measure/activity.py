@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dynamics.errors import InputError
-from dynamics.given import among, number, shown
+from dynamics.given import among, number, several
 from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
 
 SELECTIVE_BELOW = 1e-3
@@ -125,17 +125,16 @@ class Activity:
 
     def sweep(self, thresholds: Iterable[float]) -> list[Shares]:
         """Both measures, over all filters, at each of the thresholds. InputError as above."""
-        if not isinstance(thresholds, Iterable) or isinstance(thresholds, str | bytes):
-            raise InputError(f"thresholds {shown(thresholds)}: several numbers are accepted")
-        return [Shares(t, self.inactive_by_activation(t), self.inactive_by_scale(t)) for t in thresholds]
+        wanted = several("thresholds", thresholds, "a list of numbers")
+        return [Shares(t, self.inactive_by_activation(t), self.inactive_by_scale(t)) for t in wanted]
 
     def below(self, measure: str, threshold: float) -> tuple[Tensor, ...]:
         """Which filters are inactive by "activation" or by "scale" at this threshold: one bool tensor (filters,) a layer.
 
         A filter without a scale never is by scale."""
         values = {"activation": self.peak, "scale": self.gamma}[among("measure", measure, ("activation", "scale"))]
-        _check(threshold)
-        return tuple(value.abs() < threshold for value in values)
+        limit = _checked(threshold)
+        return tuple(value.abs() < limit for value in values)
 
     def table(self) -> list[dict[str, Any]]:
         """One plain dictionary a filter: what was measured, and whether it is inactive by either measure, or constant.
@@ -198,14 +197,16 @@ def _counted(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _check(threshold: float) -> None:
-    if not number("threshold", threshold) > 0:
+def _checked(threshold: float) -> float:
+    found = number("threshold", threshold)
+    if not found > 0:
         raise InputError(f"threshold {threshold}: a positive finite number is accepted")
+    return found
 
 
 def _share(values: tuple[Tensor, ...], threshold: float) -> float:
     """Of the numbers that are known."""
-    _check(threshold)
+    limit = _checked(threshold)
     every = torch.cat(values)
     known = every[~every.isnan()]
-    return int((known.abs() < threshold).sum()) / len(known) if len(known) else nan
+    return int((known.abs() < limit).sum()) / len(known) if len(known) else nan

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
+from dynamics.given import kind
 from fullscale.graph import Unit
 from fullscale.graph.network import network
 from fullscale.measure.activity import SELECTIVE_BELOW, Activity
@@ -62,6 +63,7 @@ def measure(net: nn.Module, images: Source, batch: int = 1024) -> Activity:
 def measured(net: nn.Module, images: Source, graphs: Graphs, batch: int = 1024) -> Activity:
     """As `measure`, with graphs that are there already or are kept for the next time, of this network's structure."""
     net = network(net)
+    kind("graphs", graphs, Graphs, "Graphs")
     _check_finite(net)
     seen = _Extremes()
     with undrawn(images):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from dynamics.given import number, text, whole
+from dynamics.given import kind, number, text, whole
 from fullscale.models.chain import LARGEST, Block, Chain, NetConfig, basicnet
 from fullscale.models.residual import LAYERS as RESNETS
 from fullscale.models.residual import ResNet
@@ -57,7 +57,7 @@ class Architecture:
 
 def build(architecture: Architecture) -> nn.Module:
     """The network, with first weights drawn from torch's global generator; its `config` rebuilds it."""
-    a = architecture
+    a = kind("architecture", architecture, Architecture, "an Architecture")
     if a.model == "basicnet":
         return basicnet(a.width, a.in_channels, a.classes)
     net: nn.Module = VGG(a) if a.model in VGGS else ResNet(a)

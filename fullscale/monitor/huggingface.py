@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isclose
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from dynamics.errors import InputError
-from dynamics.given import flag, shown, whole
+from dynamics.given import flag, line, path, shown, whole
 from fullscale.monitor.core import INTERVAL, Monitor
 from fullscale.monitor.stored import read, write
 
@@ -42,6 +43,8 @@ class MonitorCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
             raise InputError(
                 f"resume_from_checkpoint {shown(resume_from_checkpoint)}: the folder of a checkpoint, True or False is accepted"
             )
+        if isinstance(resume_from_checkpoint, str | Path):
+            path("resume_from_checkpoint", resume_from_checkpoint)
         self.resume_from_checkpoint = resume_from_checkpoint
         self.monitor: Monitor | None = None
         self._file = FILE
@@ -114,9 +117,9 @@ class MonitorCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
 def _saved(folder: Path, name: str, net: nn.Module) -> dict[str, Any]:
     """What the file in a folder holds. InputError unless it is whole and was saved beside the weights that the network has
     now: a folder may hold the checkpoint of another run at the same step."""
-    if not (folder / name).is_file():
-        former = f" ({FORMER} there is of an older version, and not read)" if (folder / FORMER).is_file() else ""
-        raise InputError(f"{folder}: no {name} there{former}")
+    if not isfile(folder / name):  # a folder that a checkpoint tells may be none that a file system can hold
+        former = f" ({FORMER} there is of an older version, and not read)" if isfile(folder / FORMER) else ""
+        raise InputError(f"{line(folder)}: no {name} there{former}")
     saved = read(folder / name)
     weights = saved.pop("weights", None)
     if not isinstance(weights, float) or not isclose(weights, _size(net), rel_tol=1e-5):

@@ -15,6 +15,7 @@ from torch import Tensor
 from dynamics.errors import InputError
 from dynamics.given import shown, text, whole
 from evidence.files import write_whole
+from fullscale.checkpoint import check_seal, seal
 from fullscale.checkpoint import read as read_safetensors
 from fullscale.monitor.causes import CAUSES, RECENT
 from fullscale.monitor.record import MOST, VARIABLES
@@ -214,7 +215,7 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         return x
 
     header = json.dumps(plain(state, ""))
-    write_whole(path, safetensors.torch.save(tensors, metadata={HEADER: header}))
+    write_whole(path, safetensors.torch.save(tensors, metadata={HEADER: seal(header, tensors)}))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -227,11 +228,12 @@ def read(path: Path) -> dict[str, Any]:
         return [whole_of(of) for of in x] if isinstance(x, list) else x
 
     try:
+        check_seal(metadata[HEADER], tensors)
         state = whole_of(json.loads(metadata[HEADER]))
+        del state["sha256"]
         state["held"] = {int(i): fields for i, fields in state["held"].items()}
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: holds no monitor's state") from error
-    try:
         return checked(state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: holds no monitor's state") from error

@@ -26,6 +26,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dynamics.errors import InputError
+from dynamics.given import items, shown
 from fullscale.models import Block
 from fullscale.replicas.layers import Convolutions, Linears, Norms, by_kernels
 
@@ -40,9 +42,12 @@ class Replicas(nn.Module):
 
     def __init__(self, nets: Sequence[nn.Module]) -> None:
         super().__init__()
+        kinds = [(getattr(net, "config", Replicas), _shapes(net)) for net in items("nets", nets, "networks")]
+        if not kinds or kinds[0][0] is Replicas or any(kind != kinds[0] for kind in kinds):
+            raise InputError(f"nets {shown(nets)}: one network or more of one configuration are accepted")
         self.count, self.config = len(nets), nets[0].config
         self._one = [nets[0]]  # in a list, since it is no part of this network
-        self._shapes = {name: p.shape for name, p in nets[0].named_parameters()}
+        self._shapes = kinds[0][1]
         like = next(nets[0].parameters())
         sizes = [shape.numel() for shape in self._shapes.values()]
         self.flat = nn.Parameter(like.new_zeros(self.count, sum(sizes)))
@@ -93,6 +98,10 @@ class Replicas(nn.Module):
             whole = self.net.get_buffer(name)
             buffer.copy_(whole[replica] if whole.ndim else whole)
         return net.train(self.training)
+
+
+def _shapes(net: Any) -> dict[str, torch.Size]:
+    return {name: p.shape for name, p in net.named_parameters()} if isinstance(net, nn.Module) else {}
 
 
 def _shaped(part: Tensor, shape: torch.Size) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +17,13 @@ from fullscale.studies.standing import Standing, of_images
 from fullscale.sweep import outcome, runs_of
 
 
-def planned(*studies: Study, data: str | None = None) -> list[Standing]:
+def planned(*studies: Study, data: str | None = None, runs: Sequence[list[Asked]] | None = None) -> list[Standing]:
     """All runs of studies on their images, each of which is read once; no store is looked at.
 
     Args:
         *studies: one or several.
         data: where the images lie, if not where the study says.
+        runs: what `asked` gives of each study, where that is known; None: it is asked here.
 
     Returns:
         The Standing of each, without a row.
@@ -30,7 +31,7 @@ def planned(*studies: Study, data: str | None = None) -> list[Standing]:
     Raises:
         InputError: for whatever in a study cannot be run, before images are read where they do not matter.
     """
-    runs = [asked(study) for study in studies]
+    runs = [asked(study) for study in studies] if runs is None else runs
     found = images.read([run.source for each in runs for run in each], data)
     return [of_images(study, each, _of(each, found), None) for study, each in zip(studies, runs, strict=True)]
 

@@ -130,7 +130,7 @@ def find_studies(name: str, **changes: Any) -> list[Study]:
         >>> [study.fixed["size"] for study in find_studies("paper-1-rates", size=32)]
         [32]
     """
-    parts = [known for known in built_in() if known.startswith(f"{name}-")]
+    parts = [known for known in built_in() if known.startswith(f"{given.path('study', name)}-")]
     found = [find_study(part) for part in parts] if parts and name not in built_in() else [find_study(name)]
     for what, value in changes.items():
         if not any(what in study.fixed for study in found):

@@ -40,9 +40,10 @@ def check_row(row: Row) -> None:
 
 def place(source: Source, data: str | None) -> str:
     """Where the images of a source lie: data, the user's --data, or what the study says. InputError if neither says."""
-    if not (data or source.data):
+    where = source.data or None if data is None else data
+    if where is None:
         raise InputError("the study leaves its images to --data: digits, a folder or an archive is accepted")
-    return data or source.data
+    return where
 
 
 def read(sources: Iterable[Source], data: str | None) -> dict[Source, Found]:
@@ -50,7 +51,7 @@ def read(sources: Iterable[Source], data: str | None) -> dict[Source, Found]:
     from fullscale.data import canonical, load, prepared
 
     sources = list(dict.fromkeys(sources))
-    if data and len(words := {source.data for source in sources}) > 1:
+    if data is not None and len(words := {source.data for source in sources}) > 1:
         raise InputError(f"--data {data} for a study of {', '.join(sorted(words))}: images of one kind are accepted")
     whole: dict[str, Images] = {}
     found = {}

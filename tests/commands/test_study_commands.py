@@ -22,7 +22,7 @@ from dynamics.estimate import mean_interval
 from evidence.driver import one_after_another
 from evidence.store import Store, record
 from fullscale import sweep
-from fullscale.studies import Found, asked, find_study, images, table
+from fullscale.studies import Found, asked, find_study, images, runs, table
 from fullscale.studies.standing import of_images, standing
 
 STUDY = """
@@ -238,6 +238,7 @@ def test_what_cannot_be_run_is_refused_with_nothing_written(
     [
         (["--workers", "0"], ["--workers 0"]),
         (["--workers", "10000"], ["--workers 10000: a whole number from 1 to 4,096 is accepted"]),
+        (["--data", ""], ["source '': 'digits', a directory or an archive"]),
         (["--executor", "pbs"], ["executor 'pbs' is unknown", "slurm"]),
         (["--executor", "slurm"], ["sbatch is not found"]),
         (["--executor", "127.0.0.1:99999"], ["no Ray cluster at '127.0.0.1:99999'"]),
@@ -255,6 +256,13 @@ def test_flags_that_cannot_be_are_refused_with_nothing_written(
     for more in ([], ["--dry-run"]):
         refused(run("study", study, *flags, *more), *words)
     assert [path.name for path in tmp_path.iterdir()] == ["little.toml"]
+
+
+def test_the_runs_of_a_study_are_checked_once(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked, check = [], runs._asked
+    monkeypatch.setattr(runs, "_asked", lambda cell, names: checked.append(cell) or check(cell, names))
+    assert run("study", study, "--out", tmp_path / "out", "--dry-run").status == 0
+    assert len(checked) == len(find_study(str(study)).cells())
 
 
 def test_results_makes_nothing_and_names_what_a_store_holds(

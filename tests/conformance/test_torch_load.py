@@ -238,3 +238,27 @@ def test_torchs_own_state_is_refused() -> None:
         saved["param_groups"][0].setdefault("momentum", 0.9)
         with pytest.raises(InputError, match=f"state_dict with the state .*: {ours} has"):
             Optimizer([p], ours).load_state_dict(saved)
+
+
+def test_names_in_another_order_are_refused_and_other_names_are_not() -> None:
+    """State goes by place."""
+    names = ("first", "second")
+    params = [Parameter(torch.ones(2)) for _ in names]
+
+    def named(*names: str) -> Optimizer:
+        return Optimizer(list(zip(names, params, strict=True)), "adam")
+
+    saved = named(*names).state_dict()
+    for good in (named(*names), named("module.first", "module.second"), Optimizer(params, "adam")):
+        good.load_state_dict(saved)
+    for wrong, words in (
+        (saved, r"in the order \['first', 'second'\]: that of this optimizer, \['second', 'first'\]"),
+        (_named(saved, ["second"]), r"param_names \['second'\]: a list of 2 names"),
+        (_named(saved, 3), "param_names 3: a list of 2 names"),
+    ):
+        with pytest.raises(InputError, match=words):
+            named("second", "first").load_state_dict(wrong)
+
+
+def _named(saved: dict[str, Any], names: Any) -> dict[str, Any]:
+    return {**saved, "param_groups": [{**saved["param_groups"][0], "param_names": names}]}

@@ -45,6 +45,8 @@ PARAMETERS: dict[str, tuple[Callable[[], Any], str]] = {
     "twice": (lambda: [{"params": [p := one()]}, {"params": [p]}], "more than one parameter group"),
     "a rule of its own": (lambda: [{"params": [one()], "rule": "sgd"}], "parameter group with 'rule'"),
     "one beta": (lambda: [{"params": [one()], "beta1": 0.5}], "parameter group with 'beta1': betas"),
+    "another rule's setting": (lambda: [{"params": [one()], "momentum": 0.9}], "'momentum': adam takes lr, .*betas"),
+    "a way of torch's": (lambda: [{"params": [one()], "differentiable": True}], "with 'differentiable': adam takes"),
 }
 
 
@@ -112,3 +114,95 @@ def test_numbers_of_other_kinds_are_taken_as_those_of_python() -> None:
         ends.append(p.detach())
     assert torch.equal(ends[0], ends[1])
     assert torch.equal(ends[0], ends[2])
+
+
+def test_beta1_and_betas_are_one_thing() -> None:
+    with pytest.raises(InputError, match=r"betas \(0.5, 0.9\) beside beta1: one of the two"):
+        Optimizer([one()], "adam", beta1=0.9, betas=(0.5, 0.9))
+
+
+def test_what_is_noted_beside_a_groups_settings_stays() -> None:
+    """Names and multipliers of other libraries, and the flags at False that torch's own groups have."""
+    beside = {"name": "head", "lr_scale": 0.5, "initial_lr": 0.1, "foreach": None, "differentiable": False}
+    group = Optimizer([{"params": [one()], **beside}], "adam").param_groups[0]
+    assert {name: group[name] for name in beside} == beside
+
+
+WRITTEN: tuple[tuple[str, Any], ...] = (
+    *((name, value) for name, values in SETTINGS.items() for value in values if name != "beta1"),
+    ("lr", None),
+    ("lr", float("nan")),
+    ("base_lr", None),
+    ("betas", [0.9, 1.0]),
+    ("betas", {}),
+)
+
+
+@pytest.mark.parametrize(("name", "value"), WRITTEN)
+def test_what_is_written_into_a_group_is_refused_by_the_next_step(name: str, value: Any) -> None:
+    if name == "lr" and torch.is_tensor(value) and value.numel() == 1:
+        return  # not read: that would wait for its device
+    ends = []
+    for wrong in (False, True):
+        p, q = one(), one()
+        optimizer = Optimizer([{"params": [p]}, {"params": [q]}], "adam", "l2")
+        for _ in range(2):
+            p.grad = q.grad = torch.ones(2)
+            optimizer.step()
+        before = optimizer.param_groups[1][name]
+        if wrong:
+            optimizer.param_groups[1][name] = value
+            with pytest.raises(InputError) as caught:
+                optimizer.step()
+            assert "\n" not in str(caught.value)
+            optimizer.param_groups[1][name] = before
+        optimizer.step()
+        ends.append(p.detach())
+    assert torch.equal(*ends)  # a refused step moves nothing
+
+
+# What is done to a parameter, and the words of the refusal.
+CHANGES: dict[str, tuple[Callable[[Optimizer, nn.Parameter], Any], str]] = {
+    "precision": (
+        lambda _, p: setattr(p, "data", p.data.double()),
+        r"torch\.float32, .* for a parameter of torch\.float64",
+    ),
+    "shape": (lambda _, p: setattr(p, "data", torch.ones(3)), r".*shape \(2,\), .* for a parameter of .* shape \(3,\)"),
+    "device": (
+        lambda optimizer, p: optimizer.state[p].update(m=torch.ones(2, device="meta")),
+        r".*on meta for a parameter of .*on cpu",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_parameter_that_is_another_than_its_state_is_refused_before_any_moves(change: str) -> None:
+    do, words = CHANGES[change]
+    first, p = one(), one()
+    optimizer = Optimizer([first, p], "adam")
+    first.grad = p.grad = torch.ones(2)
+    optimizer.step()
+    p.grad = None
+    do(optimizer, p)
+    p.grad = torch.ones_like(p)
+    before = first.detach().clone()
+    with pytest.raises(InputError, match=f"state of {words}"):
+        optimizer.step()
+    assert torch.equal(first, before)
+
+
+def test_a_parameter_that_is_another_than_its_gradient_is_refused_before_any_moves() -> None:
+    for rule in ("sgd", "adam"):
+        first, p = one(), one()
+        optimizer = Optimizer([first, p], rule)
+        first.grad = p.grad = torch.ones(2)
+        p.data = p.data.double()
+        with pytest.raises(InputError, match=r"gradient of torch\.float32, .* for a parameter of torch\.float64"):
+            optimizer.step()
+        assert torch.equal(first, one())
+
+
+@pytest.mark.parametrize("closure", [3, "x", 0.5, float])
+def test_what_is_no_closure_is_refused(closure: Any) -> None:
+    with pytest.raises(InputError, match=r"closure .*: a function is accepted"):
+        Optimizer([one()], "adam").step(closure)

@@ -114,6 +114,8 @@ class TestPassage:
                 for lr in (2.0, 3.0)
             ],
             *[("adam", "decoupled_lr", lr, 1.0, "each step multiplies it by -") for lr in (2.0, 3.0)],
+            # It swings for ever, and is not watched for a hundred million steps.
+            ("adam", "l1", 1e18, 1e-4, "not within 480,000 steps, in which its largest size does not fall"),
         ],
     )
     def test_where_it_never_comes_it_says_why(

@@ -14,6 +14,12 @@ from dynamics.errors import InputError
 from evidence import axes
 from evidence.axes import Product
 
+
+class Unsaid:
+    def __repr__(self) -> str:
+        raise RuntimeError("not to be shown")
+
+
 NAMES = ("a", "b", "c")
 VALUES = st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True)
 
@@ -78,6 +84,8 @@ def test_one_and_one_point_nought_are_one_value_but_not_true() -> None:
         (lambda: Product({}, {"x": "adam"}), "axis 'x' 'adam': a list"),
         (lambda: Product({}, {"x": [None]}), "x None: a number"),
         (lambda: Product({"x": {"y": 1}}), "x {'y': 1}: a number"),
+        (lambda: Product({}, {"x": [1]}, [{"when": {"x": 1}, "y": np.array(3)}]), "y array(3): a number"),
+        (lambda: Product({"x": Unsaid()}), "x Unsaid (RuntimeError): a number"),
         (lambda: Product({"x": 1}, {"x": [1]}), "'x' is fixed and an axis"),
         (lambda: Product({}, {"x": [1]}, [{"x": 2}]), "override 1: `when`"),
         (lambda: Product({}, {"x": [1]}, [{"when": {"x": 1}}]), "override 1: `when`"),

@@ -357,6 +357,14 @@ def test_what_is_no_file_is_left_alone(path: Path) -> None:
                 Store(place, reading)
 
 
+@pytest.mark.parametrize("part", ["summary", "curves"])
+@pytest.mark.parametrize("value", [10**5000, {1}, float], ids=["long", "set", "class"])
+def test_what_is_no_plain_data_is_not_stored(path: Path, part: str, value: Any) -> None:
+    with Store(path) as store, pytest.raises(InputError, match=f"^{part} .*as JSON holds them"):
+        store.put("kind", {"a": 1}, **{"summary": {}, "curves": {}, part: {"a": value}})
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("column", ["spec", "summary"])
 @pytest.mark.parametrize("text", ['{"a":' * 40 + "1" + "}" * 40, '{"a": 1%s}' % ("0" * 400), "[" * 100_000])
 def test_data_that_nobody_can_calculate_with_are_refused(path: Path, column: str, text: str) -> None:

@@ -166,7 +166,7 @@ def test_an_outcome_that_is_no_plain_data_is_a_failed_row(store: Store, worked: 
     runs = [Run(KIND, {"bad": k}, f"bad {k}", partial(bad.__getitem__, k), "one") for k in range(len(bad))]
     rows = run_all([*worked.runs(1), *runs], store, Inline(), quiet)
     assert [row.status for row in rows] == ["done", *4 * ["failed"]]
-    assert "set is not JSON" in rows[1].error
+    assert "as JSON holds them" in rows[1].error
     assert "'finished'" in rows[2].error
     message = "caf\udce9\n  on two lines"
 

@@ -30,6 +30,7 @@ def test_it_reports_costs_and_comes_back_from_json() -> None:
     for block, dead in zip(net.blocks, (4, 3), strict=True):  # type: ignore[arg-type]
         block.norm.weight.data[:dead], block.norm.bias.data[:dead] = 0, -1
     smaller, _ = remove_dead(net, measure(net, images))
+    smaller.head.bias.data += 1e-12  # type: ignore[union-attr]  # rounding alone is exactly 0 on some machines
     certificate = certify(net, smaller, images, seed=4, random_images=17)
     assert 0 < certificate.largest < 1e-11
     assert (certificate.held_out_images, certificate.random_images, certificate.random_seed) == (50, 17, 4)

@@ -275,7 +275,7 @@ def callback(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(
-    "where", ["output", "told", "best", "new folder", "moved", "another", "none", "former", "damaged"]
+    "where", ["output", "told", "best", "new folder", "moved", "another", "none", "former", "damaged", "no path"]
 )
 def test_a_checkpoint_from_elsewhere_is_found_or_missed_aloud(tmp_path: Path, callback: Any, where: str) -> None:
     saved = tmp_path / "one" / "checkpoint-4"
@@ -298,6 +298,8 @@ def test_a_checkpoint_from_elsewhere_is_found_or_missed_aloud(tmp_path: Path, ca
     stand = Stand(tmp_path / ("one" if here else "two"), again)
     if where == "new folder":
         stand.state.stateful_callbacks = {"undertow monitor": str(tmp_path / "one")}
+    if where == "no path":
+        stand.state.stateful_callbacks = {"undertow monitor": "x" * 5_000}
     if where == "best":
         stand.state.best_model_checkpoint = str(saved.parent / "checkpoint-2")
     monitor = stand.train(STEPS, resume=saved)
@@ -307,6 +309,7 @@ def test_a_checkpoint_from_elsewhere_is_found_or_missed_aloud(tmp_path: Path, ca
         "none": "no monitor.safetensors there",
         "former": "monitor.pt there is of an older version, and not read",
         "damaged": "not a whole safetensors file",
+        "no path": "no monitor.safetensors there",
     }
     if where in words:
         assert monitor.history.step.values.tolist() == [4, 6]
@@ -325,6 +328,12 @@ def test_a_checkpoint_that_is_told_and_not_there_is_refused(tmp_path: Path, call
     with pytest.raises(InputError, match=r"monitor\.safetensors"):
         stand.train(4, resume=saved)
     assert_bare(stand.net, stand.optimizer)
+
+
+@pytest.mark.parametrize("folder", [3, "", "a\0b", "x" * 5_000, Path("x" * 300)])
+def test_what_is_no_folder_of_a_checkpoint_is_refused_at_once(callback: Any, folder: Any) -> None:
+    with pytest.raises(InputError, match=r"^resume_from_checkpoint .{1,120} is accepted$"):
+        callback(resume_from_checkpoint=folder)
 
 
 def test_two_callbacks_of_one_trainer_are_kept_apart_and_a_file_that_cannot_be_written_ends_nothing(

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from dynamics.errors import InputError
+from fullscale.checkpoint import seal
 from fullscale.graph import Unit
 from fullscale.monitor import Monitor, die_next
 from fullscale.monitor.stored import HEADER, checked, read, write
@@ -146,11 +147,16 @@ def test_the_file_is_the_state_and_every_cut_or_foreign_one_is_refused(tmp_path:
     content, bad = file.read_bytes(), tmp_path / "bad.safetensors"
     heads = ["[]", "5", "null", "{", "{}", "[" * 100_000, '{"held": {"x": 1}}', '{"held": {}, "layers": {"tensor": 7}}']
     files = [content[:-3], content[:100], b"", b"\x80\x04pickle", safetensors.torch.save({"x": torch.ones(2)})]
-    files += [safetensors.torch.save({"x": torch.ones(2)}, metadata={HEADER: head}) for head in heads]
+    x = {"x": torch.ones(2)}
+    files += [safetensors.torch.save(x, metadata={HEADER: entry}) for h in heads for entry in (h, seal(h, x))]
+    flipped = (content.rindex(b"sha256") - 9, len(content) - 40)  # in the entry, and among the numbers
+    files += [content[:k] + bytes([content[k] ^ 1]) + content[k + 1 :] for k in flipped]
     whole = json.loads(safetensors.safe_open(file, "pt").metadata()[HEADER])
+    del whole["sha256"]
     for name, value in (("step", float("inf")), ("interval", 0), ("sums", {"tensor": "/before/gamma"})):
         tensors = safetensors.torch.load(content)
-        files.append(safetensors.torch.save(tensors, metadata={HEADER: json.dumps(whole | {name: value})}))
+        entry = seal(json.dumps(whole | {name: value}), tensors)
+        files.append(safetensors.torch.save(tensors, metadata={HEADER: entry}))
     for damaged in files:
         bad.write_bytes(damaged)
         refused(lambda: read(bad))

@@ -8,8 +8,6 @@ from typing import Literal
 
 import pytest
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from planting import Branches, Dense, Inverted, Plain, difference, noise, plant, randomize
 from torch import nn
 
@@ -73,25 +71,22 @@ def followed(name: str) -> Graphs:
     return Graphs()
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
 @pytest.mark.parametrize("name", list(FOREIGN))
-@settings(max_examples=1, deadline=None)
-@given(seed=st.integers(0, 2**32), share=st.floats(0, 1))
-@example(5, 0.5)
-@example(5, 1.0)
-def test_what_is_left_is_left_again_and_silent_filters_go(name: str, seed: int, share: float) -> None:
-    net = randomize(FOREIGN[name](), seed)
-    plant(net, seed + 1, share)
-    images = noise(seed + 2, *IMAGES.shape)
+def test_what_is_left_is_left_again_and_silent_filters_go(name: str, share: float) -> None:
+    net = randomize(FOREIGN[name](), 5)
+    plant(net, 6, share)
+    images = noise(7, *IMAGES.shape)
     smaller, removal = removed(net, traced(name), taken(images))
     assert difference(net, smaller, images) <= 1e-12
-    assert removal.share > 0.03 or seed != 5
+    assert removal.share > 0.03
     again, nothing = remove_dead(smaller, example=images)
     assert nothing.share == 0
     assert parameters(again) == parameters(smaller)
     # Silent filters go without a change on the measured images.
     for unit in units(traced(name)):
         norm = net.get_submodule(unit.norm)
-        norm.bias.data[torch.rand(len(norm.bias), generator=torch.Generator().manual_seed(seed)) < share / 2] = -40
+        norm.bias.data[torch.rand(len(norm.bias), generator=torch.Generator().manual_seed(5)) < share / 2] = -40
     smaller, _ = removed(net, traced(name), taken(images), measured(net, images, followed(name)))
     assert difference(net, smaller, images) <= 1e-12
 

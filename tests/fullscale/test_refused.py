@@ -68,7 +68,7 @@ def test_what_is_no_network_or_has_no_numbers_is_refused(call: str, net: Callabl
         (lambda net: certify(net, net, X, LABELS.numpy()), "labels of type ndarray: a tensor"),
         (lambda net: certify(net, net, X, random_images=1.5), "random_images 1.5"),
         (lambda net: certify(net, net, X, timed=(1, 0)), r"timed 0: a whole number from 1"),
-        (lambda net: zeroed(net, measure(net, X), [(X, LABELS.tolist())]), "labels of type list: a tensor"),
+        (lambda net: zeroed(net, measure(net, X), [(X, LABELS.tolist())]), r"\[0, 1, 0, 1\]: Tensor is accepted"),
         (lambda net: remove_dead(net, multiple=1.5, example=X), "multiple 1.5"),
         (lambda net: remove_dead(net, X), "activity of type Tensor: what measure gives is accepted"),
         (lambda net: measure(net, X, batch=1.5), "batch 1.5"),

@@ -16,9 +16,10 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynamics.couplings import COUPLINGS
+from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from dynamics.rules import RULES
-from fullscale.models import Architecture, build
+from fullscale.models import Architecture, basicnet, build
 from fullscale.replicas import Replicas, layers
 from fullscale.replicas.optimizers import Optimizers
 from fullscale.spec import RunSpec, together_key
@@ -278,3 +279,11 @@ def test_a_recorded_step_would_read_and_write_fixed_memory() -> None:
         used = [joined.flat, joined.flat.grad, *joined.buffers(), *(row.grad for row in joined.rows), *joined.rows]
         places.append([tensor.data_ptr() for tensor in [*used, *states, *rates] if isinstance(tensor, Tensor)])
     assert places[0] == places[1] == places[2]
+
+
+@pytest.mark.parametrize(
+    "nets", [None, [], [nn.Linear(2, 2)], [basicnet(0.0625), basicnet(0.125)], [basicnet(0.0625), None]]
+)
+def test_what_are_no_networks_of_one_configuration_is_refused(nets: Any) -> None:
+    with pytest.raises(InputError, match=r"^nets "):
+        Replicas(nets)

@@ -69,10 +69,11 @@ def test_buffers_of_8_bits_move_and_sparse_ones_stay() -> None:
 def test_it_is_a_seeds_and_masks_stay_masks() -> None:
     lowest = torch.finfo(torch.float32).min
     mask = torch.tensor([[0.0, -torch.inf, lowest]])
-    torch.manual_seed(0)  # of few outputs, the largest moves of two seeds may be the same
     net = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)).float()
     x = Inputs((noise(1, 64, 3).float(),))
-    assert rounding(net, x, seed=1) == rounding(net, x, seed=1) != rounding(net, x, seed=2)
+    assert rounding(net, x, seed=1) == rounding(net, x, seed=1)
+    # The largest move is a few last places, so that those of two seeds are often the same; of ten they are not.
+    assert len({rounding(net, x, seed=seed)[""] for seed in range(10)}) > 1
     assert 0 < rounding(net, x)[""] < 1e-5
 
     class Masked(nn.Module):

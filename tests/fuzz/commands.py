@@ -19,7 +19,8 @@ from fuzz.valid import INVOCATIONS, Invocation
 from undertow.__main__ import main, parser
 from undertow.commands.arguments import number, whole
 
-PROGRESS = re.compile(r"\[ *\d+\.\d s\] ")
+# What is said beside an answer: how far it is, and which claims have no data.
+PROGRESS = re.compile(r"\[ *\d+\.\d s\] |not run yet, see undertow reproduce: ")
 # Exit status 1 is an answer, too, said in these words.
 NO = re.compile(r"^(diverged: |undertow: outputs differ by |.*\bfailed\b)", re.MULTILINE)
 Change = Callable[[Path], list[str]]

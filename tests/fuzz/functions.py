@@ -18,6 +18,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from fractions import Fraction
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -81,6 +82,10 @@ BAD: dict[str, Callable[[], Any]] = {
     "array 3-D": lambda: np.zeros((2, 2, 2)),
     "tensor of integers": lambda: torch.tensor([1, 2]),
     "tensor nan": lambda: torch.full((2, 3), math.nan),
+    "tensor 0-D": lambda: torch.tensor(0.5),
+    "tensor sparse": lambda: torch.eye(2).to_sparse(),
+    "fraction": lambda: Fraction(1, 2),
+    "10**30": lambda: 10**30,
     "tensor meta": lambda: torch.empty(2, 3, device="meta"),
     "tensor empty": lambda: torch.empty(0),
     "tensor complex": lambda: torch.zeros(2, dtype=torch.complex64),

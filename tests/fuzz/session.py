@@ -113,13 +113,14 @@ def baseline(folder: Path, processes: int) -> tuple[dict[tuple[str, ...], str], 
         (name, invocation.words): invocation.needs for name, found in valid.INVOCATIONS.items() for invocation in found
     }
     asked |= {(f.words.split()[0], tuple(f.words.split())): f.needs for f in formats.FORMATS.values()}
+    reads = {tuple(f.words.split()): f.read for f in formats.FORMATS.values()}
     status = {i.words: i.status for found in valid.INVOCATIONS.values() for i in found}
     cases, modules = [], folder / "modules"
     modules.mkdir()
     for k, ((name, words), needs) in enumerate(asked.items()):
 
         def run(words: tuple[str, ...] = words, k: int = k) -> int:
-            status = main(list(words))
+            status = reads.get(words, main)(list(words))
             (modules / str(k)).write_text("\n".join(sys.modules))
             return status
 

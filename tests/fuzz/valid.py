@@ -73,6 +73,24 @@ def make():
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     )
 """
+WATCHED = """
+from pathlib import Path
+
+import torch
+from networks import make
+
+from fullscale.monitor import Monitor
+from fullscale.monitor.stored import write
+
+net = make()
+optimizer = torch.optim.Adam(net.parameters(), weight_decay=0.1)
+monitor = Monitor(net, optimizer, interval=1)
+for _ in range(3):
+    optimizer.zero_grad()
+    net(torch.rand(4, 1, 8, 8)).square().sum().backward()
+    optimizer.step()
+write(Path("monitor.safetensors"), monitor.state_dict())
+"""
 STUDY = """
 name = "little"
 title = "A little study"
@@ -242,12 +260,13 @@ INVOCATIONS: dict[str, tuple[Invocation, ...]] = {
     "merge": (_one("merge results.sqlite --into all.sqlite", "results.sqlite"),),
 }  # fmt: skip
 
-# What the program itself makes.
+# What the program itself makes; watch: a program of somebody's with a monitor.
 MADE = (
     "claims X1 --worlds worlds.py --out stored",
     "study little.toml --out studied --workers 1",
     "train data --epochs 2 --batch 4 --width 0.03125 --out trained",
     "train pictures --epochs 1 --batch 2 --width 0.03125 --out coloured",
+    "watch",
 )
 KEPT = {
     "net.safetensors": "trained/network.safetensors",
@@ -281,12 +300,14 @@ def make(folder: Path, commands: Sequence[str] = MADE) -> None:
     torch.manual_seed(0)
     torch.save(space["make"]().state_dict(), folder / "net.pt")
     for words in commands:
+        # In a process of its own, since training leaves threads behind.
+        called = ["-c", WATCHED] if words == "watch" else ["-m", "undertow", *words.split()]
         done = subprocess.run(
-            [sys.executable, "-m", "undertow", *words.split()],
+            [sys.executable, *called],
             cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise RuntimeError(f"undertow {words}: {done.stderr}")
+            raise RuntimeError(f"{words}: {done.stderr}")
     for name, at in KEPT.items():
         if (folder / at).exists():
             shutil.copy(folder / at, folder / name)

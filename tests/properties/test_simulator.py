@@ -6,6 +6,7 @@ import math
 import tracemalloc
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -71,10 +72,24 @@ def same_bits(one: Any, other: Any) -> bool:
     return all(one.fields[name].tobytes() == other.fields[name].tobytes() for name in one.fields)
 
 
-@given(world=worlds(), block=st.integers(1, 50), threads=st.integers(1, 4))
+@given(world=worlds(), block=st.integers(1, 50), threads=st.integers(1, 4), at_once=st.sampled_from([1, 100, 10**7]))
 @settings(max_examples=50)
-def test_compiled_is_numpy_to_the_last_bit(world: dict[str, Any], block: int, threads: int) -> None:
-    assert same_bits(simulate(**world, block=block, threads=threads), simulate(**world, compiled=False))
+def test_compiled_is_numpy_to_the_last_bit(world: dict[str, Any], block: int, threads: int, at_once: int) -> None:
+    with patch("dynamics.simulate.lanes._AT_ONCE", at_once):
+        found = simulate(**world, block=block, threads=threads)
+    assert same_bits(found, simulate(**world, compiled=False))
+
+
+def test_what_runs_at_once_is_short_so_that_it_can_be_interrupted() -> None:
+    spans = []
+
+    def loop(first: int, last: int, multipliers: np.ndarray, *arguments: Any) -> None:
+        assert len(multipliers) == last - first
+        spans.append((first, last))
+
+    with patch("dynamics.simulate.lanes._AT_ONCE", 300), patch("dynamics.simulate.lanes.kernel", lambda *_: loop):
+        simulate("sgd", "l2", record=[4, 10], lanes={"strength": np.zeros(100)})
+    assert spans == [(0, 3), (3, 4), (4, 7), (7, 10)]
 
 
 @given(world=worlds(FEW), data=st.data())

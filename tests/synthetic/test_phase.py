@@ -87,6 +87,15 @@ def test_rows_in_parts_and_threads_change_nothing(data: xr.Dataset, monkeypatch:
     assert told == [(2, 5), (4, 5), (5, 5)]
 
 
+def test_progress_is_told_within_a_row_of_many_steps(data: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synthetic.phase._PART", 15_000)
+    monkeypatch.setattr("dynamics.simulate.lanes._STRETCH", 1_000)
+    told: list[tuple[int, int, str]] = []
+    xr.testing.assert_identical(SMALL.run(notify=lambda *said: told.append(said)), data)
+    assert [done for done, _, _ in told] == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5]
+    assert told[0] == (0, 5, "1,000 of 3,000 steps of the next")
+
+
 def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(InputError, match="diagram 'nowhere'"):
         Phase("nowhere")  # type: ignore[arg-type]

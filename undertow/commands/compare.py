@@ -42,9 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     asked = find_comparison(arguments.comparison)
     if arguments.steps is not None:
         asked = replace(asked, steps=arguments.steps)
-    if not (arguments.data or asked.data):
+    arguments.data = asked.data or None if arguments.data is None else arguments.data
+    if arguments.data is None:
         raise InputError(f"{asked.name} leaves its images to --data: a folder or an archive of CIFAR-10 is accepted")
-    arguments.data = arguments.data or asked.data
     if arguments.workers is not None and not 1 <= arguments.workers <= MOST:
         raise InputError(f"--workers {arguments.workers}: a whole number from 1 to {MOST:,} is accepted")
     needs_fullscale()

@@ -48,10 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """InputError for flags that do not go together."""
-    if arguments.study and not arguments.data:
+    if arguments.study and arguments.data is None:
         raise InputError(f"--study {arguments.study} without --data: say where CIFAR-10 is")
     for name in ("quick", "data"):
-        if getattr(arguments, name) and not arguments.study:
+        if getattr(arguments, name) not in (None, False) and not arguments.study:
             raise InputError(f"--{name} without --study: --study paper is accepted beside it")
     for name in ("only", "worlds"):
         if getattr(arguments, name) and arguments.study:

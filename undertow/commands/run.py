@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings
 
 from dynamics.errors import InputError
 from undertow.commands.arguments import Parser, add_rules, add_worlds, drawable, path
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the world's claims with their verdicts."""
     from evidence.progress import Live
     from evidence.registry import find_claims, find_world
+    from evidence.study import dataset_of
     from undertow.commands.claims import as_dict, table
     from undertow.experiments import declare
 
@@ -52,10 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
     draw = _drawing(arguments.world) if arguments.plot is not None else None
     if draw is not None:
         drawable("--plot", arguments.plot)
-    with Live() as live:
+    # Constants of anybody's may overflow: what is no number then is in the verdicts.
+    with Live() as live, catch_warnings(action="ignore", category=RuntimeWarning):
         live.line(f"{arguments.world}: {', '.join(arguments.set) or 'with the constants of its claims'}")
         try:
-            data = world.run(threads=len(os.sched_getaffinity(0)))
+            data = dataset_of(world, threads=len(os.sched_getaffinity(0)))
         except InputError:
             raise
         except Exception as error:
@@ -63,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise
             given = f" with {', '.join(arguments.set)}" if arguments.set else ""
             raise InputError(f"{arguments.world} does not run{given} ({type(error).__name__}: {error})") from error
-    findings, without = _judged(find_claims(experiments=[arguments.world]), data)
+        findings, without = _judged(find_claims(experiments=[arguments.world]), data)
     if draw is not None:
         from figures.style import save_as
 

@@ -49,8 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from fullscale.studies import asked
 
     studies = studies_of(arguments)
-    for study in studies:
-        asked(study)  # a slip of the hand is told before anything is loaded
+    runs = [asked(study) for study in studies]  # a slip of the hand is told before anything is loaded
     if arguments.workers is not None and not 1 <= arguments.workers <= MOST:
         raise InputError(f"--workers {arguments.workers}: a whole number from 1 to {MOST:,} is accepted")
     from undertow.extras import needs
@@ -67,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     local = arguments.executor == "local"
     workers, devices = _workers(arguments.workers, arguments.device, local)
     path = usable(arguments.out) / STORE
-    plans = planned(*studies, data=arguments.data)
+    plans = planned(*studies, data=arguments.data, runs=runs)
     if arguments.dry_run:
         if path.exists():
             with Store(path, reading=True) as store:
