@@ -29,6 +29,7 @@ class AdamW(torch.optim.Optimizer):
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, settings | {"amsgrad": amsgrad, "maximize": maximize, "foreach": foreach})
         self.fault = fault
+        self.steps: dict[int, int] = {}
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -43,12 +44,13 @@ class AdamW(torch.optim.Optimizer):
 
     def _move(self, p: Tensor, group: dict[str, Any], strength: float) -> None:
         fault, lr, (beta1, beta2), eps = self.fault, group["lr"], group["betas"], group["eps"]
-        g = -p.grad if group["maximize"] else p.grad.clone()
+        given: Any = p.grad
+        g = -given if group["maximize"] else given.clone()
         base = group.get("initial_lr", lr)
         state = self.state[p]
         if not state:
             state.update(m=torch.zeros_like(p), v=torch.zeros_like(p), vmax=torch.zeros_like(p))
-            self.__dict__.setdefault("steps", {})[id(p)] = 0
+            self.steps[id(p)] = 0
             state["t"] = 0
         state["t"] += 1
         t, m, v = state["t"], state["m"], state["v"]
@@ -120,7 +122,9 @@ class Adam(AdamW):
 class Lion(torch.optim.Optimizer):
     """Lion, coupled in 32 bits and decoupled in 16: two paths through one class."""
 
-    def __init__(self, params: Any, lr: float = 1e-4, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.1) -> None:
+    def __init__(
+        self, params: Any, lr: float = 1e-4, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.1
+    ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -144,7 +148,13 @@ class SGD(torch.optim.Optimizer):
     """SGD with momentum, with the fault that it is told to have."""
 
     def __init__(
-        self, params: Any, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 1e-2, nesterov: bool = False, fault: str = ""
+        self,
+        params: Any,
+        lr: float = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-2,
+        nesterov: bool = False,
+        fault: str = "",
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov})
         self.fault = fault
@@ -207,7 +217,7 @@ def _sgd(fault: str, **settings: Any) -> Callable[..., Any]:
 
 PLANTED: tuple[Planted, ...] = (
     Planted("AdamW whose decay is L2 in the gradient", _adamw("L2"), "what acts is L2 in the gradient"),
-    Planted("a fused Adam that is AdamW", lambda p: Adam(p), "what acts is weight decay x lr"),
+    Planted("a fused Adam that is AdamW", Adam, "what acts is weight decay x lr"),
     Planted("AdamW that drops its decay", _adamw("no decay"), "weight decay 0.01 is claimed, none acts"),
     Planted("a decay with the wrong sign", _adamw("sign"), "opposite sign"),
     Planted("a decay that is not multiplied by lr", _adamw("constant"), "what acts is weight decay, constant"),
@@ -227,20 +237,34 @@ PLANTED: tuple[Planted, ...] = (
     Planted("a bias correction one step ahead", _adamw("corrects a step too many"), "counts a step too many"),
     Planted("eps inside the root", _adamw("eps inside"), "eps inside the root"),
     Planted("eps as a floor", _adamw("eps as a floor"), "eps as a floor"),
-    Planted("eps before the bias correction", _adamw("eps before the correction"), "eps added before the bias correction"),
+    Planted(
+        "eps before the bias correction", _adamw("eps before the correction"), "eps added before the bias correction"
+    ),
     Planted("betas the wrong way round", _adamw("betas the wrong way round"), "beta1 0.9 is claimed, 0.999 acts"),
     Planted("lr twice as large", _adamw("lr twice", weight_decay=0.0), "lr 0.001 is claimed, 0.002 acts"),
     Planted("v a step late", _adamw("v a step late"), "v a step late"),
     Planted("Nesterov's look-ahead in AdamW", _adamw("Nesterov"), "Nesterov's look-ahead"),
-    Planted("amsgrad=True without effect", _adamw("amsgrad ignored", amsgrad=True), "by its name it is AMSGrad, it acts as Adam"),
+    Planted(
+        "amsgrad=True without effect",
+        _adamw("amsgrad ignored", amsgrad=True),
+        "by its name it is AMSGrad, it acts as Adam",
+    ),
     Planted("maximize turns the decay round", _adamw("maximize turns it"), "with maximize=True the decay turns round"),
     Planted("a decay without a gradient", _adamw("decays without a gradient"), "a parameter without a gradient moves"),
     Planted("every group with the first's decay", _adamw("first group's decay"), "its strength is that of the first"),
     Planted("another law with foreach=True", _adamw("foreach is L2"), "with foreach=True it does something else"),
-    Planted("steps that a state_dict does not hold", _adamw("steps are not in the state_dict"), "resumed from its state_dict"),
+    Planted(
+        "steps that a state_dict does not hold",
+        _adamw("steps are not in the state_dict"),
+        "resumed from its state_dict",
+    ),
     Planted("noise", _adamw("noise"), "does not do the same twice"),
-    Planted("Lion, coupled in 32 bits and decoupled in 16", lambda p: Lion(p), "in float32 it is another one"),
-    Planted("nesterov=True without effect", _sgd("nesterov ignored", nesterov=True), "by its name it is Nesterov, it acts as momentum"),
+    Planted("Lion, coupled in 32 bits and decoupled in 16", Lion, "in float32 it is another one"),
+    Planted(
+        "nesterov=True without effect",
+        _sgd("nesterov ignored", nesterov=True),
+        "by its name it is Nesterov, it acts as momentum",
+    ),
     Planted("dampened momentum", _sgd("dampened"), "dampened"),
     Planted("lr inside the momentum buffer", _sgd("lr inside"), "lr inside b"),
     Planted("norms back under decay", _grouped(lambda name, p: name.endswith("bias")), "weight decay acts on"),

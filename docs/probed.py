@@ -32,9 +32,19 @@ def right() -> Iterator[tuple[str, Callable[..., Any], str, str]]:
     decay = {"weight_decay": 0.05}
     yield "torch.optim.SGD", made(optim.SGD, lr=0.1, **decay), "sgd", "l2"
     yield "torch.optim.SGD(momentum=)", made(optim.SGD, lr=0.1, momentum=0.9, **decay), "momentum", "l2"
-    yield "torch.optim.SGD(nesterov=True)", made(optim.SGD, lr=0.1, momentum=0.9, nesterov=True, **decay), "nesterov", "l2"
+    yield (
+        "torch.optim.SGD(nesterov=True)",
+        made(optim.SGD, lr=0.1, momentum=0.9, nesterov=True, **decay),
+        "nesterov",
+        "l2",
+    )
     yield "torch.optim.Adam", made(optim.Adam, **decay), "adam", "l2"
-    yield "torch.optim.Adam(decoupled_weight_decay=True)", made(optim.Adam, decoupled_weight_decay=True, **decay), "adam", "decoupled_lr"
+    yield (
+        "torch.optim.Adam(decoupled_weight_decay=True)",
+        made(optim.Adam, decoupled_weight_decay=True, **decay),
+        "adam",
+        "decoupled_lr",
+    )
     yield "torch.optim.Adam(amsgrad=True)", made(optim.Adam, amsgrad=True, **decay), "amsgrad", "l2"
     yield "torch.optim.AdamW", made(optim.AdamW), "adam", "decoupled_lr"
     yield "torch.optim.AdamW(amsgrad=True)", made(optim.AdamW, amsgrad=True), "amsgrad", "decoupled_lr"
@@ -43,25 +53,57 @@ def right() -> Iterator[tuple[str, Callable[..., Any], str, str]]:
     yield "torch.optim.Adadelta", made(optim.Adadelta, **decay), "adadelta", "l2"
     yield "torch.optim.RMSprop", made(optim.RMSprop, **decay), "rmsprop", "l2"
     yield "torch.optim.RMSprop(momentum=)", made(optim.RMSprop, momentum=0.9, **decay), "rmsprop_momentum", "l2"
-    yield "torch.optim.RMSprop(centered=True)", made(optim.RMSprop, centered=True, momentum=0.5, **decay), "rmsprop_centered", "l2"
+    yield (
+        "torch.optim.RMSprop(centered=True)",
+        made(optim.RMSprop, centered=True, momentum=0.5, **decay),
+        "rmsprop_centered",
+        "l2",
+    )
     yield "torch.optim.NAdam", made(optim.NAdam, **decay), "nadam", "l2"
-    yield "torch.optim.NAdam(decoupled_weight_decay=True)", made(optim.NAdam, decoupled_weight_decay=True, **decay), "nadam", "decoupled_lr"
+    yield (
+        "torch.optim.NAdam(decoupled_weight_decay=True)",
+        made(optim.NAdam, decoupled_weight_decay=True, **decay),
+        "nadam",
+        "decoupled_lr",
+    )
     yield "torch.optim.RAdam", made(optim.RAdam, **decay), "radam", "l2"
-    yield "torch.optim.RAdam(decoupled_weight_decay=True)", made(optim.RAdam, decoupled_weight_decay=True, **decay), "radam", "decoupled_lr"
+    yield (
+        "torch.optim.RAdam(decoupled_weight_decay=True)",
+        made(optim.RAdam, decoupled_weight_decay=True, **decay),
+        "radam",
+        "decoupled_lr",
+    )
     yield "torch.optim.Muon", made(optim.Muon), "muon", "decoupled_lr"
     for kind in (optim.ASGD, optim.Adafactor, optim.LBFGS, optim.Rprop):
         yield f"torch.optim.{kind.__name__}", made(kind), "", ""
-    yield "schedulefree.AdamWScheduleFree", made(schedulefree.AdamWScheduleFree, lr=0.01, **decay), "schedule_free", "decoupled_lr"
+    yield (
+        "schedulefree.AdamWScheduleFree",
+        made(schedulefree.AdamWScheduleFree, lr=0.01, **decay),
+        "schedule_free",
+        "decoupled_lr",
+    )
     yield "pytorch_optimizer.AdaBelief", made(po.AdaBelief, **decay), "adabelief", "decoupled_lr"
-    yield "pytorch_optimizer.AdaMax(weight_decouple=True)", made(po.AdaMax, weight_decouple=True, **decay), "adamax", "decoupled_lr"
-    yield "pytorch_optimizer.Adan(weight_decouple=True)", made(po.Adan, weight_decouple=True, **decay), "adan", "decoupled_lr"
+    yield (
+        "pytorch_optimizer.AdaMax(weight_decouple=True)",
+        made(po.AdaMax, weight_decouple=True, **decay),
+        "adamax",
+        "decoupled_lr",
+    )
+    yield (
+        "pytorch_optimizer.Adan(weight_decouple=True)",
+        made(po.Adan, weight_decouple=True, **decay),
+        "adan",
+        "decoupled_lr",
+    )
     yield "pytorch_optimizer.Lion", made(po.Lion, **decay), "lion", "decoupled_lr"
     yield "pytorch_optimizer.Lion(weight_decouple=False)", made(po.Lion, weight_decouple=False, **decay), "lion", "l2"
     yield "pytorch_optimizer.SGDW(momentum=)", made(po.SGDW, momentum=0.9, **decay), "momentum", "decoupled_lr"
     for alias, rule, coupling in (
-        ("adam", "adam", "none"), ("adamw", "adam", "decoupled_lr"), ("adamax", "adamax", "none"), ("adamaxw", "adamax", "decoupled_lr"),
-        ("lion", "lion", "decoupled_lr"), ("lamb", "lamb", "none"), ("lars", "lars", "none"), ("sgd", "sgd", "none"),
-    ):  # fmt: skip
+        *((name, name, "none") for name in ("sgd", "adam", "adamax", "lamb", "lars")),
+        ("adamw", "adam", "decoupled_lr"),
+        ("adamaxw", "adamax", "decoupled_lr"),
+        ("lion", "lion", "decoupled_lr"),
+    ):
         yield f"optax.{alias}", getattr(optax, alias), rule, coupling
 
 
@@ -93,10 +135,13 @@ def table(name: str) -> tuple[Sequence[str], list[Sequence[str]]]:
     """Columns and rows of a table: right, planted or noted. KeyError for others."""
     found = read(PROBED)[name]
     if name == "right":
-        rows: list[Sequence[str]] = [(f"`{e['name']}`", e["says"] if e["rule"] else "none of the rules here", "yes" if e["wrong"] else "no") for e in found]
+        rows: list[Sequence[str]] = [
+            (f"`{e['name']}`", e["says"] if e["rule"] else "none of the rules here", "yes" if e["wrong"] else "no")
+            for e in found
+        ]
         return ("optimizer", "what the probe says", "false alarm"), rows
     return ("what is planted" if name == "planted" else "what is so", "the line that says it"), [
-        (e["fault"], e["line"]or "not found") for e in found
+        (e["fault"], e["line"] or "not found") for e in found
     ]
 
 

@@ -15,7 +15,8 @@ from dynamics.errors import InputError
 def attribute(name: str, example: str, flag: str = "") -> Any:
     """What "module:name" stands for; the module is imported, from the current folder too, where its code runs.
 
-    Raises InputError for another form and for whatever goes wrong there. example: of what is accepted, in words; flag: what stands before the name in a message.
+    Raises InputError for another form and for whatever goes wrong there. example: of what is accepted, in words; flag: what
+    stands before the name in a message.
 
     Example:
         >>> attribute("math:tau", "math:pi for pi in the module math")

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from dynamics.probe.ask import questions
 from dynamics.probe.claims import Claims, claims_of
+from dynamics.probe.drive import Array
 from dynamics.probe.find import find_subject
 from dynamics.probe.finding import Finding
-from dynamics.probe.fit import fit, measured
+from dynamics.probe.fit import Seen, measured
 from dynamics.probe.identify import EXACT, Law, drives_of, identify, is_whole, seen_on
 from dynamics.probe.report import Answer, Probe, answer_of, between, compared
 from dynamics.probe.subject import Subject
@@ -45,7 +48,8 @@ def probe(optimizer: Any) -> Probe:
           what is claimed is what acts
     """
     subject = find_subject(optimizer)
-    laws, findings = _laws(subject), []
+    laws = _laws(subject)
+    findings: list[Finding] = []
     for k, law in laws.items():
         findings += compared(subject.places[k], law, _claims(subject, k), len(laws) > 1)
     findings += between(subject, laws)
@@ -72,9 +76,13 @@ def _laws(subject: Subject) -> dict[int, Law]:
     return {k: laws[k] for k in sorted(laws, key=lambda k: (subject.places[k].group, k))}
 
 
-def _like(law: Law, place: int, seen: Any, claims: Claims, whole: bool) -> Law | None:
+def _like(law: Law, place: int, seen: tuple[Seen, ...], claims: Claims, whole: bool) -> Law | None:
     """The law of another parameter, if this one follows it as well, with its own group's values or without a decay."""
-    if not law.found or whole != law.whole:
+    if whole != law.whole:
+        return None
+    if all(np.array_equal(_flat(one), _flat(other), equal_nan=True) for one, other in zip(law.seen, seen, strict=True)):
+        return replace(law, place=place, seen=seen)
+    if not law.found:
         return None
     own = {name: claims.values.get(name, value) for name, value in law.fitted.values.items()}
     for of, values in ((law.candidate, law.fitted.values), (law.candidate, own), (without(law.candidate), own)):
@@ -82,6 +90,10 @@ def _like(law: Law, place: int, seen: Any, claims: Claims, whole: bool) -> Law |
         if found.off < max(EXACT, 3 * law.fitted.off):
             return replace(law, place=place, fitted=found, seen=seen)
     return None
+
+
+def _flat(seen: Seen) -> Array:
+    return seen.rows.reshape(len(seen.rows), -1)
 
 
 def _once(findings: list[Finding], subject: Subject) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,16 @@ from dynamics.rules import RULES
 _DECOUPLES = ("decoupled_weight_decay", "weight_decouple", "decoupled_decay", "decouple")
 # What other libraries call our hyperparameters.
 _SPELLED = {"weight_decay": "strength", "initial_accumulator_value": "initial_accumulator", "trust_coeff": "trust"}
+
+
+# Published optimizers whose names contain one of ours, and which are another one.
+OTHERS = frozenset((
+    "accsgd", "adaboundw", "adagc", "adamg", "adamini", "adammini", "adamod", "adamp", "adams", "adapnm",
+    "adashift", "ademamix", "asgd", "dadaptadagrad", "dadaptadam", "dadaptadan", "dadaptlion", "dadaptsgd",
+    "exadam", "fadam", "grokfastadamw", "madgrad", "maskedadam", "onebitadam", "zerooneadam", "padam",
+    "qhadam", "radamschedulefree", "schedulefreeradam", "schedulefreesgd", "sgdp", "sgdsai", "sgdschedulefree",
+    "signsgd", "simplifiedademamix", "sparseadam", "stableadamw", "swatsadam", "vsgd",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,10 +48,9 @@ def claims_of(name: str, group: Mapping[str, Any]) -> Claims:
         Claims(rule='adam', coupling='decoupled_lr', values={'lr': 0.001, 'beta1': 0.9, 'beta2': 0.99, 'strength': 0.01})
     """
     values = _numbers(group)
-    last = name.rpartition(".")[2].lower()
-    said = "" if last.startswith("<") else "".join(c for c in last if c.isalnum())  # <lambda> is no name
+    last = name.rpartition(".")[2]
     names = {**{rule.replace("_", ""): (rule, "") for rule in RULES}, **ALIASES}
-    fitting = [known for known in names if known in said]
+    fitting = [] if last.lower() in OTHERS else [said for said in _spelled_in(last) if said in names]
     if not fitting:
         return Claims("", "", values)
     rule, coupling = names[max(fitting, key=len)]
@@ -54,6 +64,12 @@ def claims_of(name: str, group: Mapping[str, Any]) -> Claims:
         # Where a rule's decay is decoupled by nature, a flag that is off may mean anything.
         coupling = "decoupled_lr" if decoupled else "" if other.decouples else "l2"
     return Claims(rule, coupling, values)
+
+
+def _spelled_in(name: str) -> list[str]:
+    """What can be read in a class's name from one capital letter on to another: adam, adamw and more in FusedAdamW8bit."""
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", name)]
+    return ["".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)]
 
 
 def _numbers(group: Mapping[str, Any]) -> dict[str, float]:

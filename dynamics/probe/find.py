@@ -183,7 +183,7 @@ def _without_past(optimizer: Any, places: Sequence[Place], tensors: Sequence[Any
     if "state" in fields:
         memo[id(fields["state"])] = defaultdict(dict)
     kept = {k: v for k, v in fields.items() if k not in ("param_groups", "step") and "hook" not in k}
-    made = type(optimizer).__new__(type(optimizer))
+    made: Any = object.__new__(type(optimizer))
     memo[id(optimizer)] = made
     vars(made).update(copy.deepcopy(kept, memo))
     vars(made).update({k: type(v)() for k, v in fields.items() if "hook" in k and hasattr(v, "clear")})

@@ -108,7 +108,7 @@ def starts(of: Candidate, claimed: Mapping[str, float], free: Sequence[str]) -> 
     """Settings from which a search may begin: what is claimed, what is usual, and all usual memories."""
     usual = {"lr": of.rule.lr, "strength": 1e-2} | dict(of.rule.defaults)
     first = {name: float(claimed.get(name, usual[name])) for name in of.names}
-    grid = {}
+    grid: dict[str, tuple[float, ...]] = {}
     for name in free:
         if _is_share(name):
             grid[name] = (first[name], *_SHARES) if len(of.rule.defaults) < 6 else (first[name],)
@@ -133,6 +133,15 @@ def _rescaled(of: Candidate, seen: Sequence[Seen], rows: dict[str, Array]) -> di
     return rows | {"lr": rows["lr"] * np.array(typical)}
 
 
+def _rows(of: Candidate, seen: Sequence[Seen], claimed: Mapping[str, float], free: Sequence[str]) -> dict[str, Array]:
+    """Where a search may begin, also with the learning rates that suit."""
+    rows = starts(of, claimed, free)
+    if "lr" not in free or not seen[0].drive.pinned:
+        return rows
+    scaled = _rescaled(of, seen, rows)
+    return {name: np.concatenate([rows[name], scaled[name]]) for name in rows}
+
+
 def fit(
     of: Candidate, seen: Sequence[Seen], claimed: Mapping[str, float], free: Sequence[str], steps: int = 40
 ) -> Fitted:
@@ -144,11 +153,7 @@ def fit(
     best = measured(of, seen, {name: float(column[0]) for name, column in rows.items()})
     if best.off < 1e-11 or not free:
         return best
-    if "lr" in free and seen[0].drive.pinned:
-        rows = {
-            name: np.concatenate([a, b])
-            for (name, a), b in zip(rows.items(), _rescaled(of, seen, rows).values(), strict=True)
-        }
+    rows = _rows(of, seen, claimed, free)
     worst = np.abs(errors(of, seen, rows))
     order = np.argsort(np.minimum(worst, 1.0).mean(1), kind="stable")
     for k in dict.fromkeys((0, int(order[0]))):
@@ -160,7 +165,7 @@ def fit(
 
 def nearness(of: Candidate, seen: Sequence[Seen], claimed: Mapping[str, float], free: Sequence[str]) -> float:
     """How near the best start of a search is, in the mean: what says whether a search is worth its time."""
-    found = np.abs(errors(of, seen, starts(of, claimed, free)))
+    found = np.abs(errors(of, seen, _rows(of, seen, claimed, free)))
     return float(np.minimum(found, 1.0).mean(1).min())
 
 

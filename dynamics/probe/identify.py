@@ -23,8 +23,10 @@ from dynamics.rules import RULES
 EXACT, ROUNDED, COARSE = 1e-9, 1e-6, 3e-2
 # So much further off than the best must all others be, where it is not exact.
 _LEAD = 30.0
+# Rules further off than this, in the mean, are not looked through for slips.
+_WORTH = 0.3
 # How many of those that come near without a search are searched for.
-_NEAREST = 12
+_NEAREST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +113,17 @@ def _of_weights(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
                 return best, False
     if best is not None and _leads(fitted, best):
         return best, True
-    said = [one for one in fitted if one.candidate.rule.name == claims.rule]
-    slipped = _slipped([*said, *(one for one in fitted[:2] if one not in said)], seen[0], claims.values)
-    return _least(best, _explained(slipped or fitted[0], seen, claims.values)), False
+    near = [one for one in fitted if one.candidate.rule.name == claims.rule or one.mean < _WORTH][:3]
+    slipped = _slipped(near, seen[0], claims.values)
+    if slipped is not None:
+        return _least(best, _explained(slipped, seen, claims.values)), False
+    return best or _alone(fitted[0], seen, claims.values), False
+
+
+def _alone(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float]) -> Fitted:
+    """The rule that is nearest, with the coupling that is nearest then: what is said where nothing fits."""
+    fixed = replace(rule, off=0.0)  # its values stay
+    return _best(_with_way(fixed, c, seen, claimed) for c in known(rule.candidate.rule))
 
 
 def _of_tensors(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
@@ -173,9 +183,10 @@ def _explained(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float])
 def _rules(order: Sequence[Rule], seen: Sequence[Seen], claimed: Mapping[str, float]) -> list[Fitted]:
     """These rules by how near they come to each step by itself; the first that is exact ends the search."""
     found: list[Fitted] = []
-    right = {rule.name: measured(plain(rule), seen, _start(rule, claimed)).off < EXACT for rule in order}
-    for rule in sorted(order, key=lambda rule: not right[rule.name]):
-        of = plain(rule)
+    every = [plain(rule) for rule in order]
+    if len(every) > 1:
+        every.sort(key=lambda of: nearness(of, seen, claimed, of.names))
+    for of in every[:_NEAREST]:
         found.append(fit(of, seen, claimed, of.names))
         if found[-1].off < EXACT:
             break

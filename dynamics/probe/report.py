@@ -79,7 +79,7 @@ class Probe:
             where = f"group {group}, {', '.join(parameters)}: " if many else ""
             lines.append(f"  {where}{answer}")
         lines += [f"  {'WRONG' if f.kind == 'wrong' else 'note'}: {f.said}" for f in self.findings]
-        if not self.wrong:
+        if not self.wrong and all(answer.found for answer in self.answers):
             lines.append("  what is claimed is what acts")
         return "\n".join(lines)
 
@@ -112,14 +112,13 @@ def compared(place: Place, law: Law, claims: Claims, several: bool) -> Iterator[
     found, values = law.candidate, law.fitted.values
     strength = values.get("strength", 0.0)
     if not law.found:
-        yield wrong(
-            f"{of}none of the rules here: nearest is {found.words}, first difference at step {law.fitted.first}"
-        )
+        said = f"{of}none of the rules here: nearest is {found.words}, first difference at step {law.fitted.first}"
+        yield wrong(said) if claims.rule else note(said)
         return
     if claims.rule and found.rule.name != claims.rule:
         yield wrong(f"{of}by its name it is {RULES[claims.rule].label}, it acts as {found.rule.label}")
     for slip in found.slips:
-        told = note if claims.coupling != "l2" and slip in KIN else wrong
+        told = note if not claims.rule or (claims.coupling != "l2" and slip in KIN) else wrong
         yield told(f"{of}{found.rule.label} with a difference: {slip}")
     claimed = claims.values.get("strength", 0.0)
     if claimed and not strength:

@@ -181,5 +181,6 @@ def _places(definition: ast.FunctionDef) -> Iterator[tuple[ast.stmt, ast.expr]]:
         for part in parts:
             for node in ast.walk(part):
                 named = isinstance(node, ast.Name) and node.id in fields
-                if named or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div)):
+                product = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div)
+                if isinstance(node, ast.expr) and (named or product):
                     yield statement, node

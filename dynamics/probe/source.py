@@ -41,7 +41,7 @@ class _Exchange(ast.NodeTransformer):
 
 def exchanged(function: Callable[..., Any], exchanges: dict[str, str]) -> Callable[..., Any]:
     """The function with each expression that reads as the key exchanged for the value; every key must occur."""
-    tree = tree_of(function)
+    tree: Any = tree_of(function)
     for old, new in exchanges.items():
         exchange = _Exchange(old, new)
         tree = exchange.visit(tree)

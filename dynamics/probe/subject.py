@@ -52,10 +52,17 @@ class Subject(Protocol):
     has_rate: its learning rate can be set while it runs.
     """
 
-    name: str
-    groups: Sequence[Mapping[str, Any]]
-    places: Sequence[Place]
-    has_rate: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def groups(self) -> Sequence[Mapping[str, Any]]: ...
+
+    @property
+    def places(self) -> Sequence[Place]: ...
+
+    @property
+    def has_rate(self) -> bool: ...
 
     def run(
         self,
@@ -118,7 +125,7 @@ class Torch:
             if self.has_rate:
                 for group, rate in zip(groups, rates, strict=True):
                     _set_rate(group, rate * schedule.base, float(schedule.multipliers[t]))
-            before = {k: None if tensors[k].grad is None else tensors[k].grad.clone() for k in drives}
+            before = {k: copy.deepcopy(tensors[k].grad) for k in drives}
             called(self.name, f"step {t + 1}", partial(_step, optimizer))
             for k, drive in drives.items():
                 was, grad = before[k], tensors[k].grad

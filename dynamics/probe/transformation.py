@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class Optax:
             rows: dict[int, list[Array]] = {k: [] for k in drives}
             for t in range(schedule.steps):
                 g = {n: jnp.asarray(given[n][t], dtype) for n in names}
-                moves, state = called(self.name, f"step {t + 1}", lambda g=g, s=state, w=w: step(rates, g, s, w))
+                moves, state = called(self.name, f"step {t + 1}", partial(step, rates, g, state, w))
                 w = jax.tree.map(lambda x, move: (x + move).astype(x.dtype), w, moves)
                 for k, drive in drives.items():
                     rows[k].append(np.asarray(w[names[k]], np.float64))

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from docs.planted import NOTED, PLANTED, AdamW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from docs.fill import read
+from docs.planted import NOTED, PLANTED, AdamW
 from docs.probed import PROBED, right
+from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from dynamics.probe import probe
@@ -24,7 +25,6 @@ from dynamics.probe.drive import decay_drives, update_drive
 from dynamics.probe.fit import Seen, fit
 from dynamics.probe.follow import candidate, path, plain
 from dynamics.rules import RULES
-from dynamics.couplings import COUPLINGS
 from undertow import read as read_live
 from undertow.testing.strategies import hyperparameters, rates, strengths
 
@@ -139,7 +139,11 @@ def test_the_stored_table_has_all_that_is_planted_and_no_false_alarm() -> None:
 def test_an_optimizer_in_use_stays_as_it_is() -> None:
     net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
     optimizer = torch.optim.AdamW(
-        [{"params": [net[0].weight], "weight_decay": 0.1}, {"params": [*net[1].parameters(), net[0].bias], "weight_decay": 0.0}], lr=2e-3
+        [
+            {"params": [net[0].weight], "weight_decay": 0.1},
+            {"params": [*net[1].parameters(), net[0].bias], "weight_decay": 0.0},
+        ],
+        lr=2e-3,
     )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
     for _ in range(3):

@@ -30,6 +30,7 @@ from dynamics.probe.source import function_of, tree_of
 from dynamics.rule import Rule
 from dynamics.rules import find_rule
 
+
 @checked
 def assert_equals(
     factory: Any, rule: str | Rule, coupling: str | Coupling = "none", *, tolerance: float = EXACT, **values: float
@@ -55,9 +56,9 @@ def assert_equals(
     """
     known, way = find_rule(rule), find_coupling(coupling)
     of = candidate(known, way)
-    for name in values:
+    for name, value in values.items():
         if name not in of.names:
-            raise InputError(f"{name} {shown(values[name])}: {of.words} has {', '.join(of.names)}")
+            raise InputError(f"{name} {shown(value)}: {of.words} has {', '.join(of.names)}")
     subject = find_subject(factory)
     for k, place in enumerate(subject.places):
         claims = claims_of(subject.name, subject.groups[place.group])
@@ -131,7 +132,8 @@ def faults(rule: str | Rule, coupling: str | Coupling) -> Iterator[Fault]:
     known, way = find_rule(rule), find_coupling(coupling)
     if way.doors:
         yield Fault("no decay", _factory(known, COUPLINGS["l2"], weight_decay=0.0))
-        turned = replace(way, **{door: _turned(share) for door, share in way.doors.items()})
+        shares: dict[str, Any] = {door: _turned(share) for door, share in way.doors.items()}
+        turned = replace(way, **shares)
         yield Fault("the decay has the opposite sign", _factory(known, turned))
         for other in ("l2", "decoupled_lr", "decoupled_constant", "decoupled_schedule"):
             if other != way.name:
@@ -184,7 +186,8 @@ def _passes(test: Callable[[Callable[..., Any]], object], factory: Callable[...,
 def _turned(share: Callable[..., Any]) -> Callable[..., Any]:
     definition = tree_of(share)
     last = definition.body[-1]
-    assert isinstance(last, ast.Return) and last.value is not None
+    assert isinstance(last, ast.Return)
+    assert last.value is not None
     last.value = ast.UnaryOp(ast.USub(), last.value)
     return function_of(definition, share)
 
