@@ -265,14 +265,14 @@ PLANTED: tuple[Planted, ...] = (
         _sgd("nesterov ignored", nesterov=True),
         "by its name it is Nesterov, it acts as momentum",
     ),
-    Planted("dampened momentum", _sgd("dampened"), "dampened"),
+    Planted("dampened momentum", _sgd("dampened"), "lr 0.1 is claimed, 0.01 acts"),
     Planted("lr inside the momentum buffer", _sgd("lr inside"), "lr inside b"),
     Planted("norms back under decay", _grouped(lambda name, p: name.endswith("bias")), "weight decay acts on"),
     Planted("a mask the wrong way round", _grouped(lambda name, p: p.ndim > 1), "the opposite of what is usual"),
+    Planted("a norm clipped within the step", _clipped, "none of the rules here"),
 )
 # Not wrong, but good to know.
 NOTED: tuple[Planted, ...] = (
     Planted("L2 written into the gradient", _sgd("writes the gradient"), "writes into the gradients"),
-    Planted("a norm clipped over all parameters", _clipped, "depends on the gradients of other parameters"),
     Planted("a decay below bfloat16's rounding", _adamw(""), "in bfloat16 a decay of"),
 )

@@ -20,7 +20,7 @@ from undertow.testing.strategies import couplings, gradients, rules, schedules
 
 def test_what_is_equal_passes_and_what_is_not_says_from_where() -> None:
     assert_equals(torch.optim.AdamW, "adam", "decoupled_lr", strength=0.01, beta1=0.9)
-    with pytest.raises(AssertionError, match=r"is not Adam, L2 in the gradient .* step 1\b(.|\n)*weight decay x lr"):
+    with pytest.raises(AssertionError, match=r"is not Adam, L2 in the gradient .* step 1; undertow.probe"):
         assert_equals(torch.optim.AdamW, "adam", "l2")
     with pytest.raises(AssertionError, match=r"strength 0\.02"):
         assert_equals(torch.optim.AdamW, "adam", "decoupled_lr", strength=0.02)

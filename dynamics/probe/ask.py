@@ -129,7 +129,10 @@ def _second_group(subject: Subject, law: Law, claims: Claims) -> Iterator[Findin
     found = Seen(drive, two.run({last: drive}).rows[0])
     asked = claims_of(subject.name, {**own, **other}).values
     values = {
-        name: asked.get(name, value) if name in claims.values else value for name, value in law.fitted.values.items()
+        name: asked[name] * (value / claims.values[name] if claims.values[name] else 1.0)
+        if name in claims.values
+        else value
+        for name, value in law.fitted.values.items()
     }
     if "strength" not in values and asked.get("strength"):
         return  # without a regularizer nothing says how it would enter

@@ -169,7 +169,8 @@ def _live(optimizer: Any) -> Subject:
             raise RuntimeError("the optimizer's own parameters were written")
         return made
 
-    return Torch(_class_of(optimizer), make, _named(groups), places, _has_rate(groups))
+    claims = [group | {"lr": group.get("initial_lr", group.get("lr"))} for group in _named(groups)]
+    return Torch(_class_of(optimizer), make, claims, places, _has_rate(groups))
 
 
 def _without_past(optimizer: Any, places: Sequence[Place], tensors: Sequence[Any]) -> Any:

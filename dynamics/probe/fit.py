@@ -25,12 +25,12 @@ _STEP = 1e-6
 class Seen:
     """A drive, and the weights after each step of it: (steps, *shape).
 
-    coarse: the relative rounding of the numbers that the weights were kept in.
+    floor: the part of a weight over which what is off is counted at least, so that rounding stays below what counts.
     """
 
     drive: Drive
     rows: Array
-    coarse: float = 2.0**-52
+    floor: float = 2.0**-16
 
     def off(self, rows: Array) -> Array:
         """How far paths (steps, settings, *shape) are from this one, over how far each lane moves: (settings, steps, *shape).
@@ -43,7 +43,7 @@ class Seen:
             scale = moved + 1e-3 * moved.max(0)
         else:
             largest = np.abs(self.rows).max(0)
-            scale = np.broadcast_to(moved.max(0) + self.coarse * 2.0**36 * largest, moved.shape)
+            scale = np.broadcast_to(moved.max(0) + self.floor * largest, moved.shape)
         scale = np.where(scale > 0, scale, 1e-30)
         with np.errstate(all="ignore"):
             found = (rows - self.rows[:, None]) / scale[:, None]
@@ -185,10 +185,11 @@ def _search(of: Candidate, seen: Sequence[Seen], begun: Mapping[str, float], fre
         found = errors(of, seen, spread(points))
         return np.asarray(((found[: len(x)] - found[len(x) :]) / (2 * each[:, None])).T)
 
-    first = np.array([_inner(name, begun[name], unit) for name in free])
+    low = np.array([0.0 if _is_share(name) else -np.inf for name in free])
+    first = np.maximum([_inner(name, begun[name], unit) for name in free], low)
     with np.errstate(all="ignore"):
         found = least_squares(
-            off, first, jac=slope, method="trf", x_scale="jac", loss="linear",
+            off, first, jac=slope, method="trf", x_scale="jac", bounds=(low, np.inf),
             ftol=1e-15, xtol=1e-15, gtol=1e-15, max_nfev=steps,
         )  # fmt: skip
     values = dict(begun) | {name: float(_outer(name, np.array(found.x[i]), unit)) for i, name in enumerate(free)}

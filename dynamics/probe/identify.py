@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -106,7 +107,8 @@ def _of_weights(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
         fitted = sorted([*fitted, *new], key=lambda one: one.mean)
         near = [one for one in new if one.off < COARSE][:2]
         if new[0].off > EXACT and some == order[:1]:
-            near = [*_misprinted(new[0], seen[0], claims.values), *near]
+            other = _as_claimed(map(plain, order[1:]), seen[0], claims.values)
+            near = [*(other or _misprinted(new[0], seen[0], claims.values)), *near]
         for rule in near:
             best = _least(best, _explained(rule, seen, claims.values))
             if best.off < ROUNDED:
@@ -130,7 +132,13 @@ def _of_tensors(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
     """Of an optimizer whose steps depend on whole tensors, by their norms: rule and regularizer together."""
     order = sorted(RULES.values(), key=lambda rule: (rule.name != claims.rule, rule.unit == "weight"))
     every = [of for rule in order for of in known(rule)]
-    every.sort(key=lambda of: (of.coupling != claims.coupling, of.rule.name != claims.rule))
+    every.sort(
+        key=lambda of: (
+            of.coupling not in ("none", claims.coupling),
+            of.rule.name != claims.rule,
+            of.coupling != "none",
+        )
+    )
     start = {of: _begun(of, claims.values) for of in every}
     as_said = [measured(of, seen, start[of]) for of in every]
     best = min(as_said, key=lambda one: one.off)
@@ -241,12 +249,17 @@ def _unusual(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float]) -
 
 def _misprinted(rule: Fitted, alone: Seen, claimed: Mapping[str, float]) -> list[Fitted]:
     """The rule with the first slip or misprint that, with the values that are claimed, explains each step by itself."""
-    start = _start(rule.candidate.rule, claimed)
-    for kind in (slips, misprints):
-        for of in _with(kind(rule.candidate.rule)):
-            found = measured(of, [alone], {name: start.get(name, 0.0) for name in of.names})
-            if found.off < EXACT:
-                return [found]
+    kinds = (_with(kind(rule.candidate.rule)) for kind in (slips, misprints))
+    return _as_claimed(chain.from_iterable(kinds), alone, claimed)
+
+
+def _as_claimed(candidates: Iterable[Candidate], alone: Seen, claimed: Mapping[str, float]) -> list[Fitted]:
+    """The first that, with the values that are claimed, explains each step by itself; none if none does."""
+    for of in candidates:
+        start = _start(of.rule, claimed)
+        found = measured(of, [alone], {name: start.get(name, 0.0) for name in of.names})
+        if found.off < EXACT:
+            return [found]
     return []
 
 

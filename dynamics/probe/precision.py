@@ -68,7 +68,7 @@ def _other_law(subject: Subject, law: Law, dtype: str) -> Iterator[Finding]:
     (drive,) = decay_drives(subject.places[law.place].ndim, law.whole, (base,))
     drive = replace(drive, multipliers=np.ones(drive.steps))
     rows = subject.run({law.place: drive}, dtype=dtype, flags={"weight_decay": strength}).rows[0]
-    seen = Seen(drive, rows, 4 * ROUNDING[dtype])
+    seen = Seen(drive, rows, 16 * ROUNDING[dtype])
     values = {**law.fitted.values, "strength": strength * law.fitted.values["strength"] / max(_claimed(group), 1e-30)}
     here = _far(law.candidate, seen, values)
     if here < 0.1:
