@@ -65,8 +65,8 @@ def _shape_factor(x: Any) -> float:
     return float(np.sqrt(max(1.0, x.shape[-2] / x.shape[-1]))) if np.ndim(x) == 3 else 1.0
 
 
-# Over arrays whose first axis is the setting and whose others are one parameter.
-WORDS: Words = {**NUMPY, "norm": _norm, "orthogonal": _orthogonal, "shape_factor": _shape_factor}
+# Over arrays whose first axis is the setting and whose others are one parameter; what overflows there is infinite.
+WORDS: Words = {**NUMPY, "power": np.power, "norm": _norm, "orthogonal": _orthogonal, "shape_factor": _shape_factor}
 
 
 @cache

@@ -25,7 +25,6 @@ from dynamics.probe.drive import decay_drives, update_drive
 from dynamics.probe.fit import Seen, fit
 from dynamics.probe.follow import candidate, path, plain
 from dynamics.rules import RULES
-from undertow import read as read_live
 from undertow.testing.strategies import hyperparameters, rates, strengths
 
 RIGHT = {name: (make, rule, coupling) for name, make, rule, coupling in right()}
@@ -33,11 +32,8 @@ RIGHT = {name: (make, rule, coupling) for name, make, rule, coupling in right()}
 SOME = (
     "AdamW whose decay is L2 in the gradient",
     "AdamW that drops its decay",
-    "a decay with the wrong sign",
     "a decay multiplied by lr twice",
-    "half of the decay",
     "v without its bias correction",
-    "eps inside the root",
     "betas the wrong way round",
     "maximize turns the decay round",
     "a decay without a gradient",
@@ -100,16 +96,20 @@ def test_a_strength_comes_back_and_no_other_coupling_fits(coupling: str, strengt
     assert min(found.off for name, found in off.items() if name != coupling) > 1e-6
 
 
-@pytest.mark.parametrize("name", [name for name, (_, rule, _) in RIGHT.items() if rule and "optax" not in name])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torch.optim.SGD(nesterov=True)",
+        "torch.optim.AdamW",
+        "torch.optim.RMSprop(centered=True)",
+        "torch.optim.NAdam(decoupled_weight_decay=True)",
+        "schedulefree.AdamWScheduleFree",
+        "pytorch_optimizer.Lion(weight_decouple=False)",
+        "optax.adamw",
+    ],
+)
 def test_a_right_optimizer_is_named_and_not_accused(name: str) -> None:
     make, rule, coupling = RIGHT[name]
-    found = probe(make)
-    assert {(answer.rule, answer.coupling, answer.found) for answer in found.answers} == {(rule, coupling, True)}
-    assert found.wrong == ()
-
-
-def test_a_transformation_of_optax_is_named() -> None:
-    make, rule, coupling = RIGHT["optax.adamw"]
     found = probe(make)
     assert {(answer.rule, answer.coupling, answer.found) for answer in found.answers} == {(rule, coupling, True)}
     assert found.wrong == ()
@@ -160,7 +160,6 @@ def test_an_optimizer_in_use_stays_as_it_is() -> None:
     assert all(a.values.get("strength", 0.0) == 0.0 for a in found.answers if a.group == 1)
     assert all(a.values["lr"] == pytest.approx(2e-3) for a in found.answers)
     assert found.wrong == ()
-    assert read_live(optimizer)[0].setting.startswith("adamw") or read_live(optimizer)[0].setting
 
 
 def test_a_network_is_probed_part_by_part() -> None:
