@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from docs import costs, reliability
+from docs import costs, probed, reliability
 from docs.fill import ROOT, read
 from docs.values import claims, estimate, finding, noted, percent
 from figures.paper import Row
@@ -24,6 +24,8 @@ def table(name: str) -> str:
         return _markdown(found["columns"], found["rows"])
     if kind == "reliability":
         return _markdown(*reliability.table(rest))
+    if kind == "probed":
+        return _markdown(*probed.table(rest))
     return _TABLES[name]()
 
 

@@ -34,6 +34,7 @@ _PLAIN: dict[Any, Callable[[str, Any], Any]] = {
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """The function with a check before it: InputError, naming it, for an argument that its annotation does not let through."""
     signature = inspect.signature(function)
+    rest = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
 
     @functools.cache
     def hints() -> dict[str, Any]:
@@ -46,7 +47,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     def door(*args: P.args, **kwargs: P.kwargs) -> T:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             if name in hints():
-                check(name, value, hints()[name])
+                for part, one in value.items() if name == rest else ((name, value),):
+                    check(part, one, hints()[name])
         return function(*args, **kwargs)
 
     return door

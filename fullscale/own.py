@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import operator
 import pickle
 import re
-import sys
 import zipfile
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from dynamics.given import file, shown
+from dynamics.named import called
 from fullscale.checkpoint import weights_of
 from fullscale.graph import Example, taken
 from fullscale.graph.network import network as checked
@@ -69,25 +66,6 @@ def made(net: str) -> nn.Module:
         return checked(network)
     except InputError as error:
         raise InputError(f"--net {net}: {error}") from error
-
-
-def called(flag: str, text: str) -> Any:
-    """What the function "module:function" returns; InputError, naming the flag, where there is none or it fails."""
-    if not re.fullmatch(r"[\w.]+:[\w.]+", text):
-        raise InputError(f"{flag} {text}: module:function is accepted, such as networks:make for make() in networks.py")
-    name, _, function = text.partition(":")
-    if "" not in sys.path:
-        sys.path.append("")  # last: nothing that is installed gets another meaning
-    try:
-        with redirect_stdout(sys.stderr):
-            module = importlib.import_module(name)
-            return operator.attrgetter(function)(module)()
-    except (Exception, SystemExit) as error:  # the user's own code may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise InputError(
-            f"{flag} {text}: failed ({reason}); a function without arguments, in a module of this folder or an installed "
-            "package, is accepted"
-        ) from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from dynamics.couplings import COUPLINGS as COUPLINGS
 from dynamics.errors import InputError as InputError
 from dynamics.optimizer import Optimizer as Optimizer
 from dynamics.optimizer import parameter_groups as parameter_groups
+from dynamics.probe import probe as probe
 from dynamics.rules import RULES as RULES
 from dynamics.rules import load_rules as load_rules
 from dynamics.simulate.lanes import simulate as simulate

@@ -25,12 +25,12 @@ from conformance.libraries import (
 from conformance.oracle import STEPS, TOLERANCE, Setting, difference, drawn, make_setting, ours, spelled, theirs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutants.source import exchanged
 
 from dynamics.couplings import COUPLINGS
 from dynamics.libraries.catalogue import elsewhere
 from dynamics.libraries.reference import offers
 from dynamics.optimizer import Optimizer
+from dynamics.probe.source import exchanged
 from dynamics.rules import RULES
 
 

@@ -91,6 +91,13 @@ for _ in range(3):
     optimizer.step()
 write(Path("monitor.safetensors"), monitor.state_dict())
 """
+OPTIMIZERS = """
+import torch
+
+
+def make(parameters):
+    return torch.optim.AdamW(parameters)
+"""
 STUDY = """
 name = "little"
 title = "A little study"
@@ -235,6 +242,7 @@ INVOCATIONS: dict[str, tuple[Invocation, ...]] = {
         _one("explain signum --rules rules.py --l2 1e-3", "rules.py"),
     ),
     "convert": (_one("convert --from sgd_lr=0.1_l2=1e-4 --to momentum_lr=0.1_l2=0 --gradient-rms 1e-3 --json"),),
+    "probe": (_one("probe torch.optim:SGD --json"), _one("probe optimizers:make", "optimizers.py")),
     "claims": (_one("claims X1 --worlds worlds.py --out out --json", "worlds.py", out="stored"),),
     "phase": (_one("phase rate --cells 2 --seeds 2 --steps 20 --threads 1 --out out"),),
     "reproduce": (_one("reproduce --only coin --worlds worlds.py --out out", "worlds.py", out="stored"),),
@@ -291,6 +299,7 @@ def make(folder: Path, commands: Sequence[str] = MADE) -> None:
         "worlds.py": WORLDS,
         "rules.py": RULES,
         "networks.py": NETWORKS,
+        "optimizers.py": OPTIMIZERS,
         "little.toml": STUDY,
         "little.py": STUDY_PY,
     }

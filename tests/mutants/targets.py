@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from conformance.libraries import SCHEDULE_FREE, in_torch
 from conformance.oracle import TOLERANCE
-from mutants.mutations import Mutant, mutants_of
 from mutants.oracles import Case, cases_of, coupling_cases
 
 from dynamics import couplings
 from dynamics.couplings import COUPLINGS, DOORS, Coupling, compose
+from dynamics.probe.mutations import Mutant, mutants_of
 from dynamics.rule import RANGES, Rule
 from dynamics.rules import RULES
 from dynamics.words import bind, newton_schulz, tensors

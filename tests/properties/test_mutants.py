@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mutants.mutations import mutants_of
-from mutants.source import exchanged
 from mutants.survivors import EQUIVALENT
 from mutants.targets import Target, from_other_starts, targets, through_other_doors
 
 from dynamics.couplings import COUPLINGS, Coupling, compose
+from dynamics.probe.mutations import mutants_of
+from dynamics.probe.source import exchanged
 from dynamics.rule import Rule
 from dynamics.rules import RULES
 from dynamics.words import NUMPY

@@ -9,6 +9,7 @@ from importlib import import_module
 _NAMES = [
     "explain",
     "convert",
+    "probe",
     "claims",
     "phase",
     "reproduce",

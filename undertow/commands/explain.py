@@ -104,7 +104,7 @@ def _groups(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
     from dynamics.answers.live import read
     from dynamics.answers.schedule import plan
     from dynamics.answers.usual import table
-    from fullscale.own import called
+    from dynamics.named import called
 
     over = None
     if arguments.schedule is not None:

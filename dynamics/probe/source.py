@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 
 def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
-    """The definition of the function."""
+    """The definition of the function, also of one that `function_of` has made."""
+    if hasattr(function, "definition"):
+        return copy.deepcopy(function.definition)  # type: ignore[no-any-return]
     (definition,) = ast.parse(inspect.getsource(function)).body
     assert isinstance(definition, ast.FunctionDef)
     return definition
@@ -21,6 +24,7 @@ def function_of(definition: ast.FunctionDef, like: Callable[..., Any]) -> Callab
     scope = dict(vars(inspect.getmodule(like)))  # type: ignore[arg-type]
     exec(compile(module, f"<{definition.name}, changed>", "exec"), scope)
     made: Callable[..., Any] = scope[definition.name]
+    made.definition = definition  # type: ignore[attr-defined]
     return made
 
 
@@ -37,7 +41,7 @@ class _Exchange(ast.NodeTransformer):
 
 def exchanged(function: Callable[..., Any], exchanges: dict[str, str]) -> Callable[..., Any]:
     """The function with each expression that reads as the key exchanged for the value; every key must occur."""
-    tree = tree_of(function)
+    tree: Any = tree_of(function)
     for old, new in exchanges.items():
         exchange = _Exchange(old, new)
         tree = exchange.visit(tree)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mutants.source import function_of, tree_of
+from dynamics.probe.source import function_of, tree_of
 
 _OPPOSITE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 _COMPARED: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -46,7 +46,7 @@ def _alternatives(node: ast.AST, alike: Sequence[Sequence[str]]) -> Iterator[ast
         yield node.right
     elif isinstance(node, ast.UnaryOp):
         yield node.operand
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         smaller = node.value - 1 if isinstance(node.value, int) else node.value / 2
         for value in dict.fromkeys((0, node.value + 1, smaller)):
             if value != node.value:
@@ -69,9 +69,9 @@ def _alternatives(node: ast.AST, alike: Sequence[Sequence[str]]) -> Iterator[ast
     elif isinstance(node, (ast.Name, ast.Constant)):
         was = node.id if isinstance(node, ast.Name) else node.value
         for group in alike:
-            for other in group if was in group else ():
-                if other != was:
-                    yield ast.Constant(other) if isinstance(node, ast.Constant) else ast.Name(other, ast.Load())
+            for name in group if was in group else ():
+                if name != was:
+                    yield ast.Constant(name) if isinstance(node, ast.Constant) else ast.Name(name, ast.Load())
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], int]]:
@@ -145,7 +145,7 @@ def mutants_of(function: Callable[..., Any], alike: Sequence[Sequence[str]], loc
     for at, (body, k) in enumerate(places):
         statement = body[k]
         groups = [*alike, _locals(original, statement.lineno) if local else []]
-        field = _READ.get(type(statement))
+        field = _READ.get(type(statement), "")
         for position, node in enumerate(_loaded(getattr(statement, field)) if field else ()):
             for n, _ in enumerate(_alternatives(node, groups)):
                 changed = copy.deepcopy(original)

@@ -1,0 +1,116 @@
+"""What an optimizer of anyone's does, found by stepping it: its rule, its coupling, and where it departs from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dynamics.probe.ask import questions
+from dynamics.probe.claims import Claims, claims_of
+from dynamics.probe.drive import Array
+from dynamics.probe.find import find_subject
+from dynamics.probe.finding import Finding
+from dynamics.probe.fit import Seen, measured
+from dynamics.probe.identify import EXACT, Law, drives_of, identify, is_whole, seen_on
+from dynamics.probe.report import Answer, Probe, answer_of, between, compared
+from dynamics.probe.subject import Subject
+from dynamics.probe.ways import without
+
+Told = Callable[[str], object]
+
+
+def probe(optimizer: Any) -> Probe:
+    """What an optimizer does to weights: which rule with which coupling it is, with which values, and what else it does.
+
+    It is stepped on tiny tensors with chosen gradients, as a black box; nothing of it is read but its claims: its name and
+    its parameter groups. The weights and the state of an optimizer in use stay as they are: a copy is stepped.
+
+    Args:
+        optimizer: a torch optimizer, or whatever has a `step` and `param_groups`; or a function that makes one, of
+            parameters or of a network (its argument is then called net, network, model or module, or is annotated so); or
+            a transformation of optax, or a function of a learning rate that makes one.
+
+    Returns:
+        A Probe: `answers` says what acts on each kind of parameter, `wrong` where this is not what is claimed.
+
+    Raises:
+        InputError: for anything else, and for an optimizer that raises when it is made or stepped.
+
+    Example:
+        >>> import torch
+        >>> from undertow import probe
+        >>> print(probe(lambda parameters: torch.optim.Adam(parameters, weight_decay=0.1)))
+        torch.Adam
+          Adam, L2 in the gradient (lr 0.001, beta1 0.9, beta2 0.999, eps 1e-08, strength 0.1)
+          what is claimed is what acts
+    """
+    subject = find_subject(optimizer)
+    laws = _laws(subject)
+    findings: list[Finding] = []
+    for k, law in laws.items():
+        findings += compared(subject.places[k], law, _claims(subject, k), len(laws) > 1)
+    findings += between(subject, laws)
+    first = next(iter(laws))
+    findings += questions(subject, laws[first], _claims(subject, first))
+    answers = tuple(answer_of(subject.places[k], law, _claims(subject, k)) for k, law in laws.items())
+    return Probe(subject.name, answers, tuple(_once(findings, subject)))
+
+
+def _claims(subject: Subject, place: int) -> Claims:
+    return claims_of(subject.name, subject.groups[subject.places[place].group])
+
+
+def _laws(subject: Subject) -> dict[int, Law]:
+    """The law of every parameter, in the order of places; those that are alike are identified once."""
+    laws: dict[int, Law] = {}
+    for k in sorted(range(len(subject.places)), key=lambda k: -_claims(subject, k).values.get("strength", 0.0)):
+        claims = _claims(subject, k)
+        whole = is_whole(subject, k)
+        seen = seen_on(subject, k, drives_of(subject, k, whole))
+        laws[k] = next(
+            (same for law in laws.values() if (same := _like(law, k, seen, claims, whole))), None
+        ) or identify(subject, k, claims)
+    return {k: laws[k] for k in sorted(laws, key=lambda k: (subject.places[k].group, k))}
+
+
+def _like(law: Law, place: int, seen: tuple[Seen, ...], claims: Claims, whole: bool) -> Law | None:
+    """The law of another parameter, if this one follows it as well, with its own group's values or without a decay."""
+    if whole != law.whole:
+        return None
+    if all(np.array_equal(_flat(one), _flat(other), equal_nan=True) for one, other in zip(law.seen, seen, strict=True)):
+        return replace(law, place=place, seen=seen)
+    if not law.found:
+        return None
+    own = {name: claims.values.get(name, value) for name, value in law.fitted.values.items()}
+    for of, values in ((law.candidate, law.fitted.values), (law.candidate, own), (without(law.candidate), own)):
+        found = measured(of, seen, {name: values[name] for name in of.names})
+        if found.off < max(EXACT, 3 * law.fitted.off):
+            return replace(law, place=place, fitted=found, seen=seen)
+    return None
+
+
+def _flat(seen: Seen) -> Array:
+    return seen.rows.reshape(len(seen.rows), -1)
+
+
+def _once(findings: list[Finding], subject: Subject) -> list[Finding]:
+    """What is found of all parameters alike, said once and of none."""
+    labels = [place.label for place in subject.places]
+    said: dict[str, list[Finding]] = {}
+    for finding in findings:
+        label = next((label for label in labels if finding.said.startswith(f"{label}: ")), "")
+        said.setdefault(finding.said.removeprefix(f"{label}: ") if label else finding.said, []).append(finding)
+    joined = []
+    for text, each in said.items():
+        if len(each) == len(labels) > 1 or (len(each) == 1 and len(labels) == 1):
+            joined.append(replace(each[0], said=text))
+        elif len(each) > 1:
+            joined.append(
+                replace(each[0], said=f"{', '.join(one.said.removesuffix(f': {text}') for one in each)}: {text}")
+            )
+        else:
+            joined.append(each[0])
+    return joined

@@ -1,0 +1,173 @@
+"""What a probe says: the law of each parameter, what is claimed and what acts, what else it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dynamics.couplings import COUPLINGS
+from dynamics.probe.claims import Claims
+from dynamics.probe.finding import Finding, note, wrong
+from dynamics.probe.fit import measured
+from dynamics.probe.identify import EXACT, ROUNDED, Law
+from dynamics.probe.subject import Place, Subject
+from dynamics.probe.ways import KIN
+from dynamics.rules import RULES
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an optimizer is for one kind of parameter.
+
+    group, parameter: which; rule, coupling: their names here, "" where it is none of them; words: what it is, or what is
+    nearest; found: whether it is that; slips: how it departs from the rule and coupling as they are; values: lr, strength
+    and the hyperparameters that act, recovered from behaviour; claimed: those that its group claims; off: how far it is
+    from that, over how far weights move, at most; first: the first step at which it is a billionth off, 0 if at none.
+    """
+
+    group: int
+    parameter: str
+    rule: str
+    coupling: str
+    words: str
+    found: bool
+    slips: tuple[str, ...]
+    values: Mapping[str, float]
+    claimed: Mapping[str, float]
+    off: float
+    first: int
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name} {value:.6g}" for name, value in self.values.items() if name != "strength" or value)
+        if not self.found:
+            return f"none of those known: nearest is {self.words} ({values}), first difference at step {self.first}"
+        within = (
+            "" if self.off < EXACT else f", within {self.off:.0e}" if self.off < 1 else ", as near as coarse numbers go"
+        )
+        slips = "".join(f"; {slip}" for slip in self.slips if slip not in self.words)
+        return f"{self.words}{slips} ({values}){within}"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What an optimizer does, found by stepping it.
+
+    name: of its class; answers: one for each kind of parameter in each group; findings: where what acts is not what is
+    claimed, and what is good to know.
+    """
+
+    name: str
+    answers: tuple[Answer, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """What acts and is not what is claimed, a line each; empty where all is as it should be."""
+        return tuple(finding.said for finding in self.findings if finding.kind == "wrong")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self) | {"wrong": list(self.wrong)}
+
+    def __str__(self) -> str:
+        lines = [self.name]
+        for group, parameters, answer in _joined(self.answers):
+            many = len({a.group for a in self.answers}) > 1 or len(set(parameters)) < len(
+                {a.parameter for a in self.answers}
+            )
+            where = f"group {group}, {', '.join(parameters)}: " if many else ""
+            lines.append(f"  {where}{answer}")
+        lines += [f"  {'WRONG' if f.kind == 'wrong' else 'note'}: {f.said}" for f in self.findings]
+        if not self.wrong and all(answer.found for answer in self.answers):
+            lines.append("  what is claimed is what acts")
+        return "\n".join(lines)
+
+
+def _joined(answers: Sequence[Answer]) -> Iterator[tuple[int, list[str], Answer]]:
+    """Answers that say the same, once."""
+    left = list(answers)
+    while left:
+        first = left[0]
+        same = [a for a in left if a.group == first.group and str(a) == str(first)]
+        left = [a for a in left if a not in same]
+        yield first.group, [a.parameter for a in same], first
+
+
+def answer_of(place: Place, law: Law, claims: Claims) -> Answer:
+    """A law in words."""
+    values = dict(law.fitted.values)
+    if "strength" in law.candidate.names and not values.get("strength"):
+        values["strength"] = 0.0
+    return Answer(
+        place.group, place.label, law.rule, law.candidate.coupling, law.candidate.words, law.found, law.candidate.slips,
+        values, {name: claims.values[name] for name in law.candidate.names if name in claims.values},
+        law.fitted.off, law.fitted.first,
+    )  # fmt: skip
+
+
+def compared(place: Place, law: Law, claims: Claims, several: bool) -> Iterator[Finding]:
+    """Where a law is not what is claimed of it."""
+    of = f"{place.label}: " if several else ""
+    found, values = law.candidate, law.fitted.values
+    strength = values.get("strength", 0.0)
+    if not law.found:
+        said = f"{of}none of the rules here: nearest is {found.words}, first difference at step {law.fitted.first}"
+        yield wrong(said) if claims.rule else note(said)
+        return
+    if claims.rule and found.rule.name != claims.rule:
+        yield wrong(f"{of}by its name it is {RULES[claims.rule].label}, it acts as {found.rule.label}")
+    for slip in found.slips:
+        told = note if not claims.rule or (claims.coupling != "l2" and slip in KIN) else wrong
+        yield told(f"{of}{found.rule.label} with a difference: {slip}")
+    claimed = claims.values.get("strength", 0.0)
+    if claimed and not strength:
+        yield wrong(f"{of}weight decay {claimed:g} is claimed, none acts")
+    elif strength and found.coupling and claims.coupling and found.coupling != claims.coupling:
+        yield wrong(
+            f"{of}by its name it has {COUPLINGS[claims.coupling].label}, what acts is {COUPLINGS[found.coupling].label}"
+        )
+    if strength < 0:
+        yield wrong(f"{of}its weight decay has the opposite sign: weights grow")
+    for name, value in values.items():
+        stated = claims.values.get(name)
+        if stated is None or (name == "strength" and not (claimed and strength)) or not _acts(law, name, stated):
+            continue
+        yield wrong(f"{of}{_SAID.get(name, name)} {stated:g} is claimed, {value:.6g} acts")
+
+
+_SAID = {"strength": "weight decay"}
+
+
+def _acts(law: Law, name: str, stated: float) -> bool:
+    """Whether the stated value is not what acts: with it the paths part."""
+    if abs(stated - law.fitted.values[name]) <= 1e-6 * abs(stated):
+        return False
+    with_it = measured(law.candidate, law.seen, {**law.fitted.values, name: stated})
+    return with_it.off > max(10 * law.fitted.off, ROUNDED)
+
+
+def between(subject: Subject, laws: Mapping[int, Law]) -> Iterator[Finding]:
+    """What shows between parameters: which of them a weight decay is on."""
+    decays = {k: abs(law.fitted.at("strength")) > 0 for k, law in laws.items() if law.found}
+    on = [subject.places[k].label for k, acts in decays.items() if acts]
+    off = [subject.places[k].label for k, acts in decays.items() if not acts]
+    if not on or not off:
+        return
+    light = [label for label in on if _is_light(label)]
+    heavy = [label for label in off if not _is_light(label)]
+    if light and len(light) == len(on):
+        yield wrong(f"weight decay acts on {', '.join(on)} and not on {', '.join(off)}: the opposite of what is usual")
+    elif light and any(_is_light(label) for label in off):
+        yield wrong(
+            f"weight decay acts on {', '.join(light)}, though not on {', '.join(x for x in off if _is_light(x))}"
+        )
+    elif heavy:
+        yield note(f"no weight decay on {', '.join(heavy)}")
+    else:
+        yield note(f"no weight decay on {', '.join(off)}")
+
+
+def _is_light(label: str) -> bool:
+    """What decays are usually kept off: biases and norms."""
+    return "bias" in label or "norm" in label or label in ("1-D", "scale")
