@@ -49,7 +49,8 @@ def claims_of(name: str, group: Mapping[str, Any]) -> Claims:
     """
     values = _numbers(group)
     last = name.rpartition(".")[2]
-    names = {**{rule.replace("_", ""): (rule, "") for rule in RULES}, **ALIASES}
+    aliases = {alias: (known.rule, known.coupling) for alias, known in ALIASES.items()}
+    names = {rule.replace("_", ""): (rule, "") for rule in RULES} | aliases
     fitting = [] if last.lower() in OTHERS else [said for said in _spelled_in(last) if said in names]
     if not fitting:
         return Claims("", "", values)
