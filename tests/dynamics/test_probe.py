@@ -27,19 +27,12 @@ from dynamics.probe.follow import candidate, path, plain
 from dynamics.rules import RULES
 from undertow.testing.strategies import hyperparameters, rates, strengths
 
-RIGHT = {name: (make, rule, coupling) for name, make, rule, coupling in right()}
 # One of each kind; all of them are in docs/probed.json, which python -m docs.probed writes.
 SOME = (
     "AdamW whose decay is L2 in the gradient",
-    "AdamW that drops its decay",
     "a decay multiplied by lr twice",
     "v without its bias correction",
-    "betas the wrong way round",
     "maximize turns the decay round",
-    "a decay without a gradient",
-    "every group with the first's decay",
-    "another law with foreach=True",
-    "steps that a state_dict does not hold",
     "Lion, coupled in 32 bits and decoupled in 16",
     "a mask the wrong way round",
 )
@@ -59,9 +52,9 @@ def path_of(make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer], d
     return Seen(drive, np.array(rows))
 
 
-@pytest.mark.parametrize("rule", ["sgd", "nesterov", "adam", "amsgrad", "rmsprop_momentum", "adadelta", "adamax"])
+@pytest.mark.parametrize("rule", ["nesterov", "adam", "adadelta"])
 @given(data=st.data())
-@settings(max_examples=3)
+@settings(max_examples=2)
 def test_hyperparameters_come_back_from_behaviour_alone(rule: str, data: st.DataObject) -> None:
     lr, hyper = data.draw(rates), data.draw(hyperparameters(rule))
     hyper = {**hyper, **({"eps": 1e-8} if "eps" in hyper else {})}
@@ -76,9 +69,9 @@ def test_hyperparameters_come_back_from_behaviour_alone(rule: str, data: st.Data
         assert found.values[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
 
-@pytest.mark.parametrize("coupling", [name for name in COUPLINGS if name != "none"])
+@pytest.mark.parametrize("coupling", ["l2", "decoupled_schedule", "corrected"])
 @given(strength=strengths)
-@settings(max_examples=3)
+@settings(max_examples=1)
 def test_a_strength_comes_back_and_no_other_coupling_fits(coupling: str, strength: float) -> None:
     drives = decay_drives(1, False, (1.0, 3.0))
     values = {"lr": np.array([0.01]), "beta1": np.array([0.9]), "beta2": np.array([0.99]), "eps": np.array([1e-8])}
@@ -101,15 +94,12 @@ def test_a_strength_comes_back_and_no_other_coupling_fits(coupling: str, strengt
     [
         "torch.optim.SGD(nesterov=True)",
         "torch.optim.AdamW",
-        "torch.optim.RMSprop(centered=True)",
-        "torch.optim.NAdam(decoupled_weight_decay=True)",
         "schedulefree.AdamWScheduleFree",
         "pytorch_optimizer.Lion(weight_decouple=False)",
-        "optax.adamw",
     ],
 )
 def test_a_right_optimizer_is_named_and_not_accused(name: str) -> None:
-    make, rule, coupling = RIGHT[name]
+    make, rule, coupling = next(of for of_name, *of in right() if of_name == name)
     found = probe(make)
     assert {(answer.rule, answer.coupling, answer.found) for answer in found.answers} == {(rule, coupling, True)}
     assert found.wrong == ()
@@ -133,7 +123,7 @@ def test_the_stored_table_has_all_that_is_planted_and_no_false_alarm() -> None:
     says = {p.fault: p.says for p in (*PLANTED, *NOTED)}
     assert [e for e in (*kept["planted"], *kept["noted"]) if says[e["fault"]] not in e["line"]] == []
     assert [e["name"] for e in kept["right"] if e["wrong"] or not e["named"]] == []
-    assert [e["name"] for e in kept["right"]] == list(RIGHT)
+    assert [e["name"] for e in kept["right"]] == [name for name, *_ in right()]
 
 
 def test_an_optimizer_in_use_stays_as_it_is() -> None:
@@ -190,13 +180,6 @@ def test_anything_with_a_step_is_probed() -> None:
     found = probe(Wrapper)
     assert (found.answers[0].rule, found.answers[0].coupling) == ("sgd", "none")
     assert found.answers[0].values["lr"] == pytest.approx(0.1)
-
-
-def test_a_law_that_is_none_of_ours_is_said_to_be_none() -> None:
-    found = probe(torch.optim.Rprop)
-    assert not any(answer.found for answer in found.answers)
-    assert "none of those known: nearest is" in str(found)
-    assert found.answers[0].first >= 1
 
 
 def test_claims_are_read_from_names_and_flags() -> None:

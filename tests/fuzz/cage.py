@@ -213,6 +213,8 @@ def _as_started() -> None:
     warnings.resetwarnings()
     for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", kind)
+    # JAX, where a test of before has loaded it, warns of every fork.
+    warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
 
 
 def _status(case: Case) -> int:

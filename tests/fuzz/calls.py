@@ -52,6 +52,14 @@ CALLS: dict[str, Callable[[], Call]] = {
         undertow.pull_share, "momentum", "l2", 1.0, 0.5, {"b": 0.5}, lr=0.1, strength=0.5, multiplier=1.0, momentum=0.9
     ),
     "undertow.measure": lambda: call(undertow.measure, net(), images(), batch=4),
+    "undertow.gradient_scale": lambda: call(
+        undertow.gradient_scale,
+        net(),
+        torch.nn.functional.cross_entropy,
+        [(images(), torch.tensor([0, 1, 0, 1]))],
+        batches=1,
+    ),
+    "undertow.probe": lambda: call(undertow.probe, lambda parameters: torch.optim.SGD(parameters, lr=0.1)),
     "undertow.remove_dead": lambda: call(
         undertow.remove_dead, net(), undertow.measure(net(), images()), multiple=1, example=images()
     ),
