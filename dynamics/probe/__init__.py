@@ -73,7 +73,7 @@ def _laws(subject: Subject) -> dict[int, Law]:
         seen = seen_on(subject, k, drives_of(subject, k, whole))
         laws[k] = next(
             (same for law in laws.values() if (same := _like(law, k, seen, claims, whole))), None
-        ) or identify(subject, k, claims)
+        ) or identify(k, seen, whole, claims)
     return {k: laws[k] for k in sorted(laws, key=lambda k: (subject.places[k].group, k))}
 
 

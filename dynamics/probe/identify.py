@@ -34,14 +34,15 @@ _NEAREST = 8
 class Law:
     """What an optimizer does to one parameter.
 
-    place: of the subject's places. fitted: the best candidate, with the values that suit it; exact: whether it is that one,
-    in float64; whole: the gradients of other entries of the tensor have an effect.
+    place: of the subject's places. fitted: the best candidate, with the values that suit it. whole: the gradients of other
+    entries of the tensor have an effect. seen: what it was found from. clear: where it is coarse, all others are much further off.
     """
 
     place: int
     fitted: Fitted
     whole: bool
     seen: tuple[Seen, ...]
+    clear: bool = False
 
     @property
     def candidate(self) -> Candidate:
@@ -57,8 +58,6 @@ class Law:
     def found(self) -> bool:
         """Whether it is the candidate, and not merely near it."""
         return self.fitted.off < ROUNDED or self.clear
-
-    clear: bool = False
 
 
 def seen_on(subject: Subject, place: int, drives: Iterable[Drive]) -> tuple[Seen, ...]:
@@ -88,10 +87,8 @@ def drives_of(subject: Subject, place: int, whole: bool) -> list[Drive]:
     return drives if subject.has_rate else [drive.constant() for drive in drives]
 
 
-def identify(subject: Subject, place: int, claims: Claims) -> Law:
-    """The law of one parameter. claims: what the search begins with."""
-    whole = is_whole(subject, place)
-    seen = seen_on(subject, place, drives_of(subject, place, whole))
+def identify(place: int, seen: tuple[Seen, ...], whole: bool, claims: Claims) -> Law:
+    """The law of one parameter, from what was seen along `drives_of`. claims: what the search begins with."""
     found, clear = _of_tensors(seen, claims) if whole else _of_weights(seen, claims)
     return Law(place, found, whole, seen, clear)
 

@@ -93,7 +93,9 @@ def _line(statement: ast.stmt) -> str:
     return ast.unparse(statement).splitlines()[0]
 
 
-class _Replace(ast.NodeTransformer):
+class Replaced(ast.NodeTransformer):
+    """A tree with another expression in the place of one of its nodes."""
+
     def __init__(self, old: ast.AST, new: ast.expr) -> None:
         self.old, self.new = old, new
 
@@ -153,7 +155,7 @@ def mutants_of(function: Callable[..., Any], alike: Sequence[Sequence[str]], loc
                 read = getattr(inner[place], field)
                 target = list(_loaded(read))[position]
                 new = list(_alternatives(target, groups))[n]
-                setattr(inner[place], field, _Replace(target, new).visit(read))
+                setattr(inner[place], field, Replaced(target, new).visit(read))
                 plant(changed, _line(statement), _line(inner[place]))
         if isinstance(statement, ast.If) or _overwrites(statement, parameters):
             changed = copy.deepcopy(original)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from dynamics.probe.mutations import mutants_of
+from dynamics.probe.mutations import Replaced, mutants_of
 from dynamics.probe.source import function_of, tree_of
 from dynamics.rule import BELOW_ONE, RANGES, Rule
 
@@ -155,19 +155,11 @@ def with_pull_at(rule: Rule) -> Iterator[Slip]:
         statement, node = list(_places(definition))[k]
         read, line = ast.unparse(node), ast.unparse(statement)
         joined = ast.BinOp(copy.deepcopy(node), ast.Add(), ast.Name("pull", ast.Load()))
-        _Put(node, joined).visit(statement)
+        Replaced(node, joined).visit(statement)
         definition.args.args.insert(2, ast.arg("pull"))
         if (text := ast.unparse(definition)) not in seen:
             seen.add(text)
             yield f"it joins {read} in `{line}`", replace(rule, step=function_of(definition, rule.step))
-
-
-class _Put(ast.NodeTransformer):
-    def __init__(self, old: ast.AST, new: ast.expr) -> None:
-        self.old, self.new = old, new
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        return self.new if node is self.old else self.generic_visit(node)
 
 
 def _places(definition: ast.FunctionDef) -> Iterator[tuple[ast.stmt, ast.expr]]:
