@@ -37,6 +37,8 @@ class AdamW(torch.optim.Optimizer):
         for group in self.param_groups:
             values = self.param_groups[0] if self.fault == "first group's decay" else group
             for p in group["params"]:
+                if self.fault == "skips zeros" and p.grad is not None and not p.grad.any():
+                    continue
                 if p.grad is not None:
                     self._move(p, group, float(values["weight_decay"]))
                 elif self.fault == "decays without a gradient":
@@ -44,6 +46,8 @@ class AdamW(torch.optim.Optimizer):
 
     def _move(self, p: Tensor, group: dict[str, Any], strength: float) -> None:
         fault, lr, (beta1, beta2), eps = self.fault, group["lr"], group["betas"], group["eps"]
+        if fault == "first group's lr":
+            lr = self.param_groups[0]["lr"]
         given: Any = p.grad
         g = -given if group["maximize"] else given.clone()
         base = group.get("initial_lr", lr)
@@ -67,7 +71,7 @@ class AdamW(torch.optim.Optimizer):
             "sign": -lr * strength, "no decay": 0.0, "maximize turns it": (-1 if group["maximize"] else 1) * lr * strength,
             "lr/base^2": lr * lr / base * strength,
         }.get(fault, lr * strength)  # fmt: skip
-        elsewhere = ("mask", "inside", "in m alone", "after", "reckless", "sign of w", "L2")
+        elsewhere = ("mask", "inside", "in m alone", "after", "reckless", "sign of w", "L2", "drift")
         coupled = fault == "L2" or (fault == "foreach is L2" and bool(group["foreach"])) or fault == "both"
         if coupled:
             g = g + strength * p
@@ -109,6 +113,8 @@ class AdamW(torch.optim.Optimizer):
             p.sub_(share * old * (g != 0))
         if fault == "reckless":
             p.sub_(share * old * ((p - old) * old > 0))
+        if fault == "drift":
+            p.sub_(share)
         if fault == "sign of w":
             p.sub_(share * old.sign())
         if fault == "noise":
@@ -252,6 +258,11 @@ PLANTED: tuple[Planted, ...] = (
     Planted("maximize turns the decay round", _adamw("maximize turns it"), "with maximize=True the decay turns round"),
     Planted("a decay without a gradient", _adamw("decays without a gradient"), "a parameter without a gradient moves"),
     Planted("every group with the first's decay", _adamw("first group's decay"), "its strength is that of the first"),
+    Planted("every group with the first's lr", _adamw("first group's lr"), "its lr is that of the first"),
+    Planted(
+        "a gradient of 0 taken for none", _adamw("skips zeros"), "a gradient of 0 in all of a tensor is taken for none"
+    ),
+    Planted("decay for decay x weight", _adamw("drift"), "a constant x lr taken from every weight"),
     Planted("another law with foreach=True", _adamw("foreach is L2"), "with foreach=True it does something else"),
     Planted(
         "steps that a state_dict does not hold",

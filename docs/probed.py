@@ -5,6 +5,7 @@ python -m docs.probed runs it on all of them, some minutes, and writes docs/prob
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -109,11 +110,13 @@ def right() -> Iterator[tuple[str, Callable[..., Any], str, str]]:
 
 def measured() -> dict[str, Any]:
     """What the probe says of all of them."""
+    from docs import others
     from docs.planted import NOTED, PLANTED
     from dynamics.probe import probe
 
-    found: dict[str, Any] = {"right": [], "planted": [], "noted": []}
-    for name, make, rule, coupling in right():
+    found: dict[str, Any] = {"right": [], "planted": [], "noted": [], "differing": []}
+    elsewhere = [(other.kind, other.make(), other.rule, other.coupling) for other in others.installed(others.RIGHT)]
+    for name, make, rule, coupling in (*right(), *elsewhere):
         one = probe(make)
         answer = one.answers[0]
         entry = {"name": name, "rule": rule, "coupling": coupling, "says": str(answer), "wrong": list(one.wrong)}
@@ -127,13 +130,37 @@ def measured() -> dict[str, Any]:
             line = next((line for line in lines if planted.says in line), "")
             found[kind].append({"fault": planted.fault, "line": line})
             print(f"{planted.fault}: {line or 'NOT FOUND ' + str(lines)}", flush=True)
-    found["made"] = {"date": f"{datetime.now(UTC):%Y-%m-%d}"} | {name: metadata.version(name) for name in PACKAGES}
+    for differing in others.installed(others.DIFFERING):
+        line = next((line for line in probe(differing.make()).wrong if differing.says in line), "")
+        claimed, acts = others.silent(differing)
+        entry = {"name": differing.kind, "documented": differing.documented, "line": line}
+        found["differing"].append(entry | {"claimed": claimed, "acts": acts})
+        print(f"{differing.kind}: {line or 'NOT FOUND'}, {claimed}, {acts}", flush=True)
+    here = [name for name in (*PACKAGES, *others.PACKAGES) if importlib.util.find_spec(name) is not None]
+    found["made"] = {"date": f"{datetime.now(UTC):%Y-%m-%d}"} | {name: metadata.version(name) for name in here}
     return found
 
 
 def table(name: str) -> tuple[Sequence[str], list[Sequence[str]]]:
-    """Columns and rows of a table: right, planted or noted. KeyError for others."""
+    """Columns and rows of a table: right, planted, noted or differing. KeyError for others."""
     found = read(PROBED)[name]
+    if name == "differing":
+        columns = (
+            "optimizer",
+            "its documentation",
+            "what the probe says",
+            "1 and -1, as documented",
+            "1 and -1, as it acts",
+        )
+        return columns, [
+            (
+                f"`{e['name']}`",
+                e["documented"],
+                e["line"],
+                *(" and ".join(f"{w:.4g}" for w in e[k]) for k in ("claimed", "acts")),
+            )
+            for e in found
+        ]
     if name == "right":
         rows: list[Sequence[str]] = [
             (f"`{e['name']}`", e["says"] if e["rule"] else "none of the rules here", "yes" if e["wrong"] else "no")
@@ -165,7 +192,7 @@ def main() -> int:
     found = measured()
     write_whole(ROOT / PROBED, (json.dumps(found, indent=1) + "\n").encode())
     clean = all(e["named"] and not e["wrong"] for e in found["right"])
-    return 0 if clean and all(e["line"] for e in (*found["planted"], *found["noted"])) else 1
+    return 0 if clean and all(e["line"] for kind in ("planted", "noted", "differing") for e in found[kind]) else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dynamics.probe.drive import Array
 from dynamics.probe.find import find_subject
 from dynamics.probe.finding import Finding
 from dynamics.probe.fit import Seen, measured
-from dynamics.probe.identify import EXACT, Law, drives_of, identify, is_whole, seen_on
+from dynamics.probe.identify import EXACT, Law, drives_of, identify, is_whole, noise_of, seen_on
 from dynamics.probe.report import Answer, Probe, answer_of, between, compared
 from dynamics.probe.subject import Subject
 from dynamics.probe.ways import without
@@ -67,10 +67,12 @@ def _claims(subject: Subject, place: int) -> Claims:
 def _laws(subject: Subject) -> dict[int, Law]:
     """The law of every parameter, in the order of places; those that are alike are identified once."""
     laws: dict[int, Law] = {}
-    for k in sorted(range(len(subject.places)), key=lambda k: -_claims(subject, k).values.get("strength", 0.0)):
+    held = [k for k, place in enumerate(subject.places) if place.held]
+    for k in sorted(held, key=lambda k: -_claims(subject, k).values.get("strength", 0.0)):
         claims = _claims(subject, k)
-        whole = is_whole(subject, k)
-        seen = seen_on(subject, k, drives_of(subject, k, whole))
+        noise = noise_of(subject, k)
+        whole = is_whole(subject, k, noise)
+        seen = seen_on(subject, k, drives_of(subject, k, whole), noise)
         laws[k] = next(
             (same for law in laws.values() if (same := _like(law, k, seen, claims, whole))), None
         ) or identify(k, seen, whole, claims)

@@ -24,19 +24,24 @@ _PATHS = ("foreach", "fused", "capturable")
 
 def questions(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
     """All answers that are more than "as expected"; a question that the optimizer refuses to be asked has none."""
-    for ask in (_again, _paths, _maximized, _absent, _second_group, _resumed, _neighbours, types):
+    unlike = list(_again(subject, law, claims))
+    yield from unlike
+    if any(finding.kind == "wrong" for finding in unlike):
+        return  # each of the others compares two runs
+    for ask in (_paths, _maximized, _absent, _zeros, _second_group, _resumed, _neighbours, types):
         try:
             yield from ask(subject, law, claims)
         except Refusal:
             continue
 
 
-def _differs(one: Array, other: Array, start: Array) -> float:
-    """How far two paths are apart, over how far they go."""
-    scale = np.maximum(np.abs(one - start).max(0), 1e-8 * np.abs(one).max(0))
+def _part(law: Law, one: Array, other: Array, start: Array) -> bool:
+    """Whether two paths part, over how far they go, by more than another order of the same operations does."""
+    allowed, floor = (1e-3, 1e-3) if law.seen[0].grain else (1e-6, 1e-8)
+    scale = np.maximum(np.abs(one - start).max(0), floor * np.abs(one).max(0))
     with np.errstate(all="ignore"):
         off = np.abs(one - other) / np.where(scale > 0, scale, 1e-30)
-    return float(np.nan_to_num(off[:, np.isfinite(one).all(0)], nan=np.inf).max(initial=0.0))
+    return bool(np.nan_to_num(off[:, np.isfinite(one).all(0)], nan=np.inf).max(initial=0.0) > allowed)
 
 
 def _again(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
@@ -58,8 +63,8 @@ def _paths(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
                 found = subject.run({law.place: drive}, flags={flag: value}).rows[0]
             except Refusal:
                 continue
-            if _differs(usual, found, drive.start) > 1e-6:
-                nearest = _nearest(law, Seen(drive, found))
+            if _part(law, usual, found, drive.start):
+                nearest = _nearest(law, law.seen_as(drive, found))
                 yield wrong(f"with {flag}={value} it does something else{nearest}")
 
 
@@ -80,7 +85,7 @@ def _maximized(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
         return
     drive = drive_of(subject, law)
     turned = replace(drive, gradients=-drive.gradients)
-    found = Seen(turned, subject.run({law.place: drive}, flags={"maximize": True}).rows[0])
+    found = law.seen_as(turned, subject.run({law.place: drive}, flags={"maximize": True}).rows[0])
     allowed = max(EXACT, 10 * law.fitted.off)
     if measured(law.candidate, [found], law.fitted.values).off > allowed:
         other = {**law.fitted.values, "strength": -law.fitted.at("strength")}
@@ -100,13 +105,29 @@ def _absent(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
         given[gone] = 0.0
         zeros = replace(drive, gradients=given)
         taken = subject.run({law.place: zeros}).rows[0]
-        as_zero = _differs(taken, found, drive.start) < EXACT
+        as_zero = not _part(law, taken, found, drive.start)
         yield wrong(f"a parameter without a gradient moves{', as if its gradient were 0' if as_zero else ''}")
         return
     rest = replace(drive, gradients=np.delete(drive.gradients, gone, 0), multipliers=np.ones(drive.steps - len(gone)))
     waited = subject.run({law.place: rest}).rows[0]
-    if _differs(waited, np.delete(found, gone, 0), drive.start) > 1e-6:
+    if _part(law, waited, np.delete(found, gone, 0), drive.start):
         yield note("a step without a gradient leaves a parameter where it is, but its clock goes on")
+
+
+def _zeros(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
+    if not law.found:
+        return
+    drive = drive_of(subject, law)
+    given = drive.gradients.copy()
+    given[8:16] = 0.0
+    silent = replace(drive, gradients=given)
+    found = law.seen_as(silent, subject.run({law.place: silent}).rows[0])
+    if measured(law.candidate, [found], law.fitted.values).off > max(EXACT, 10 * law.fitted.off):
+        stays = np.array_equal(found.rows[7], found.rows[15], equal_nan=True)
+        yield wrong(
+            "a gradient of 0 in all of a tensor is taken for none: neither its memory nor its decay goes on" if stays
+            else "where the gradients of a tensor are all 0 it does something else"
+        )  # fmt: skip
 
 
 def _second_group(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
@@ -115,6 +136,10 @@ def _second_group(subject: Subject, law: Law, claims: Claims) -> Iterator[Findin
     place = subject.places[law.place]
     own = subject.groups[place.group]
     other = {name: change(own[name]) for name, change in _CHANGED.items() if _changeable(own.get(name))}
+    # Some keep other numbers under that name.
+    other = {n: v for n, v in other.items() if not law.fitted.values.keys().isdisjoint(claims_of("", {n: v}).values)}
+    if not claims.rule:  # of which nothing says what its betas are
+        other.pop("betas", None)
     if not other:
         return
 
@@ -126,7 +151,7 @@ def _second_group(subject: Subject, law: Law, claims: Claims) -> Iterator[Findin
     last = len(subject.places)
     two = replace(subject, make=make, places=[*subject.places, Place(len(subject.groups), "another", place.ndim)])
     drive = drive_of(subject, law)
-    found = Seen(drive, two.run({last: drive}).rows[0])
+    found = law.seen_as(drive, two.run({last: drive}).rows[0])
     asked = claims_of(subject.name, {**own, **other}).values
     values = {
         name: asked[name] * (value / claims.values[name] if claims.values[name] else 1.0)
@@ -165,7 +190,7 @@ def _resumed(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
         yield note(f"it cannot be resumed: {error}")
         return
     usual = subject.run({law.place: drive}).rows[0]
-    if _differs(usual, found, drive.start) > 1e-6:
+    if _part(law, usual, found, drive.start):
         yield wrong("resumed from its state_dict it does not go on as before")
 
 
@@ -179,7 +204,7 @@ def _neighbours(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]
         beside = replace(beside, multipliers=drive.multipliers)
         large = replace(beside, gradients=1e3 * beside.gradients)
         one, other = (subject.run({law.place: drive, others[0]: x}).rows[0] for x in (beside, large))
-        if _differs(one, other, drive.start) > EXACT:
+        if _part(law, one, other, drive.start):
             yield note(
                 "what a weight does depends on the gradients of other parameters, as where a norm over all is clipped"
             )

@@ -13,7 +13,12 @@ from dynamics.libraries.catalogue import ALIASES, elsewhere
 from dynamics.rules import RULES
 
 # Flags that say whether a weight decay is decoupled, whatever the class's name says.
-_DECOUPLES = ("decoupled_weight_decay", "weight_decouple", "decoupled_decay", "decouple")
+DECOUPLES = ("decoupled_weight_decay", "weight_decouple", "decoupled_decay", "decouple")
+# Flags that choose how the same is computed, what is a rule of its own here, or what a rule has anyway.
+_USUAL = frozenset((
+    *DECOUPLES, "foreach", "fused", "capturable", "differentiable", "maximize", "amsgrad", "nesterov", "centered",
+    "bias_correction", "debias", "debias_moments", "grad_averaging",
+))  # fmt: skip
 # What other libraries call our hyperparameters.
 _SPELLED = {"weight_decay": "strength", "initial_accumulator_value": "initial_accumulator", "trust_coeff": "trust"}
 
@@ -32,12 +37,19 @@ OTHERS = frozenset((
 class Claims:
     """What an optimizer claims of one group.
 
-    rule, coupling: the names of ours, "" where it claims none; values: the numbers by our names, strength for weight_decay.
+    rule, coupling: the names of ours, "" where it claims none; values: the numbers by our names, strength for weight_decay;
+    variants: settings that make another rule of it, as rectify=True.
     """
 
     rule: str
     coupling: str
     values: dict[str, float]
+    variants: tuple[str, ...] = ()
+
+    def allows(self, rule: str) -> bool:
+        """Whether a rule is what is claimed, or no rule is; a momentum that no group names may act as well."""
+        named = not self.rule or rule == self.rule
+        return named or (rule == elsewhere(RULES[self.rule]).heavy and "momentum" not in self.values)
 
 
 def claims_of(name: str, group: Mapping[str, Any]) -> Claims:
@@ -53,18 +65,33 @@ def claims_of(name: str, group: Mapping[str, Any]) -> Claims:
     names = {rule.replace("_", ""): (rule, "") for rule in RULES} | aliases
     fitting = [] if last.lower() in OTHERS else [said for said in _spelled_in(last) if said in names]
     if not fitting:
-        return Claims("", "", values)
+        return Claims("", "", values, _variants(group))
     rule, coupling = names[max(fitting, key=len)]
     other = elsewhere(RULES[rule])
     flagged = [to for flag, to in other.flags.items() if group.get(flag)]
     heavy = other.heavy if values.get("momentum") else ""
     rule = next(iter(flagged), heavy or rule)
-    decouples = [bool(group[flag]) for flag in _DECOUPLES if flag in group]
+    decouples = [bool(group[flag]) for flag in DECOUPLES if flag in group]
     if not coupling or decouples:
         decoupled = decouples[0] if decouples else other.decouples
         # Where a rule's decay is decoupled by nature, a flag that is off may mean anything.
         coupling = "decoupled_lr" if decoupled else "" if other.decouples else "l2"
-    return Claims(rule, coupling, values)
+    return Claims(rule, coupling, values, _variants(group))
+
+
+def _variants(group: Mapping[str, Any]) -> tuple[str, ...]:
+    """Flags that are on and that our rules do not have, and norms to which something is clipped."""
+    return tuple(
+        f"{name}={value:g}" if value is not True else f"{name}=True"
+        for name, value in group.items()
+        if (value is True and name not in _USUAL)
+        or (
+            isinstance(value, int | float)
+            and value is not True
+            and value > 0
+            and ("clip" in name or "max_grad" in name)
+        )
+    )
 
 
 def _spelled_in(name: str) -> list[str]:

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 STEPS = 32
-SHAPES = {1: (18,), 2: (6, 3), 3: (3, 3, 2), 4: (3, 3, 2, 1)}
-LANES = 18
+# No side of a matrix is below 4: some take narrower ones for vectors.
+SHAPES = {1: (20,), 2: (5, 4), 3: (5, 2, 2), 4: (5, 2, 2, 1)}
+LANES = 20
+# Of a number in float32, and in bfloat16, half a unit in the last place.
+ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-9}
 # Held for some steps each: what a change of lr does to a memory of steps takes time to show.
 _MULTIPLIERS = (1.0, 0.5, 2.0, 0.25)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from dynamics.errors import InputError
 from dynamics.given import shown
+from dynamics.probe.claims import DECOUPLES
 from dynamics.probe.drive import SHAPES
 from dynamics.probe.subject import Place, Refusal, Subject, Torch, called
 
@@ -69,9 +70,12 @@ def _tensors(shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     return [torch.nn.Parameter(torch.ones(shape, dtype=torch.float64)) for shape in shapes]
 
 
-def _named(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What groups claim, without their parameters."""
-    return [{k: v for k, v in group.items() if k not in ("params", "param_names")} for group in groups] or [{}]
+def _named(optimizer: Any) -> list[dict[str, Any]]:
+    """What groups claim, without their parameters; a flag of the whole optimizer's is one of every group's."""
+    groups = getattr(optimizer, "param_groups", None) or [{}]
+    own = {name.lstrip("_"): value for name, value in vars(optimizer).items() if isinstance(value, bool)}
+    flags = {name: own[name] for name in DECOUPLES if name in own}
+    return [flags | {k: v for k, v in group.items() if k not in ("params", "param_names")} for group in groups]
 
 
 def _has_rate(groups: Sequence[Mapping[str, Any]]) -> bool:
@@ -118,11 +122,17 @@ def _subject(make: Callable[[list[Any]], Any], labels: Sequence[tuple[str, int]]
     optimizer = called("the factory", "called with parameters", lambda: make(tensors))
     groups = list(getattr(optimizer, "param_groups", ()))
     where = {id(p): k for k, group in enumerate(groups) for p in group["params"]}
-    places = [Place(where.get(id(p), 0), label, ndim) for p, (label, ndim) in zip(tensors, labels, strict=True)]
-    found = Torch(_class_of(optimizer), make, _named(groups), places, _has_rate(groups))
-    drive = update_drive(places[0].ndim, even=True)
+    places = [
+        Place(where.get(id(p), 0), label, ndim, id(p) in where or not groups)
+        for p, (label, ndim) in zip(tensors, labels, strict=True)
+    ]
+    if not any(place.held for place in places):
+        raise Refusal(f"{_class_of(optimizer)} holds none of the parameters that it is made with")
+    found = Torch(_class_of(optimizer), make, _named(optimizer), places, _has_rate(groups))
+    first = next(k for k, place in enumerate(places) if place.held)
+    drive = update_drive(places[first].ndim, even=True)
     short = type(drive)(drive.start, drive.gradients[:1], drive.multipliers[:1])
-    found.run({0: short})  # whether it takes them is known by its first step
+    found.run({first: short})  # whether it takes them is known by its first step
     return found
 
 
@@ -169,7 +179,7 @@ def _live(optimizer: Any) -> Subject:
             raise RuntimeError("the optimizer's own parameters were written")
         return made
 
-    claims = [group | {"lr": group.get("initial_lr", group.get("lr"))} for group in _named(groups)]
+    claims = [group | {"lr": group.get("initial_lr", group.get("lr"))} for group in _named(optimizer)]
     return Torch(_class_of(optimizer), make, claims, places, _has_rate(groups))
 
 

@@ -19,6 +19,8 @@ _SHARES = (0.0, 0.5, 0.9, 0.95, 0.99, 0.999)
 _STRENGTHS = tuple(sign * 10.0**k for sign in (1, -1) for k in (0, -1, -2, -3, -4, -5))
 _SMALL = 1e-16
 _STEP = 1e-6
+# Near the right values a search gains powers of ten at a time: one that gains less than this share of its sum ends.
+_STALLED = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +28,15 @@ class Seen:
     """A drive, and the weights after each step of it: (steps, *shape).
 
     floor: the part of a weight over which what is off is counted at least, so that rounding stays below what counts.
+    grain: half a unit in the last place of the numbers in which they were computed, 0 for float64; what that much
+    rounding may add up to in a drive does not count as off. noise: how far weights part where all is done once more.
     """
 
     drive: Drive
     rows: Array
     floor: float = 2.0**-16
+    grain: float = 0.0
+    noise: float = 0.0
 
     def off(self, rows: Array) -> Array:
         """How far paths (steps, settings, *shape) are from this one, over how far each lane moves: (settings, steps, *shape).
@@ -47,6 +53,9 @@ class Seen:
         scale = np.where(scale > 0, scale, 1e-30)
         with np.errstate(all="ignore"):
             found = (rows - self.rows[:, None]) / scale[:, None]
+            if self.grain or self.noise:
+                rounding = self.grain * (64 * moved.max(0) + 2 * self.drive.steps * np.abs(start)) + 4 * self.noise
+                found = np.sign(found) * np.maximum(np.abs(found) - (rounding / scale)[:, None], 0.0)
         both = np.isnan(rows) & np.isnan(self.rows)[:, None]
         found = np.where(both, 0.0, np.nan_to_num(found, nan=1e6, posinf=1e6, neginf=-1e6))
         return np.clip(np.moveaxis(found, 1, 0), -1e6, 1e6)
@@ -190,7 +199,7 @@ def _search(of: Candidate, seen: Sequence[Seen], begun: Mapping[str, float], fre
     with np.errstate(all="ignore"):
         found = least_squares(
             off, first, jac=slope, method="trf", x_scale="jac", bounds=(low, np.inf),
-            ftol=1e-15, xtol=1e-15, gtol=1e-15, max_nfev=steps,
+            ftol=_STALLED, xtol=1e-15, gtol=1e-15, max_nfev=steps,
         )  # fmt: skip
     values = dict(begun) | {name: float(_outer(name, np.array(found.x[i]), unit)) for i, name in enumerate(free)}
     return measured(of, seen, values)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dynamics.couplings import COUPLINGS
 from dynamics.probe.claims import Claims
-from dynamics.probe.drive import Drive, decay_drives, update_drive
+from dynamics.probe.drive import ROUNDING, Array, Drive, decay_drives, update_drive
 from dynamics.probe.fit import Fitted, Seen, fit, measured, nearness
 from dynamics.probe.follow import Candidate, candidate, plain
 from dynamics.probe.slips import misprints, slips
@@ -24,8 +24,11 @@ from dynamics.rules import RULES
 EXACT, ROUNDED, COARSE = 1e-9, 1e-6, 3e-2
 # So much further off than the best must all others be, where it is not exact.
 _LEAD = 30.0
-# Rules further off than this, in the mean, are not looked through for slips.
+# Rules further off than this, in the mean, are not looked through for slips, nor more than these.
 _WORTH = 0.3
+_LOOKED_THROUGH = 2
+# Over how far weights go: of an optimizer that does not do the same twice, what else it does shows only below this.
+_MOST_NOISE = 1e-2
 # How many of those that come near without a search are searched for.
 _NEAREST = 8
 
@@ -44,6 +47,10 @@ class Law:
     seen: tuple[Seen, ...]
     clear: bool = False
 
+    def seen_as(self, drive: Drive, rows: Array) -> Seen:
+        """Another path of the same optimizer."""
+        return replace(self.seen[0], drive=drive, rows=rows)
+
     @property
     def candidate(self) -> Candidate:
         """The best candidate."""
@@ -60,12 +67,28 @@ class Law:
         return self.fitted.off < ROUNDED or self.clear
 
 
-def seen_on(subject: Subject, place: int, drives: Iterable[Drive]) -> tuple[Seen, ...]:
+def seen_on(subject: Subject, place: int, drives: Iterable[Drive], noise: float) -> tuple[Seen, ...]:
     """What the subject does along each of these drives."""
-    return tuple(Seen(drive, subject.run({place: drive}).rows[0]) for drive in drives)
+    runs = [(drive, subject.run({place: drive})) for drive in drives]
+    kept = frozenset().union(*(run.kept for _, run in runs))
+    rows = [run.rows[0] for _, run in runs]
+    # Whatever the weights' own type: a state in float32, or steps from 0 that are such numbers, tell how it computes.
+    narrow = ("float32" in kept and "float64" not in kept) or np.array_equal(
+        rows[0], rows[0].astype(np.float32), equal_nan=True
+    )
+    grain = ROUNDING["float32"] if narrow else 0.0
+    return tuple(Seen(drive, each, grain=grain, noise=noise) for (drive, _), each in zip(runs, rows, strict=True))
 
 
-def is_whole(subject: Subject, place: int) -> bool:
+def noise_of(subject: Subject, place: int) -> float:
+    """How far weights part where two fresh ones are led along the same; 0 where that is too far to see anything else."""
+    drive = drives_of(subject, place, whole=False)[-1]
+    one, other = (subject.run({place: drive}).rows[0] for _ in range(2))
+    apart, moved = (float(np.nan_to_num(np.abs(x)).max()) for x in (one - other, one - drive.start))
+    return apart if apart < _MOST_NOISE * moved else 0.0
+
+
+def is_whole(subject: Subject, place: int, noise: float) -> bool:
     """Whether an entry's weight depends on the gradients of other entries."""
     (drive,) = decay_drives(subject.places[place].ndim, True, (1.0,))
     drive = drive if subject.has_rate else drive.constant()
@@ -74,7 +97,9 @@ def is_whole(subject: Subject, place: int) -> bool:
     rows = [
         subject.run({place: one}).rows[0].reshape(len(other), -1) for one in (drive, replace(drive, gradients=other))
     ]
-    return not np.array_equal(rows[0][:, 1:], rows[1][:, 1:], equal_nan=True)
+    apart = np.abs(rows[0] - rows[1])[:, 1:]
+    both = np.isnan(rows[0]) & np.isnan(rows[1])
+    return bool((~(apart <= 4 * noise) & ~both[:, 1:]).any())
 
 
 def drives_of(subject: Subject, place: int, whole: bool) -> list[Drive]:
@@ -90,33 +115,53 @@ def drives_of(subject: Subject, place: int, whole: bool) -> list[Drive]:
 def identify(place: int, seen: tuple[Seen, ...], whole: bool, claims: Claims) -> Law:
     """The law of one parameter, from what was seen along `drives_of`. claims: what the search begins with."""
     found, clear = _of_tensors(seen, claims) if whole else _of_weights(seen, claims)
-    return Law(place, found, whole, seen, clear)
+    return Law(place, _in_words_of(claims, found, seen), whole, seen, clear)
+
+
+def _in_words_of(claims: Claims, found: Fitted, seen: Sequence[Seen]) -> Fitted:
+    """The same by the coupling that is claimed, where one cannot be told from the other, as in SGD."""
+    of = found.candidate
+    if claims.coupling in ("", of.coupling) or of.slips or found.off > EXACT or not found.at("strength"):
+        return found
+    other = measured(candidate(of.rule, COUPLINGS[claims.coupling]), seen, found.values)
+    return other if other.off < EXACT else found
 
 
 def _of_weights(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
     """Of an optimizer that takes each weight by itself: first its rule, from steps from 0, and then its regularizer."""
     order = [rule for rule in RULES.values() if rule.unit == "weight"]
     order.sort(key=lambda rule: rule.name != claims.rule)
+    alone = _without_drift(seen[0])
     fitted: list[Fitted] = []
     best: Fitted | None = None
     for some in (order[:1], order[1:]):  # the one that it is said to be, then all others
-        new = _rules(some, seen[:1], claims.values)
+        new = _rules(some, [alone], claims.values)
         fitted = sorted([*fitted, *new], key=lambda one: one.mean)
         near = [one for one in new if one.off < COARSE][:2]
         if new[0].off > EXACT and some == order[:1]:
-            other = _as_claimed(map(plain, order[1:]), seen[0], claims.values)
-            near = [*(other or _misprinted(new[0], seen[0], claims.values)), *near]
+            other = _as_claimed(map(plain, order[1:]), alone, claims.values)
+            near = [*(other or _misprinted(new[0], alone, claims.values)), *near]
         for rule in near:
             best = _least(best, _explained(rule, seen, claims.values))
             if best.off < ROUNDED:
                 return best, False
     if best is not None and _leads(fitted, best):
         return best, True
-    near = [one for one in fitted if one.candidate.rule.name == claims.rule or one.mean < _WORTH][:3]
-    slipped = _slipped(near, seen[0], claims.values)
+    said = [one for one in fitted if one.candidate.rule.name == claims.rule]
+    near = [*said, *(one for one in fitted if one.mean < _WORTH and one not in said)][:_LOOKED_THROUGH]
+    slipped = _slipped(near, alone, claims.values)
     if slipped is not None:
         return _least(best, _explained(slipped, seen, claims.values)), False
     return best or _alone(fitted[0], seen, claims.values), False
+
+
+def _without_drift(alone: Seen) -> Seen:
+    """Steps from 0 without what moves even a weight that is 0 and has no gradient, if that is one number for all."""
+    silent = ~np.any(alone.drive.gradients != 0, axis=0)
+    drift = alone.rows[:, silent]
+    if not drift.any() or (drift != drift[:, :1]).any():
+        return alone
+    return replace(alone, rows=alone.rows - drift[:, 0].reshape(-1, *(1,) * silent.ndim))
 
 
 def _alone(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float]) -> Fitted:
@@ -237,10 +282,11 @@ def _unusual(rule: Fitted, seen: Sequence[Seen], claimed: Mapping[str, float]) -
     for kind in (unusual, within):
         ways = [replace(of, slips=(*rule.candidate.slips, *of.slips)) for of in kind(rule.candidate.rule)]
         ways.sort(key=lambda of: nearness(of, seen[1:], values, ("strength",)))
-        best = _least(best, _best(_with_way(rule, of, seen, claimed) for of in ways[:_NEAREST]))
-        if best.off < EXACT:
-            break
-    assert best is not None
+        for of in ways[:_NEAREST]:
+            best = _least(best, _with_way(rule, of, seen, claimed))
+            if best.off < EXACT:
+                return best
+    assert best is not None  # the first kind has some for every rule
     return best
 
 
@@ -261,27 +307,22 @@ def _as_claimed(candidates: Iterable[Candidate], alone: Seen, claimed: Mapping[s
 
 
 def _slipped(rules: Sequence[Fitted], alone: Seen, claimed: Mapping[str, float]) -> Fitted | None:
-    """The rule with a slip that explains each step by itself, or None.
+    """The rule with a slip that explains each step by itself, or None: slips that people make before misprints.
 
-    Slips that people make are each fitted; of misprints, of which there are hundreds, those that come nearest as they are.
+    Of either, those are searched that come nearest with the values that are claimed or suit the rule without it.
     """
-    for near in rules:
-        for of in _with(slips(near.candidate.rule)):
-            for begun in (claimed, near.values):
-                found = fit(of, [alone], begun, of.names, steps=15)
-                if found.off < EXACT:
-                    return found
-    tried: list[Fitted] = []
-    for near in rules:
-        for of in _with(misprints(near.candidate.rule)):
-            tried += [
-                measured(of, [alone], {n: begun.get(n, near.values[n]) for n in of.names})
-                for begun in (claimed, near.values)
-            ]
-    for one in sorted(tried, key=lambda one: one.mean)[:_NEAREST]:
-        found = fit(one.candidate, [alone], one.values, one.candidate.names, steps=15)
-        if found.off < EXACT:
-            return found
+    for kind in (slips, misprints):
+        tried: list[Fitted] = []
+        for near in rules:
+            usual = near.candidate.rule.defaults
+            for of in _with(kind(near.candidate.rule)):
+                for begun in (claimed, near.values):
+                    values = {name: begun.get(name, near.values.get(name, usual.get(name, 0.0))) for name in of.names}
+                    tried.append(measured(of, [alone], values))
+        for one in sorted(tried, key=lambda one: one.mean)[:_NEAREST]:
+            found = fit(one.candidate, [alone], one.values, one.candidate.names, steps=15)
+            if found.off < EXACT:
+                return found
     return None
 
 

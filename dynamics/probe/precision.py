@@ -10,15 +10,12 @@ import numpy as np
 
 from dynamics.couplings import COUPLINGS
 from dynamics.probe.claims import Claims
-from dynamics.probe.drive import Drive, decay_drives
+from dynamics.probe.drive import ROUNDING, Drive, decay_drives
 from dynamics.probe.finding import Finding, note, wrong
 from dynamics.probe.fit import Seen, measured
 from dynamics.probe.follow import Candidate, candidate
 from dynamics.probe.identify import Law
 from dynamics.probe.subject import Refusal, Subject, Torch
-
-# Of a number in float32, and in bfloat16, half a unit in the last place.
-ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-9}
 
 
 def drive_of(subject: Subject, law: Law) -> Drive:
@@ -28,6 +25,8 @@ def drive_of(subject: Subject, law: Law) -> Drive:
 
 def types(subject: Subject, law: Law, claims: Claims) -> Iterator[Finding]:
     """What differs where weights and gradients are in float32 or bfloat16."""
+    if law.seen[0].grain:
+        yield note("it computes in float32, for weights in float64 too: what acts is known to six digits or so")
     for dtype in ROUNDING:
         try:
             yield from _type(subject, law, dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dynamics.couplings import COUPLINGS
@@ -112,10 +112,16 @@ def compared(place: Place, law: Law, claims: Claims, several: bool) -> Iterator[
     found, values = law.candidate, law.fitted.values
     strength = values.get("strength", 0.0)
     if not law.found:
-        said = f"{of}none of the rules here: nearest is {found.words}, first difference at step {law.fitted.first}"
-        yield wrong(said) if claims.rule else note(said)
+        with_them = f" with {', '.join(claims.variants)}" if claims.variants else ""
+        said = (
+            f"none of the rules here{with_them}: nearest is {found.words}, first difference at step {law.fitted.first}"
+        )
+        yield (wrong if claims.rule and not claims.variants else note)(f"{of}{said}")
         return
-    if claims.rule and found.rule.name != claims.rule:
+    if claims.rule and RULES[claims.rule].unit == "matrix" and place.ndim < 2:
+        yield note(f"{of}{RULES[claims.rule].label} is of matrices; what is none it moves by {found.words}")
+        claims = replace(claims, rule="")  # of which nothing is claimed
+    elif not claims.allows(found.rule.name):
         yield wrong(f"{of}by its name it is {RULES[claims.rule].label}, it acts as {found.rule.label}")
     for slip in found.slips:
         told = note if not claims.rule or (claims.coupling != "l2" and slip in KIN) else wrong

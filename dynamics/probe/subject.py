@@ -25,11 +25,15 @@ class Refusal(InputError):
 
 @dataclass(frozen=True)
 class Place:
-    """A parameter as the optimizer sees it: the group that it is in, what it is, and its number of dimensions."""
+    """A parameter as the optimizer sees it: the group that it is in, what it is, its number of dimensions.
+
+    held: it is in a group; a factory may leave some out.
+    """
 
     group: int
     label: str
     ndim: int
+    held: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +189,11 @@ def _kept(optimizer: Any, tensors: Sequence[Any]) -> frozenset[str]:
     state = getattr(optimizer, "state", None)
     if not isinstance(state, Mapping):
         return frozenset()
-    fields = [state[tensor] for tensor in tensors if tensor in state]
-    found = {v.dtype for of in fields if isinstance(of, Mapping) for v in of.values() if getattr(v, "ndim", 0) > 0}
-    return frozenset(str(dtype).removeprefix("torch.") for dtype in found)
+    left, found = [state[tensor] for tensor in tensors if tensor in state], set()
+    while left:
+        of = left.pop()
+        if isinstance(of, Mapping | list | tuple):
+            left += of.values() if isinstance(of, Mapping) else of
+        elif getattr(of, "ndim", 0) > 0:
+            found.add(str(of.dtype).removeprefix("torch."))
+    return frozenset(found)

@@ -110,6 +110,10 @@ def _incautious(rule: Rule, of: Callable[..., Any]) -> Update:
     return _around(rule, of, lambda moved, w, g, share: moved - share * w * grown(moved, w))
 
 
+def _drift(rule: Rule, of: Callable[..., Any]) -> Update:
+    return _around(rule, of, lambda moved, w, g, share: moved - share)
+
+
 def _sign(rule: Rule, of: Callable[..., Any]) -> Update:
     return _around(rule, of, lambda moved, w, g, share: moved - share * np.sign(w))
 
@@ -133,6 +137,7 @@ _MADE: dict[str, Callable[[Rule, Callable[..., Any]], Update]] = {
     "weight decay {}, only where the step makes the weight larger": _incautious,
     "weight decay {} of the weight's sign, as L1": _sign,
     "weight decay {} of the weight's square": _square,
+    "a constant {} taken from every weight, whatever its size or sign": _drift,
     "weight decay {}, before and after the step": _twice,
     "L2 in the gradient and weight decay {}": _both,
 }

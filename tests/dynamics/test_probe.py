@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from docs import others
 from docs.fill import read
 from docs.planted import NOTED, PLANTED, AdamW
 from docs.probed import PROBED, right
@@ -123,7 +124,10 @@ def test_the_stored_table_has_all_that_is_planted_and_no_false_alarm() -> None:
     says = {p.fault: p.says for p in (*PLANTED, *NOTED)}
     assert [e for e in (*kept["planted"], *kept["noted"]) if says[e["fault"]] not in e["line"]] == []
     assert [e["name"] for e in kept["right"] if e["wrong"] or not e["named"]] == []
-    assert [e["name"] for e in kept["right"]] == [name for name, *_ in right()]
+    names = [name for name, *_ in right()]
+    assert [e["name"] for e in kept["right"]] == [*names, *(other.kind for other in others.RIGHT)]
+    assert [e["name"] for e in kept["differing"]] == [other.kind for other in others.DIFFERING]
+    assert all(other.says in e["line"] for other, e in zip(others.DIFFERING, kept["differing"], strict=True))
 
 
 def test_an_optimizer_in_use_stays_as_it_is() -> None:
@@ -182,6 +186,71 @@ def test_anything_with_a_step_is_probed() -> None:
     assert found.answers[0].values["lr"] == pytest.approx(0.1)
 
 
+class Narrow(torch.optim.Optimizer):
+    """AdamW computed in float32, whatever the weights' type, as those in compiled code are."""
+
+    def __init__(
+        self, parameters: Any, lr: float = 1e-3, eps: float = 1e-8, weight_decay: float = 0.1, inside: bool = False
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": (0.9, 0.99), "eps": eps, "weight_decay": weight_decay})
+        self.inside = inside
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            (beta1, beta2), lr, eps = group["betas"], group["lr"], group["eps"]
+            for p in (p for p in group["params"] if p.grad is not None):
+                g, w, state = p.grad.float(), p.float(), self.state[p]
+                m = state["m"] = beta1 * state.get("m", 0 * g) + (1 - beta1) * g
+                v = state["v"] = beta2 * state.get("v", 0 * g) + (1 - beta2) * g * g
+                t = state["t"] = state.get("t", 0) + 1
+                v = v / (1 - beta2**t)
+                root = (v + eps).sqrt() if self.inside else v.sqrt() + eps
+                p.copy_((1 - lr * group["weight_decay"]) * w - lr * m / (1 - beta1**t) / root)
+
+
+class NarrowAdamW(Narrow):
+    pass
+
+
+def test_what_computes_in_float32_is_named_as_exactly_as_that_allows() -> None:
+    found = probe(NarrowAdamW)
+    assert {(a.rule, a.coupling, a.found) for a in found.answers} == {("adam", "decoupled_lr", True)}
+    assert found.wrong == ()
+    assert any("computes in float32" in finding.said for finding in found.findings)
+    assert found.answers[0].values["eps"] == 1e-8
+    (line,) = probe(lambda p: NarrowAdamW(p, inside=True)).wrong
+    assert "eps inside the root" in line
+
+
+def test_couplings_that_are_one_are_called_as_the_name_says() -> None:
+    class SGDW(torch.optim.SGD):
+        """Of plain SGD L2 and decay x lr are the same."""
+
+    assert [
+        (a.coupling, p.wrong)
+        for p in (probe(SGDW), probe(lambda p: SGDW(p, lr=0.1, weight_decay=0.1)))
+        for a in p.answers[:1]
+    ] == [("none", ()), ("decoupled_lr", ())]
+
+
+def test_parameters_that_a_factory_leaves_out_are_not_spoken_of() -> None:
+    found = probe(lambda parameters: torch.optim.SGD([p for p in parameters if p.ndim == 1], lr=0.1, weight_decay=0.1))
+    assert [a.parameter for a in found.answers] == ["1-D"]
+    assert found.wrong == ()
+    with pytest.raises(InputError, match="none of the parameters"):
+        probe(lambda parameters: torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1))
+
+
+def test_a_flag_of_the_whole_optimizer_is_a_claim() -> None:
+    class AdaBelief(Optimizer):
+        def __init__(self, parameters: Any, coupling: str) -> None:
+            super().__init__(parameters, "adabelief", coupling, weight_decay=0.1)
+            self._weight_decouple = coupling == "decoupled_lr"
+
+    assert [probe(lambda p, c=c: AdaBelief(p, c)).wrong for c in ("l2", "decoupled_lr")] == [(), ()]
+
+
 def test_claims_are_read_from_names_and_flags() -> None:
     assert claims_of("x.FusedAdamW", {}).coupling == "decoupled_lr"
     assert claims_of("x.FusedAdam", {}).coupling == "l2"
@@ -190,6 +259,9 @@ def test_claims_are_read_from_names_and_flags() -> None:
     assert claims_of("torch.SGD", {"momentum": 0.9, "nesterov": False}).rule == "momentum"
     assert claims_of("timm.NAdamW", {}).rule == "nadam"
     assert claims_of("x.Sophia", {}).rule == ""
+    assert claims_of("timm.AdaBelief", {"rectify": True, "foreach": True}).variants == ("rectify=True",)
+    assert claims_of("x.SGD", {"lr": 0.1}).allows("momentum")
+    assert not claims_of("x.SGD", {"lr": 0.1, "momentum": 0.0}).allows("momentum")
     assert claims_of("optax.<lambda>", {}).rule == ""
 
 

@@ -24,7 +24,7 @@ from dynamics.probe.claims import claims_of
 from dynamics.probe.find import find_subject
 from dynamics.probe.fit import measured
 from dynamics.probe.follow import candidate
-from dynamics.probe.identify import EXACT, drives_of, is_whole, seen_on
+from dynamics.probe.identify import EXACT, drives_of, is_whole, noise_of, seen_on
 from dynamics.probe.slips import slips
 from dynamics.probe.source import function_of, tree_of
 from dynamics.rule import Rule
@@ -61,9 +61,14 @@ def assert_equals(
             raise InputError(f"{name} {shown(value)}: {of.words} has {', '.join(of.names)}")
     subject = find_subject(factory)
     for k, place in enumerate(subject.places):
+        if not place.held:
+            continue
         claims = claims_of(subject.name, subject.groups[place.group])
         usual = {"lr": known.lr, "strength": 0.0, **known.defaults, **claims.values, **values}
-        seen = seen_on(subject, k, drives_of(subject, k, is_whole(subject, k)))
+        drives = drives_of(subject, k, is_whole(subject, k, noise_of(subject, k)))
+        seen = [
+            replace(one, grain=0.0) for one in seen_on(subject, k, drives, 0.0)
+        ]  # the tolerance is what is asked for
         found = measured(of, seen, {name: float(usual[name]) for name in of.names})
         if found.off > tolerance:
             settings = ", ".join(f"{name} {value:g}" for name, value in found.values.items())
