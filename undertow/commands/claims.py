@@ -40,6 +40,9 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings."""
+    from evidence.files import check_folder
+
+    check_folder(arguments.out)
     from evidence.registry import EXPERIMENTS, find_claims
     from undertow.commands import paper
     from undertow.experiments import declare

@@ -49,8 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--workers {arguments.workers}: a whole number from 1 to {MOST:,} is accepted")
     needs_fullscale()
     needs("criteria", "torch_pruning")
+    from evidence.files import check_folder, write_whole, writing
+    from fullscale.data import check_source
+
+    check_source(arguments.data)
+    check_folder(arguments.out)
     from evidence.executors.local import processes
-    from evidence.files import write_whole, writing
     from evidence.progress import Live
     from evidence.store import Store
     from figures import pruning

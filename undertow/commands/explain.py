@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = [parse(text, given) for text in arguments.settings]
     if arguments.plot is not None:
         drawable("--plot", arguments.plot)
+        _pulling(settings)
     from dynamics.answers.explain import explain
 
     names = ("schedule", "steps", "warmup", "final", "steps_per_epoch")
@@ -121,6 +122,12 @@ def _groups(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
     return 0
 
 
+def _pulling(settings: Sequence[Setting]) -> None:
+    silent = [str(s) for s in settings if not s.coupling.doors or not s.strength]
+    if silent:
+        raise InputError(f"--plot with {silent[0]!r}: settings with a regularizer are accepted")
+
+
 def _plot(settings: Sequence[Setting], rms: float, file: Path) -> None:
     import numpy as np
 
@@ -128,9 +135,6 @@ def _plot(settings: Sequence[Setting], rms: float, file: Path) -> None:
     from figures.settings import draw
     from figures.style import save_as
 
-    silent = [str(s) for s in settings if not s.coupling.doors or not s.strength]
-    if silent:
-        raise InputError(f"--plot with {silent[0]!r}: settings with a regularizer are accepted")
     grid = rms * np.geomspace(1e-3, 1e3, 13)
     save_as(draw(silent_paths(settings), pull_curves(settings, grid)), file)
 

@@ -64,15 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     needs_fullscale()
     from evidence.files import check_place
-    from evidence.progress import Live
-    from fullscale.feed import Resident
-    from fullscale.measure import measure, zeroed
-    from fullscale.own import own_network
-    from fullscale.thresholds import by_threshold, decades
-    from undertow.commands.filter_report import FilterReport
+    from fullscale.data import check_source
 
+    # Before the work, and before what it needs is loaded: a slip of the hand should not cost a pass over the images.
     file = check_network(arguments)
-    # Before the work: a slip of the hand should not cost a pass over the images.
+    check_source(arguments.data)
     if arguments.plot is not None:
         drawable("--plot", arguments.plot)
     if arguments.csv is not None:
@@ -82,6 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
             raise InputError(f"--{name} {getattr(arguments, name)}: accepted only with --model, for weights alone")
     if arguments.model is not None and arguments.net is not None:
         raise InputError(f"--model {arguments.model} and --net {arguments.net}: one of them is accepted")
+    from evidence.progress import Live
+    from fullscale.feed import Resident
+    from fullscale.measure import measure, zeroed
+    from fullscale.own import own_network
+    from fullscale.thresholds import by_threshold, decades
+    from undertow.commands.filter_report import FilterReport
+
     values = decades(*arguments.thresholds) if arguments.thresholds else decades()
     swept = bool(arguments.thresholds) or arguments.plot is not None
     # What the user's own code prints is no part of the answer.

@@ -43,14 +43,16 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was done, how fast, and the picture's path."""
-    on = _simulate(arguments.device)
-    from evidence.files import writing
-    from evidence.progress import Live
-    from figures.phase import draw
-    from figures.style import save
+    from evidence.files import check_folder, writing
     from synthetic.phase import Phase
 
     phase = Phase(arguments.diagram, arguments.cells, arguments.seeds, arguments.steps)
+    on = _simulate(arguments.device)
+    check_folder(arguments.out)
+    from evidence.progress import Live
+    from figures.phase import draw
+    from figures.style import save
+
     threads = arguments.threads if arguments.threads is not None else len(os.sched_getaffinity(0))
     folder = arguments.out / "figures"
     with writing(folder, f"phase {phase.diagram}"), Live() as live:

@@ -29,9 +29,11 @@ def add(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what it is; 1 where what acts is not what is claimed."""
     from dynamics.named import attribute
+
+    optimizer = attribute(arguments.optimizer, _EXAMPLE)
     from dynamics.probe import probe
 
-    found = probe(attribute(arguments.optimizer, _EXAMPLE))
+    found = probe(optimizer)
     if arguments.json:
         print(json.dumps(found.as_dict(), indent=2))
     else:

@@ -33,10 +33,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table of claims and the path of the report; with --study, how it compares."""
     _check(arguments)
     if arguments.study:
+        from evidence.files import check_folder
+        from fullscale.data import check_source
+
+        check_source(arguments.data)
+        check_folder(arguments.out)
         from undertow.redo import redo
 
         print(redo(arguments.out, arguments.data, arguments.quick, arguments.fresh))
         return 0
+    from evidence.files import check_folder
+
+    check_folder(arguments.out)
+    from undertow.experiments import check_part, declare
+
+    declare(arguments.worlds)
+    check_part(arguments.only)
     from undertow.commands.claims import table
     from undertow.reproduce import reproduce
 

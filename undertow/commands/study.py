@@ -55,8 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     from undertow.extras import needs
 
     needs("fullscale", "torch", "safetensors", "PIL", "sklearn")
+    from evidence.files import check_folder, usable, writing
+    from fullscale.data import check_source
+    from fullscale.studies import images
+
+    for source in dict.fromkeys(images.place(run.source, arguments.data) for each in runs for run in each):
+        check_source(source)
+    (usable if arguments.dry_run else check_folder)(arguments.out)
     from evidence.executors.choice import check_executor, executor
-    from evidence.files import usable, writing
     from evidence.progress import Live
     from evidence.store import Store
     from fullscale.studies.conduct import conduct, planned
@@ -65,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_executor(arguments.executor, parameters)
     local = arguments.executor == "local"
     workers, devices = _workers(arguments.workers, arguments.device, local)
-    path = usable(arguments.out) / STORE
+    path = arguments.out / STORE
     plans = planned(*studies, data=arguments.data, runs=runs)
     if arguments.dry_run:
         if path.exists():
