@@ -306,7 +306,7 @@ def test_a_file_in_the_way_of_the_output_folder(writer: list[str], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "words", ["train nothing", "compare", "reproduce --only silence", "phase rate --cells 3 --steps 5"]
+    "words", ["train digits", "compare", "reproduce --only silence", "phase rate --cells 3 --steps 5"]
 )
 def test_a_folder_that_another_run_writes_into_is_refused_at_once(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

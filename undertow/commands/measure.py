@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_images, add_json, drawable, given_images, number, path, whole
+from dynamics.lines import width
+from undertow.commands.arguments import Parser, add_images, add_json, drawable, given_images, number, path, say, whole
 from undertow.commands.network import add_network, check_network, classes
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         save_as(draw(data), arguments.plot)
     report = FilterReport(file, images, activity, data, trained_on)
-    print(report.as_json() if arguments.json else report.as_text())
+    print(report.as_json()) if arguments.json else say(report.as_text(width()))
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
 from dynamics.given import shown
-from undertow.commands.arguments import Parser, add_out, whole
+from undertow.commands.arguments import Parser, add_out, say, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,11 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
         picture = draw(data)
         save(picture, folder)
     steps = data.attrs["lanes"] * phase.steps
-    print(
+    say(
         f"{data.attrs['lanes']:,} lanes x {phase.steps:,} steps in {seconds:.1f} s: {steps / seconds / 1e6:,.0f} million a second"
     )
-    print(picture.alt)
-    print(f"picture: {folder / picture.name}.svg, .png")
+    say(picture.alt)
+    say(f"picture: {folder / picture.name}.svg, .png")
     return 0
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_images, given_images, number, path, whole
+from undertow.commands.arguments import Parser, add_images, given_images, number, path, say, whole
 from undertow.commands.network import add_network, check_network, classes
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         *(f"left whole: {note}" for note in removal.notes),
         f"files: {', '.join(map(str, files))}",
     ]
-    print(text if arguments.json else "\n".join(said))
+    print(text) if arguments.json else say("\n".join(said))
     return 0
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_out, add_rules, add_worlds
+from dynamics.lines import width
+from undertow.commands.arguments import Parser, add_out, add_rules, add_worlds, say
 
 
 def add(parser: Parser) -> None:
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_folder(arguments.out)
         from undertow.redo import redo
 
-        print(redo(arguments.out, arguments.data, arguments.quick, arguments.fresh))
+        say(redo(arguments.out, arguments.data, arguments.quick, arguments.fresh))
         return 0
     from evidence.files import check_folder
 
@@ -53,8 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     from undertow.reproduce import reproduce
 
     findings, report = reproduce(arguments.out, arguments.only, arguments.fresh, arguments.worlds)
-    print(table(findings))
-    print(f"report: {report.resolve()}")
+    say(table(findings, width()))
+    say(f"report: {report.resolve()}")
     return 0
 
 

@@ -25,6 +25,7 @@ from undertow.commands.arguments import (
     named,
     number,
     path,
+    say,
     whole,
 )
 
@@ -152,7 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
     if said is None:
         print(f"diverged: {outcome.error}", file=sys.stderr)
         return 1
-    print(said)
+    say(said)
     return 0
 
 
