@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import textwrap
@@ -11,19 +10,22 @@ from collections.abc import Collection, Sequence
 GAP = "  "  # between columns
 
 
-def width() -> int | None:
-    """The characters that fit into a line of standard output: COLUMNS where it is set, else those of the terminal.
+def width(piped: int | None = None) -> int | None:
+    """The characters that fit into a line of the terminal: COLUMNS where it is set, else as many as it has.
+
+    Args:
+        piped: as many where standard output is no terminal and COLUMNS is not set; None: lines are then as long as they are,
+            whatever COLUMNS says, which every program below one that reads lines of a terminal inherits.
 
     Returns:
-        None where standard output is no terminal: lines are then as long as they are.
+        The characters; None for no end.
 
     Source:
         `shutil.get_terminal_size`; POSIX, Base Definitions, 8.3, COLUMNS.
     """
-    given = os.environ.get("COLUMNS", "")
-    if not (given.isdecimal() and int(given)) and not sys.stdout.isatty():
+    if piped is None and not sys.stdout.isatty():
         return None
-    return shutil.get_terminal_size().columns
+    return shutil.get_terminal_size((piped or 80, 24)).columns
 
 
 def fit(text: str, most: int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import redirect_stdout
 from typing import Any
 
 import pytest
@@ -25,11 +26,18 @@ from evidence.progress import Live, messages, moves
 from evidence.registry import CLAIMS
 from fullscale.measure import Activity
 from undertow import explain, read
+from undertow.__main__ import main
 from undertow.commands import claims, prune
 from undertow.commands.convert import conversion_as_text
 from undertow.commands.explain import explanation_as_text, side_by_side
 from undertow.commands.filter_report import _layers
 from undertow.experiments import declare
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
 
 WIDTHS = (40, 60, 80, 120)
 words = st.text("abc01.%-[", min_size=1, max_size=9)
@@ -141,27 +149,28 @@ def test_tables_of_commands_fit_and_keep_their_numbers(most: int) -> None:
 
 @pytest.mark.parametrize("most", [40, 80])
 def test_a_command_asks_for_the_width_and_data_are_left_alone(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    wide, data = run("explain", "adam", "--l2", "1e-4").out, run("explain", "adam", "--l2", "1e-4", "--json").out
+    words = ["explain", "adam", "--l2", "1e-4"]
+    wide, data = run(*words).out, run(*words, "--json").out
     monkeypatch.setenv("COLUMNS", str(most))
-    kept(wide, run("explain", "adam", "--l2", "1e-4").out, most)
-    assert run("explain", "adam", "--l2", "1e-4", "--json").out == data
+    assert run(*words).out == wide  # not on a terminal
+    for more, shown in (([], wide), (["--json"], data)):
+        with redirect_stdout(Terminal()) as terminal:
+            assert main([*words, *more]) == 0
+        kept(shown, terminal.getvalue(), 10**6 if more else most)
+    assert terminal.getvalue() == data
     assert json.loads(data)["optimizer"] == "adam"
 
 
 def test_the_width_is_that_of_columns_or_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.setattr("sys.stdout", io.StringIO())
-    assert width() is None
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    assert isinstance(width(), int)
-    for given_columns, found in (("57", 57), ("0", width()), ("wide", width())):
-        monkeypatch.setenv("COLUMNS", given_columns)
-        assert width() == found
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+    with redirect_stdout(io.StringIO()):
+        assert (width(), width(91)) == (None, 91)
+        monkeypatch.setenv("COLUMNS", "57")
+        assert (width(), width(91)) == (None, 57)
+    with redirect_stdout(Terminal()):
+        assert (width(), width(91)) == (57, 57)
+        monkeypatch.setenv("COLUMNS", "wide")
+        assert isinstance(width(), int)
 
 
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:

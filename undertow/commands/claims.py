@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps(paper.as_data(lines), indent=2))
         elif lines:
-            say(paper.as_text(lines, width() or PAPER))
+            say(paper.as_text(lines, width(PAPER) or PAPER))
         elif findings:
             say(f"of {len(rows)} rows none fails")
     elif arguments.json:
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             makes = "undertow reproduce" if again.startswith("undertow reproduce") else again
             line = f"{said}; no verdict before {makes}: {ids}"
         if arguments.paper and not arguments.json:
-            line = hanging("", line, width() or PAPER)
+            line = hanging("", line, width(PAPER))
         print(line, file=sys.stderr) if arguments.json else say(line)
     return 0
 

@@ -116,7 +116,7 @@ def _groups(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
     if arguments.json:
         print(json.dumps([group.as_dict() for group in groups], indent=2))
     else:
-        say(table(groups, max(60, width() or 100)))
+        say(table(groups, max(60, width(100) or 100)))
         for group in groups if over else ():
             say(f"\n{group}")
     return 0
