@@ -97,7 +97,8 @@ class Result:
     def _titled(self, axes: Axes) -> Axes:
         # A bold letter of 11 points is a tenth of an inch wide, a little less in the mean.
         letters = int(10.2 * axes.get_window_extent().width / axes.figure.dpi)
-        axes.set_title("\n".join(textwrap.wrap(self.finding, max(letters, 20), break_on_hyphens=False)), loc="left")
+        lines = textwrap.wrap(self.finding, max(letters, 20), break_on_hyphens=False)
+        axes.set_title("\n".join(lines), loc="left", parse_math=False)  # a name may have a $ in it
         return axes
 
     def _repr_html_(self) -> str:

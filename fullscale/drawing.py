@@ -64,6 +64,6 @@ def draw_certificate(certificate: Certificate, axes: Axes) -> None:
 
 def _layers(axes: Axes, names: Sequence[str]) -> None:
     """A line for each, the first at the top; of very many every so many-th is named."""
-    every = len(names) // 40 + 1
+    every = len(names) // 20 + 1
     axes.set(ylim=(len(names) - 0.4, -0.6))
-    axes.set_yticks(range(0, len(names), every), names[::every])
+    axes.set_yticks(range(0, len(names), every), names[::every], parse_math=False)

@@ -48,14 +48,14 @@ CONVERSION = Conversion(
 NONE = Conversion(
     "adagrad", None, None, None, None, None, {}, "it falls", Horizon(625, 10_000, 0.016, 1.9, 0.6), "", ()
 )
-CLAIM = Claim("S1", "Weights <b>shrink</b>.", "me", "coin", lambda _: SPREAD, within(0, 2))
+CLAIM = Claim("S1", "Weights <b>shrink</b> $^.", "me", "coin", lambda _: SPREAD, within(0, 2))
 FINDING = Finding(CLAIM, SPREAD, "holds")
 ANSWER = Answer(
-    0, "conv.<b>", "adam", "l2", "Adam", True, (), {"lr": 1e-3, "strength": 0.05, "eps": 0.0}, {"lr": 1e-3, "strength": 0.1}, 0.0, 0
+    0, "<b>$^$", "adam", "l2", "Adam", True, (), {"lr": 1e-3, "strength": 0.05, "eps": 0.0}, {"lr": 1e-3, "strength": 0.1}, 0.0, 0
 )  # fmt: skip
 PROBE = Probe("<b>Adam</b>", (ANSWER,), (wrong("weight decay 0.1 is claimed, 0.05 acts"),))
 REMOVAL = Removal(
-    (LayerRemoval("<b>", 8, 3, 0, 0, 0, (0, 1, 2, 3, 4)), LayerRemoval("norm2", 16, 0, 0, 0, 0, tuple(range(16)))),
+    (LayerRemoval("<b>$^$", 8, 3, 0, 0, 0, (0, 1, 2, 3, 4)), LayerRemoval("norm2", 16, 0, 0, 0, 0, tuple(range(16)))),
     None,  # type: ignore[arg-type]
 )
 DIFFERENCES = (

@@ -183,4 +183,4 @@ def _bars(
             said = "nearly 0" if end == start else f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
         axes.text(end, place, f" {said}", va="center", fontsize=9)
     axes.set(xscale="log", xlim=(start, most * (most / start) ** 0.3), ylim=(len(labels) - 0.4, -0.6))
-    axes.set_yticks(places, labels)
+    axes.set_yticks(places, labels, parse_math=False)

@@ -47,5 +47,5 @@ def draw(answers: Sequence[Answer], axes: Axes) -> None:
     decades = range(math.ceil(math.log10(least)), math.floor(math.log10(most)) + 1)
     axes.set_xticks([0.0, *(10.0**k for k in decades[1 :: len(decades) // 6 + 1])])
     axes.set(xlabel="value", xlim=(None, most), ylim=(len(pairs) - 0.4, -0.6))
-    axes.set_yticks(range(len(pairs)), labels)
+    axes.set_yticks(range(len(pairs)), labels, parse_math=False)
     axes.legend(loc="best")

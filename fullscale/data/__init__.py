@@ -104,7 +104,7 @@ def _read(source: str | Path, on_disk: bool) -> Images | Files:
 
 def check_source(source: str | Path) -> None:
     """InputError where `load` and `open_source` would find neither a folder nor an archive; nothing is read."""
-    if source != "digits":
+    if kind("source", source, (str, Path), "a text or a path") != "digits":
         _place(source)
 
 
