@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from dynamics.errors import InputError
 from dynamics.given import array, function, items, kind, mapping, number, text, whole
@@ -85,6 +84,8 @@ def mean_interval(samples: Sequence[float] | np.ndarray, unit: str, over: str, c
     confidence = _level("confidence", confidence)
     with np.errstate(over="ignore", invalid="ignore"):  # of numbers too large to be squared the interval is infinite
         mean, spread = float(values.mean()), float(values.std(ddof=1))
+    from scipy.special import stdtrit  # what a wrong claim need not wait for
+
     half = float(stdtrit(values.size - 1, (1 + confidence) / 2)) * spread / math.sqrt(values.size)
     words = f"{100 * confidence:.4g}% t-interval over {over}"
     return Estimate(mean, mean - half, mean + half, values.size, unit, words, tuple(values.tolist()))
@@ -271,4 +272,6 @@ def _p_value(estimate: Estimate, margins: np.ndarray) -> float:
         statistic = float(-np.float64(away) / error) if error else 0.0
     if error == 0:
         return float(away == 0)
+    from scipy.special import stdtr
+
     return float(2 * stdtr(estimate.n - 1, statistic))

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from dynamics.errors import InputError
 from dynamics.estimate import EXTREMES, Estimate, every_cell, holm, mean_interval, ratio_interval, spread
 from dynamics.given import number
+from dynamics.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Verdict = Literal["holds", "fails", "undecided"]
 # When a margin was chosen, seen from the data that it judges. "with the data": both entered the project's history in one
@@ -168,7 +173,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Result):
     """A claim, what the data say, and the verdict that follows."""
 
     claim: Claim
@@ -183,6 +188,38 @@ class Finding:
             rule = rule.replace("interval", "every sample", 1)
         seen = margin if margin == "with the data" else f"{margin} the data were seen"
         return f"{rule}; margin chosen {seen}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row, so that those of several claims stand below each other."""
+        told = {name: getattr(self.estimate, name) for name in ("value", "low", "high", "n", "unit", "interval")}
+        said = {name: getattr(self.claim, name) for name in ("sentence", "source", "experiment")}
+        return [{"id": self.claim.id, "verdict": self.verdict} | told | {"holds_if": self.holds_if} | said]
+
+    @property
+    def finding(self) -> str:
+        """The claim and its verdict."""
+        return f"{self.claim.id} {self.verdict}: {self.claim.sentence}"
+
+    def _draw(self, axes: Axes) -> None:
+        e, decision = self.estimate, self.claim.decision
+        if not _known(e):
+            raise InputError(f"nothing to draw of {self.claim.id}: an estimate of finite numbers is accepted")
+        samples = [sample for sample in e.samples if math.isfinite(sample)]
+        axes.plot(samples, [0.0] * len(samples), "o", color="#999999", alpha=0.5, label="samples")
+        axes.plot([e.low, e.high], [1.0, 1.0], color="#D55E00", linewidth=3, label=f"{e.interval}, n = {e.n}")
+        axes.plot([e.value], [1.0], "D", color="#D55E00")
+        low, high = axes.get_xlim()
+        ends = [end for end in (decision.low, decision.high) if math.isfinite(end)]
+        low, high = (
+            min(low, *(end - 0.1 * (high - low) for end in ends)),
+            max(high, *(end + 0.1 * (high - low) for end in ends)),
+        )
+        axes.axvspan(
+            max(decision.low, low), min(decision.high, high), color="#009E73", alpha=0.15, label="it holds within"
+        )
+        axes.set(xlim=(low, high), ylim=(-1, 2.5), xlabel=e.unit)
+        axes.set_yticks([0, 1], ["samples", "estimate"])
+        axes.legend(ncols=2, loc="upper left", fontsize=9)
 
 
 def judge(claim: Claim, data: Any) -> Finding:

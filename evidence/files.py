@@ -165,6 +165,14 @@ def usable(folder: Path) -> Path:
     return folder
 
 
+def check_folder(folder: Path) -> None:
+    """InputError where `writing` could not make or write the folder, as far as that can be told without making it."""
+    usable(folder)
+    there = next(place for place in (folder, *folder.absolute().parents) if _there(place))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"output folder {line(folder)} cannot be written: a writable folder is accepted")
+
+
 def _there(place: Path) -> bool:
     try:
         place.stat()

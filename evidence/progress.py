@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -12,11 +13,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from dynamics.errors import on_one_line
 
 
+def messages() -> Console:
+    """Standard error as rich writes to it: without colours where NO_COLOR is not empty (https://no-color.org)."""
+    return Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")))
+
+
+def moves(console: Console) -> bool:
+    """Whether a line can be written over: on a terminal, unless TERM says that it is a dumb one."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 class Live:
     """Progress of a few tasks, on standard error so that results stay alone on standard output."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = messages()
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -24,7 +35,7 @@ class Live:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        self._bars = Progress(*columns, console=console) if console.is_terminal else None
+        self._bars = Progress(*columns, console=console) if moves(console) else None
         self._started = time.monotonic()
 
     def __enter__(self) -> Live:

@@ -31,15 +31,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_args
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 
 from dynamics.door import check_fields, checked
 from dynamics.errors import InputError
 from dynamics.given import among, file, function, items, kind, shown, suggestion, whole
 from dynamics.given import text as as_text
 from evidence.claim import Claim, Decision, Estimate, Finding, Margin, judge
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Declared = TypeVar("Declared")
 Estimator = TypeVar("Estimator", bound=Callable[..., Estimate | Mapping[str, Estimate]])
@@ -49,6 +50,7 @@ class World(Protocol):
     """A frozen dataclass of an experiment's constants, with a method `run` that gives what happened in it.
 
     Example:
+        >>> import xarray as xr
         >>> @dataclass(frozen=True)
         ... class Halved:
         ...     steps: int = 3
@@ -113,6 +115,7 @@ def world(name: str, *, chapter: str = "", group: str = "", meaning: int = 1) ->
         InputError: for a name that is taken, and for what is not a dataclass with a method `run`.
 
     Example:
+        >>> import xarray as xr
         >>> @world("halved")
         ... @dataclass(frozen=True)
         ... class Halved:

@@ -11,9 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any, Literal
 
 from dynamics.door import check_fields, checked
 from dynamics.errors import InputError
@@ -22,6 +20,9 @@ from evidence.driver import Driver, Task, Together, Work, one_after_another
 from evidence.progress import Live
 from evidence.registry import World, find_world
 from evidence.store import Check, Row, Store, environment, key_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Called as a study goes on: runs done, runs in all, and a line on what just happened.
 Notify = Callable[[int, int, str], None]
@@ -153,6 +154,8 @@ def world_data(
 
     Raises InputError for an unknown name, and for a dataset that cannot be read from the store.
     """
+    import xarray as xr
+
     runs = []
     for name in names:
         found = find_world(name)
@@ -175,6 +178,8 @@ def world_data(
 
 def dataset_of(world: World, **how: Any) -> xr.Dataset:
     """What a world gives when it runs; InputError where that is no Dataset, as it may be of anybody's world."""
+    import xarray as xr
+
     return kind(f"run() of {type(world).__name__} gave", world.run(**how), xr.Dataset, "a Dataset of xarray")
 
 

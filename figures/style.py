@@ -23,6 +23,7 @@ from matplotlib.ticker import NullLocator
 from dynamics.given import kind
 from dynamics.given import path as as_path
 from dynamics.given import text as as_text
+from dynamics.result import STYLE
 from dynamics.rules import RULES
 from evidence.files import write_together, write_whole
 
@@ -122,7 +123,7 @@ def styled() -> Iterator[None]:
         ...     plt.rcParams["axes.spines.top"]
         False
     """
-    with plt.style.context(Path(__file__).with_name("undertow.mplstyle")):
+    with plt.style.context(STYLE):
         yield
 
 

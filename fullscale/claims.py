@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.errors import InputError
 from dynamics.rules import RULES
@@ -23,6 +22,9 @@ from fullscale.paper import kept as paper
 from fullscale.studies import asked
 from fullscale.studies.standing import Standing, of_images, standing
 from fullscale.watched import claims as filters
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _AGAIN = "undertow reproduce --only fullscale --fresh"
 experiment("pocket", digits_study.constants, _AGAIN)

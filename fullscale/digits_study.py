@@ -5,15 +5,17 @@ The study is fullscale/studies/digits.toml; its learning rates are the best of d
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.errors import InputError
 from evidence.store import Row
 from fullscale import thresholds
 from fullscale.studies import Study, find_study
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 STUDY: Study = find_study("digits")
 DATA: str = STUDY.fixed["data"]
@@ -43,6 +45,8 @@ def curves_and_ends(rows: list[Row]) -> xr.Dataset:
     `noise_difference` on random ones, `error_before` and `error_after` the removal, `parameters` and `multiply_adds` as
     shares of what they were. The attribute test_images is their number.
     """
+    import xarray as xr
+
     whole = next((row.summary for row in rows if "channels" in row.summary), None)
     if whole is None:
         raise InputError("every run diverged: nothing is left to look at")

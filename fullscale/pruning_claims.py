@@ -6,10 +6,9 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.estimate import Estimate, holm, mean_interval
 from evidence.claim import Finding, above, below, within
@@ -18,6 +17,9 @@ from evidence.sources import MEHTA
 from evidence.store import Row, Store, environment
 from fullscale.pruning_data import KEPT, PRICE, affordable, by_criterion, plain, silenced, stored, table, whole
 from fullscale.pruning_study import DIGITS, PAPER
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def better(data: xr.Dataset, training: str, one: str, other: str) -> Estimate:

@@ -6,15 +6,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.errors import InputError
 from dynamics.estimate import mean_interval
 from evidence.store import Row, Store, key_of
 from fullscale.pruning_study import DIGITS, KIND, PAPER, PAPER_RATES, check_row
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Points of test error that a removal may cost and still be called one without loss: 3.6 images of the digits.
 PRICE = 0.01
@@ -32,6 +34,8 @@ def by_criterion(rows: Sequence[Row]) -> xr.Dataset:
     test and held-out images are also whole_error and whole_held_out (training, tuned, seed).
     Raises InputError if every network diverged.
     """
+    import xarray as xr
+
     trainings = list(dict.fromkeys(row.spec["base"]["name"] for row in rows))
     criteria = list(dict.fromkeys(c for row in rows for c in row.spec["base"]["criteria"]))
     seeds = list(dict.fromkeys(row.spec["seed"] for row in rows))
@@ -85,6 +89,8 @@ def ceiling(data: xr.Dataset, training: str) -> xr.DataArray:
 def silenced(data: xr.Dataset, training: str) -> np.ndarray:
     """(seed,): the share of filters that training has silenced; 0 where the network is above the `ceiling`, NaN where one that
     this needs diverged."""
+    import xarray as xr
+
     one = data.sel(training=training)
     above = one.dead_error.sel(tuned="no") - ceiling(data, training)
     return np.asarray(xr.where(above > 0, 0.0, one.dead_reached + 0 * above))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import inf, isclose, isnan, log10
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 INACTIVE_ACTIVATION = 1e-12
 INACTIVE_SCALE = 1e-3
@@ -48,6 +50,8 @@ def by_threshold(seeds: Mapping[int, Mapping[str, Any]], **attributes: Any) -> x
     by less than one point, from `flat_low` to `flat_high`, see `flat`. (measure): `paper`, the paper's threshold.
     Raises InputError for no network, and for networks of different thresholds.
     """
+    import xarray as xr
+
     points = list(seeds.values())
     if not points:
         raise InputError("no networks: points of one or more are accepted")

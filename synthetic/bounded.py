@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.words import power, sqrt
 from synthetic.labelled import column, labelled, spread_out
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 GRADIENTS = ("steady", "uniform", "heavy-tailed", "growing")
 

@@ -9,15 +9,18 @@ without noise; p_k is about 1/K.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.simulate.schedules import cosine
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.batches import Gradients, patterns_in_batches
 from synthetic.labelled import column, labelled, remembering
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 COUPLINGS = ("l2", "decoupled_lr")
 

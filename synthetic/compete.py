@@ -8,13 +8,16 @@ others are as able: unlike a feature that alone must fit its teacher (`synthetic
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.room import check_room
 from dynamics.simulate.together import simulate_together
 from synthetic.labelled import labelled
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Seeds on which learning rates are tuned; none of them is reported.
 _TUNING = 1_000

@@ -5,15 +5,17 @@ beta <= -abs(gamma) x_max of `synthetic.plane`. Section E.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.simulate.gradients import silent
 from dynamics.theory import closed
 from synthetic.labelled import column, labelled, spread_out
 from synthetic.plane import UPDATES, Plane
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

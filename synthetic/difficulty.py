@@ -11,12 +11,15 @@ on average.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from synthetic.batches import Gradients, patterns_in_batches
 from synthetic.labelled import column, labelled, remembering
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 COUPLINGS = ("l2", "decoupled_lr")
 

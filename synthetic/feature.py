@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.room import check_room
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.labelled import labelled
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Seeds on which learning rates are tuned; none of them is reported.
 _TUNING = 1_000

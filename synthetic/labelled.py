@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
-from scipy.special import ndtri
 
 from dynamics.given import whole
 from dynamics.rule import Rule
@@ -17,6 +15,9 @@ from dynamics.rules import RULES
 from dynamics.simulate import random
 from dynamics.simulate.lanes import Trajectory, simulate
 from dynamics.simulate.schedules import Schedule
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # From so many weight-steps on a compiled loop is faster, its compilation included; results are the same to the last bit.
 _COMPILED = 50_000_000
@@ -45,6 +46,8 @@ def labelled(
     arrival, of a whole number `seeds` seed counts them. words: (long name, units or none) of variables and coordinates.
     The dataset's attrs are the world's other constants that are numbers or texts, and `attrs`.
     """
+    import xarray as xr
+
     held = {field.name: getattr(world, field.name) for field in fields(world)}
     given = dict(coords or {})
     for dims, _ in data.values():
@@ -118,4 +121,6 @@ def numbers_of(steps: int, shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray,
 
 def normal(uniform: np.ndarray) -> np.ndarray:
     """Standard normal numbers, one of each uniform number in [0, 1) of 32 bits; 0 stands for the interval up to 2^-32."""
+    from scipy.special import ndtri
+
     return np.asarray(ndtri(uniform + 2.0**-33))

@@ -7,15 +7,17 @@ from weight 1. A law's own number for each setting is what is kept: a relative e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.rules import RULES
 from dynamics.simulate.gradients import silent
 from dynamics.theory import closed
 from synthetic.labelled import labelled, spread_out
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Rules whose path may be free of the strength when eps is scaled with it.
 _SCALED = ("adam", "amsgrad", "nadam", "rmsprop", "adagrad", "adamax", "lion", "radam", "adadelta", "adabelief")

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from synthetic.batches import Gradients, held_and_noise
 from synthetic.labelled import column, labelled, remembering
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 HORIZONS = ("epochs", "steps")
 

@@ -8,15 +8,17 @@ lanes, with uniform numbers and arithmetic alone, do not draw: the gradients are
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.errors import InputError
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.labelled import labelled, normal, numbers_of, remembering
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 COUPLINGS = ("l2", "decoupled_lr")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
 from dynamics.simulate.gradients import selective
@@ -13,6 +12,9 @@ from dynamics.theory import closed
 from synthetic.labelled import column, labelled, remembering, spread_out
 from synthetic.noise import COUPLINGS
 from synthetic.quadratic import MOMENTUM
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
-from scipy.optimize import brentq
 
 from dynamics.errors import InputError
 from dynamics.given import among, whole
@@ -24,6 +22,9 @@ from dynamics.simulate.gradients import mortal, visited
 from dynamics.simulate.lanes import Trajectory, simulate
 from dynamics.simulate.schedules import Schedule
 from dynamics.theory import closed
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Diagram = Literal["selectivity", "rate", "batch", "epoch"]
 # Of each diagram: the axis to the right and the axis upwards, with their first and last value (geometric).
@@ -94,6 +95,8 @@ class Phase:
         on: what advances the lanes, `dynamics.simulate.lanes.simulate` or its peer on a CUDA device. notify: called with rows
         done, rows in all and a line.
         """
+        import xarray as xr
+
         (x_name, *x_ends), (y_name, *y_ends) = AXES[self.diagram]
         x, y = (
             np.unique(np.round(values)) if name in ("images", "epoch") else values
@@ -210,6 +213,8 @@ class Phase:
             runs = ((self.steps - taken) * comes + 1) * np.exp(taken * np.log1p(-comes)) if taken < self.steps else 0.0
             return float(runs - np.log(2))
 
+        from scipy.optimize import brentq
+
         low, high = np.log(x_ends)
         first, last = excess(low), excess(high)
         if first * last > 0:
@@ -261,4 +266,6 @@ def crossings(data: xr.Dataset) -> xr.DataArray:
 
 def crossing(data: xr.Dataset) -> xr.DataArray:
     """The x at which half of the lanes of a row die, (y); NaN where a row does not run from one side to the other."""
+    import xarray as xr
+
     return xr.DataArray(np.exp(np.log(crossings(data).values).mean(axis=1)), {"y": data.y}, ("y",))

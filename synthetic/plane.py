@@ -7,14 +7,16 @@ comes: the dead cone. Outside, the loss pulls the mean activation towards a teac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.labelled import labelled
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Rule and coupling of each update.
 UPDATES = {"sgd": ("sgd", "l2"), "adamw": ("adam", "decoupled_lr"), "adam_l2": ("adam", "l2")}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.simulate.gradients import quadratic
 from dynamics.theory import closed
 from synthetic.labelled import column, labelled, remembering, spread_out
 from synthetic.noise import COUPLINGS
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Rules whose denominator follows the gradient up and down: their steps of a steady gradient are lr.
 CLIPPED = ("adam", "rmsprop", "adamax", "lion")

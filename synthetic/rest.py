@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.errors import InputError
 from dynamics.rules import RULES
 from dynamics.simulate.gradients import signed
 from dynamics.theory import closed
 from synthetic.labelled import column, labelled, memory_of, remembering, spread_out
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # (loss, coupling) of each column of lanes; `converted` is decay of the strength that B10 calls equal to L2's.
 _COLUMNS = (

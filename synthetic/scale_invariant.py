@@ -8,14 +8,17 @@ Section C.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.labelled import labelled, normal, numbers_of, remembering
 from synthetic.noise import COUPLINGS, lion_mean_square
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

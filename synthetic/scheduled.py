@@ -6,16 +6,18 @@ Constant, a tenth from half-way on, and a cosine to 0, over the same number of s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.simulate.gradients import selective, silent
 from dynamics.simulate.schedules import Schedule, constant, cosine, step_decay
 from dynamics.theory import closed
 from synthetic.labelled import column, labelled, spread_out
 from synthetic.noise import COUPLINGS
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 SCHEDULES = ("constant", "step", "cosine")
 SIZED = ("decoupled_lr", "corrected")

@@ -8,14 +8,17 @@ weight it acts on. The rules start with settled running means: of squares at the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.rules import RULES
 from dynamics.simulate.gradients import selective
 from dynamics.theory import closed
 from synthetic.labelled import column, labelled, memory_of, spread_out
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

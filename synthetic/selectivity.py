@@ -9,14 +9,17 @@ moves by more than a few thousandths: what is measured is how each rule answers 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.rules import BUILT_IN
 from dynamics.simulate.gradients import signed
 from dynamics.theory.closed import critical_arrival
 from synthetic.labelled import column, labelled, remembering, spread_out
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

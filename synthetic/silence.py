@@ -7,9 +7,9 @@ a gradient is pulled at nearly full speed, whatever the strength. Weight decay s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.answers.decay_time import decay_time
 from dynamics.answers.setting import Setting
@@ -18,6 +18,9 @@ from dynamics.rules import RULES
 from dynamics.simulate.gradients import silent
 from dynamics.theory import closed
 from synthetic.labelled import column, labelled, memory_of, spread_out
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

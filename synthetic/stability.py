@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.simulate.gradients import quadratic
 from dynamics.theory import closed
 from synthetic.labelled import column, labelled, spread_out
 from synthetic.noise import COUPLINGS
 from synthetic.quadratic import MOMENTUM
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

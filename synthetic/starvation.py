@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.theory import closed
 from synthetic.batches import exciting_in_batches, longest_silence
 from synthetic.labelled import labelled
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 SAMPLINGS = ("independent", "epochs")
 

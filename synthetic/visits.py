@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from dynamics.simulate.gradients import once_an_epoch, signed
 from dynamics.theory import closed
 from synthetic.labelled import column, labelled, spread_out
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 ARRIVALS = ("independent", "once an epoch")
 

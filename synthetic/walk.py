@@ -7,13 +7,16 @@ have uniform numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.simulate.together import simulate_together
 from dynamics.theory import closed
 from synthetic.labelled import labelled, normal, numbers_of
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,6 @@ def test_claims_prints_verdicts_why_and_data(reproduced: Reproduced, tmp_path: P
 def test_claims_takes_text_failures_and_the_papers_table(
     reproduced: Reproduced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
     out = ("--out", copied(reproduced, tmp_path))
     said = run("claims", "S8", "--fails", *out)
     assert (said.status, set(verdicts(said.out.splitlines()))) == (0, {"S8 always"})
@@ -192,6 +191,7 @@ def test_claims_takes_text_failures_and_the_papers_table(
     assert [f["id"] for f in json.loads(run("claims", "S8", "--grep", "silent", "--json", *out).out)] == ["S8 silent"]
     assert run("claims", "A1", "--fails", *out).out == "of 1 claims none fails\n"
     assert json.loads(run("claims", "A1", "--fails", "--json", *out).out) == []
+    monkeypatch.setenv("COLUMNS", "60")
     table = run("claims", "S8", "--paper", *out).out
     assert max(map(len, table.splitlines())) <= 60
     # What is not run yet is said within the same width; beside data for programs it is one line.

@@ -180,6 +180,59 @@ def test_help_loads_nothing_heavy() -> None:
         assert [module for module in modules if module.partition(".")[0] in HEAVY] == [], name
 
 
+# What is wrong with each, and a word of what is said. FILE: there, and neither a network nor a folder.
+SLIPS = {
+    "claims NOSUCH": "'NOSUCH'",
+    "claims --out FILE/out": "a writable folder",
+    "reproduce --only nosuch": "'nosuch'",
+    "reproduce --out FILE/out": "a writable folder",
+    "reproduce --study paper --data nowhere": "'nowhere'",
+    "run nosuch": "'nosuch'",
+    "run silence --set nosuch=1": "nosuch=1",
+    "explain adam --plot FILE.png": "settings with a regularizer",
+    "probe nosuch:make": "nosuch:make",
+    "phase nosuch": "'nosuch'",
+    "phase rate --out FILE/out": "a writable folder",
+    "train nowhere": "'nowhere'",
+    "train digits --optimizer nosuch": "'nosuch'",
+    "train digits --model nosuch": "'nosuch'",
+    "train digits --out FILE/out": "a writable folder",
+    "measure nosuch.safetensors --data digits": "nosuch.safetensors",
+    "measure FILE --data nowhere": "'nowhere'",
+    "measure --net a:b --weights nosuch.pt --data digits": "nosuch.pt",
+    "prune nosuch.safetensors -o smaller.safetensors": "nosuch.safetensors",
+    "prune FILE -o FILE/smaller.safetensors": "FILE/smaller.safetensors",
+    "prune FILE -o smaller.safetensors --data nowhere": "'nowhere'",
+    "compare nosuch": "'nosuch'",
+    "compare --data nowhere": "'nowhere'",
+    "compare --out FILE/out": "a writable folder",
+    "fetch nosuch": "'nosuch'",
+    "fetch cifar10 --out FILE/out": "a writable folder",
+    "study nosuch": "'nosuch'",
+    "study digits --data nowhere": "'nowhere'",
+    "study digits --out FILE/out": "a writable folder",
+    "results nosuch": "'nosuch'",
+    "results digits --store nosuch.sqlite": "nosuch.sqlite",
+    "merge nosuch.sqlite --into other.sqlite": "nosuch.sqlite",
+}
+
+
+def test_a_slip_is_told_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "FILE").write_text("mine")
+    code = (
+        "import os, sys\nfrom undertow.__main__ import main\nos.chdir(sys.argv[1])\n"
+        "for slip in sys.argv[2:]:\n"
+        "    print(main(slip.split()), slip, '|', *sys.modules, flush=True)"
+    )
+    said = command(tmp_path, *SLIPS, code=code)
+    for (slip, word), done, problem in zip(SLIPS.items(), said.out.splitlines(), said.problems, strict=True):
+        assert done.startswith(f"2 {slip} |")
+        assert word in problem, slip
+        loaded = {module.partition(".")[0] for module in done.partition("|")[2].split()}
+        assert not loaded & {"torch", "sympy", "scipy", "matplotlib", "xarray", "pandas", "jax"}, slip
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
+
+
 def test_results_load_neither_torch_nor_images_nor_labelled_arrays() -> None:
     loaded = loaded_by("results", "digits-lr", "--store", ROOT / "fullscale" / "studies" / "digits-lr.sqlite")
     assert [name for name in ("torch", "sklearn", "PIL", "xarray", "rich") if name in loaded] == []
@@ -253,7 +306,7 @@ def test_a_file_in_the_way_of_the_output_folder(writer: list[str], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "words", ["train nothing", "compare", "reproduce --only silence", "phase rate --cells 3 --steps 5"]
+    "words", ["train digits", "compare", "reproduce --only silence", "phase rate --cells 3 --steps 5"]
 )
 def test_a_folder_that_another_run_writes_into_is_refused_at_once(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

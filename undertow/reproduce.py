@@ -11,7 +11,6 @@ from typing import Any
 
 import xarray as xr
 
-from dynamics.given import among
 from evidence.claim import Finding
 from evidence.executors.local import processes
 from evidence.files import writing
@@ -22,10 +21,7 @@ from evidence.study import other_versions, world_data
 from figures.report import Section, write
 from figures.story import CHAPTERS, Chapter, PictureSource
 from figures.style import InlineSvg, save
-from undertow.experiments import declare
-from undertow.extras import needs_fullscale
-
-PARTS = ("synthetic", "fullscale")
+from undertow.experiments import check_part, declare
 
 
 def reproduce(
@@ -39,10 +35,7 @@ def reproduce(
     written and for a store of a newer version.
     """
     declare(file)
-    if only is not None:
-        among("part", only, (*PARTS, *worlds()))
-    if only in (None, "fullscale"):
-        needs_fullscale()
+    check_part(only)
     figures = out / "figures"
     sections: list[Section] = []
     summary, explorer = None, ""

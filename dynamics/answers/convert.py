@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,11 @@ from dynamics.errors import InputError
 from dynamics.estimate import Estimate, ratio_interval
 from dynamics.given import kind, number, whole
 from dynamics.libraries.catalogue import elsewhere
+from dynamics.result import Result
 from dynamics.theory.closed import critical_arrival
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _CLOSE = 0.1  # a range holds to this
 _FACTORS = (1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
@@ -43,7 +47,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Conversion:
+class Conversion(Result):
     """The outcome. `target` holds the strength found; None with `why` where no constant strength gives the same pull.
 
     rate: share of the weight a step. formula: the strength by closed form, where both settings have one. ratio: measured
@@ -67,6 +71,24 @@ class Conversion:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return asdict(self)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row, so that those of several conversions stand below each other."""
+        from dynamics.answers.drawing import row_of_conversion
+
+        return [row_of_conversion(self)]
+
+    @property
+    def finding(self) -> str:
+        """The strength, or why there is none."""
+        if self.target is None:
+            return f"{self.source}: no constant strength gives the same pull: {self.why}"
+        return f"{self.target} pulls like {self.source}, within a tenth as far as the lines reach"
+
+    def _draw(self, axes: Axes) -> None:
+        from dynamics.answers.drawing import draw_conversion
+
+        draw_conversion(self, axes)
 
 
 def convert(

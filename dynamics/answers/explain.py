@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
@@ -20,7 +20,11 @@ from dynamics.answers.setting import Setting, as_setting, unit_note
 from dynamics.couplings import COUPLINGS
 from dynamics.errors import InputError
 from dynamics.libraries.catalogue import elsewhere
+from dynamics.result import Result
 from dynamics.theory import formula
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # The gradients of the regimes, where none are given: their size when they arrive, and how often they do.
 TYPICAL_RMS = 1e-3
@@ -60,11 +64,13 @@ class Regime:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """One setting explained. JSON by `as_dict`. one_step_from_1: None where it is no finite number. rest: where a weight
-    rests on the quadratic h (w - w_star)^2 / 2 with w_star above 0, or why nowhere. no_limit: why there is no stability
-    limit, or why none was derived. notes: which numbers are a library's defaults. run: over a run with its schedule, where one
-    is given."""
+class Explanation(Result):
+    """One setting explained. JSON by `as_dict`; one row of a table.
+
+    one_step_from_1: None where it is no finite number. rest: where a weight rests on the quadratic h (w - w_star)^2 / 2 with
+    w_star above 0, or why nowhere. no_limit: why there is no stability limit, or why none was derived. notes: which numbers are
+    a library's defaults. run: over a run with its schedule, where one is given.
+    """
 
     setting: str
     optimizer: str
@@ -96,6 +102,24 @@ class Explanation:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return asdict(self)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row, so that those of several settings stand below each other."""
+        from dynamics.answers.drawing import row_of_explanation
+
+        return [row_of_explanation(self)]
+
+    @property
+    def finding(self) -> str:
+        """How long a weight without a gradient lasts, or what a run leaves of it."""
+        from dynamics.answers.drawing import explained
+
+        return explained(self)
+
+    def _draw(self, axes: Axes) -> None:
+        from dynamics.answers.drawing import draw_explanation
+
+        draw_explanation(self, axes)
 
 
 def explain(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynamics.answers.course import Course, course, in_words
 from dynamics.answers.decay_time import DecayTime, decay_time
@@ -24,7 +24,11 @@ from dynamics.errors import InputError
 from dynamics.given import shown
 from dynamics.libraries.catalogue import FIELDS
 from dynamics.libraries.readers import betas, reader
+from dynamics.result import Result
 from dynamics.simulate.clock import clock_after
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Where rules gather the sizes of gradients; all but u are squares.
 _GATHERED = ("v", "vmax", "s", "u")
@@ -84,6 +88,28 @@ class Group:
         return "\n".join([*lines, *(f"  warning: {text}" for text in self.warnings)])
 
 
+class Groups(list[Group], Result):
+    """The param groups of an optimizer, a row each."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a group."""
+        from dynamics.answers.drawing import row_of_group
+
+        return [row_of_group(group) for group in self]
+
+    @property
+    def finding(self) -> str:
+        """How many of the groups decay."""
+        from dynamics.answers.drawing import read_of
+
+        return read_of(self)
+
+    def _draw(self, axes: Axes) -> None:
+        from dynamics.answers.drawing import draw_groups
+
+        draw_groups(self, axes)
+
+
 def read(
     optimizer: Any,
     *,
@@ -92,7 +118,7 @@ def read(
     steps: int | None = None,
     every: int = 1,
     steps_per_epoch: float | None = None,
-) -> list[Group]:
+) -> Groups:
     """What a live optimizer does to a weight that gets no gradient; nothing is stepped or changed.
 
     Args:
@@ -105,7 +131,7 @@ def read(
         steps_per_epoch: to speak of the run's epochs too.
 
     Returns:
-        One Group a param group; str() says it in words.
+        A list of one Group a param group, str() of which says it in words; the list shows itself as a table.
 
     Raises:
         InputError: for a class or an option that is none of the rules here, naming those that are; for a network that is none,
@@ -136,7 +162,7 @@ def read(
         runs = [course(setting, plan, steps_per_epoch=steps_per_epoch) for setting, plan in planned]
     elif steps is not None or steps_per_epoch is not None:
         raise InputError("steps without scheduler: the optimizer's scheduler is needed")
-    found = []
+    found = Groups()
     for index, (group, setting, run) in enumerate(zip(optimizer.param_groups, settings, runs, strict=True)):
         params = list(group["params"])
         sorted_ = kinds(params, names, modules)

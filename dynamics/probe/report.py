@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynamics.couplings import COUPLINGS
 from dynamics.probe.claims import Claims
@@ -13,7 +13,11 @@ from dynamics.probe.fit import measured
 from dynamics.probe.identify import EXACT, ROUNDED, Law
 from dynamics.probe.subject import Place, Subject
 from dynamics.probe.ways import KIN
+from dynamics.result import Result
 from dynamics.rules import RULES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Probe(Result):
     """What an optimizer does, found by stepping it.
 
     name: of its class; answers: one for each kind of parameter in each group; findings: where what acts is not what is
@@ -70,9 +74,29 @@ class Probe:
         """Plain data, ready for JSON."""
         return asdict(self) | {"wrong": list(self.wrong)}
 
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each value that acts on a parameter, beside the one that is claimed."""
+        return [
+            {"group": a.group, "parameter": a.parameter, "rule": a.rule, "coupling": a.coupling, "found": a.found}
+            | {"value": name, "claimed": a.claimed.get(name), "acting": float(acting), "off": a.off}
+            for a in self.answers
+            for name, acting in a.values.items()
+        ]
+
+    @property
+    def finding(self) -> str:
+        """Where what acts is not what is claimed."""
+        none = "" if all(answer.found for answer in self.answers) else "none of the rules here, the nearest is shown"
+        return f"{self.name}: {'; '.join(self.wrong) or none or 'what is claimed is what acts'}"
+
+    def _draw(self, axes: Axes) -> None:
+        from dynamics.probe.drawing import draw
+
+        draw(self.answers, axes)
+
     def __str__(self) -> str:
         lines = [self.name]
-        for group, parameters, answer in _joined(self.answers):
+        for group, parameters, answer in joined(self.answers):
             many = len({a.group for a in self.answers}) > 1 or len(set(parameters)) < len(
                 {a.parameter for a in self.answers}
             )
@@ -84,7 +108,7 @@ class Probe:
         return "\n".join(lines)
 
 
-def _joined(answers: Sequence[Answer]) -> Iterator[tuple[int, list[str], Answer]]:
+def joined(answers: Sequence[Answer]) -> Iterator[tuple[int, list[str], Answer]]:
     """Answers that say the same, once."""
     left = list(answers)
     while left:

@@ -32,7 +32,7 @@ from .images import Images, Split
 from .prepare import canonical, prepared
 from .tree import NotOneArray, Tree, gather, survey
 
-__all__ = ["Files", "Images", "Pictures", "Split", "canonical", "load", "open_source", "prepared"]
+__all__ = ["Files", "Images", "Pictures", "Split", "canonical", "check_source", "load", "open_source", "prepared"]
 
 
 def load(source: str | Path) -> Images:
@@ -102,7 +102,19 @@ def _read(source: str | Path, on_disk: bool) -> Images | Files:
             raise
 
 
+def check_source(source: str | Path) -> None:
+    """InputError where `load` and `open_source` would find neither a folder nor an archive; nothing is read."""
+    if kind("source", source, (str, Path), "a text or a path") != "digits":
+        _place(source)
+
+
 def _tree(source: str | Path) -> Tree:
+    path = _place(source)
+    return folder.tree(path) if path.is_dir() else archive.tree(path)
+
+
+def _place(source: str | Path) -> Path:
+    """The folder or the archive."""
     shown = repr(str(source))
     accepted = f"'digits', a directory or an archive ({', '.join(archive.SUFFIXES)}) is accepted"
     if not str(source):
@@ -113,8 +125,6 @@ def _tree(source: str | Path) -> Tree:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"source {shown} cannot be found ({reason}): {accepted}") from error
-    if stat.S_ISDIR(mode):
-        return folder.tree(path)
-    if stat.S_ISREG(mode) and path.name.lower().endswith(archive.SUFFIXES):
-        return archive.tree(path)
+    if stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and path.name.lower().endswith(archive.SUFFIXES)):
+        return path
     raise InputError(f"source {shown}: {accepted}")

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import isnan, nan
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dynamics.errors import InputError
 from dynamics.given import among, number, several
+from dynamics.result import Result
 from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SELECTIVE_BELOW = 1e-3
 
@@ -69,7 +73,7 @@ class Shares(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Activity:
+class Activity(Result):
     """What every filter of a network did on one set of images.
 
     norms, activations: of each layer (a BatchNorm and what is behind it, or a layer without one and its activation), in the
@@ -172,6 +176,25 @@ class Activity:
     def totals(self) -> dict[str, Any]:
         """`layers` over all filters."""
         return _counted(self.table())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """`layers`; filter by filter `table` has them."""
+        return self.layers()
+
+    @property
+    def finding(self) -> str:
+        """The shares of all filters."""
+        by_scale = self.inactive_by_scale()
+        scale = "" if isnan(by_scale) else f", {by_scale:.1%} by scale"
+        return (
+            f"{self.inactive_by_activation():.1%} of {self.filters:,} filters are inactive by activation on {self.images:,} "
+            f"images{scale}"
+        )
+
+    def _draw(self, axes: Axes) -> None:
+        from fullscale.drawing import draw_activity
+
+        draw_activity(self, axes)
 
     def meaning(self) -> dict[str, str]:
         """What "inactive by activation" says for each activation of this network, in the order of their first use; and what

@@ -15,6 +15,7 @@ from fullscale.graph.network import network
 from fullscale.monitor.deaths import counted
 from fullscale.monitor.finding import Finding
 from fullscale.monitor.line import Line, line
+from fullscale.monitor.living import Living
 from fullscale.monitor.look import Look
 from fullscale.monitor.memory import Memory
 from fullscale.monitor.observation import Observation, observe
@@ -32,7 +33,7 @@ INTERVAL = 100
 WEIGHTS_EVERY = 4
 
 
-class Monitor:
+class Monitor(Living):
     """Which filters of a network in training live, which die, and whether it is the regularizer that kills them.
 
     Training is not altered, and no random number is drawn. What is watched is found in the first pass in training mode, by

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from evidence.progress import messages, moves
+
 
 def line(step: int, alive: int, filters: int, died: Mapping[str, int], steps: int, share: float) -> str:
     """The line: alive of all filters; died by cause in the last `steps` steps; the median share of the regularizer.
@@ -28,8 +30,8 @@ class Line:
     """One line that is written over again in a terminal; elsewhere nothing is written."""
 
     def __init__(self, console: Console | None = None) -> None:
-        console = console or Console(stderr=True)
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        console = console or messages()
+        self._live = Live(console=console, auto_refresh=False) if moves(console) else None
         if self._live is not None:
             self._live.start()
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from fullscale.paper.cells import PAIRED, RUN, TABLE, Cell
 from fullscale.paper.contrasts import BATCHES, COUNTS, WIDTHS, Looked, Samples, by_task
 from fullscale.paper.rates import OPTIMIZERS
 from fullscale.paper.secondary import STRENGTHS, at_steps_of, by_rate, by_strength
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 COUPLINGS = ("none", "l2", "decoupled_schedule")
 ATTRIBUTES = {"network": "BasicNet at 1/8 width", "data": "CIFAR-10 (JPEG copy, 16 x 16 pixels)"}
@@ -27,6 +29,8 @@ def by_optimizer(seen: Looked) -> xr.Dataset:
     Returns:
         `inactive` and `test_error` over (optimizer, coupling, seed), NaN where a run diverged; `lr` over optimizer, the best.
     """
+    import xarray as xr
+
     axes = ("optimizer", "coupling", "seed")
     numbers = {
         name: np.array([[seen.number(of, o, TABLE, coupling=c) for c in COUPLINGS] for o in OPTIMIZERS])
@@ -48,6 +52,8 @@ def by_error(seen: Looked) -> xr.Dataset:
         no such cell;
         `lr` and `strength` over (optimizer, coupling, cell).
     """
+    import xarray as xr
+
     found: dict[tuple[str, str], list[Cell]] = {}
     for cell in seen.cells.all():
         spec = cell.spec
@@ -83,6 +89,8 @@ def by_knob(seen: Looked) -> xr.Dataset:
         `inactive` over (knob, level, seed), NaN where a run diverged, was not asked for or the knob has no such level;
         `value` over (knob, level); `asked` over (knob, seed).
     """
+    import xarray as xr
+
     knobs: dict[str, tuple[Sequence[float], Sequence[int], Callable[[], Sequence[Samples]]]] = {
         "batch at equal epochs": (BATCHES, PAIRED, lambda: [seen.inactive(batch=b) for b in BATCHES]),
         "batch at equal steps": (BATCHES, TABLE, lambda: at_steps_of(seen)),

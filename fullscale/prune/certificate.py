@@ -6,17 +6,21 @@ import math
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from dynamics.given import among, items, number, whole
+from dynamics.result import Result
 from fullscale.cost import multiply_adds, parameters
 from fullscale.graph import Example, Inputs, taken, untouched
 from fullscale.graph.network import network
 from fullscale.prune.compare import Comparison, Difference, compare, run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Interleaved runs of each network, of which the median is reported.
 # The most random images, and the most numbers of one: as many as fit into no memory are a slip.
@@ -37,7 +41,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Result):
     """How far a smaller network's outputs are from the original's, and what it saves.
 
     difference: largest absolute difference of any output, in the networks' own precision; relative: that, divided by the
@@ -126,6 +130,27 @@ class Certificate:
         """
         tolerance = None if tolerance is None else number("tolerance", tolerance, 0)
         return all(one.over(tolerance) <= 1 for one in self.judged(on))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each output on each set of inputs."""
+        return [asdict(one) | {"relative": one.relative, "scaled": one.scaled} for one in self.differences]
+
+    @property
+    def finding(self) -> str:
+        """Whether the two networks compute the same, and what the smaller one saves."""
+        same, on = (
+            "the same" if self.passes() else "something else",
+            "held-out images" if self.held_out_images else "noise",
+        )
+        return (
+            f"the smaller network computes {same} on {on}, with {self.parameters_after:,} of {self.parameters_before:,} "
+            f"parameters and {self.multiply_adds_after:,} of {self.multiply_adds_before:,} multiply-adds"
+        )
+
+    def _draw(self, axes: Axes) -> None:
+        from fullscale.drawing import draw_certificate
+
+        draw_certificate(self, axes)
 
     def as_dict(self) -> dict[str, Any]:
         """The certificate as plain data, ready for JSON."""

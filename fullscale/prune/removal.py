@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from dynamics.errors import InputError
 from dynamics.given import whole
+from dynamics.result import Result
 from fullscale.graph import Example, Graph, Inputs, Unit, taken, trace
 from fullscale.graph.network import network
 from fullscale.graph.units import every_unit
@@ -29,6 +30,9 @@ from fullscale.prune.surgery import Cut, cut
 from fullscale.prune.training import read_in_training
 from fullscale.prune.walk import walk
 from fullscale.thresholds import INACTIVE_ACTIVATION
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Images of this many pixels a side go through the graph where none are given.
 PROBE = 64
@@ -56,7 +60,7 @@ class LayerRemoval:
 
 
 @dataclass(frozen=True)
-class Removal:
+class Removal(Result):
     """What was removed, layer by layer in the order of the graph; cut: which part of each tensor stayed; notes: what was left
     whole although it could have gone, and why."""
 
@@ -69,6 +73,21 @@ class Removal:
         """The share of all filters that were removed; 0 of a network without any."""
         every = sum(layer.filters for layer in self.layers)
         return 1 - sum(len(layer.kept) for layer in self.layers) / every if every else 0.0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a layer, with how many filters are kept in the place of which."""
+        return [asdict(layer) | {"kept": len(layer.kept)} for layer in self.layers]
+
+    @property
+    def finding(self) -> str:
+        """The share that was removed."""
+        filters = sum(layer.filters for layer in self.layers)
+        return f"{filters - sum(len(layer.kept) for layer in self.layers):,} of {filters:,} filters are removed"
+
+    def _draw(self, axes: Axes) -> None:
+        from fullscale.drawing import draw_removal
+
+        draw_removal(self, axes)
 
     def narrow(self, name: str, tensor: Tensor) -> Tensor:
         """What is left of a tensor that goes element by element with the parameter or buffer `name`, such as a momentum.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
 from dynamics.estimate import Estimate, mean_interval
+from dynamics.lines import table as laid_out
 from evidence.store import Row
 from fullscale.studies.standing import Standing, shown
 
@@ -48,8 +49,8 @@ def _measure(name: str, rows: Sequence[Row | None]) -> dict[str, Any]:
     return {"samples": samples, "mean": mean} | {end: getattr(estimate, end, None) for end in ("low", "high")}
 
 
-def table(standing: Standing) -> str:
-    """A line a cell, with means and intervals over seeds where all of its runs are done."""
+def table(standing: Standing, most: int | None = None) -> str:
+    """A line a cell, of at most so many characters, with means and intervals over seeds where all of its runs are done."""
     found = cells(standing)
     names = list(found[0]["cell"])
     lines = [[*names, "runs", *MEASURES.values(), ""]]
@@ -58,8 +59,7 @@ def table(standing: Standing) -> str:
         more = ", ".join(f"{one[status]} {status}" for status in ("diverged", "failed") if one[status])
         values = [f"{v:g}" if isinstance(v, float) else str(v) for v in one["cell"].values()]
         lines.append([*values, counts, *(percent(one[name]) for name in MEASURES), more])
-    wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(f"{part:{w}}" for part, w in zip(line, wide, strict=True)).rstrip() for line in lines)
+    return "\n".join(laid_out(lines, most=most))
 
 
 def percent(measure: Mapping[str, Any]) -> str:

@@ -4,9 +4,9 @@ E3, E7, E8)."""
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.theory.closed import batch_critical_selectivity
 from evidence.claim import Estimate, above, below, mean_interval, never_above, ratio_interval, spread, within
@@ -14,6 +14,9 @@ from evidence.registry import claim
 from evidence.sources import DERIVED, MEHTA
 from synthetic.claims import trends
 from synthetic.claims.cells import each_cell
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _minibatch = partial(claim, experiment="minibatch")
 _MARGIN = MEHTA + ", read as a statement about one number; the margin chosen here"
@@ -156,6 +159,8 @@ def beyond_critical(data: xr.Dataset) -> Estimate:
 
     Share of dead features beyond the critical selectivity of their batch less that of the others: Adam + L2, equal steps.
     """
+    import xarray as xr
+
     critical = [batch_critical_selectivity(data.attrs["beta2"], int(b)) for b in data.batch.values]
     beyond = data["selectivity"] > xr.DataArray(critical, {"batch": data.batch})
     dead = data["dead"].sel(optimizer="adam", coupling="l2", horizon="steps")

@@ -4,14 +4,17 @@ keep (S5b, S5c, S6, E9)."""
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from evidence.claim import Estimate, above, below, never_above, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, MEHTA
 from synthetic.claims import trends
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _capacity = partial(claim, experiment="capacity", figure="capacity")
 _difficulty = partial(claim, experiment="difficulty", figure="difficulty")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from evidence.claim import Estimate, every_cell, mean_interval
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def each_cell(

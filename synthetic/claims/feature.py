@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.rules import RULES
 from dynamics.theory import closed
 from evidence.claim import Estimate, above, mean_interval, never_above, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, MEHTA
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _SHARE = "of features"
 
@@ -45,6 +48,8 @@ def activity_law(data: xr.Dataset) -> Estimate:
 
     Share of silent images less Phi(-a), trained features with gamma other than 0, one sample a seed.
     """
+    import xarray as xr
+
     gamma, beta = data["gamma"].values, data["beta"].values
     known = np.isfinite(gamma) & np.isfinite(beta) & (gamma != 0)
     law = closed.inactive_share(np.where(known, gamma, 1.0), np.where(known, beta, 0.0))

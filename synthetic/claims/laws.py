@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from evidence.claim import Estimate, above, below, never_above, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _INVARIANT = ("adam", "amsgrad", "nadam", "rmsprop", "adagrad", "adamax", "lion")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from evidence.claim import Estimate, below, mean_interval, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, KOSSON
 from synthetic.claims.cells import each_cell
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _LAARHOVEN = "van Laarhoven 2017, arXiv 1706.05350"
 _BOTH = ("l2", "decoupled_lr")
@@ -127,6 +129,8 @@ def order_by_size(data: xr.Dataset) -> dict[str, Estimate]:
     E[w^2] of Adam + L2 / of AdamW, turned round where the gradient's root mean square is above 1: a cell a strength, size
     of the gradient and p, one sample a seed.
     """
+    import xarray as xr
+
     ratio = _order(data)
     return each_cell(xr.where(ratio["size"] < 1, ratio, 1 / ratio), "of the mean square that is claimed larger")
 

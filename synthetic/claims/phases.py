@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from dynamics.theory import closed
 from evidence.claim import Estimate, ratio_interval, within
@@ -12,6 +11,9 @@ from evidence.registry import claim
 from evidence.sources import DERIVED
 from synthetic.claims.cells import each_cell
 from synthetic.phase import crossings
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def _rows(data: xr.Dataset, against: xr.DataArray | float, unit: str) -> dict[str, Estimate]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from evidence.claim import Estimate, above, never_above, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED
 from synthetic.claims.cells import each_cell
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _cone = partial(claim, experiment="cone")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from dynamics.rules import RULES
 from evidence.claim import Estimate, above, ratio_interval, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, LOSHCHILOV, MEHTA
 from synthetic.claims.cells import each_cell
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _silence = partial(claim, experiment="silence", figure="silence")
 _selective = partial(claim, experiment="selective", figure="crossover")

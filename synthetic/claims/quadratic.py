@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.theory.closed import adam_step_bound
 from evidence.claim import Estimate, never_above, spread, within
@@ -14,6 +14,9 @@ from evidence.registry import claim
 from evidence.sources import DERIVED
 from synthetic.claims.cells import each_cell
 from synthetic.quadratic import CLIPPED
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _XIE = "Xie, Li 2024, arXiv 2404.04454"
 _CHEN = "Chen et al. 2023, arXiv 2310.05898"
@@ -155,6 +158,8 @@ def stability(data: xr.Dataset) -> Estimate:
     Logarithm of the growth a step below the stated limit, of the shrinking above it, at the fraction of the limit where it
     is largest; one sample a rule and coupling. Negative: shrinks below the limit and grows above.
     """
+    import xarray as xr
+
     against = xr.apply_ufunc(lambda g, over: -np.log(g) * np.sign(over), data["growth"], data["fraction"] - 1)
     return spread(against.max("fraction").values, "of growth a step against the claimed direction")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from evidence.claim import Estimate, mean_interval, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, LOSHCHILOV
 from synthetic.claims.cells import each_cell
 from synthetic.claims.selectivity import exponent, from_times
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _rest = partial(claim, experiment="rest", figure="rest")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from evidence.claim import Estimate, mean_interval, never_above, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, KOSSON
 from synthetic.claims.cells import each_cell
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _DEFAZIO = "Defazio 2025, arXiv 2506.02285"
 _drawn = partial(claim, experiment="scheduled", figure="schedules")

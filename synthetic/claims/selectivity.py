@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from dynamics.rules import RULES
 from evidence.claim import Estimate, above, below, mean_interval, ratio_interval, spread, within
 from evidence.registry import claim
 from evidence.sources import DERIVED, MEHTA
 from synthetic.claims.cells import each_cell
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _PLAIN = ("sgd", "momentum", "nesterov")
 # Selectivity counts as moderate while arrivals are at least this many critical ones.

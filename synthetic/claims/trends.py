@@ -3,10 +3,14 @@ batch brings a feature no gradient."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import xarray as xr
 
 from evidence.claim import Estimate, mean_interval
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def trend(outcome: xr.DataArray, along: str, what: str, kind: str = "share of dead features") -> Estimate:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from evidence.claim import Estimate, above, ratio_interval, within
 from evidence.registry import claim
 from evidence.sources import DERIVED
 from synthetic.claims.cells import each_cell
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _visits = partial(claim, source=DERIVED, experiment="visits", figure="critical")
 

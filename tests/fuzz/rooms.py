@@ -112,6 +112,7 @@ ROOMS: dict[str, Callable[[], Call]] = {
     "save": lambda: call(style.save, style.Picture("line", Figure((1, 1)), "n = 2", "a line"), Path(".")),
     "load": lambda: call(data.load, "nowhere"),
     "open_source": lambda: call(data.open_source, "nowhere"),
+    "check_source": lambda: call(data.check_source, "nowhere"),
     "prepared": lambda: call(data.prepared, _digits(), ("3", "8"), size=4, label_noise=0.1),
     "canonical": lambda: call(data.canonical, _digits(), ("3", "8"), size=4, label_noise=0.1),
     "Images.validation": lambda: call(_digits().validation, share=0.2, seed=1),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dynamics.errors import InputError
 from dynamics.given import line, shown, suggestion
+from dynamics.lines import fit, width
 from dynamics.rule import SHARED
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Of all rules; a rule says itself which of them it has. What an own rule alone has is written behind its name.
 _HYPER = tuple(name for name in SHARED if name not in ("lr", "strength"))
 FORMATS = (".png", ".svg", ".pdf")
+PARAGRAPH = 112  # characters of its lines, or fewer where the terminal has fewer
 Run = Callable[[argparse.Namespace], int]
 
 
@@ -103,7 +105,13 @@ def path(text: str) -> Path:
 
 def wrapped(text: str) -> str:
     """A long sentence as lines of an indented paragraph."""
-    return textwrap.fill(text, 112, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    most = min(width() or PARAGRAPH, PARAGRAPH)
+    return textwrap.fill(text, most, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+
+
+def say(text: str) -> None:
+    """Print an answer for people, in lines no wider than the terminal."""
+    print(fit(text, width()))
 
 
 def add_out(parser: argparse.ArgumentParser, holds: str) -> None:

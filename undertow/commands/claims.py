@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
 import sys
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_json, add_out, add_rules, add_worlds, wrapped
+from dynamics.lines import hanging, width
+from undertow.commands.arguments import Parser, add_json, add_out, add_rules, add_worlds, say, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from evidence.claim import Claim, Finding
+
+
+# Characters of a line of the paper's table where no terminal says how many there are.
+PAPER = 80
 
 
 def add(parser: Parser) -> None:
@@ -40,6 +43,9 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings."""
+    from evidence.files import check_folder
+
+    check_folder(arguments.out)
     from evidence.registry import EXPERIMENTS, find_claims
     from undertow.commands import paper
     from undertow.experiments import declare
@@ -55,22 +61,21 @@ def run(arguments: argparse.Namespace) -> int:
         claims = paper.beside(rows)
     findings, incomplete = _findings(claims, arguments.out, arguments.worlds)
     known = {f.claim.id for f in findings}
-    width = shutil.get_terminal_size((80, 24)).columns
     kept = [f for f in findings if f.verdict == "fails" or not arguments.fails]
     if arguments.paper:
         lines = paper.made(rows, findings, arguments.fails)
         if arguments.json:
             print(json.dumps(paper.as_data(lines), indent=2))
         elif lines:
-            print(paper.as_text(lines, width))
+            say(paper.as_text(lines, width(PAPER) or PAPER))
         elif findings:
-            print(f"of {len(rows)} rows none fails")
+            say(f"of {len(rows)} rows none fails")
     elif arguments.json:
         print(json.dumps([as_dict(f) for f in kept], indent=2))
     elif kept:
-        print("\n\n".join(_why(f) for f in kept) if arguments.why else table(kept))
+        say("\n\n".join(_why(f) for f in kept) if arguments.why else table(kept, width()))
     elif findings:
-        print(f"of {len(findings)} claims none fails")
+        say(f"of {len(findings)} claims none fails")
     silent = [claim for claim in claims if claim.id not in known]
     if silent and findings and not arguments.json:
         print()
@@ -83,17 +88,18 @@ def run(arguments: argparse.Namespace) -> int:
             makes = "undertow reproduce" if again.startswith("undertow reproduce") else again
             line = f"{said}; no verdict before {makes}: {ids}"
         if arguments.paper and not arguments.json:
-            line = textwrap.fill(line, width, break_on_hyphens=False)
-        print(line, file=sys.stderr if arguments.json else sys.stdout)
+            line = hanging("", line, width(PAPER))
+        print(line, file=sys.stderr) if arguments.json else say(line)
     return 0
 
 
-def table(findings: list[Finding]) -> str:
-    """Claims and verdicts for a terminal."""
+def table(findings: list[Finding], most: int | None = None) -> str:
+    """Claims and verdicts for a terminal, in lines of at most so many characters."""
     wide = max((len(f.claim.id) for f in findings), default=0)
+    heads = [f"{f.claim.id:{wide}}  {f.verdict:9}  " for f in findings]
     return "\n".join(
-        f"{f.claim.id:{wide}}  {f.verdict:9}  {f.claim.sentence}\n{'':{wide + 13}}{f.estimate.in_words()}"
-        for f in findings
+        f"{hanging(head, f.claim.sentence, most)}\n{hanging(' ' * len(head), f.estimate.in_words(), most)}"
+        for head, f in zip(heads, findings, strict=True)
     )
 
 

@@ -11,7 +11,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_images, add_out, given_images, whole
+from undertow.commands.arguments import Parser, add_images, add_out, given_images, say, whole
 from undertow.commands.study import MOST
 
 if TYPE_CHECKING:
@@ -49,8 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--workers {arguments.workers}: a whole number from 1 to {MOST:,} is accepted")
     needs_fullscale()
     needs("criteria", "torch_pruning")
+    from evidence.files import check_folder, write_whole, writing
+    from fullscale.data import check_source
+
+    check_source(arguments.data)
+    check_folder(arguments.out)
     from evidence.executors.local import processes
-    from evidence.files import write_whole, writing
     from evidence.progress import Live
     from evidence.store import Store
     from figures import pruning
@@ -76,29 +80,29 @@ def run(arguments: argparse.Namespace) -> int:
         picture = f"; picture: {drawings / drawn.name}.svg, .png"
     for finding in findings(data, asked.name):
         e = finding.estimate
-        print(f"{finding.verdict:10} {finding.claim.id}: {e.value:.1f} {e.unit} [{e.low:.1f}, {e.high:.1f}], n = {e.n}")
-    print(f"outcome: {outcome}{picture}")
+        say(f"{finding.verdict:10} {finding.claim.id}: {e.value:.1f} {e.unit} [{e.low:.1f}, {e.high:.1f}], n = {e.n}")
+    say(f"outcome: {outcome}{picture}")
     return 0
 
 
 def _print_whole(asked: PruningStudy, data: xr.Dataset) -> None:
     from fullscale.pruning_data import chosen, whole
 
-    print(f"{asked.name}: {data.attrs['model']} on {data.attrs['data']}, before anything is removed")
+    say(f"{asked.name}: {data.attrs['model']} on {data.attrs['data']}, before anything is removed")
     for row in whole(data):
         held_out = "" if row["held_out"] is None else f", held out {row['held_out']:.2%}"
         test = "diverged" if row["test_error"] is None else f"test error {row['test_error']:.2%}{held_out}"
-        print(f"  {row['training']:14} {test}, dead filters {row['dead'] or 0:.1%}, n = {row['n']}")
+        say(f"  {row['training']:14} {test}, dead filters {row['dead'] or 0:.1%}, n = {row['n']}")
     if best := chosen(data):
-        print(f"  lowest held-out errors: {', '.join(best)}")
+        say(f"  lowest held-out errors: {', '.join(best)}")
 
 
 def _print_shares(data: xr.Dataset) -> None:
     from figures.pruning import TUNED
     from fullscale.pruning_data import PRICE, table
 
-    print(f"share of filters that can go for {100 * PRICE:g} point of test error, [95% t-interval over seeds]")
+    say(f"share of filters that can go for {100 * PRICE:g} point of test error, [95% t-interval over seeds]")
     for row in table(data):
         how = {"dead": "dead, removed exactly"}.get(row["criterion"], TUNED[row["tuned"]])
         interval = f"[{row['low']:.1%}, {row['high']:.1%}]"
-        print(f"  {row['training']:9} {row['criterion']:16} {how:22} {row['share']:6.1%} {interval}, n = {row['n']}")
+        say(f"  {row['training']:9} {row['criterion']:16} {how:22} {row['share']:6.1%} {interval}, n = {row['n']}")

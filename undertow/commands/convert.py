@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_json, add_rules, number, whole, wrapped
+from undertow.commands.arguments import Parser, add_json, add_rules, number, say, whole, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.convert import Conversion, Range
@@ -86,7 +86,10 @@ def run(arguments: argparse.Namespace) -> int:
     found = convert(
         parse(arguments.source), parse_target(arguments.to), gradients, weight=arguments.weight, steps=arguments.steps
     )
-    print(json.dumps(found.as_dict(), indent=2) if arguments.json else conversion_as_text(found, gradients))
+    if arguments.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        say(conversion_as_text(found, gradients))
     return 0
 
 
@@ -96,7 +99,10 @@ def _same_size(arguments: argparse.Namespace, gradients: Gradients | None) -> in
     if gradients is None:
         raise InputError("--preserve equilibrium without --gradient-rms: the size of the gradients is needed")
     found = same_size(arguments.source, arguments.to, gradients)
-    print(json.dumps(found.as_dict(), indent=2) if arguments.json else same_size_as_text(found, gradients))
+    if arguments.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        say(same_size_as_text(found, gradients))
     return 0
 
 
@@ -118,7 +124,7 @@ def _same_timescale(arguments: argparse.Namespace, gradients: Gradients | None) 
     ]
     lines += [wrapped(f"both forget over {c.timescale:,.0f} steps, on average over {steps:,} steps of schedule {name}")]
     lines += [f"  at the start the pull is {c.start:.4g} times that of the first"]
-    print("\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)]))
+    say("\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)]))
     return 0
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, path, whole, wrapped
+from dynamics.lines import width
+from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, path, say, whole, wrapped
 
 if TYPE_CHECKING:
     from dynamics.answers.decay_time import DecayTime
@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = [parse(text, given) for text in arguments.settings]
     if arguments.plot is not None:
         drawable("--plot", arguments.plot)
+        _pulling(settings)
     from dynamics.answers.explain import explain
 
     names = ("schedule", "steps", "warmup", "final", "steps_per_epoch")
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = [e.as_dict() for e in found]
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
     else:
-        print(explanation_as_text(found[0]) if len(found) == 1 else side_by_side(found))
+        say(explanation_as_text(found[0]) if len(found) == 1 else side_by_side(found))
     return 0
 
 
@@ -115,10 +116,16 @@ def _groups(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
     if arguments.json:
         print(json.dumps([group.as_dict() for group in groups], indent=2))
     else:
-        print(table(groups, max(60, shutil.get_terminal_size((100, 0)).columns)))
+        say(table(groups, max(60, width(100) or 100)))
         for group in groups if over else ():
-            print(f"\n{group}")
+            say(f"\n{group}")
     return 0
+
+
+def _pulling(settings: Sequence[Setting]) -> None:
+    silent = [str(s) for s in settings if not s.coupling.doors or not s.strength]
+    if silent:
+        raise InputError(f"--plot with {silent[0]!r}: settings with a regularizer are accepted")
 
 
 def _plot(settings: Sequence[Setting], rms: float, file: Path) -> None:
@@ -128,9 +135,6 @@ def _plot(settings: Sequence[Setting], rms: float, file: Path) -> None:
     from figures.settings import draw
     from figures.style import save_as
 
-    silent = [str(s) for s in settings if not s.coupling.doors or not s.strength]
-    if silent:
-        raise InputError(f"--plot with {silent[0]!r}: settings with a regularizer are accepted")
     grid = rms * np.geomspace(1e-3, 1e3, 13)
     save_as(draw(silent_paths(settings), pull_curves(settings, grid)), file)
 
@@ -197,9 +201,9 @@ def side_by_side(found: Sequence[Explanation]) -> str:
     if found[0].run is not None:
         rows[f"left after {found[0].run.schedule}"] = _left
     lines = []
-    width = max(len(e.setting) for e in found)
-    for title, say in rows.items():
-        lines += [f"{title}:"] + [f"  {e.setting:{width}}  {say(e)}" for e in found] + [""]
+    wide = max(len(e.setting) for e in found)
+    for title, told in rows.items():
+        lines += [f"{title}:"] + [f"  {e.setting:{wide}}  {told(e)}" for e in found] + [""]
     lines += [f"note: {e.setting}: {text}" for e in found for text in e.notes]
     lines += [f"warning: {e.setting}: {text}" for e in found for text in e.warnings]
     return "\n".join(lines).rstrip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from undertow.commands.arguments import Parser, path
+from undertow.commands.arguments import Parser, path, say
 
 MEGABYTE = 1_000_000
 PARTS = 10  # reports of progress
@@ -39,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
                 task(min(done // MEGABYTE, whole), whole, wanted.url)
 
         path, came = fetch(arguments.name, folder, progress)
-    print(f"{path}: {'fetched' if came else 'was there'}, sha256 {wanted.sha256}, the official one")
+    say(f"{path}: {'fetched' if came else 'was there'}, sha256 {wanted.sha256}, the official one")
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynamics.lines import table
 from undertow.commands.arguments import wrapped
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class FilterReport:
     data: xr.Dataset | None
     trained_on: str | None
 
-    def as_text(self) -> str:
-        """Lines for a terminal."""
+    def as_text(self, most: int | None = None) -> str:
+        """Lines for a terminal, of at most so many characters where they are columns."""
         lines = [
             f"{self.checkpoint.name} on {self.images.name}, digest {self.images.digest[:12]}: "
             f"{self.activity.filters:,} filters, {self.activity.images:,} training images",
@@ -43,11 +44,11 @@ class FilterReport:
                 else [f"trained on others, digest {self.trained_on}"]
             ),
             "",
-            *_layers(self.activity),
+            *_layers(self.activity, most),
         ]
         notes = [wrapped(f"{name}: {text}") for name, text in self.activity.meaning().items() if name != "relu"]
         lines += ["", *notes] if notes else []
-        return "\n".join(lines if self.data is None else [*lines, "", *_sweep(self.data)])
+        return "\n".join(lines if self.data is None else [*lines, "", *_sweep(self.data, most)])
 
     def as_json(self) -> str:
         """An object."""
@@ -88,7 +89,7 @@ def _known(value: xr.DataArray) -> float | None:
     return None if math.isnan(float(value)) else float(value)
 
 
-def _layers(activity: Activity) -> list[str]:
+def _layers(activity: Activity, most: int | None) -> list[str]:
     layers, total = activity.layers(), activity.totals()
     kinds = len(set(activity.activations)) > 1
     head = ["layer", "activation", "filters", "inactive by activation", "by scale", "constant", "selectivity"]
@@ -105,25 +106,20 @@ def _layers(activity: Activity) -> list[str]:
     if not kinds:
         rows = [[row[0], *row[2:]] for row in rows]
     left = 2 if kinds else 1
-    wide = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  ".join(f"{cell:{'<' if k < left else '>'}{wide[k]}}" for k, cell in enumerate(row)).rstrip() for row in rows
-    ]
+    return table(rows, range(left, len(rows[0])), most)
 
 
-def _sweep(data: xr.Dataset) -> list[str]:
+def _sweep(data: xr.Dataset, most: int | None) -> list[str]:
     one = data.isel(seed=0)
-    lines = ["threshold  by activation  test error  by scale  test error"]
+    rows = [["threshold", "by activation", "test error", "by scale", "test error"]]
     for k, value in enumerate(one.threshold.values):
         by, scale = (one.sel(measure=name).isel(threshold=k) for name in _MEASURES)
-        lines.append(
-            f"{_short(value):<9}  {float(by.sparsity):13.1%}  {float(by.error):10.2%}  "
-            + (
-                "       -           -"
-                if scale.sparsity.isnull()
-                else f"{float(scale.sparsity):8.1%}  {float(scale.error):10.2%}"
-            )
+        known = not scale.sparsity.isnull()
+        rows.append(
+            [_short(value), f"{float(by.sparsity):.1%}", f"{float(by.error):.2%}"]
+            + ([f"{float(scale.sparsity):.1%}", f"{float(scale.error):.2%}"] if known else ["-", "-"])
         )
+    lines = table(rows, range(1, 5), most)
     return [
         *lines,
         f"test error with all filters: {float(one.error_before):.2%} of {int(one.test_images):,} images",

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_images, add_json, drawable, given_images, number, path, whole
+from dynamics.lines import width
+from undertow.commands.arguments import Parser, add_images, add_json, drawable, given_images, number, path, say, whole
 from undertow.commands.network import add_network, check_network, classes
 
 if TYPE_CHECKING:
@@ -64,15 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     needs_fullscale()
     from evidence.files import check_place
-    from evidence.progress import Live
-    from fullscale.feed import Resident
-    from fullscale.measure import measure, zeroed
-    from fullscale.own import own_network
-    from fullscale.thresholds import by_threshold, decades
-    from undertow.commands.filter_report import FilterReport
+    from fullscale.data import check_source
 
+    # Before the work, and before what it needs is loaded: a slip of the hand should not cost a pass over the images.
     file = check_network(arguments)
-    # Before the work: a slip of the hand should not cost a pass over the images.
+    check_source(arguments.data)
     if arguments.plot is not None:
         drawable("--plot", arguments.plot)
     if arguments.csv is not None:
@@ -82,6 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
             raise InputError(f"--{name} {getattr(arguments, name)}: accepted only with --model, for weights alone")
     if arguments.model is not None and arguments.net is not None:
         raise InputError(f"--model {arguments.model} and --net {arguments.net}: one of them is accepted")
+    from evidence.progress import Live
+    from fullscale.feed import Resident
+    from fullscale.measure import measure, zeroed
+    from fullscale.own import own_network
+    from fullscale.thresholds import by_threshold, decades
+    from undertow.commands.filter_report import FilterReport
+
     values = decades(*arguments.thresholds) if arguments.thresholds else decades()
     swept = bool(arguments.thresholds) or arguments.plot is not None
     # What the user's own code prints is no part of the answer.
@@ -110,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         save_as(draw(data), arguments.plot)
     report = FilterReport(file, images, activity, data, trained_on)
-    print(report.as_json() if arguments.json else report.as_text())
+    print(report.as_json()) if arguments.json else say(report.as_text(width()))
     return 0
 
 

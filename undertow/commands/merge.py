@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from undertow.commands.arguments import Parser, path
+from undertow.commands.arguments import Parser, path, say
 
 
 def add(parser: Parser) -> None:
@@ -27,5 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
     from evidence.merge import merge
 
     merged = merge(arguments.stores, arguments.into)
-    print(f"{merged.new} rows were new, {merged.known} known; all are in {arguments.into}")
+    say(f"{merged.new} rows were new, {merged.known} known; all are in {arguments.into}")
     return 0

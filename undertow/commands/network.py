@@ -30,7 +30,9 @@ def add_network(parser: Parser) -> None:
 
 
 def check_network(arguments: argparse.Namespace) -> Path:
-    """The file that the network is in; InputError unless there is one."""
+    """The file that the network is in; InputError unless there is one that can be read. Nothing heavy is loaded for it."""
+    from dynamics.given import file
+
     net, weights, checkpoint = arguments.net, arguments.weights, arguments.checkpoint
     if (net is None) != (weights is None):
         said = "--net without --weights" if weights is None else "--weights without --net"
@@ -38,8 +40,9 @@ def check_network(arguments: argparse.Namespace) -> Path:
     if (net is None) == (checkpoint is None):
         said = "no network" if net is None else f"CHECKPOINT {checkpoint} and --net {net}"
         raise InputError(f"{said}: CHECKPOINT, or --net with --weights, is accepted")
-    file: Path = checkpoint if weights is None else weights
-    return file
+    if weights is None:
+        return file(checkpoint, "a network's safetensors file is accepted")
+    return file(weights, "a network's weights are accepted")
 
 
 def classes(net: nn.Module, images: Tensor) -> int | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from dynamics.lines import hanging
 from evidence.claim import Claim, Finding
 from evidence.registry import CLAIMS, find_claims
 from figures.paper import PAPER, Row
@@ -64,28 +64,20 @@ def _rows(asked: dict[str, list[Claim]]) -> list[Row]:
 
 def as_text(table: Sequence[Line], width: int) -> str:
     """The table in lines of at most `width` characters."""
-    return "\n\n".join([*(_line(line, width) for line in table), _wrapped("", _FOOT, width)])
+    return "\n\n".join([*(_line(line, width) for line in table), hanging("", _FOOT, width)])
 
 
 def _line(line: Line, width: int) -> str:
     row = line.row
-    said = [_wrapped(f"{row.id:5}", f"{row.short}: {row.says}", width), _wrapped(" " * 5, row.formula, width)]
+    said = [hanging(f"{row.id:5}", f"{row.short}: {row.says}", width), hanging(" " * 5, row.formula, width)]
     for name, cell in (("toy", line.toy), ("network", line.cnn)):
         for answer in cell.answers:
             told = f"{answer.told}: " if answer.told else ""
             against = f" ({answer.against})" if answer.against else ""
-            said.append(_wrapped(f"     {name:9}{answer.verdict:11}", f"{told}{answer.number}{against}", width))
+            said.append(hanging(f"     {name:9}{answer.verdict:11}", f"{told}{answer.number}{against}", width))
         if cell.untested:
-            said.append(_wrapped(f"     {name:9}", f"not tested: {cell.untested}", width))
+            said.append(hanging(f"     {name:9}", f"not tested: {cell.untested}", width))
     return "\n".join(said)
-
-
-def _wrapped(head: str, text: str, width: int) -> str:
-    """The head and the text beside it, or all of it as one paragraph where the head would take half of the width."""
-    indent = " " * len(head)
-    if 2 * len(head) > width:
-        head, indent = " ".join([*head.split(), ""]), ""
-    return textwrap.fill(head + text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def as_data(table: Sequence[Line]) -> list[dict[str, Any]]:

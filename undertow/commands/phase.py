@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
 from dynamics.given import shown
-from undertow.commands.arguments import Parser, add_out, whole
+from undertow.commands.arguments import Parser, add_out, say, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,14 +43,16 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was done, how fast, and the picture's path."""
-    on = _simulate(arguments.device)
-    from evidence.files import writing
-    from evidence.progress import Live
-    from figures.phase import draw
-    from figures.style import save
+    from evidence.files import check_folder, writing
     from synthetic.phase import Phase
 
     phase = Phase(arguments.diagram, arguments.cells, arguments.seeds, arguments.steps)
+    on = _simulate(arguments.device)
+    check_folder(arguments.out)
+    from evidence.progress import Live
+    from figures.phase import draw
+    from figures.style import save
+
     threads = arguments.threads if arguments.threads is not None else len(os.sched_getaffinity(0))
     folder = arguments.out / "figures"
     with writing(folder, f"phase {phase.diagram}"), Live() as live:
@@ -61,11 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
         picture = draw(data)
         save(picture, folder)
     steps = data.attrs["lanes"] * phase.steps
-    print(
+    say(
         f"{data.attrs['lanes']:,} lanes x {phase.steps:,} steps in {seconds:.1f} s: {steps / seconds / 1e6:,.0f} million a second"
     )
-    print(picture.alt)
-    print(f"picture: {folder / picture.name}.svg, .png")
+    say(picture.alt)
+    say(f"picture: {folder / picture.name}.svg, .png")
     return 0
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import textwrap
 
-from undertow.commands.arguments import Parser, add_json, add_rules
+from dynamics.lines import fit
+from undertow.commands.arguments import PARAGRAPH, Parser, add_json, add_rules, say
 
 _EXAMPLE = "torch.optim:AdamW, or optimizers:make for make(parameters) in optimizers.py in this folder"
 
@@ -29,11 +29,13 @@ def add(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what it is; 1 where what acts is not what is claimed."""
     from dynamics.named import attribute
+
+    optimizer = attribute(arguments.optimizer, _EXAMPLE)
     from dynamics.probe import probe
 
-    found = probe(attribute(arguments.optimizer, _EXAMPLE))
+    found = probe(optimizer)
     if arguments.json:
         print(json.dumps(found.as_dict(), indent=2))
     else:
-        print("\n".join(textwrap.fill(line, 112, subsequent_indent="    ") for line in str(found).splitlines()))
+        say(fit(str(found), PARAGRAPH))
     return 1 if found.wrong else 0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_images, given_images, number, path, whole
+from undertow.commands.arguments import Parser, add_images, given_images, number, path, say, whole
 from undertow.commands.network import add_network, check_network, classes
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     from undertow.extras import needs_fullscale
 
     needs_fullscale()
+    out, file = arguments.out, check_network(arguments)
+    beside, exported = _checked(arguments, file)
     from evidence.files import write_together
     from evidence.progress import Live
     from fullscale.checkpoint import Saved, as_bytes, load
@@ -76,8 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     from fullscale.own import own_network, smaller_bytes
     from fullscale.prune import narrow_extra, remove_dead
 
-    out, file = arguments.out, check_network(arguments)
-    beside, exported = _checked(arguments, file)
     # What the user's own code prints is no part of the answer.
     with redirect_stdout(sys.stderr), Live() as live:
         own = arguments.net is not None
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         *(f"left whole: {note}" for note in removal.notes),
         f"files: {', '.join(map(str, files))}",
     ]
-    print(text if arguments.json else "\n".join(said))
+    print(text) if arguments.json else say("\n".join(said))
     return 0
 
 
@@ -159,6 +159,10 @@ def _checked(arguments: argparse.Namespace, network: Path) -> tuple[Path, Path |
         raise InputError(f"--out {out} would replace the network that is read: another name is accepted")
     for file in files:
         check_place(file)
+    if arguments.data is not None:
+        from fullscale.data import check_source
+
+        check_source(arguments.data)
     return files[1], files[2] if arguments.onnx else None
 
 

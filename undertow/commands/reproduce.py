@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_out, add_rules, add_worlds
+from dynamics.lines import width
+from undertow.commands.arguments import Parser, add_out, add_rules, add_worlds, say
 
 
 def add(parser: Parser) -> None:
@@ -33,16 +34,28 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table of claims and the path of the report; with --study, how it compares."""
     _check(arguments)
     if arguments.study:
+        from evidence.files import check_folder
+        from fullscale.data import check_source
+
+        check_source(arguments.data)
+        check_folder(arguments.out)
         from undertow.redo import redo
 
-        print(redo(arguments.out, arguments.data, arguments.quick, arguments.fresh))
+        say(redo(arguments.out, arguments.data, arguments.quick, arguments.fresh))
         return 0
+    from evidence.files import check_folder
+
+    check_folder(arguments.out)
+    from undertow.experiments import check_part, declare
+
+    declare(arguments.worlds)
+    check_part(arguments.only)
     from undertow.commands.claims import table
     from undertow.reproduce import reproduce
 
     findings, report = reproduce(arguments.out, arguments.only, arguments.fresh, arguments.worlds)
-    print(table(findings))
-    print(f"report: {report.resolve()}")
+    say(table(findings, width()))
+    say(f"report: {report.resolve()}")
     return 0
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_json, add_rules, path, whole
+from dynamics.lines import width
+from undertow.commands.arguments import Parser, add_json, add_rules, path, say, whole
 
 if TYPE_CHECKING:
     from evidence.store import Store
@@ -85,14 +86,14 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     for stands in seen:
         if len(studies) > 1:
-            print(f"\n{stands.study.title}")
+            say(f"\n{stands.study.title}")
         if not made:
-            print(table.table(stands))
-        print(f"{stands.study.name}: {stands.in_words()}")
+            say(table.table(stands, width()))
+        say(f"{stands.study.name}: {stands.in_words()}")
     if not all(stands.complete for stands in seen):
-        print("cells of which a run is missing have no mean and no interval: undertow study goes on with it")
+        say("cells of which a run is missing have no mean and no interval: undertow study goes on with it")
     for file in made:
-        print(f"written: {file.resolve()}")
+        say(f"written: {file.resolve()}")
     return 0
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_rules, add_worlds, drawable, path
+from dynamics.lines import width
+from undertow.commands.arguments import Parser, add_rules, add_worlds, drawable, path, say
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -75,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
         constants = asdict(world)  # type: ignore[call-overload]
         print(json.dumps({"constants": constants, "claims": [as_dict(f, constants) for f in findings]}, indent=2))
     elif findings:
-        print(table(findings))
+        say(table(findings, width()))
     for line in without:
-        print(line, file=sys.stderr if arguments.json else sys.stdout)
+        print(line, file=sys.stderr) if arguments.json else say(line)
     return 0
 
 

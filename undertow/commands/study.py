@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_out, add_rules, whole
+from undertow.commands.arguments import Parser, add_out, add_rules, say, whole
 from undertow.commands.results import STORE, add_study, studies_of
 
 if TYPE_CHECKING:
@@ -55,8 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     from undertow.extras import needs
 
     needs("fullscale", "torch", "safetensors", "PIL", "sklearn")
+    from evidence.files import check_folder, usable, writing
+    from fullscale.data import check_source
+    from fullscale.studies import images
+
+    for source in dict.fromkeys(images.place(run.source, arguments.data) for each in runs for run in each):
+        check_source(source)
+    (usable if arguments.dry_run else check_folder)(arguments.out)
     from evidence.executors.choice import check_executor, executor
-    from evidence.files import usable, writing
     from evidence.progress import Live
     from evidence.store import Store
     from fullscale.studies.conduct import conduct, planned
@@ -65,13 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
     check_executor(arguments.executor, parameters)
     local = arguments.executor == "local"
     workers, devices = _workers(arguments.workers, arguments.device, local)
-    path = usable(arguments.out) / STORE
+    path = arguments.out / STORE
     plans = planned(*studies, data=arguments.data, runs=runs)
     if arguments.dry_run:
         if path.exists():
             with Store(path, reading=True) as store:
                 plans = [plan.in_store(store) for plan in plans]
-        print("\n".join(_left(plan, workers) for plan in plans))
+        say("\n".join(_left(plan, workers) for plan in plans))
         return 0
     with writing(arguments.out), Store(path) as store, Live() as live:
         how = {"data": arguments.data, "device": arguments.device}
@@ -132,13 +138,13 @@ def _left(stands: Standing, workers: int) -> str:
 
 def _ended(stands: Standing, path: Path, name: str) -> int:
     """Say how the study stands; the exit status."""
-    print(f"{stands.study.name}: {stands.in_words()}")
+    say(f"{stands.study.name}: {stands.in_words()}")
     failed = [(run, row) for run, row in zip(stands.runs, stands.rows, strict=True) if row and row.status == "failed"]
     for run, row in failed[:FIRST]:
         assert row is not None
         varied = ", ".join(f"{name} {run.cell[name]}" for name in stands.varied())
-        print(f"failed ({varied}): {row.error}")
+        say(f"failed ({varied}): {row.error}")
     if failed:
-        print("again: the same command with --retry failed")
-    print(f"store: {path.resolve()}; undertow results {name} shows it")
+        say("again: the same command with --retry failed")
+    say(f"store: {path.resolve()}; undertow results {name} shows it")
     return 0 if stands.complete else 1

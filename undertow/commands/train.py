@@ -25,6 +25,7 @@ from undertow.commands.arguments import (
     named,
     number,
     path,
+    say,
     whole,
 )
 
@@ -96,26 +97,33 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the measures and the certificate; exit status 1 if the run diverged."""
-    from evidence.files import writing
+    from evidence.files import check_folder, writing
     from undertow.extras import needs_fullscale
 
     needs_fullscale()
     from dynamics.answers.setting import parse
+    from fullscale.data import Images, check_source, open_source
+    from fullscale.spec import RunSpec
+
+    setting = parse(arguments.optimizer, given_setting(arguments))
+    task = {"size": arguments.size, "label_noise": arguments.label_noise}
+    # Checked before torch is loaded and the data are read: a typo should not cost a minute.
+    if arguments.start is None:
+        RunSpec(digest="", **task, **_numbers(arguments, setting, None))
+    check_source(arguments.data)
+    check_folder(arguments.out)
     from evidence.progress import Live
     from evidence.store import Store
-    from fullscale.data import Images, open_source
     from fullscale.distributed import place
-    from fullscale.spec import RunSpec
     from fullscale.sweep import KIND, as_row
     from fullscale.train import one_thread, train
 
     # As in a sweep: the store holds both under one key, so both must come out the same.
     one_thread()
     start = _start(arguments)
-    setting = parse(arguments.optimizer, given_setting(arguments))
     numbers = _numbers(arguments, setting, start)
-    # Checked before the data are read: a typo should not cost a minute.
-    RunSpec(digest="", size=arguments.size, label_noise=arguments.label_noise, **numbers)
+    numbers |= {"processes": place().size, "sync_batchnorm": arguments.sync_batchnorm}
+    RunSpec(digest="", **task, **numbers)
     execution = _execution(arguments)
     leads = place().rank == 0
     with writing(arguments.out, "train") if leads else nullcontext(arguments.out) as folder, Live() as live:
@@ -145,7 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
     if said is None:
         print(f"diverged: {outcome.error}", file=sys.stderr)
         return 1
-    print(said)
+    say(said)
     return 0
 
 
@@ -176,9 +184,7 @@ def _streamed(source: Files, spec: RunSpec, execution: Execution) -> Streamed:
 
 
 def _numbers(arguments: argparse.Namespace, setting: Setting, start: Saved | None) -> dict[str, Any]:
-    """What the run is, but for the data."""
-    from fullscale.distributed import place
-
+    """What the run is, but for the data and the processes that share it."""
     defaults = setting.rule.defaults
     return {
         "optimizer": setting.rule.name,
@@ -194,8 +200,6 @@ def _numbers(arguments: argparse.Namespace, setting: Setting, start: Saved | Non
         "augment": arguments.augment,
         "precision": arguments.precision,
         "start": _digest(arguments.start) if arguments.start else "",
-        "processes": place().size,
-        "sync_batchnorm": arguments.sync_batchnorm,
     }
 
 
