@@ -80,8 +80,7 @@ def value(name: str) -> str:
 
 def _counts() -> dict[str, int]:
     every = list(claims().values())
-    from dynamics.couplings import COUPLINGS
-    from dynamics.rules import RULES
+    import undertow.experiments  # noqa: F401  # which names all worlds
     from evidence.registry import worlds
     from fullscale import digits_long, lr_grid
 
