@@ -81,6 +81,8 @@ def value(name: str) -> str:
 def _counts() -> dict[str, int]:
     every = list(claims().values())
     import undertow.experiments  # noqa: F401  # which names all worlds
+    from dynamics.couplings import COUPLINGS
+    from dynamics.rules import RULES
     from evidence.registry import worlds
     from fullscale import digits_long, lr_grid
 
