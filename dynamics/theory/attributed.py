@@ -52,6 +52,9 @@ class Attributed:
     def __truediv__(self, other: Any) -> Attributed:
         return Attributed(self.total / other, self.loss / other, self.pull / other)
 
+    def __neg__(self) -> Attributed:
+        return Attributed(-self.total, -self.loss, -self.pull)
+
     def __abs__(self) -> Any:
         return abs(self.total)
 

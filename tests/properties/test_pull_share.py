@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,12 @@ def test_without_a_gradient_from_fresh_state_nothing_is_loss(
         assert found.pull != 0
         assert found.share == 1
         w, state = found.w, found.state
+
+
+def test_a_rule_may_negate() -> None:
+    turned = replace(RULES["sgd"], name="turned", step=lambda w, g, lr: (w + lr * -g,))
+    split, usual = (pull_share(rule, "l2", 1.0, 0.5, lr=0.1, strength=0.3) for rule in (turned, "sgd"))
+    assert (split.loss, split.pull, split.w) == (usual.loss, usual.pull, usual.w)
 
 
 @pytest.mark.parametrize("coupling", ["l2", "decoupled_lr"])

@@ -1,0 +1,93 @@
+"""The notebooks of docs/notebooks: run from top to bottom, and kept with what they printed and drew.
+
+python -m docs.notebooks runs all and writes them, with the last picture of each for the gallery.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+
+from docs.fill import ROOT
+from evidence.files import write_whole
+
+FOLDER = ROOT / "docs" / "notebooks"
+# In the order in which they are read.
+NAMES = ("paper", "decay", "watch", "remove", "hypothesis")
+_PICTURE = "image/png"
+
+
+@contextmanager
+def kernel() -> Iterator[KernelManager]:
+    """One process for several notebooks: importing torch takes longer than most of them."""
+    manager = KernelManager()
+    manager.start_kernel(cwd=str(FOLDER))
+    try:
+        yield manager
+    finally:
+        manager.shutdown_kernel(now=True)
+
+
+def run(notebook: Any, manager: KernelManager) -> Any:
+    """A notebook with the outputs of its cells, from a clean namespace; nbclient's CellExecutionError where one raises."""
+    first = nbformat.v4.new_code_cell("%reset -f\n%matplotlib inline")
+    fresh = nbformat.from_dict({**notebook, "cells": [first, *notebook["cells"]]})
+    NotebookClient(fresh, km=manager, timeout=300).execute()
+    fresh["cells"] = fresh["cells"][1:]
+    for k, cell in enumerate(c for c in fresh["cells"] if c["cell_type"] == "code"):
+        cell["metadata"].pop("execution", None)  # times of day
+        cell["execution_count"] = k + 1
+        for output in cell["outputs"]:
+            if "execution_count" in output:
+                output["execution_count"] = k + 1
+    return fresh
+
+
+def text(notebook: Any) -> bytes:
+    """A notebook as its file has it."""
+    return (nbformat.writes(notebook) + "\n").encode()
+
+
+def pictures(notebook: Any) -> list[bytes]:
+    """The PNGs that its cells drew."""
+    data = [o.get("data", {}) for cell in notebook["cells"] for o in cell.get("outputs", ())]
+    return [base64.b64decode(one[_PICTURE]) for one in data if _PICTURE in one]
+
+
+def title(notebook: Any) -> str:
+    """Its heading."""
+    first: str = notebook["cells"][0]["source"]
+    return first.splitlines()[0].removeprefix("# ")
+
+
+def load(name: str) -> Any:
+    """A notebook as it is stored."""
+    return nbformat.read(path(name), as_version=4)
+
+
+def path(name: str) -> Path:
+    """Where a notebook is."""
+    return FOLDER / f"{name}.ipynb"
+
+
+def main() -> int:
+    """Run all and write them."""
+    with kernel() as manager:
+        for name in NAMES:
+            found = run(load(name), manager)
+            write_whole(path(name), text(found))
+            write_whole(path(name).with_suffix(".png"), pictures(found)[-1])
+            print(f"written: {path(name).relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
