@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from docs import costs, probed, reliability
+from docs import costs, probed, reliability, runs
 from docs.fill import ROOT, read
 from docs.values import claims, estimate, finding, noted, percent
 from figures.paper import Row
@@ -268,6 +268,10 @@ def _costs() -> str:
     return _markdown(*costs.rows())
 
 
+def _runs() -> str:
+    return _markdown(runs.COLUMNS, runs.runs())
+
+
 def _rules() -> str:
     from dynamics.answers.table import overview
 
@@ -288,5 +292,6 @@ _TABLES: dict[str, Callable[[], str]] = {
     "side by side": _side_by_side,
     "rules": _rules,
     "costs": _costs,
+    "runs": _runs,
     "studies": _studies,
 }

@@ -47,7 +47,8 @@ def value(name: str) -> str:
 
     `claim ID`: its estimate and verdict; `brief ID`: value, interval and n alone. `noted NAME`: see noted.json. `count WHAT`: of
     claims, rules, couplings, seeds. `cnn WHAT`: of its runs; `watched WHAT`: of those watched.
-    `reliability WHAT`, `probed WHAT`: see docs/reliability.py, docs/probed.py. `steps RULE COUPLING`: how many a weight
+    `left RECIPE`, `reliability WHAT`, `probed WHAT`: see docs/runs.py, docs/reliability.py, docs/probed.py.
+    `steps RULE COUPLING`: how many a weight
     without a gradient lasts.
     """
     kind, _, rest = name.partition(" ")
@@ -73,6 +74,10 @@ def value(name: str) -> str:
         from docs import probed
 
         return probed.value(rest)
+    if kind == "left":
+        from docs import runs
+
+        return runs.left(rest)
     if kind == "steps":
         return _steps(*rest.split())
     raise KeyError(name)

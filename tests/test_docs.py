@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 from transcripts import PAGES, ROOT, commands, printed
 
-from docs import tables, values
+from docs import runs, tables, values
 from docs.__main__ import main
 from docs.fill import FINDINGS, blocks, filled
 from dynamics.errors import InputError
@@ -29,6 +29,8 @@ def test_there_are_transcripts_of_ten_recipes_and_of_conversions() -> None:
     said = [command for page, command, _ in SHOWN if page == "docs/recipes.md"]
     assert sum(command.startswith("explain") for command in said) >= 10
     assert sum(command.startswith("convert") for command in said) >= 4
+    assert len({run.recipe for run in runs.runs()}) == 10
+    assert len(runs.runs()) == sum("--schedule" in command for command in said if command.startswith("explain"))
 
 
 @pytest.mark.parametrize(("page", "command", "shown"), SHOWN, ids=[f"{page}: {command}" for page, command, _ in SHOWN])
@@ -56,7 +58,14 @@ def test_a_changed_number_and_an_unknown_block_are_seen() -> None:
         filled("<!-- value:count claims -->7<!-- end -->")
         == f"<!-- value:count claims -->{len(STORED['claims'])}<!-- end -->"
     )
-    for unknown in ("value:claim S99", "value:weather", "table:weather", "table:claims Z", "table:noted weather"):
+    for unknown in (
+        "value:claim S99",
+        "value:weather",
+        "value:left weather",
+        "table:weather",
+        "table:claims Z",
+        "table:noted weather",
+    ):
         with pytest.raises(InputError, match="is unknown"):
             filled(f"<!-- {unknown} -->\n<!-- end -->")
 

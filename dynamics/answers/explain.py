@@ -130,6 +130,7 @@ def explain(
     steps: int | None = None,
     warmup: int | None = None,
     final: float = 0.0,
+    decay_steps: int | None = None,
     steps_per_epoch: float | None = None,
 ) -> Explanation:
     """What a setting does to a weight: formula, decay without a gradient, pull, stability limit, point of rest.
@@ -141,7 +142,8 @@ def explain(
         schedule: of a run, by a name of `dynamics.answers.schedule.plan`, the setting's lr being its largest; None: no run.
         steps: of the run.
         warmup: of the run, in steps, as in `plan`.
-        final: the share of lr to which cosine and linear fall.
+        final: the share of lr to which cosine, linear and trapezoid fall.
+        decay_steps: of a trapezoid, in steps.
         steps_per_epoch: to speak of the run's epochs too.
 
     Returns:
@@ -159,13 +161,16 @@ def explain(
     """
     setting = as_setting("setting", setting)
     rule, coupled = setting.rule, setting.coupling
-    beside = {"steps": steps, "warmup": warmup, "final": final or None, "steps_per_epoch": steps_per_epoch}
+    beside = {
+        **{"steps": steps, "warmup": warmup, "final": final or None},
+        **{"decay_steps": decay_steps, "steps_per_epoch": steps_per_epoch},
+    }
     lone = [name for name, value in beside.items() if value is not None]
     if schedule is None and lone:
         raise InputError(f"{lone[0]} without schedule: a schedule is needed, as in schedule='cosine'")
     if schedule is not None and steps is None:
         raise InputError(f"schedule {schedule} without steps: the steps of the run are needed")
-    planned = None if schedule is None or steps is None else plan(schedule, steps, warmup, final)
+    planned = None if schedule is None or steps is None else plan(schedule, steps, warmup, final, decay_steps)
     size, pulls = Gradients(gradient_rms).rms, bool(coupled.doors) and setting.strength > 0 and setting.lr > 0
     numbers = {
         formula.symbol(k): v

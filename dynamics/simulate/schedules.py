@@ -101,6 +101,34 @@ def linear(steps: int, final: float = 0.0) -> Schedule:
     return lambda t: 1 - (1 - low) * (np.minimum(t, last) / last)
 
 
+def trapezoid(steps: int, decay_steps: int, final: float = 0.0) -> Schedule:
+    """1, and over the last `decay_steps` of `steps` along a line to `final`, which it keeps after.
+
+    Args:
+        steps: from 1 to 2^53.
+        decay_steps: from 1 to steps.
+        final: in [0, 1], dimensionless.
+
+    Returns:
+        A schedule: steps (n,) to multipliers (n,).
+
+    Raises:
+        InputError: for other numbers of steps, and for a final outside [0, 1].
+
+    Example:
+        >>> trapezoid(6, 4)(np.arange(7)).tolist()
+        [1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]
+
+    Source:
+        Hägele et al., arXiv 2405.18392, a constant learning rate with a cooldown; warmup-stable-decay of Hu et al.,
+        arXiv 2404.06395, with a linear decay.
+    """
+    last = whole("steps of a trapezoid", steps, 1, LAST)
+    fall = whole("decay_steps", decay_steps, 1, last)
+    down = linear(fall, final)
+    return lambda t: down(np.maximum(t - (last - fall), 0))
+
+
 def warmed(schedule: Schedule, warmup: int) -> Schedule:
     """`schedule`, begun after `warmup` steps in which the multiplier rises along a line: (t + 1)/(warmup + 1) at step t.
 

@@ -99,6 +99,9 @@ def test_explain_over_a_run_with_its_schedule() -> None:
         ("--schedule cosine --steps x", "--steps 'x': a whole number"),
         ("--schedule cosine --steps 5 --warmup 5", "warmup 5: fewer than the 5 steps"),
         ("--schedule step --steps 5 --final 0.1", "final 0.1: step has none"),
+        ("--decay-steps 5", "decay_steps without schedule"),
+        ("--schedule trapezoid --steps 5", "trapezoid without decay_steps"),
+        ("--schedule trapezoid --steps 5 --warmup 2 --decay-steps 4", "decay_steps 4: a whole number from 1 to 3"),
         ("--schedule cosine --steps 5 --steps-per-epoch 0", "steps_per_epoch 0"),
     ],
 )

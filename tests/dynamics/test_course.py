@@ -59,7 +59,8 @@ def test_left_is_what_torch_leaves(kind: Any, text: str, steps: int) -> None:
 def test_every_rule_has_an_answer_that_is_plain_data(rule: str, schedule: str, steps: int, strength: float) -> None:
     for name in ("l2", "decoupled_lr"):
         text = f"{rule} lr=1e-3 {name}={strength}"
-        found = of(text, schedule, steps, 2 if schedule == "warmup-cosine" else None)
+        warmup, fall = 2 if schedule == "warmup-cosine" else None, 2 if schedule == "trapezoid" else None
+        found = of(text, schedule, steps, warmup, 0.0, fall)
         data = json.dumps(asdict(found))
         assert "NaN" not in data
         assert "Infinity" not in data
@@ -79,7 +80,7 @@ def test_every_rule_has_an_answer_that_is_plain_data(rule: str, schedule: str, s
 def test_the_parts_of_a_closed_run_are_those_of_its_product(
     schedule: str, steps: int, warmup: int, share: float
 ) -> None:
-    planned = plan(schedule, steps, warmup)
+    planned = plan(schedule, steps, warmup, decay_steps=1 + steps // 20 if schedule == "trapezoid" else None)
     found = course(parse(f"sgd lr=1 decoupled_lr={share}"), planned)
     kept = np.log1p(-share * planned.multipliers(np.arange(steps)))
     left = found.left

@@ -14,6 +14,7 @@ SCHEDULES = {
     "constant": schedules.constant(),
     "step_decay": schedules.step_decay([30, 10, 20], 0.5),
     "cosine": schedules.cosine(40),
+    "trapezoid": schedules.trapezoid(40, 15, 0.1),
 }
 
 

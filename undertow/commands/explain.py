@@ -50,15 +50,22 @@ def add(parser: Parser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     """The flags of a run with its schedule."""
     group = parser.add_argument_group("run", "the learning rate is the schedule's largest; schedules are torch's")
-    names = "constant, onecycle, cosine, step (a tenth at a third and at two thirds), warmup-cosine or linear"
+    names = (
+        "constant, onecycle, cosine, step (a tenth at a third and at two thirds), warmup-cosine, linear or trapezoid"
+    )
     group.add_argument("--schedule", metavar="NAME", help=names)
     group.add_argument("--steps", type=whole, metavar="N", help="steps of the run")
     group.add_argument(
         "--warmup", type=whole, metavar="N", help="of them, the first N warm up (none; of onecycle 30%% of the steps)"
     )
     group.add_argument(
-        "--final", type=number, default=0.0, metavar="X", help="share of lr to which cosine and linear fall (0)"
+        "--final",
+        type=number,
+        default=0.0,
+        metavar="X",
+        help="share of lr to which cosine, linear and trapezoid fall (0)",
     )
+    group.add_argument("--decay-steps", type=whole, metavar="N", help="of a trapezoid, the last N fall along a line")
     group.add_argument("--steps-per-epoch", type=number, metavar="M", help="to speak of epochs too")
 
 
@@ -79,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         _pulling(settings)
     from dynamics.answers.explain import explain
 
-    names = ("schedule", "steps", "warmup", "final", "steps_per_epoch")
+    names = ("schedule", "steps", "warmup", "final", "decay_steps", "steps_per_epoch")
     over = {name: getattr(arguments, name) for name in names}
     found = [explain(setting, arguments.gradient_rms, **over) for setting in settings]
     if arguments.plot is not None:
@@ -97,7 +104,8 @@ def _groups(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
     beside = arguments.settings or given or arguments.plot
     if beside:
         raise InputError("--groups beside a setting or --plot: one of them is accepted")
-    lone = next((name for name in ("steps", "warmup", "steps_per_epoch") if getattr(arguments, name) is not None), None)
+    beside_schedule = ("steps", "warmup", "decay_steps", "steps_per_epoch")
+    lone = next((name for name in beside_schedule if getattr(arguments, name) is not None), None)
     if arguments.schedule is None and (lone or arguments.final):
         raise InputError(f"--{(lone or 'final').replace('_', '-')} without --schedule: a schedule is needed")
     if arguments.schedule is not None and arguments.steps is None:
@@ -109,7 +117,7 @@ def _groups(arguments: argparse.Namespace, given: dict[str, Any]) -> int:
 
     over = None
     if arguments.schedule is not None:
-        over = plan(arguments.schedule, arguments.steps, arguments.warmup, arguments.final)
+        over = plan(arguments.schedule, arguments.steps, arguments.warmup, arguments.final, arguments.decay_steps)
     made = called("--groups", arguments.groups)
     net, optimizer = made if isinstance(made, tuple) and len(made) == 2 else (None, made)
     groups = read(optimizer, net=net, scheduler=over, steps_per_epoch=arguments.steps_per_epoch)
