@@ -53,7 +53,8 @@ def run(notebook: Any, manager: KernelManager) -> Any:
 
 def text(notebook: Any) -> bytes:
     """A notebook as its file has it."""
-    return (nbformat.writes(notebook) + "\n").encode()
+    written: str = nbformat.writes(notebook)
+    return (written + "\n").encode()
 
 
 def pictures(notebook: Any) -> list[bytes]:

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Collection, Sequence
 
 GAP = "  "  # between columns
+PARAGRAPH = 112  # characters of its lines, or fewer where the terminal has fewer
 
 
 def width(piped: int | None = None) -> int | None:
@@ -26,6 +27,12 @@ def width(piped: int | None = None) -> int | None:
     if piped is None and not sys.stdout.isatty():
         return None
     return shutil.get_terminal_size((piped or 80, 24)).columns
+
+
+def wrapped(text: str) -> str:
+    """A long sentence as lines of an indented paragraph."""
+    most = min(width() or PARAGRAPH, PARAGRAPH)
+    return textwrap.fill(text, most, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
 
 
 def fit(text: str, most: int | None) -> str:

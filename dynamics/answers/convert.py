@@ -52,8 +52,8 @@ class Conversion(Result):
 
     rate: share of the weight a step. formula: the strength by closed form, where both settings have one. ratio: measured
     pull of target over source, an estimate over seeds. holds: what may change by how much until they differ by 10%.
-    notes: which numbers are a library's defaults, what numbers about one weight leave out, and where the strength is far from
-    that of published recipes.
+    gradients: under which the pulls are equal; None: under any. notes: which numbers are a library's defaults, what numbers
+    about one weight leave out, and where the strength is far from that of published recipes.
     """
 
     source: str
@@ -67,6 +67,12 @@ class Conversion(Result):
     horizon: Horizon | None
     library: str
     notes: tuple[str, ...]
+    gradients: Gradients | None = None
+
+    def __str__(self) -> str:
+        from dynamics.answers.printed import conversion
+
+        return conversion(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -140,7 +146,11 @@ def convert(
     for setting in (source, target):
         if setting.lr == 0:
             raise InputError(f"lr 0 in {str(setting)!r}: a positive learning rate is accepted")
-    gradients = gradients or _any(source, target)
+    found = _converted(source, target, gradients or _any(source, target), weight, steps)
+    return replace(found, gradients=gradients)
+
+
+def _converted(source: Setting, target: Setting, gradients: Gradients, weight: float | None, steps: int) -> Conversion:
     size = weight or min(_small(source, source.strength, gradients), 1.0)
     for setting in (source, target):
         reason = _never(setting, gradients)

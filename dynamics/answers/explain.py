@@ -99,6 +99,11 @@ class Explanation(Result):
     warnings: list[str]
     run: Course | None = None
 
+    def __str__(self) -> str:
+        from dynamics.answers.printed import explanation
+
+        return explanation(self)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return asdict(self)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from dynamics.answers.convert import Conversion, Range
+from dynamics.answers.printed import side_by_side
 from dynamics.answers.pull_rate import Gradients
 from dynamics.answers.usual import table as of_groups
 from dynamics.estimate import Estimate
@@ -28,8 +29,6 @@ from fullscale.measure import Activity
 from undertow import explain, read
 from undertow.__main__ import main
 from undertow.commands import claims, prune
-from undertow.commands.convert import conversion_as_text
-from undertow.commands.explain import explanation_as_text, side_by_side
 from undertow.commands.filter_report import _layers
 from undertow.experiments import declare
 
@@ -114,15 +113,16 @@ def texts() -> list[str]:
     found = [Finding(claim, RATIO, "holds") for claim in list(CLAIMS.values())[:12]]
     settings = [explain("adam lr=1e-3 l2=1e-4"), explain("adamw lr=1e-3 weight_decay=0.1", schedule="cosine", steps=90)]
     conversion = Conversion(
-        "adam lr=0.001 l2=0.0001", "adam lr=0.001 decoupled_lr=0.1", 0.1, 1e-4, 0.1, RATIO, REACH, "", None, "torch.optim.AdamW", ()
+        "adam lr=0.001 l2=0.0001", "adam lr=0.001 decoupled_lr=0.1", 0.1, 1e-4, 0.1, RATIO, REACH, "", None,
+        "torch.optim.AdamW", (), Gradients(1e-3),
     )  # fmt: skip
     layer = dict.fromkeys(prune.CLASSES, 3)
     return [
-        explanation_as_text(settings[0]),
-        explanation_as_text(settings[1]),
+        str(settings[0]),
+        str(settings[1]),
         side_by_side(settings[:1] * 2),
         of_groups(of_network(), 60),
-        conversion_as_text(conversion, Gradients(1e-3)),
+        str(conversion),
         str(Probe("Adam", (ANSWER,), (Found("wrong", "weight decay 0.1 is claimed, 0.05 acts"),))),
         "\n\n".join(claims._why(one) for one in found),
         "\n".join(prune.in_words({"share": 0.1, "layers": [layer]}, CERTIFIED)),

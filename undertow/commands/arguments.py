@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 # Of all rules; a rule says itself which of them it has. What an own rule alone has is written behind its name.
 _HYPER = tuple(name for name in SHARED if name not in ("lr", "strength"))
 FORMATS = (".png", ".svg", ".pdf")
-PARAGRAPH = 112  # characters of its lines, or fewer where the terminal has fewer
 Run = Callable[[argparse.Namespace], int]
 
 
@@ -101,12 +99,6 @@ def path(text: str) -> Path:
         reason = error.strerror if isinstance(error, OSError) else error
         raise argparse.ArgumentTypeError(f"{line(text)}: {reason}: another path is accepted") from None
     return Path(text)
-
-
-def wrapped(text: str) -> str:
-    """A long sentence as lines of an indented paragraph."""
-    most = min(width() or PARAGRAPH, PARAGRAPH)
-    return textwrap.fill(text, most, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
 
 
 def say(text: str) -> None:

@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
-from dynamics.lines import hanging, width
-from undertow.commands.arguments import Parser, add_json, add_out, add_rules, add_worlds, say, wrapped
+from dynamics.lines import hanging, width, wrapped
+from undertow.commands.arguments import Parser, add_json, add_out, add_rules, add_worlds, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,12 +12,11 @@ import json
 from typing import TYPE_CHECKING
 
 from dynamics.errors import InputError
-from undertow.commands.arguments import Parser, add_json, add_rules, number, say, whole, wrapped
+from dynamics.lines import wrapped
+from undertow.commands.arguments import Parser, add_json, add_rules, number, say, whole
 
 if TYPE_CHECKING:
-    from dynamics.answers.convert import Conversion, Range
     from dynamics.answers.pull_rate import Gradients
-    from dynamics.answers.same_size import SameSize
 
 
 def add(parser: Parser) -> None:
@@ -89,11 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found.as_dict(), indent=2))
     else:
-        say(conversion_as_text(found, gradients))
+        say(str(found))
     return 0
 
 
 def _same_size(arguments: argparse.Namespace, gradients: Gradients | None) -> int:
+    from dynamics.answers.printed import same_size as same_size_as_text
     from dynamics.answers.same_size import same_size
 
     if gradients is None:
@@ -126,61 +126,3 @@ def _same_timescale(arguments: argparse.Namespace, gradients: Gradients | None) 
     lines += [f"  at the start the pull is {c.start:.4g} times that of the first"]
     say("\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)]))
     return 0
-
-
-def same_size_as_text(c: SameSize, gradients: Gradients) -> str:
-    """The strength of the same size, for people."""
-    seen = f"gradients of mean 0 and rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
-    if c.strength is None or c.regimes is None:
-        lines = [f"{c.source}: no strength leaves weights the same size under {seen}", wrapped(f"why: {c.why}")]
-        return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
-    lines = [
-        f"{c.source}  ->  {c.target}",
-        wrapped(f"strength {c.strength:.4g}" + (f": {c.library}" if c.library else "")),
-    ]
-    lines += [wrapped(f"both leave weights of rms {c.size:.3g}, under {seen}")]
-    lines += [f"  closed forms: {c.regimes[0]}; {c.regimes[1]}"]
-    if c.rates[0] and c.rates[1]:
-        lines += [f"  the pull is {c.rates[1] / c.rates[0]:.4g} times that of the first"]
-    return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
-
-
-def conversion_as_text(c: Conversion, gradients: Gradients | None) -> str:
-    """A conversion for people."""
-    seen = "any gradients"
-    if gradients is not None:
-        seen = f"gradients of rms {gradients.rms:g} at {100 * gradients.arrival:.4g}% of the steps"
-    if c.strength is None:
-        lines = [f"{c.source}: no constant strength gives the same pull under {seen}", wrapped(f"why: {c.why}")]
-        if c.horizon is not None:
-            h = c.horizon
-            lines += [
-                wrapped(
-                    f"from step {h.first:,} to {h.steps:,} the best constant is {h.strength:.4g}: right on average; the pull "
-                    f"to be matched is {h.early:.2f} times its own in the first eighth and {h.late:.2f} times in the last"
-                )
-            ]
-        return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
-    assert c.ratio is not None
-    lines = [
-        f"{c.source}  ->  {c.target}",
-        wrapped(f"strength {c.strength:.4g}" + (f": {c.library}" if c.library else "")),
-    ]
-    lines += [f"  both take {c.rate:.3g} of a weight a step, under {seen}"]
-    if c.formula is not None:
-        lines += [f"  closed form: {c.formula:.4g}"]
-    r = c.ratio
-    lines += [
-        f"  simulated: the pull is {r.value:.4f} [{r.low:.4f}, {r.high:.4f}] times that to be matched, "
-        f"n = {r.n} seeds ({r.interval.removesuffix(' over seeds')})"
-    ]
-    lines += ["  until the two differ by a tenth, all else equal:"]
-    names = {"weight": "weights", "gradient_rms": "gradient rms", "arrival": "arrival"}
-    lines += [f"    {names[name]:13} {_range(reach)}" for name, reach in c.holds.items()]
-    return "\n".join([*lines, *(wrapped(f"note: {note}") for note in c.notes)])
-
-
-def _range(reach: Range) -> str:
-    if reach.low is None:
-        return "all that were tried" if reach.high is None else f"up to {reach.high:.3g}"
-    return f"from {reach.low:.3g}" if reach.high is None else f"{reach.low:.3g} to {reach.high:.3g}"

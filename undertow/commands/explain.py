@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamics.errors import InputError
 from dynamics.lines import width
-from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, path, say, whole, wrapped
+from undertow.commands.arguments import Parser, add_setting, drawable, given_setting, number, path, say, whole
 
 if TYPE_CHECKING:
-    from dynamics.answers.decay_time import DecayTime
-    from dynamics.answers.explain import Explanation, Regime
     from dynamics.answers.setting import Setting
 
 
@@ -85,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         drawable("--plot", arguments.plot)
         _pulling(settings)
     from dynamics.answers.explain import explain
+    from dynamics.answers.printed import side_by_side
 
     names = ("schedule", "steps", "warmup", "final", "decay_steps", "steps_per_epoch")
     over = {name: getattr(arguments, name) for name in names}
@@ -95,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = [e.as_dict() for e in found]
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
     else:
-        say(explanation_as_text(found[0]) if len(found) == 1 else side_by_side(found))
+        say(str(found[0]) if len(found) == 1 else side_by_side(found))
     return 0
 
 
@@ -145,97 +144,3 @@ def _plot(settings: Sequence[Setting], rms: float, file: Path) -> None:
 
     grid = rms * np.geomspace(1e-3, 1e3, 13)
     save_as(draw(silent_paths(settings), pull_curves(settings, grid)), file)
-
-
-def explanation_as_text(e: Explanation) -> str:
-    """One explanation for people."""
-    from dynamics.couplings import COUPLINGS
-
-    hyper = "".join(f", {name} {value:g}" for name, value in e.hyperparameters.items())
-    lines = [f"{e.optimizer} with {COUPLINGS[e.coupling].label}: lr {e.lr:g}, strength {e.strength:g}{hyper}"]
-    about = [text for text in (e.paper, f"as {e.semantics}" if e.semantics else "") if text]
-    lines += [wrapped("; ".join(about))] if about else []
-    lines += [f"  {note}" for note in e.notes]
-    lines += [wrapped(f"offered by: {e.library}")] if e.library else []
-    lines += [wrapped(f"elsewhere: {e.differs}")] if e.differs else []
-    lines += ["", "One step (t = 1, 2, ...):"]
-    lines += [f"  {name} <- {text}" for name, text in e.formula.items()]
-    lines += ["", "Without a gradient, from fresh state and size 1:", f"  first step: w <- {e.one_step_formula}"]
-    after = "no finite number" if e.one_step_from_1 is None else f"{e.one_step_from_1:.10g}"
-    lines += [f"  1 -> {after}", f"  {e.silent.text}", f"  half-life: {_steps(e.silent.half_life)}"]
-    lines += ["  steps from 1 to 1e-3, by this and by other couplings of the same strength:"]
-    lines += [f"    {COUPLINGS[name].label:30} {_steps(p)}" for name, p in e.steps_from_1_to_1e_3.items()]
-    if e.regimes:
-        lines += ["", f"With zero-mean gradients of rms {e.regimes[0].rms:g} when they arrive, on a small weight:"]
-        lines += [f"  fraction taken off a step: {e.pull}"]
-        lines += [f"    arriving at {r.arrival:4.0%} of the steps: {_regime(r)}" for r in e.regimes]
-    if e.equilibrium is not None:
-        lines += [f"  equilibrium size, arriving at every step: {_equilibrium(e)}"]
-    scale = e.stability.scale if e.stability else ""
-    of_rule = "sqrt(v) + eps for a rule that divides by it" if scale in ("", "epsilon + sqrt(v)") else scale
-    lines += ["", f"Stability on curvature h, with P = {of_rule}:"]
-    if e.stability is None:
-        lines += [f"  {e.no_limit}"]
-    else:
-        lines += [f"  eta < {e.stability.formula}"]
-        if e.stability.without_gradient is not None:
-            lines += [f"  without a gradient: lr < {e.stability.without_gradient:.4g}"]
-    lines += [wrapped(f"fixed point on the quadratic h*(w - w_star)**2/2, w_star > 0: {e.rest}")]
-    lines += ["", "What eps does:", wrapped(e.eps)] if e.eps else []
-    if e.run is not None:
-        from dynamics.answers.course import in_words
-
-        lines += ["", *in_words(e.run)]
-    return "\n".join([*lines, "", *(f"warning: {text}" for text in e.warnings)]).rstrip()
-
-
-def side_by_side(found: Sequence[Explanation]) -> str:
-    """Several explanations, one below the other in a line for each question."""
-    rows: dict[str, Callable[[Explanation], str]] = {
-        "without a gradient": lambda e: e.silent.text,
-        "half-life": lambda e: _steps(e.silent.half_life),
-        "steps from 1 to 1e-3": lambda e: (
-            _steps(e.steps_from_1_to_1e_3[e.coupling]) if e.coupling != "none" else "never"
-        ),
-        "fraction taken off a step": lambda e: e.pull,
-        "equilibrium size": lambda e: _equilibrium(e) if e.equilibrium else "none: nothing pulls",
-        "fixed point on a quadratic": lambda e: e.rest,
-        "stable for eta <": lambda e: e.stability.formula if e.stability else e.no_limit.partition(":")[0],
-    }
-    for k, regime in enumerate(next((e.regimes for e in found if e.regimes), [])):
-        rows[f"gradients of rms {regime.rms:g} at {regime.arrival:.0%}"] = lambda e, k=k: (  # type: ignore[misc]
-            _regime(e.regimes[k]) if e.regimes else "nothing pulls"
-        )
-    if found[0].run is not None:
-        rows[f"left after {found[0].run.schedule}"] = _left
-    lines = []
-    wide = max(len(e.setting) for e in found)
-    for title, told in rows.items():
-        lines += [f"{title}:"] + [f"  {e.setting:{wide}}  {told(e)}" for e in found] + [""]
-    lines += [f"note: {e.setting}: {text}" for e in found for text in e.notes]
-    lines += [f"warning: {e.setting}: {text}" for e in found for text in e.warnings]
-    return "\n".join(lines).rstrip()
-
-
-def _steps(time: DecayTime) -> str:
-    return time.how if time.steps is None else f"{time.steps:,} ({time.how})"
-
-
-def _regime(regime: Regime) -> str:
-    if regime.rate is None:
-        return regime.how
-    half = f", half-life {regime.half_life:,.0f} steps" if regime.half_life is not None else ""
-    return f"{regime.rate:.3g} of the weight a step{half} ({regime.how})"
-
-
-def _equilibrium(e: Explanation) -> str:
-    assert e.equilibrium is not None
-    p = e.equilibrium
-    return f"{p.value:.3g} ({p.how})" if p.value is not None else p.regime
-
-
-def _left(e: Explanation) -> str:
-    from dynamics.answers.course import one_line
-
-    assert e.run is not None
-    return one_line(e.run)

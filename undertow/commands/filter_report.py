@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dynamics.lines import table
-from undertow.commands.arguments import wrapped
+from dynamics.lines import table, wrapped
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from dynamics.lines import fit
-from undertow.commands.arguments import PARAGRAPH, Parser, add_json, add_rules, say
+from dynamics.lines import PARAGRAPH, fit
+from undertow.commands.arguments import Parser, add_json, add_rules, say
 
 _EXAMPLE = "torch.optim:AdamW, or optimizers:make for make(parameters) in optimizers.py in this folder"
 
