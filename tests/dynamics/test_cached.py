@@ -125,7 +125,17 @@ def test_functions_share_a_name_only_where_their_code_is_the_same() -> None:
     assert len(set(options)) == 3
 
 
-@pytest.mark.parametrize("value", [np.ones(2), [1.0], sys, Path, made, type("Made", (), {}), os.getpid], ids=str)
+UNKNOWN = {
+    "array": np.ones(2),
+    "list": [1.0],
+    "module": sys,
+    "class": Path,
+    "function": made,
+    "builtin of another module": os.getpid,
+}
+
+
+@pytest.mark.parametrize("value", UNKNOWN.values(), ids=UNKNOWN)
 def test_what_reads_a_value_of_unknown_kind_is_not_kept(value: Any) -> None:
     assert isinstance(keep(made("def f(x): return c", c=value))._cache, NullCache)
     assert isinstance(keep(through(made("def f(x): return c", c=value)))._cache, NullCache)
