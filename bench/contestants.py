@@ -176,7 +176,7 @@ def _optax(case: Case) -> Run:
         change, state = adam.update(gradient(w, now), state, w)
         return (optax.apply_updates(w, change), state, key), None
 
-    @jax.jit
+    @jax.jit  # type: ignore[untyped-decorator]
     def every_step(w: Any, key: Any) -> Any:
         return jax.lax.scan(step, (w, adam.init(w), key), None, length=case.steps, unroll=2)[0][0]
 

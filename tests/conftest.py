@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from hypothesis import HealthCheck, settings
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
+# Compiled kernels, kept for the processes of this run and for the next run: most of the time goes into compiling.
+os.environ["NUMBA_CACHE_DIR"] = str(HERE.parent / ".cache")
+
 # torch, jax and sympy hold millions of objects that are never freed: looking through them took up to a sixth of a file's time.
 gc.set_threshold(100_000, 20, 100)
 
@@ -31,7 +35,7 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-# Compiling a rule's kernel takes a second, and a world seconds, once in a process: each of these lines runs in one.
+# A world takes seconds, once in a process: each of these lines runs in one.
 SHARED = (
     ("tests/properties/",),
     ("tests/dynamics/", "tests/commands/", "tests/fuzz/", "tests/test_docs.py"),

@@ -40,17 +40,17 @@ _BARE: dict[str, Any] = _OPTIONS | {"no_cpython_wrapper": True}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` for numba to compile at its first call, with the options of the kernel."""
-    import numba  # only here: it takes long to come, and most of what imports this module compiles nothing
+    """`function` for numba to compile at its first call, with the options of the kernel; kept on disk."""
+    from dynamics.simulate import cached  # only here: numba takes long to come, and most importers compile nothing
 
-    return cast(Callable[..., Any], numba.njit(**_OPTIONS)(function))
+    return cached.compiled(function, _OPTIONS, keep=True)
 
 
 def _part(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same for what compiled code alone calls, without the entries for Python, which take a fifth of the time."""
-    import numba
+    from dynamics.simulate import cached
 
-    return cast(Callable[..., Any], numba.njit(**_BARE)(function))
+    return cached.compiled(function, _BARE, keep=False)
 
 
 def _choose(condition: Any, yes: Any, no: Any) -> Any:

@@ -92,7 +92,8 @@ def test_what_runs_at_once_is_short_so_that_it_can_be_interrupted() -> None:
     assert spans == [(0, 3), (3, 4), (4, 7), (7, 10)]
 
 
-@given(world=worlds(FEW), data=st.data())
+# What epochs and watching add to the loop reads no field but w: one rule, which has fields of every kind.
+@given(world=worlds(("schedule_free",)), data=st.data())
 def test_so_it_is_with_epochs_and_with_sizes_watched(world: dict[str, Any], data: st.DataObject) -> None:
     count = len(world["start"])
     epoch = np.array(data.draw(st.lists(st.integers(1, 20), min_size=count, max_size=count)), dtype=np.float64)
@@ -137,7 +138,8 @@ def test_recording_less_changes_nothing_of_what_is_recorded(world: dict[str, Any
     assert every.w[0].tobytes() == world["start"].tobytes()
 
 
-@given(world=worlds(FEW), data=st.data())
+# Alone a lane runs in a kernel that serves fewer couplings, of which there are three: SGD, which has no field but w, is left out.
+@given(world=worlds(FEW[1:]), data=st.data())
 @settings(max_examples=30)
 def test_a_lane_does_not_depend_on_its_neighbours(world: dict[str, Any], data: st.DataObject) -> None:
     lane = data.draw(st.integers(0, len(world["start"]) - 1))
