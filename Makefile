@@ -6,7 +6,7 @@ OUT ?= out
 # The user's own environment must not leak into the one made here. And compiled modules are kept: the tests start many processes.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce test pytest lint bench mutants conformance chaos fuzz grid docs clean
+.PHONY: reproduce test pytest lint notebook bench mutants conformance chaos fuzz grid docs clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
@@ -22,6 +22,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebook: $(VENV)/.notebook
+	$(BIN)/jupyter lab docs/notebooks
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench

@@ -72,6 +72,8 @@ def claims_of(name: str, group: Mapping[str, Any]) -> Claims:
     heavy = other.heavy if values.get("momentum") else ""
     rule = next(iter(flagged), heavy or rule)
     decouples = [bool(group[flag]) for flag in DECOUPLES if flag in group]
+    if coupling and max(fitting, key=len).endswith("w"):
+        decouples = []  # a W says it aloud; a flag that it has from the class below may say something else
     if not coupling or decouples:
         decoupled = decouples[0] if decouples else other.decouples
         # Where a rule's decay is decoupled by nature, a flag that is off may mean anything.
