@@ -19,8 +19,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
-from dynamics.answers.convert import Conversion, Range
+from dynamics.answers.by_layer import Layer, Layers
+from dynamics.answers.convert import Conversion
 from dynamics.answers.horizon import Horizon
+from dynamics.answers.match import Range
+from dynamics.answers.pull_rate import Gradients
 from dynamics.estimate import Estimate
 from dynamics.probe.report import Answer, Probe, wrong
 from dynamics.result import SHOWN, Result, as_html
@@ -108,6 +111,7 @@ MADE: dict[str, Any] = {
     "read": groups,
     "convert": lambda: CONVERSION,
     "convert to none": lambda: NONE,
+    "convert each tensor": lambda: LAYERS,
     "probe": lambda: PROBE,
     "finding": lambda: FINDING,
     "activity": activity,
@@ -222,6 +226,15 @@ def test_a_picture_says_its_finding_and_leaves_all_else_as_it_was(shown: Any) ->
     assert dict(mpl.rcParams) == before
 
 
+LAYERS = Layers(
+    iter([
+        Layer("a", "adam", Gradients(1e-2), 0.1), Layer("b", "adam", Gradients(1e-1), 1e-3),
+        Layer("<c>", "adam", None, None, "why"),
+    ]),
+    "adam with weight decay x lr",
+)  # fmt: skip
+
+
 def bars(axes: Axes) -> list[float]:
     """Where each bar ends, those of nothing left out."""
     return [bar.get_x() + bar.get_width() for bar in axes.patches if bar.get_width()]  # type: ignore[attr-defined]
@@ -242,6 +255,9 @@ def test_pictures_draw_the_numbers() -> None:
     lines = drawn(CONVERSION.plot())
     assert (lines[0][1], lines[3], lines[6][0]) == (10.0 / 3, [9e-4, 1.1e-3], 0.9)
     assert list(NONE.plot().lines[0].get_ydata()) == [1.9, 0.6]
+    points, middle = LAYERS.plot().lines
+    assert (list(points.get_xdata()), list(points.get_ydata())) == ([1e-2, 1e-1], [0.1, 1e-3])  # type: ignore[arg-type]
+    assert middle.get_ydata()[0] == pytest.approx(0.01)  # type: ignore[index]
     apart, claimed, acting = drawn(PROBE.plot())
     assert (apart, claimed, acting) == ([0.1, 0.05], [1e-3, 0.1], [1e-3, 0.05, 0.0])
     samples, interval, value = drawn(FINDING.plot())

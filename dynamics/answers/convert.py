@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from dynamics.answers.horizon import Horizon, best_constant, drifted, why_drifting
+from dynamics.answers.match import CLOSE, Range, closed_form, never, ranges, search, small
 from dynamics.answers.practice import unusual
 from dynamics.answers.pull_rate import (
     LANES,
     LARGEST,
     SMALLEST,
     Gradients,
-    formula_rate,
     pull_rates,
     sees_gradients,
     settling,
@@ -23,27 +23,18 @@ from dynamics.answers.pull_rate import (
 from dynamics.answers.setting import Setting, as_setting, parse_target, unit_note
 from dynamics.errors import InputError
 from dynamics.estimate import Estimate, ratio_interval
-from dynamics.given import kind, number, whole
+from dynamics.given import kind, number, shown, whole
 from dynamics.libraries.catalogue import elsewhere
 from dynamics.result import Result
-from dynamics.theory.closed import critical_arrival
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from torch.optim import Optimizer
 
-_CLOSE = 0.1  # a range holds to this
-_FACTORS = (1.0, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
-_ROUNDS = 10
+    from dynamics.answers.by_layer import Layers
+
 # The longest horizon: it is simulated, in half a minute.
 LONGEST = 1_000_000
-
-
-@dataclass(frozen=True)
-class Range:
-    """From low to high all else equal; None: no bound was found up to a factor of 100, or up to arrival 1."""
-
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +88,7 @@ class Conversion(Result):
         draw_conversion(self, axes)
 
 
+@overload
 def convert(
     source: Setting | str,
     target: Setting | str,
@@ -104,20 +96,52 @@ def convert(
     *,
     weight: float | None = None,
     steps: int = 10_000,
-) -> Conversion:
+) -> Conversion: ...
+
+
+@overload
+def convert(
+    source: Setting | str, target: Setting | str, gradients: Mapping[str, Gradients | None], *, steps: int = 10_000
+) -> Layers: ...
+
+
+@overload
+def convert(
+    source: Optimizer,
+    target: Setting | str,
+    gradients: Mapping[str, Gradients | None] | None = None,
+    *,
+    net: Any = None,
+    steps: int = 10_000,
+) -> Layers: ...
+
+
+def convert(
+    source: Any,
+    target: Setting | str,
+    gradients: Gradients | Mapping[str, Gradients | None] | None = None,
+    *,
+    net: Any = None,
+    weight: float | None = None,
+    steps: int = 10_000,
+) -> Conversion | Layers:
     """The strength of one setting at which its pull is that of another under given gradients, where there is one.
 
     Args:
-        source: the setting whose pull is wanted, or its text.
+        source: the setting whose pull is wanted, or its text; or a live torch optimizer, each of whose tensors is then asked for
+            under the gradients that its own mean square tells of, or, where it keeps none, those given.
         target: the setting whose strength is asked for, or its text; its own strength is ignored.
         gradients: their root mean square when they arrive, and the share of steps at which they do; None where neither pull
-            depends on them, as from SGD to SGD with momentum.
+            depends on them, as from SGD to SGD with momentum. Or those of each tensor by its name, as
+            `undertow.gradient_scale` measures them, None for one that gets none.
+        net: of a live optimizer the network that it trains, which names the tensors.
         weight: the size of the weight at which the pulls are compared; None: small, so that the pull is a small part of
             the gradients and a share of the weight.
         steps: the horizon, in steps, for the best constant where pulls change with time; 100 to a million.
 
     Returns:
-        The Conversion: the target with its strength, or why no constant strength gives the same pull.
+        The Conversion: the target with its strength, or why no constant strength gives the same pull. Of several tensors
+        Layers, a list of one Layer a tensor with its strength, that shows itself as a table.
 
     Raises:
         InputError: for settings without a regularizer, for values out of range, and for no gradients where a pull depends
@@ -128,13 +152,26 @@ def convert(
         >>> found = convert("adam lr=1e-3 l2=1e-4", "adamw lr=1e-3", Gradients(rms=1e-3))
         >>> round(found.strength, 3)
         0.1
+        >>> sizes = {"0.weight": Gradients(rms=1e-3), "2.weight": Gradients(rms=1e-2)}
+        >>> [round(layer.strength, 3) for layer in convert("adam lr=1e-3 l2=1e-4", "adamw lr=1e-3", sizes)]
+        [0.1, 0.01]
 
     Source:
         Derived for the closed forms (`dynamics.theory.closed`); measured on the rule itself elsewhere
         (`dynamics.answers.pull_rate`).
     """
-    source = as_setting("source", source)
     target = parse_target(target) if isinstance(target, str) else as_setting("target", target)
+    if hasattr(source, "param_groups") or isinstance(gradients, Mapping):
+        if weight is not None:
+            raise InputError(f"weight {shown(weight)} with several tensors: small weights alone are compared there")
+        from dynamics.answers.by_layer import by_layer
+
+        return by_layer(source, target, gradients, net, steps)
+    if net is not None:
+        raise InputError(
+            f"net {type(net).__name__} without an optimizer as the source: it names an optimizer's tensors"
+        )
+    source = as_setting("source", source)
     if gradients is not None:
         kind("gradients", gradients, Gradients, "Gradients(rms, arrival)")
     steps = whole("steps", steps, 100, LONGEST)
@@ -151,9 +188,9 @@ def convert(
 
 
 def _converted(source: Setting, target: Setting, gradients: Gradients, weight: float | None, steps: int) -> Conversion:
-    size = weight or min(_small(source, source.strength, gradients), 1.0)
+    size = weight or min(small(source, source.strength, gradients), 1.0)
     for setting in (source, target):
-        reason = _never(setting, gradients)
+        reason = never(setting, gradients)
         if reason:
             return _none(source, None, reason)
     # Both are measured at one age, so that a pull that falls with time falls for both.
@@ -162,24 +199,24 @@ def _converted(source: Setting, target: Setting, gradients: Gradients, weight: f
     rate = float(rates.mean())
     if not rate > 0:
         return _none(source, None, f"the pull of {source} on a weight of size {size:g} is no share of the weight")
-    formula = _formula(source, target, gradients)
+    formula = closed_form(source, target, gradients)
     guess = formula
     if guess is None and (source.rule, source.coupling) == (target.rule, target.coupling):
         guess = source.strength * source.lr / target.lr
-    found, tried = _search(target, rate, guess, gradients, size, weight is not None, age)
+    found, tried = search(target, rate, guess, gradients, size, weight is not None, age)
     if found is None:
         return _none(
             source,
             rate,
             f"no strength of {target.rule.name} with {target.coupling.label} was found to pull like that: {tried}",
         )
-    size = size if weight is not None else min(size, _small(found, found.strength, gradients))
+    size = size if weight is not None else min(size, small(found, found.strength, gradients))
     rates, others = (pull_rates(s, gradients.rms, gradients.arrival, size, after=age)[0, 0] for s in (source, found))
     if not (np.all(rates > 0) and np.all(others > 0)):
         return _none(source, rate, "the two pulls do not stand out from the gradients' noise")
     drift = drifted(source, found, gradients, size, age)
     # What the seeds alone could have done is no drift.
-    if drift and abs(drift.value - 1) >= _CLOSE and not drift.low <= 1 <= drift.high:
+    if drift and abs(drift.value - 1) >= CLOSE and not drift.low <= 1 <= drift.high:
         return replace(
             _none(source, rate, why_drifting(source, found, drift.value, age)),
             horizon=best_constant(source, found, gradients, size, steps),
@@ -191,7 +228,7 @@ def _converted(source: Setting, target: Setting, gradients: Gradients, weight: f
         rate=rate,
         formula=formula,
         ratio=ratio_interval(others / rates, f"times the pull; {LANES} weights a seed", "seeds"),
-        holds=_ranges(source, found, gradients, size, age),
+        holds=ranges(source, found, gradients, size, age),
         why="",
         horizon=None,
         library=elsewhere(found.rule).offered.get(found.coupling.name, ""),
@@ -217,90 +254,3 @@ def _notes(*settings: Setting) -> tuple[str, ...]:
 
 def _none(source: Setting, rate: float | None, why: str) -> Conversion:
     return Conversion(str(source), None, None, rate, None, None, {}, why, None, "", _notes(source))
-
-
-def _small(setting: Setting, strength: float, gradients: Gradients) -> float:
-    """A weight whose pull is a thirtieth of the gradients, where it joins them and they set its scale."""
-    if not setting.coupling.in_gradient or not setting.rule.adaptive or strength == 0:
-        return 1.0
-    return gradients.rms * math.sqrt(gradients.arrival) / (30 * strength)
-
-
-def _never(setting: Setting, gradients: Gradients) -> str:
-    """Why this setting has no pull that is a constant share of the weight, if that is known beforehand."""
-    if setting.coupling.sign is not None:
-        return "L1 pulls equally at weights of all sizes: no share of the weight is the same pull"
-    memory = setting.rule.memory
-    if setting.rule.divides_by == "mean" and setting.coupling.gradient is not None:
-        critical = critical_arrival(setting.hyper[memory])
-        if gradients.arrival <= critical:
-            return (
-                f"arrival {gradients.arrival:g} is below the critical {critical:.3g} = 1 - sqrt({memory}): between gradients "
-                "sqrt(v) falls faster than they come, the mean of 1 / sqrt(v) is infinite, and the pull of L2 is no "
-                "constant share"
-            )
-    return ""
-
-
-def _formula(source: Setting, target: Setting, gradients: Gradients) -> float | None:
-    """The strength by closed form, where both settings have one: pulls are in proportion to their strength."""
-    little = 1e-12  # a strength for which the pull is slow beside any momentum
-    known, unit = formula_rate(source, gradients), formula_rate(replace(target, strength=little), gradients)
-    if known is None or not unit:
-        return None
-    found = known / unit * little
-    if not math.isfinite(found) or formula_rate(replace(target, strength=found), gradients) is None:
-        return None
-    return found
-
-
-def _search(
-    target: Setting, rate: float, guess: float | None, gradients: Gradients, size: float, fixed: bool, age: int
-) -> tuple[Setting | None, str]:
-    """`target` with the strength at which its pull is `rate`, and what was tried last: the pull is nearly proportional to
-    it, so few rounds do."""
-    strength = rate / target.lr * gradients.rms if guess is None else guess
-    for _ in range(_ROUNDS):
-        tried = replace(target, strength=strength)
-        at = size if fixed else min(size, _small(target, strength, gradients))
-        got = float(pull_rates(tried, gradients.rms, gradients.arrival, at, after=age)[0, 0].mean())
-        last = f"at strength {strength:.3g} its pull is {got:.3g} of a weight a step, {rate:.3g} is to be matched"
-        if abs(got / rate - 1) < 2e-3:
-            return tried, last
-        if math.isnan(got):  # so strong that weights change sign
-            last = f"at strength {strength:.3g} its pull is no share of the weight"
-            strength /= 10
-        else:
-            strength *= rate / got if got > 0 else 10
-        if not 0 < strength < 1e9:
-            return None, last
-    return (tried if abs(got / rate - 1) < 0.02 else None), last
-
-
-def _ranges(source: Setting, found: Setting, gradients: Gradients, size: float, age: int) -> dict[str, Range]:
-    """How far weight, gradient size and arrival may move, one at a time, until the two pulls differ by 10%."""
-    factors = np.array([1 / f for f in _FACTORS[:0:-1]] + list(_FACTORS))
-    middle = len(_FACTORS) - 1
-    ranges = {}
-    for name, nominal in (("weight", size), ("gradient_rms", gradients.rms), ("arrival", gradients.arrival)):
-        values = nominal * factors
-        if name == "arrival":
-            values = np.minimum(values, 1.0)
-        at: dict[str, Any] = {"gradient_rms": gradients.rms, "arrival": gradients.arrival, "weight": size, name: values}
-        one, other = (
-            pull_rates(s, at["gradient_rms"], at["arrival"], at["weight"], after=age)[0].mean(axis=1)
-            for s in (source, found)
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            good = np.abs(other / one - 1) <= _CLOSE
-        low = middle
-        while low > 0 and good[low - 1]:
-            low -= 1
-        high = middle
-        while high < len(values) - 1 and good[high + 1]:
-            high += 1
-        ends = (float(values[low]), float(values[high]))
-        ranges[name] = Range(
-            None if low == 0 else ends[0], None if high == len(values) - 1 or ends[1] == 1.0 else ends[1]
-        )
-    return ranges

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from dynamics.answers.by_layer import Layers
     from dynamics.answers.convert import Conversion
     from dynamics.answers.explain import Explanation
     from dynamics.answers.live import Group
@@ -161,6 +162,18 @@ def draw_groups(groups: Sequence[Group], axes: Axes) -> None:
         )
         axes.legend(loc="lower right")
     axes.set_xlabel("half-life of a weight without a gradient, in steps")
+
+
+def draw_layers(layers: Layers, axes: Axes) -> None:
+    """The strength of each tensor against the size of its gradients, and the one in the middle."""
+    points = [(x.gradients.rms, x.strength) for x in layers if x.gradients is not None and x.strength is not None]
+    if not points:
+        raise InputError("none of the strengths depends on gradients: nothing to draw")
+    axes.loglog(*zip(*points, strict=True), "o", color=OWN)
+    axes.axhline(layers.typical, linestyle="--", color=OTHER)
+    axes.text(points[0][0], layers.typical, f"the median, {layers.typical:.3g}", color=OTHER, va="bottom")
+    axes.set_xlabel("root mean square of a tensor's gradients")
+    axes.set_ylabel(f"strength of {layers.target}")
 
 
 def _bars(

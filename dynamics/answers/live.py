@@ -232,7 +232,7 @@ def _now(optimizer: Any, setting: Setting, params: list[Any]) -> Now | None:
     weight = _median([p.detach().abs() for p in params])
     if not (weight > 0 and any(found.values()) and all(math.isfinite(x) for x in (weight, *found.values()))):
         return None
-    clock = _clock(setting, [optimizer.state[p] for p in params if p in optimizer.state])
+    clock = clock_of(setting, [optimizer.state[p] for p in params if p in optimizer.state])
     if clock is None:
         return None
     inner = [found.get(name, clock.get(name, 0.0)) for name in setting.rule.inner]
@@ -240,8 +240,8 @@ def _now(optimizer: Any, setting: Setting, params: list[Any]) -> Now | None:
     return Now(weight, size, decay_time(setting, weight, weight / 2, inner), setting.rule.divides_by == "sum")
 
 
-def _clock(setting: Setting, states: list[Mapping[str, Any]]) -> dict[str, float] | None:
-    """The rule's clock of the parameter that has taken most steps; settled if no state counts steps, None before the first."""
+def clock_of(setting: Setting, states: list[Mapping[str, Any]]) -> dict[str, float] | None:
+    """The rule's clock of the parameter that has taken most steps; settled if no state counts them, None before the first."""
     rule, names = setting.rule, setting.rule.clock.keys()
     known = [state for state in states if names and names <= state.keys()]
     if known:

@@ -10,9 +10,10 @@ from dynamics.couplings import COUPLINGS
 from dynamics.lines import wrapped
 
 if TYPE_CHECKING:
-    from dynamics.answers.convert import Conversion, Range
+    from dynamics.answers.convert import Conversion
     from dynamics.answers.decay_time import DecayTime
     from dynamics.answers.explain import Explanation, Regime
+    from dynamics.answers.match import Range
     from dynamics.answers.pull_rate import Gradients
     from dynamics.answers.same_size import SameSize
 

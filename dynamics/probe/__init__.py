@@ -45,7 +45,7 @@ def probe(optimizer: Any) -> Probe:
         >>> print(probe(lambda parameters: torch.optim.Adam(parameters, weight_decay=0.1)))
         torch.Adam
           Adam, L2 in the gradient (lr 0.001, beta1 0.9, beta2 0.999, eps 1e-08, strength 0.1)
-          note: in bfloat16 a decay of 6e-04 a step is lost: half a unit in the last place is 2e-03
+          note: in bfloat16 a decay of 8e-04 a step is lost: half a unit in the last place is 2e-03
           what is claimed is what acts
     """
     subject = find_subject(optimizer)

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from dynamics.answers.convert import Conversion, Range
+from dynamics.answers.convert import Conversion
+from dynamics.answers.match import Range
 from dynamics.answers.printed import side_by_side
 from dynamics.answers.pull_rate import Gradients
 from dynamics.answers.usual import table as of_groups

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamics.answers.convert import Conversion, Range, convert
+from dynamics.answers.convert import Conversion, convert
+from dynamics.answers.match import Range
 from dynamics.answers.pull_rate import Gradients, pull_rates, sees_gradients
 from dynamics.answers.setting import Setting, make, parse, parse_target
 from dynamics.couplings import COUPLINGS
