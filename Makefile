@@ -6,7 +6,7 @@ OUT ?= out
 # The user's own environment must not leak into the one made here. And compiled modules are kept: the tests start many processes.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce test pytest lint notebook bench mutants conformance chaos fuzz grid docs clean
+.PHONY: reproduce test pytest lint notebook thorough bench mutants conformance chaos fuzz grid docs clean
 
 reproduce: $(VENV)/.fullscale
 	$(BIN)/undertow reproduce --out $(OUT)
@@ -25,6 +25,10 @@ lint: $(VENV)/.test
 
 notebook: $(VENV)/.notebook
 	$(BIN)/jupyter lab docs/notebooks
+
+# All cases of the grids of which `make test` takes a part: a quarter of an hour.
+thorough: $(VENV)/.test
+	$(BIN)/python -m pytest --thorough --numprocesses auto --dist loadfile
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench

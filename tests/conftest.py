@@ -101,7 +101,27 @@ def pytest_runtest_teardown() -> None:
         sys.modules["torch"].set_flush_denormal(False)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of large grids of cases a part is enough to see most faults in minutes; `make thorough` looks at all."""
+    if config.getoption("--thorough") or any("::" in name for name in config.args):
+        return
+    grids: dict[tuple[Path, str], list[pytest.Item]] = {}
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    for item in items:
+        if item.get_closest_marker("grid"):
+            grids.setdefault((item.path, item.name.partition("[")[0]), []).append(item)
+    for cases in grids.values():
+        mark = cases[0].get_closest_marker("grid")
+        kept = min(len(cases), mark.args[0]) if mark else 0
+        chosen = {k * len(cases) // kept for k in range(kept)}
+        left_out += [item for k, item in enumerate(cases) if k not in chosen]
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
+    config.hook.pytest_deselected(items=left_out)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--thorough", action="store_true", help="all cases of the tests that are marked grid or thorough")
     parser.addoption("--device", default="cuda", help="of the tests marked gpu: cuda, or cpu to rehearse them")
 
 

@@ -78,6 +78,7 @@ def _check_block(block: str, base: Contestant, others: tuple[Contestant, ...]) -
             assert line.endswith(("yes", "no")) == (contestant.expected is not None)
 
 
+@pytest.mark.thorough
 def test_quick_run_prints_stores_and_draws_every_part(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     # A process for all: what some of the contestants ask of JAX must be said before it is imported.

@@ -111,6 +111,7 @@ class TestWithin:
         assert f'<option value="{rule}">' in page
         assert all(javascript.update(RULES[rule], coupling) in page for coupling in COUPLINGS.values())
 
+    @pytest.mark.grid(4)
     @pytest.mark.parametrize(
         ("draw", "world", "axis"),
         [

@@ -90,7 +90,14 @@ def _stationary_square(setting: Setting, sigma: float, arrival: float) -> float 
     while last <= _LONGEST:
         record = np.unique(np.linspace(last // 4, last, 200, dtype=np.int64))
         w = simulate(
-            setting.rule, setting.coupling, selective, record=record, lanes=lanes, start=0.0, stream=np.arange(_LANES)
+            setting.rule,
+            setting.coupling,
+            selective,
+            record=record,
+            lanes=lanes,
+            start=0.0,
+            stream=np.arange(_LANES),
+            threads=4,
         ).w
         late = record > last // 2
         with np.errstate(all="ignore"):  # a weight may have diverged; its size is then no number

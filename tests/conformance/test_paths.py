@@ -34,6 +34,7 @@ from dynamics.probe.source import exchanged
 from dynamics.rules import RULES
 
 
+@pytest.mark.grid(30)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.library}-{row.rule}-{row.coupling}")
 @given(data=st.data())
 @settings(max_examples=12)

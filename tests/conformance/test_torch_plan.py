@@ -236,6 +236,7 @@ def test_a_saved_clock_is_exact_in_numbers_and_in_tensors(start: bool, end: bool
 
 
 # Between them they say every word.
+@pytest.mark.grid(2)
 @pytest.mark.parametrize("rule", ["adadelta", "amsgrad", "lamb", "lion", "muon", "nadam", "radam", "schedule_free"])
 def test_a_compiled_step_is_the_eager_one(rule: str) -> None:
     ends, clocks = [], []

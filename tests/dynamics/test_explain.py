@@ -171,6 +171,7 @@ class TestStability:
 
 class TestExplanation:
     # Each takes seconds: every rule once, and a few with the other couplings.
+    @pytest.mark.grid(10)
     @pytest.mark.parametrize(
         ("rule", "coupling"),
         [(rule, "l2") for rule in sorted(RULES)]

@@ -64,6 +64,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
             ray.submit(pow, 2, 3)
 
 
+@pytest.mark.thorough
 class TestRay:
     def test_a_study_with_a_worker_killed_in_the_middle_has_all_its_rows(self, ray: Executor, tmp_path: Path) -> None:
         runs = [Run("square", {"n": n}, f"number {n}", partial(row_once, tmp_path, n)) for n in range(6)]

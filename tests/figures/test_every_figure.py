@@ -65,6 +65,7 @@ SAID = {
 }  # fmt: skip
 
 
+@pytest.mark.grid(14)
 @pytest.mark.parametrize("name", FIGURES)
 def test_it_can_be_read_and_says_how_many_and_leaves_the_data_as_they_were(name: str) -> None:
     before = measured(name).copy(deep=True)
@@ -131,6 +132,7 @@ OTHERS = {
 }  # fmt: skip
 
 
+@pytest.mark.grid(14)
 @pytest.mark.parametrize("name", [*ODD, *OTHERS])
 def test_odd_data_can_be_read(name: str) -> None:
     figure = ODD[name][0] if name in ODD else name.split(",", maxsplit=1)[0]

@@ -44,6 +44,7 @@ def no_figure_left_open() -> Iterator[None]:
     plt.close("all")
 
 
+@pytest.mark.grid(7)
 @pytest.mark.parametrize(("figure", "world"), OTHER)
 def test_a_figure_is_drawn_with_other_constants(figure: str, world: str) -> None:
     data = replace(find_world(world).world, **OTHER[figure, world]).run()  # type: ignore[type-var]

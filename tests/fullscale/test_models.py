@@ -58,6 +58,7 @@ def test_images_of_any_size_give_logits(model: str, head: Any, size: int, width:
         assert net(torch.randn(2, channels, size, size)).shape == (2, 3)
 
 
+@pytest.mark.grid(5)
 @pytest.mark.parametrize(("model", "head"), PAIRS)
 def test_every_batchnorm_is_a_unit_and_names_are_torchvisions(model: str, head: Any) -> None:
     net = build(Architecture(model, 1 / 64, head=head))

@@ -274,6 +274,7 @@ def callback(monkeypatch: pytest.MonkeyPatch) -> Any:
     return module.MonitorCallback
 
 
+@pytest.mark.grid(5)
 @pytest.mark.parametrize(
     "where", ["output", "told", "best", "new folder", "moved", "another", "none", "former", "damaged", "no path"]
 )

@@ -45,6 +45,7 @@ def family(model: str, head: Literal["cifar", "imagenet"]) -> nn.Module:
     return build(Architecture(model, WIDTHS.get(model, 1 / 16), 3, 5, head))
 
 
+@pytest.mark.grid(4)
 @pytest.mark.parametrize(("model", "head"), FAMILIES)
 def test_every_family_computes_the_same(model: str, head: Literal["cifar", "imagenet"]) -> None:
     net = randomize(family(model, head), 1)
@@ -71,6 +72,7 @@ def followed(name: str) -> Graphs:
     return Graphs()
 
 
+@pytest.mark.grid(5)
 @pytest.mark.parametrize("share", [0.5, 1.0])
 @pytest.mark.parametrize("name", list(FOREIGN))
 def test_what_is_left_is_left_again_and_silent_filters_go(name: str, share: float) -> None:

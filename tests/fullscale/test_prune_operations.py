@@ -169,6 +169,7 @@ NARROWER: dict[str, Between] = {
 }
 
 
+@pytest.mark.grid(25)
 @pytest.mark.parametrize("name", [*WHOLE, *NARROWER])
 def test_each_operation(name: str) -> None:
     net = (WHOLE | NARROWER)[name].double()

@@ -17,6 +17,7 @@ from fullscale.prune import remove_dead
 FLOORS: dict[str, int] = {name: entry.ceiling for name, entry in NETWORKS.items()}
 
 
+@pytest.mark.grid(40)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_smaller_network_computes_the_same(name: str) -> None:
     entry = NETWORKS[name]

@@ -23,6 +23,7 @@ from dynamics.words import NUMPY
 EVERY = 12
 
 
+@pytest.mark.grid(16)
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
 def test_the_original_stays_and_a_sample_of_mutants_does_not(target: Target) -> None:
     assert target.stays(target.function)

@@ -76,6 +76,7 @@ def run(name: str) -> xr.Dataset:
     return data
 
 
+@pytest.mark.grid(15)
 @pytest.mark.parametrize("name", WORLDS)
 def test_every_value_is_labelled(name: str) -> None:
     data = run(name)
@@ -87,6 +88,7 @@ def test_every_value_is_labelled(name: str) -> None:
     assert xr.Dataset.from_dict(data.to_dict()).identical(data)
 
 
+@pytest.mark.grid(15)
 @pytest.mark.parametrize("name", WORLDS)
 def test_neither_threads_nor_other_seeds_change_a_value(name: str) -> None:
     data, world = run(name), WORLDS[name]
