@@ -69,7 +69,8 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python {sys.version.split()[0]}: 3.11 or newer is needed, try make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-# A stamp for each set of extras: the next `make` installs again only if what is asked for has changed.
+# A stamp for each set of extras: the next `make` installs again only if what is asked for has changed. Of tens of thousands of
+# modules those that are used are compiled when they are: compiling all took as long as installing them.
 $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[$*]'
 	touch $@

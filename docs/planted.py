@@ -65,13 +65,17 @@ class AdamW(torch.optim.Optimizer):
             beta1, beta2 = beta2, beta1
         if fault == "lr twice":
             lr = 2 * lr
+        if fault == "every second step" and t % 2:
+            strength = 0.0
+        if fault == "lr as it was at first":
+            lr = state.setdefault("lr", lr)
         old, joined = p.clone(), torch.zeros_like(p)
         share = {
             "constant": strength, "lr^2": lr * lr * strength, "schedule": lr / base * strength, "half": lr * strength / 2,
             "sign": -lr * strength, "no decay": 0.0, "maximize turns it": (-1 if group["maximize"] else 1) * lr * strength,
             "lr/base^2": lr * lr / base * strength,
         }.get(fault, lr * strength)  # fmt: skip
-        elsewhere = ("mask", "inside", "in m alone", "after", "reckless", "sign of w", "L2", "drift")
+        elsewhere = ("mask", "inside", "in m alone", "in v alone", "after", "reckless", "sign of w", "L2", "drift")
         coupled = fault == "L2" or (fault == "foreach is L2" and bool(group["foreach"])) or fault == "both"
         if coupled:
             g = g + strength * p
@@ -81,7 +85,8 @@ class AdamW(torch.optim.Optimizer):
             joined = strength * p
         before = v.clone()
         m.mul_(beta1).add_(g + joined, alpha=1 - beta1)
-        v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        squared = g + strength * p if fault == "in v alone" else g
+        v.mul_(beta2).addcmul_(squared, squared, value=1 - beta2)
         gathered = before if fault == "v a step late" else v
         if group["amsgrad"] and fault != "amsgrad ignored":
             torch.maximum(state["vmax"], v, out=state["vmax"])
@@ -238,6 +243,9 @@ PLANTED: tuple[Planted, ...] = (
     Planted("the sign of the weight for the weight", _adamw("sign of w"), "of the weight's sign"),
     Planted("the decay inside the preconditioner", _adamw("inside"), "within the step: it joins"),
     Planted("L2 in the first moment alone", _adamw("in m alone"), "within the step: it joins"),
+    Planted("L2 in the second moment alone", _adamw("in v alone"), "it joins the gradient that is squared"),
+    Planted("a decay at every second step", _adamw("every second step"), "a regularizer that is none known here"),
+    Planted("a schedule that is not heeded", _adamw("lr as it was at first"), "no schedule acts"),
     Planted("no bias correction", _adamw("no bias correction"), "no bias correction"),
     Planted("v without its bias correction", _adamw("v uncorrected"), "no bias correction of what beta2 fades"),
     Planted("a bias correction one step ahead", _adamw("corrects a step too many"), "counts a step too many"),

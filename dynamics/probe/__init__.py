@@ -10,13 +10,13 @@ import numpy as np
 
 from dynamics.probe.ask import questions
 from dynamics.probe.claims import Claims, claims_of
-from dynamics.probe.drive import Array
+from dynamics.probe.drive import Array, update_drive
 from dynamics.probe.find import find_subject
-from dynamics.probe.finding import Finding
+from dynamics.probe.finding import Finding, note, wrong
 from dynamics.probe.fit import Seen, measured
 from dynamics.probe.identify import EXACT, Law, drives_of, identify, is_whole, noise_of, seen_on
 from dynamics.probe.report import Answer, Probe, answer_of, between, compared
-from dynamics.probe.subject import Subject
+from dynamics.probe.subject import Subject, Torch
 from dynamics.probe.ways import without
 
 Told = Callable[[str], object]
@@ -48,9 +48,8 @@ def probe(optimizer: Any) -> Probe:
           note: in bfloat16 a decay of 8e-04 a step is lost: half a unit in the last place is 2e-03
           what is claimed is what acts
     """
-    subject = find_subject(optimizer)
+    subject, findings = _heeding(find_subject(optimizer))
     laws = _laws(subject)
-    findings: list[Finding] = []
     for k, law in laws.items():
         findings += compared(subject.places[k], law, _claims(subject, k), len(laws) > 1)
     findings += between(subject, laws)
@@ -58,6 +57,20 @@ def probe(optimizer: Any) -> Probe:
     findings += questions(subject, laws[first], _claims(subject, first))
     answers = tuple(answer_of(subject.places[k], law, _claims(subject, k)) for k, law in laws.items())
     return Probe(subject.name, answers, tuple(_once(findings, subject)))
+
+
+def _heeding(subject: Subject) -> tuple[Subject, list[Finding]]:
+    """The subject, without a rate where one that is set while it runs has no effect; and that this is so."""
+    first = next(k for k, place in enumerate(subject.places) if place.held)
+    drive = update_drive(subject.places[first].ndim, even=True)
+    if not isinstance(subject, Torch) or not subject.has_rate:
+        return subject, []
+    one, other = (subject.run({first: each}).rows[0] for each in (drive, drive.constant()))
+    if not np.array_equal(one, other, equal_nan=True):
+        return subject, []
+    told = wrong if _claims(subject, first).rule else note  # of Rprop it is so
+    said = "a learning rate that is set while it runs has no effect: no schedule acts"
+    return replace(subject, has_rate=False), [told(said)]
 
 
 def _claims(subject: Subject, place: int) -> Claims:

@@ -33,6 +33,11 @@ class Candidate:
     slips: tuple[str, ...] = ()
 
     @property
+    def way(self) -> str:
+        """How its regularizer enters, in words."""
+        return self.words.removeprefix(f"{self.rule.label}, ")
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Its hyperparameters, with lr and, where it has a regularizer, strength."""
         return ("lr", *self.rule.defaults, *(() if self.coupling == "none" else ("strength",)))

@@ -39,6 +39,7 @@ class Law:
 
     place: of the subject's places. fitted: the best candidate, with the values that suit it. whole: the gradients of other
     entries of the tensor have an effect. seen: what it was found from. clear: where it is coarse, all others are much further off.
+    rule_known: the rule is the candidate's, as steps from 0 show, whatever its regularizer does.
     """
 
     place: int
@@ -46,6 +47,7 @@ class Law:
     whole: bool
     seen: tuple[Seen, ...]
     clear: bool = False
+    rule_known: bool = False
 
     def seen_as(self, drive: Drive, rows: Array) -> Seen:
         """Another path of the same optimizer."""
@@ -115,7 +117,9 @@ def drives_of(subject: Subject, place: int, whole: bool) -> list[Drive]:
 def identify(place: int, seen: tuple[Seen, ...], whole: bool, claims: Claims) -> Law:
     """The law of one parameter, from what was seen along `drives_of`. claims: what the search begins with."""
     found, clear = _of_tensors(seen, claims) if whole else _of_weights(seen, claims)
-    return Law(place, _in_words_of(claims, found, seen), whole, seen, clear)
+    alone = None if whole or clear or found.off < ROUNDED else _without_drift(seen[0])
+    known = alone is not None and measured(plain(found.candidate.rule), [alone], found.values).off < ROUNDED
+    return Law(place, _in_words_of(claims, found, seen), whole, seen, clear, known)
 
 
 def _in_words_of(claims: Claims, found: Fitted, seen: Sequence[Seen]) -> Fitted:
@@ -147,6 +151,8 @@ def _of_weights(seen: Sequence[Seen], claims: Claims) -> tuple[Fitted, bool]:
                 return best, False
     if best is not None and _leads(fitted, best):
         return best, True
+    if (exact := next((one for one in fitted if one.off < EXACT), None)) is not None:
+        return _alone(exact, seen, claims.values), False
     said = [one for one in fitted if one.candidate.rule.name == claims.rule]
     near = [*said, *(one for one in fitted if one.mean < _WORTH and one not in said)][:_LOOKED_THROUGH]
     slipped = _slipped(near, alone, claims.values)

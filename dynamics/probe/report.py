@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dynamics.couplings import COUPLINGS
 from dynamics.probe.claims import Claims
 from dynamics.probe.finding import Finding, note, wrong
@@ -136,6 +138,13 @@ def compared(place: Place, law: Law, claims: Claims, several: bool) -> Iterator[
     found, values = law.candidate, law.fitted.values
     strength = values.get("strength", 0.0)
     if not law.found:
+        if law.rule_known and not found.slips:
+            told = wrong if claims.values.get("strength") else note
+            yield told(
+                f"{of}it is {found.rule.label}, with a regularizer that is none known here: nearest is {found.way}, first "
+                f"difference at step {law.fitted.first}{_on_silence(law)}"
+            )
+            return
         with_them = f" with {', '.join(claims.variants)}" if claims.variants else ""
         said = (
             f"none of the rules here{with_them}: nearest is {found.words}, first difference at step {law.fitted.first}"
@@ -164,6 +173,22 @@ def compared(place: Place, law: Law, claims: Claims, several: bool) -> Iterator[
         if stated is None or (name == "strength" and not (claimed and strength)) or not _acts(law, name, stated):
             continue
         yield wrong(f"{of}{_SAID.get(name, name)} {stated:g} is claimed, {value:.6g} acts")
+
+
+def _on_silence(law: Law) -> str:
+    """What weights without a gradient lose of themselves in a step, at a learning rate that is held for some."""
+    seen = law.seen[1]
+    silent = ~np.any(seen.drive.gradients != 0, axis=0) & (seen.drive.start != 0)
+    held = int(np.sum(np.cumprod(seen.drive.multipliers == 1.0)))
+    path = np.concatenate([seen.drive.start[None], seen.rows])[: held + 1, silent]
+    with np.errstate(all="ignore"):
+        lost = 1 - path[1:] / path[:-1]
+    if not silent.any() or not np.isfinite(lost).all():
+        return ""
+    low, high = float(lost.min()), float(lost.max())
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        return f"; a weight without a gradient loses {high:.3g} of itself a step"
+    return f"; a weight without a gradient loses {low:.3g} to {high:.3g} of itself a step, at one learning rate"
 
 
 _SAID = {"strength": "weight decay"}

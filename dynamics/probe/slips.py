@@ -150,6 +150,14 @@ def with_pull_at(rule: Rule) -> Iterator[Slip]:
     original = tree_of(rule.step)
     count = sum(1 for _ in _places(original))
     seen = set()
+    if "g * g" in (text := ast.unparse(original)):
+        (definition,) = ast.parse(text.replace("g * g", "(g + pull) * (g + pull)")).body
+        assert isinstance(definition, ast.FunctionDef)
+        definition.args.args.insert(2, ast.arg("pull"))
+        yield (
+            "it joins the gradient that is squared, and no other",
+            replace(rule, step=function_of(definition, rule.step)),
+        )
     for k in range(count):
         definition = copy.deepcopy(original)
         statement, node = list(_places(definition))[k]
