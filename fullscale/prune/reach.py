@@ -68,9 +68,10 @@ def reach(
         raise _no(unit, "a second layer multiplies it")
     readers = {reader.node: reader for reader in found.readers}
     starts = [node for node in graph.nodes if _weight(found, node) == unit.weight]
-    if len(starts) != found.uses[unit.weight]:
+    axes = {readers[start].order[0] if start in readers else 0 for start in starts}
+    if len(starts) != found.uses[unit.weight] or len(axes) > 1:
         raise _no(unit, f"{unit.weight} is used elsewhere, too")
-    own = np.concatenate([found.flows[start].along(LAYERS[start.target][1])[0] for start in starts[:1]])
+    own, _ = found.flows[starts[0]].along(LAYERS[starts[0].target][1])
     inside = np.isin(np.arange(len(own)), channels)
     roots = np.unique(found.roots(own[inside]))
     if KEEP in roots or np.isin(found.roots(own[~inside]), roots).any():
@@ -86,8 +87,7 @@ def reach(
         for node in same:
             _mark(entries, found, weight, readers.get(node), roots)
         outgoing.append((parameter, entries.to(parameter.device)))
-    axis = readers[starts[0]].order[0] if starts[0] in readers else 0
-    return Reach(layer, axis, norm if isinstance(norm, _BatchNorm) else None, tuple(outgoing))
+    return Reach(layer, axes.pop(), norm if isinstance(norm, _BatchNorm) else None, tuple(outgoing))
 
 
 def _no(unit: Unit, why: str) -> InputError:
@@ -107,7 +107,7 @@ def _consumers(
     """The nodes of the first layers behind the starting ones, which read the filters of these roots."""
     reached, consumers = dict.fromkeys(starts), []
     for node in graph.nodes:
-        if node in reached or not any(source in reached for source in node.all_input_nodes):
+        if not any(source in reached for source in node.all_input_nodes):
             continue
         if node.op == "output":
             raise _no(unit, "the network puts them out")
