@@ -17,5 +17,6 @@ from fullscale.measure import measure as measure
 from fullscale.monitor import Monitor as Monitor
 from fullscale.prune import certify as certify
 from fullscale.prune import remove_dead as remove_dead
+from fullscale.revive import revive as revive
 
 __version__: str

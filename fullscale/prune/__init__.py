@@ -7,6 +7,7 @@
 - removal.py      `remove_dead`: the above in one call, with a report
 - certificate.py  `certify`: the largest difference between two networks, and what the smaller one saves
 - compare.py      every output of two networks on the same inputs; rounding.py: what rounding alone does to them
+- reach.py        the weights that make some filters and those that read them, for `fullscale.revive`
 - state.py        `prune_optimizer`: an optimizer's state cut alike, so that training can go on
 """
 

@@ -63,6 +63,13 @@ CALLS: dict[str, Callable[[], Call]] = {
     "undertow.remove_dead": lambda: call(
         undertow.remove_dead, net(), undertow.measure(net(), images()), multiple=1, example=images()
     ),
+    "undertow.revive": lambda: call(
+        undertow.revive,
+        (own := net()),
+        torch.optim.Adam(own.parameters()),
+        {"1": [0, 1]},
+        example=images(),
+    ),
     "undertow.certify": lambda: call(
         undertow.certify,
         net(),
