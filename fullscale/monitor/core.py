@@ -12,8 +12,11 @@ from dynamics.errors import InputError
 from dynamics.given import flag, whole
 from fullscale.graph import Unit, taken
 from fullscale.graph.network import network
+from fullscale.measure.source import Source
 from fullscale.monitor.deaths import counted
+from fullscale.monitor.exact import exact
 from fullscale.monitor.finding import Finding
+from fullscale.monitor.gathered import Gathered
 from fullscale.monitor.line import Line, line
 from fullscale.monitor.living import Living
 from fullscale.monitor.look import Look
@@ -93,6 +96,7 @@ class Monitor(Living):
                 f"{type(self._net).__name__} is compiled in place, so that its inputs are not seen: pass example= or units="
             )
         self.updates = Updates(optimizer, [], [])
+        self._gathered = Gathered(self.watched)
         self._look = Look(self.watched, self.updates.note)
         self._finding = Finding(net, self.watched, self._look.extend) if units is None else None
         self._seen: Observation | None = None
@@ -134,7 +138,7 @@ class Monitor(Living):
             )
         for note in (*notes, *self.watched.notes):
             self.updates.note(note)
-        self._memory = Memory(self.watched)
+        self._memory, self._gathered = Memory(self.watched), Gathered(self.watched)
         if self._saved is not None:
             try:
                 fitting(self._saved, self.watched, self.updates.tensors)
@@ -176,9 +180,38 @@ class Monitor(Living):
         """All observations, see `fullscale.monitor.summary.history`."""
         activations = {unit.norm: unit.activation for unit in self.watched.units}
         return history(
-            self._memory.record, self.watched.layers, self.watched.channels, activations, self.deaths,
+            self._memory.record, self.watched.layers, self.watched.channels, activations, self.deaths, self._memory.measured,
             interval=self.interval, last=self.step, note="; ".join(self.note),
         )  # fmt: skip
+
+    def measure(self, batches: Source) -> None:
+        """Every filter over a whole set of images, such as the training set at an epoch's end.
+
+        It goes into `history` as measured_selectivity, measured_peak and measured_margin, under the number of steps so far: exact,
+        where an observation sees one batch in training mode. One pass in evaluation mode, after which the modules' own modes
+        and the random numbers are as before. Each image's largest activation of each filter is kept until the end. An image is
+        an entry of the first dimension of what a unit puts out.
+
+        Args:
+            batches: as `fullscale.measure.measure` takes images: a tensor (N, ...), or an iterable of batches, each alone or the
+                first of a pair with labels.
+
+        Raises:
+            InputError: before the filters are found; for inputs that do not fit the network, for none, and for more than 4 GiB of
+                activations.
+
+        Example:
+            >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+            >>> x = torch.ones(8, 1, 5, 5)
+            >>> monitor = Monitor(net, torch.optim.SGD(net.parameters(), lr=0.1), example=x)
+            >>> monitor.measure([x[:5], x[5:]])
+            >>> dict(monitor.history.measured_peak.sizes)
+            {'measured': 1, 'filter': 4}
+        """
+        if not self._ready:
+            raise InputError("no filters are found yet: measure after the first step is accepted, or with example=")
+        found = exact(self._net, self.watched, batches, self.updates.note)
+        self._memory.measured.add(self.step, found)
 
     @property
     def text(self) -> str:
@@ -224,13 +257,18 @@ class Monitor(Living):
         if not self._ready:
             self._miss()
             return
-        if not self._look.on:
-            self.updates.follow()
-            return
-        self.updates.renew(self.watched.renewed(self._net))
-        heavy = self.step // self.interval % WEIGHTS_EVERY == 0
         with torch.no_grad():
-            self._seen = observe(self.watched, self._look, self.updates, self._memory.past, heavy)
+            if not self._look.on:
+                self._gathered.add(self.updates.optimizer)
+                self.updates.follow()
+                return
+            others = self.watched.renewed(self._net)
+            for holder in (self.updates, self._gathered):
+                holder.renew(others)
+            self._gathered.add(self.updates.optimizer)
+            heavy = self.step // self.interval % WEIGHTS_EVERY == 0
+            self._seen = observe(self.watched, self._look, self.updates, self._gathered, self._memory.past, heavy)
+            self._gathered.clear()
 
     def _miss(self) -> None:
         if self._finding is not None and self._finding.compiled:
@@ -265,6 +303,7 @@ class Monitor(Living):
             "step": self.step,
             "notes": self.note,
             **self._memory.state(),
+            "gathered": self._gathered.state(),
             "held": {i: {name: x.clone() for name, x in fields.items()} for i, fields in held.items()},
         }
 
@@ -293,6 +332,7 @@ class Monitor(Living):
         self.interval = int(state["interval"])
         self._go_to(int(state["step"]))
         self._memory, self._saved = Memory(self.watched), None
+        self._gathered.clear()
         if not state["layers"]:  # of before any filter was found
             for note in state["notes"]:
                 self.updates.note(note)
@@ -307,4 +347,6 @@ class Monitor(Living):
         for note in (*state["notes"], *state.get("said", ()), *self.watched.notes):
             self.updates.note(note)
         self._memory.take(state)
+        if "gathered" in state:
+            self._gathered.take(state["gathered"])
         self.updates.resume(state["held"])
