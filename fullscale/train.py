@@ -25,6 +25,7 @@ from fullscale.data import Images
 from fullscale.distributed import Team, team_of
 from fullscale.execution import CudaGraphStep, Execution
 from fullscale.feed import Batch, Feed, Resident, Share
+from fullscale.forecast.recorded import Recorded
 from fullscale.measure import Activity, measured
 from fullscale.models import Architecture, build
 from fullscale.outcome import Outcome, conclude, graphs_of, look, take
@@ -150,9 +151,10 @@ def _train(
     if spec.digest != images.digest:
         raise InputError(f"digest {spec.digest[:12]} of the spec is not that of the images, {images.digest[:12]}")
     run = execution or Execution()
-    if spec.watch:
+    if spec.watch or spec.record:
         if checkpoint or start:
-            raise InputError("watch of a run that goes on from a file: a run from its first step is accepted")
+            said = "watch" if spec.watch else "record"
+            raise InputError(f"{said} of a run that goes on from a file: a run from its first step is accepted")
         run = replace(run, graphs=False)  # a recorded step is replayed without what follows it
     with run.applied(), team_of(spec, run) as team:
         feeds = _feeds(specs, images, run.device)
@@ -188,7 +190,9 @@ def _train(
             outcomes[0].curves = done.curves
         elif start and isinstance(optimizer, Optimizer) and holds_state_of(start, optimizer):
             restore_optimizer(net, optimizer, start)
-        watch = Watch(net, optimizer, spec) if spec.watch and isinstance(optimizer, Optimizer) else None
+        watch: Watch | Recorded | None = None
+        if (spec.watch or spec.record) and isinstance(optimizer, Optimizer):
+            watch = (Watch if spec.watch else Recorded)(net, optimizer, spec)
         team.check_same("settings, images or a checkpoint", (spec, done.epoch))
 
         plans = [(s.lr, s.multiplier(steps)) for s in specs]

@@ -6,11 +6,12 @@
 - answer.py   the forecast as an answer: probability, step and mechanism of every filter
 - dial.py     the smallest change of strength, learning rate or coupling that silences as many as one wants
 - fitted.py   the same with fitted weights, to show what the theory leaves out
+- recorded.py what a training run keeps for it
 - score.py    how good a forecast was: area under the ROC curve, Brier score, reliability
 - study.py    runs that the forecast was made on and tested on; claims.py: what they say
 - live.py     the forecast of a monitor, and of a training run's file
 
-Only live.py imports torch.
+Only live.py and recorded.py import torch.
 """
 
 from fullscale.forecast.answer import Forecast, forecast

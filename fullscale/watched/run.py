@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from dynamics.theory.pull import PullShare, pull_share
-from fullscale.forecast.seen import MOMENTS, seen_at
 from fullscale.measure import Activity
 from fullscale.monitor import Monitor
 from fullscale.monitor.state import SIZES
@@ -141,17 +140,11 @@ class Watch:
         layers: number of filters of each; epochs: those measured; each of COLUMNS: a row an epoch, a number a filter, to four
         digits, None where there is none (the share of a filter that nothing moved, the size under a rule that has none);
         dead_by_activation, dead_by_scale: 1 for each filter that is so at the last measurement; deaths: by activation, the
-        step, filter, cause and revival of each, as `Monitor.deaths` has them; seen: by MOMENTS of a forecast, as text, what was
-        known then (`fullscale.forecast.Seen.as_dict`), without those before the second look of the monitor.
+        step, filter, cause and revival of each, as `Monitor.deaths` has them.
         """
         deaths = [row for row in self._monitor.deaths if row["measure"] == "activation"]
         died = {name: [row[name] for row in deaths] for name in DEATH}
-        return {"layers": self._sizes, "epochs": self._epochs, **self._rows, **self._dead, "deaths": died, "seen": self._seen()}
-
-    def _seen(self) -> dict[str, Any]:
-        history, total = self._monitor.history, self._monitor.step
-        moments = {f"{moment:g}": round(moment * total) for moment in MOMENTS if round(moment * total) >= INTERVAL}
-        return {name: seen_at(history, step, batch=self.spec.batch).as_dict() for name, step in moments.items()}
+        return {"layers": self._sizes, "epochs": self._epochs, **self._rows, **self._dead, "deaths": died}
 
     def _by_filter(self, row: Tensor) -> dict[str, Tensor]:
         """Of each filter, gamma's number and the mean over its weights: (filters,) both."""

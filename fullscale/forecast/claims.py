@@ -1,0 +1,81 @@
+"""What is claimed of the forecast, on runs that it had never seen: F1 to F5 of docs/forecast.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from evidence.claim import Decision, Estimate, above, within
+from evidence.registry import claim, experiment
+from fullscale.forecast import judge
+from fullscale.forecast.study import KEPT, TEST, Network, networks
+
+NAME = "forecast"
+AT = 0.1
+SOURCE = "derived here"
+FIGURE = "forecast"
+
+
+@cache
+def kept() -> list[Network]:
+    """The networks that the forecast is tested on."""
+    return networks(TEST)
+
+
+experiment(
+    NAME,
+    lambda: {"kept": KEPT, "studies": TEST, "moment": AT},
+    "; ".join(f"undertow study {name}" for name in TEST),
+)
+
+
+def _claim(id: str, decision: Decision) -> Any:
+    return claim(id, source=SOURCE, experiment=NAME, decision=decision, figure=FIGURE, margin="before")
+
+
+@_claim("F1", above(0))
+def ranks_within(found: Sequence[Network]) -> dict[str, Estimate]:
+    """In every test setting theory tells at 10% of the training which filters of a layer die better than small abs(gamma) does.
+
+    Area under the ROC curve within layers, the forecast's minus that of small abs(gamma).
+    """
+    return judge.over_settings(found, judge.within, AT, "more area under the ROC curve")
+
+
+@_claim("F2", above(0))
+def ranks_pooled(found: Sequence[Network]) -> dict[str, Estimate]:
+    """In every test setting theory tells at 10% of the training which filters of a network die better than abs(gamma) and layer do,
+    fitted on other seeds of the setting.
+
+    Pooled area under the ROC curve, the forecast's minus that of abs(gamma) and layer.
+    """
+    return judge.over_settings(found, judge.pooled(found), AT, "more area under the ROC curve")
+
+
+@_claim("F3", within(-10, 10))
+def how_many(found: Sequence[Network]) -> dict[str, Estimate]:
+    """In every test setting theory tells at 10% of the training how many filters die, to 10 points.
+
+    Mean probability minus the share that dies, of the filters that are active then.
+    """
+    return judge.over_settings(found, judge.bias, AT, "percentage points")
+
+
+@_claim("F4", above(50))
+def when(found: Sequence[Network]) -> dict[str, Estimate]:
+    """In every test setting theory tells at 10% of the training, of most filters that die, the step within a factor of 1.5.
+
+    Share of the filters that die whose forecast step is within that factor of the first step of their last silence.
+    """
+    return judge.over_settings(found, judge.on_time, AT, "% of the filters that die")
+
+
+@_claim("F5", above(0))
+def ranks_fitted(found: Sequence[Network]) -> dict[str, Estimate]:
+    """In every test setting the forecast with four fitted weights tells at 10% of the training which filters of a layer die better
+    than small abs(gamma) does.
+
+    Area under the ROC curve within layers, the fitted version's minus that of small abs(gamma).
+    """
+    return judge.over_settings(found, judge.within_fitted, AT, "more area under the ROC curve")
