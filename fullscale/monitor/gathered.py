@@ -110,8 +110,8 @@ class Gathered:
         if not grads:
             return True
         # A network that moves, or changes its precision, does so as a whole.
-        ends = grads[0], grads[-1]
-        if any(g.device != device or g.dtype != dtype for g, (device, dtype) in zip(ends, self._ends, strict=True)):
+        first, last = grads[0], grads[-1]
+        if (first.dtype, last.dtype) != self._dtypes or (first.device, last.device) != self._devices:
             self._place([g.device for g in grads], [g.dtype for g in grads])
         scale = getattr(optimizer, "grad_scale", None)
         if scale is not None:
@@ -149,8 +149,7 @@ class Gathered:
     def _place(self, devices: list[torch.device], dtypes: list[torch.dtype]) -> None:
         """Buffers on these devices, no coarser than the gradients; what was gathered goes along."""
         before = self.state() if self.steps else None
-        kinds = list(zip(devices, dtypes, strict=True))
-        self._ends = [*kinds[:1], *kinds[-1:]]
+        self._devices, self._dtypes = tuple(devices[:1] + devices[-1:]), tuple(dtypes[:1] + dtypes[-1:])
         finer = [torch.promote_types(dtype, torch.float32) for dtype in dtypes]
         self._lanes: list[_Lane] = []
         for device in dict.fromkeys(devices[vector.place] for vector in self._vectors):
