@@ -289,10 +289,10 @@ class Updates:
                 self.held[id(p)][way.field] = part
         own = set(map(id, vectors))
         others = [p for p in params if id(p) not in own]
-        # Light ones are asked for sooner.
+        # Light ones are asked for sooner. Below rounding by a margin, since weights may shrink a thousandfold meanwhile.
         finest = min((torch.finfo(p.dtype).eps for p in others), default=1.0)
         forgets = 0 < way.keep < 1 and all(id(p) not in self.light for p in others)
-        window = math.ceil(math.log(finest) / math.log(way.keep)) if forgets else sys.maxsize
+        window = math.ceil(1.5 * math.log(finest) / math.log(way.keep)) if forgets else sys.maxsize
         return _Plan(way, vectors, joined, others, [self.held[id(p)][way.field] for p in others], window)
 
     def _split(self, way: Carried, group: Mapping[str, Any], params: list[Tensor], found: Split) -> None:
