@@ -259,8 +259,8 @@ class Monitor(Living):
             return
         with torch.no_grad():
             if not self._look.on:
-                self._gathered.add(self.updates.optimizer)
-                self.updates.follow()
+                complete = self._gathered.add(self.updates.optimizer)
+                self.updates.follow(self._heavy_in(), complete)
                 return
             others = self.watched.renewed(self._net)
             for holder in (self.updates, self._gathered):
@@ -269,6 +269,11 @@ class Monitor(Living):
             heavy = self.step // self.interval % WEIGHTS_EVERY == 0
             self._seen = observe(self.watched, self._look, self.updates, self._gathered, self._memory.past, heavy)
             self._gathered.clear()
+
+    def _heavy_in(self) -> int:
+        """In how many steps the parts of the layers' weights are asked for next: at each observation where the margin is theirs."""
+        often = 1 if any(part.feeding is not None for part in self.watched.parts) else WEIGHTS_EVERY
+        return -self.step % (often * self.interval)
 
     def _miss(self) -> None:
         if self._finding is not None and self._finding.compiled:

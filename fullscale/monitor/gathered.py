@@ -36,7 +36,8 @@ class _Vector:
 class _Lane:
     """The vectors on one device. sums: (2, numbers) of the gradients and of their squares, without those of the rows that are not
     summed up yet; either: (2, filters), where a row has the two numbers that tell whether a gradient arrived; arrived: at how many
-    steps one did; units: whose filters these are."""
+    steps one did; units: whose filters these are; table: `rows` one by one; whole: whether
+    a row is all gradients of scales and shifts, as they come."""
 
     vectors: list[_Vector]
     rows: Tensor
@@ -44,6 +45,8 @@ class _Lane:
     arrived: Tensor
     either: Tensor
     units: dict[int, int]
+    table: list[Tensor]
+    whole: bool
 
     @property
     def sizes(self) -> list[int]:
@@ -93,8 +96,8 @@ class Gathered:
         """Other parameters stand in the place of some, by the ids of these."""
         self._params = [others.get(id(p), p) for p in self._params]
 
-    def add(self, optimizer: Any) -> None:
-        """The gradients of the coming step. To be called under no_grad."""
+    def add(self, optimizer: Any) -> bool:
+        """The gradients of the coming step; whether there are all. To be called under no_grad."""
         grads: list[Any] = [p.grad for p in self._params]
         missing = [i for i, g in enumerate(grads) if g is None]
         if missing:
@@ -105,15 +108,21 @@ class Gathered:
             self._every = True
         self.steps += 1
         if not grads:
-            return
-        devices, dtypes = [g.device for g in grads], [g.dtype for g in grads]
-        if devices != self._devices or dtypes != self._dtypes:
-            self._place(devices, dtypes)
+            return True
+        # A network that moves, or changes its precision, does so as a whole.
+        first, last = grads[0], grads[-1]
+        if (first.dtype, last.dtype) != self._dtypes or (first.device, last.device) != self._devices:
+            self._place([g.device for g in grads], [g.dtype for g in grads])
         scale = getattr(optimizer, "grad_scale", None)
         if scale is not None:
             grads = [g / scale.to(g.device) for g in grads]
         for lane in self._lanes:
-            torch.cat([self._row(vector, grads[vector.place]) for vector in lane.vectors], out=lane.rows[self._filled])
+            vectors = (
+                grads[: self._light]
+                if lane.whole
+                else [self._row(vector, grads[vector.place]) for vector in lane.vectors]
+            )
+            torch.cat(vectors, out=lane.table[self._filled])
         heavy = grads[self._light :]
         if heavy:
             torch._foreach_add_(self._sums, heavy)
@@ -121,6 +130,7 @@ class Gathered:
         self._filled += 1
         if self._filled == self._rows:
             self._flush()
+        return not missing
 
     def _row(self, vector: _Vector, g: Tensor) -> Tensor:
         if vector.kind == "weights":
@@ -139,7 +149,7 @@ class Gathered:
     def _place(self, devices: list[torch.device], dtypes: list[torch.dtype]) -> None:
         """Buffers on these devices, no coarser than the gradients; what was gathered goes along."""
         before = self.state() if self.steps else None
-        self._devices, self._dtypes = devices, dtypes
+        self._devices, self._dtypes = tuple(devices[:1] + devices[-1:]), tuple(dtypes[:1] + dtypes[-1:])
         finer = [torch.promote_types(dtype, torch.float32) for dtype in dtypes]
         self._lanes: list[_Lane] = []
         for device in dict.fromkeys(devices[vector.place] for vector in self._vectors):
@@ -151,10 +161,13 @@ class Gathered:
             either = torch.cat([torch.stack([own[0], own[-1]]) for own in telling.values()], dim=1).to(device)
             like = torch.empty(0, dtype=max((finer[v.place] for v in vectors), key=lambda x: x.itemsize), device=device)
             width = sum(map(len, columns))
+            rows = like.new_zeros(self._rows, width)
+            flat = all(v.kind != "weights" and self._params[v.place].ndim == 1 for v in vectors)
             self._lanes.append(
                 _Lane(
-                    vectors, like.new_zeros(self._rows, width), like.new_zeros(2, width), like.new_zeros(either.shape[1]),
-                    either, {unit: len(own[0]) for unit, own in telling.items()},
+                    vectors, rows, like.new_zeros(2, width), like.new_zeros(either.shape[1]),
+                    either, {unit: len(own[0]) for unit, own in telling.items()}, list(rows),
+                    flat and len(vectors) == self._light,
                 )
             )  # fmt: skip
         heavy = list(zip(self._params, devices, finer, strict=True))[self._light :]

@@ -182,7 +182,8 @@ def _vectors(watched: Watched) -> tuple[list[Tensor], list[Tensor]]:
 
 def _flat(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     """Joined, on the device and in the precision of `like`: a network may lie on several."""
-    return torch.cat([x.detach().to(like.device, like.dtype).flatten() for x in tensors])
+    near = (x if x.device == like.device else x.to(like.device) for x in tensors)
+    return torch.cat([x.detach().reshape(-1) for x in near]).to(like.dtype)
 
 
 def _activity(look: Look, i: int, gamma: Tensor, peaks: list[Tensor | None]) -> tuple[Tensor, Tensor, Tensor]:

@@ -77,10 +77,7 @@ class Record:
         self.seen += 1
         if keep and self.size == MOST:
             self._halve()
-        gathered = {name: np.asarray(values[name], dtype=np.float32)[None] for name in GATHERED}
-        waiting = {name: x[None] for name, x in self._waiting.items()}
-        both, steps = merged(waiting, gathered, np.array([self._waiting_over]), np.array([over]))
-        self._waiting, self._waiting_over = {name: x[0] for name, x in both.items()}, int(steps[0])
+        self._wait({name: np.asarray(values[name], dtype=np.float32) for name in GATHERED}, over)
         if not keep:
             return
         if self.size == len(self._steps):
@@ -91,6 +88,14 @@ class Record:
             rows[self.size] = self._waiting[name] if name in GATHERED else values[name]
         self.size += 1
         self._waiting, self._waiting_over = self._nothing(), 0
+
+    def _wait(self, gathered: dict[str, NDArray[np.float32]], over: int) -> None:
+        """Put it to what waits already, which came before it."""
+        if self._waiting_over:
+            first, second = ({name: x[None] for name, x in of.items()} for of in (self._waiting, gathered))
+            both, steps = merged(first, second, np.array([self._waiting_over]), np.array([over]))
+            gathered, over = {name: x[0] for name, x in both.items()}, int(steps[0])
+        self._waiting, self._waiting_over = gathered, over
 
     def _halve(self) -> None:
         """Drop every second row; what it gathered goes into the next, of the last into the one that comes."""
@@ -109,11 +114,10 @@ class Record:
             rows[1 : self.size] = both[name] if name in GATHERED else rows[2:MOST:2].copy()
         self._over[1 : self.size] = over
         # What waits comes after the last row.
-        waiting, steps = merged(
-            {name: x[None] for name, x in last.items()}, {name: x[None] for name, x in self._waiting.items()},
-            np.array([of_last]), np.array([self._waiting_over]),
-        )  # fmt: skip
-        self._waiting, self._waiting_over = {name: x[0] for name, x in waiting.items()}, int(steps[0])
+        waiting, over_waiting = self._waiting, self._waiting_over
+        self._waiting, self._waiting_over = last, of_last
+        if over_waiting:
+            self._wait(waiting, over_waiting)
 
     def _grow(self, more: int) -> None:
         self._steps, self._over = (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from fullscale.monitor.state import MOMENTS, SIZES, clock, correction, divisor, fields, understood
+from fullscale.monitor.state import MOMENTS, SIZES, clock, correction, divisor, fields, steps_taken, understood
 from fullscale.monitor.watched import Watched
 
 NAMES = ("norm", "root_gamma", "root_beta", "root_weights", "moment_gamma", "moment_beta")
@@ -51,11 +51,15 @@ def _read(
     setting, _ = understood(optimizer, group)
     rule = setting.rule
     divides, moment = divisor(rule), next((name for name in MOMENTS if name in rule.state), None)
+    corrections: dict[float | None, float] = {}
     for p in params:
         held = fields(optimizer, rule, p)
         if divides is not None:
-            times = dict(zip(rule.clock, clock(optimizer, group, rule, setting.hyper, p), strict=True))
+            taken = steps_taken(optimizer, group, p)
+            if taken not in corrections:
+                times = dict(zip(rule.clock, clock(optimizer, group, rule, setting.hyper, p), strict=True))
+                corrections[taken] = correction(rule, times)
             # Before the first step it is 0 / 0.
-            roots[id(p)] = SIZES[divides](held[divides] / correction(rule, times))
+            roots[id(p)] = SIZES[divides](held[divides] / corrections[taken])
         if moment is not None:
             moments[id(p)] = held[moment]
