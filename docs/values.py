@@ -66,6 +66,10 @@ def value(name: str) -> str:
         from docs import watched
 
         return watched.values()[rest]
+    if kind == "forecast":
+        from docs import forecast
+
+        return forecast.values()[rest]
     if kind == "reliability":
         from docs import reliability
 

@@ -234,6 +234,13 @@ def together_key(spec: RunSpec) -> str:
     dropout.
     """
     dropout = spec.model.startswith("vgg") and spec.head == "imagenet"
-    if find_rule(spec.optimizer).unit != "weight" or spec.start or spec.processes > 1 or spec.watch or spec.record or dropout:
+    if (
+        find_rule(spec.optimizer).unit != "weight"
+        or spec.start
+        or spec.processes > 1
+        or spec.watch
+        or spec.record
+        or dropout
+    ):
         return ""
     return json.dumps(replace(spec, **_OWN).as_dict(), sort_keys=True)

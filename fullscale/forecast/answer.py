@@ -15,7 +15,7 @@ from dynamics.door import checked
 from dynamics.errors import InputError
 from dynamics.given import array, kind, whole
 from dynamics.result import Result
-from fullscale.forecast.course import MECHANISMS, follow
+from fullscale.forecast.course import COURSES, MECHANISMS, follow
 from fullscale.forecast.rates import Rates
 from fullscale.forecast.seen import Seen
 
@@ -95,8 +95,8 @@ class Forecast(Result):
         counts = Counter(name for name, p in zip(self.mechanism, self.probability, strict=True) if name and p > 0.5)
         causes = ", ".join(f"{counts[name]:,} by {name}" for name in MECHANISMS if counts[name])
         return (
-            f"step {seen.step:,}: {dead:,} of {known:,} filters are dead; {self.steps:,} steps on {expected:,.0f} are expected to be"
-            f" ({100 * self.share:.0f}%){f'; likely deaths: {causes}' if causes else ''}"
+            f"step {seen.step:,}: {dead:,} of {known:,} filters are dead; {self.steps:,} steps on {expected:,.0f} are expected"
+            f" to be ({100 * self.share:.0f}%){f'; likely deaths: {causes}' if causes else ''}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,11 +127,15 @@ class Forecast(Result):
         """Probabilities by layer; dark: dead already, or of a filter of high probability."""
         shown = np.isfinite(self.probability)
         if not shown.any():
-            raise InputError("nothing to draw: no filter has a scale that a forecast could follow; one that has is accepted")
+            raise InputError(
+                "nothing to draw: no filter has a scale that a forecast could follow; one that has is accepted"
+            )
         for number, _ in enumerate(self.seen.names):
             of = (self.seen.layer == number) & shown
             values = np.sort(self.probability[of])[::-1]
-            axes.plot(number + np.linspace(-0.35, 0.35, len(values)), values, ".", color=f"C{number % 10}", markersize=4)
+            axes.plot(
+                number + np.linspace(-0.35, 0.35, len(values)), values, ".", color=f"C{number % 10}", markersize=4
+            )
         axes.set(ylabel="probability to be dead at the end", ylim=(-0.03, 1.03), xlabel="layer")
         axes.set_xticks(range(len(self.seen.names)), self.seen.names, rotation=45, ha="right", fontsize=7)
 
@@ -143,6 +147,7 @@ def forecast(
     steps: int,
     *,
     multipliers: Sequence[float] | NDArray[Any] | None = None,
+    courses: int = COURSES,
     seed: int = 0,
 ) -> Forecast:
     """Which filters will be dead after the coming steps: the theory's answer, without a fitted number.
@@ -152,7 +157,8 @@ def forecast(
         setting: of the optimizer, as `undertow.explain` takes it; its lr is that at which the multipliers are 1.
         steps: those to come, up to 10^9.
         multipliers: the schedule's at each of them, (steps,), or evenly over them; None: 1.
-        seed: of the courses that are drawn.
+        courses: that are drawn of each filter, 2 to 10^4: more of them say a probability more finely.
+        seed: of these.
 
     Returns:
         The Forecast.
@@ -177,7 +183,7 @@ def forecast(
     levels = np.ones(min(steps, _POINTS)) if multipliers is None else array("multipliers", multipliers).ravel()
     if not len(levels) or (levels < 0).any():
         raise InputError("multipliers: one or more numbers from 0 on are accepted")
-    return _forecast(seen, asked, steps, levels, seed)
+    return _forecast(seen, asked, steps, levels, whole("courses", courses, 2, 10**4), whole("seed", seed, 0, 2**63 - 1))
 
 
 def rates_of(seen: Seen, setting: Setting) -> Rates:
@@ -188,8 +194,8 @@ def rates_of(seen: Seen, setting: Setting) -> Rates:
     return Rates(setting, typical, float(np.median(scales)) if len(scales) else 1.0)
 
 
-def _forecast(seen: Seen, setting: Setting, steps: int, multipliers: Array, seed: int = 0) -> Forecast:
-    found = follow(seen, rates_of(seen, setting), multipliers, steps, seed=seed)
+def _forecast(seen: Seen, setting: Setting, steps: int, multipliers: Array, courses: int, seed: int) -> Forecast:
+    found = follow(seen, rates_of(seen, setting), multipliers, steps, courses=courses, seed=seed)
     known = np.isfinite(seen.gamma) & np.isfinite(seen.square)
     dead = ~seen.alive & known
     return Forecast(

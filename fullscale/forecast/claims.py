@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
 
 from evidence.claim import Decision, Estimate, above, within
-from evidence.registry import claim, experiment
+from evidence.registry import Estimator, claim, experiment
 from fullscale.forecast import judge
 from fullscale.forecast.study import KEPT, TEST, Network, networks
 
@@ -30,7 +29,7 @@ experiment(
 )
 
 
-def _claim(id: str, decision: Decision) -> Any:
+def _claim(id: str, decision: Decision) -> Callable[[Estimator], Estimator]:
     return claim(id, source=SOURCE, experiment=NAME, decision=decision, figure=FIGURE, margin="before")
 
 

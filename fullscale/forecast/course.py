@@ -80,7 +80,7 @@ def follow(
     for chunk in np.array_split(multipliers, min(_PARTS, len(multipliers))):
         steps, level = len(chunk) * each, float(chunk.mean())
         s = s0 * np.minimum(scale0 / np.maximum(_scale(x, layers), _TINY), 1 / _SMALLEST)
-        mobility, pull = level * rates.mobility(s, root), level * rates.pull(s, root)
+        mobility, pull = (level * rate for rate in rates.at(s, root))
         kept = np.exp(-np.minimum(pull * steps, _MOST))
         # The displacement by a constant force over the chunk: M f s times (1 - e^{-r t}) / r, which is t without a pull.
         lasting = np.where(pull * steps > 1e-9, (1 - kept) / np.maximum(pull, _TINY**2), steps)
@@ -104,12 +104,16 @@ def follow(
     # Half a course on either side: so few courses know no certainty.
     probability = (probability * courses + 0.5) / (courses + 1)
     with np.errstate(invalid="ignore"):
-        step = np.array([np.median(row[ended]) if ended.any() else np.nan for row, ended in zip(when, died, strict=True)])
+        step = np.array(
+            [np.median(row[ended]) if ended.any() else np.nan for row, ended in zip(when, died, strict=True)]
+        )
     mechanism = np.where(shares.max(axis=0) > 0, shares.argmax(axis=0), -1)
     found = Course(probability, step, mechanism.astype(np.int64))
     found = _by_distance(seen, found, layers)
     nan = np.full(count, np.nan)
-    return Course(np.where(alive, found.probability, nan), np.where(alive, found.step, nan), np.where(alive, found.mechanism, -1))
+    return Course(
+        np.where(alive, found.probability, nan), np.where(alive, found.step, nan), np.where(alive, found.mechanism, -1)
+    )
 
 
 def distance(seen: Seen) -> Array:
@@ -174,7 +178,7 @@ def _starved(seen: Seen, rates: Rates, steps: int) -> Array:
     if setting.rule.divides_by != "mean" or setting.coupling.gradient is None or not setting.strength or not rare.any():
         return found
     s = np.sqrt(np.maximum(seen.square, _TINY**2))
-    mobility = rates.mobility(s, s)
+    mobility, _ = rates.at(s, s)
     floor = np.sqrt(mobility / (2 * seen.batch))
     ratio = np.clip(floor / np.maximum(seen.gamma, _TINY), _TINY, 1 - 1e-9)
     memory = -2 / np.log(setting.hyper[setting.rule.memory]) if setting.hyper[setting.rule.memory] > 0 else 1.0

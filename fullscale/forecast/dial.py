@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from fullscale.forecast.seen import Seen
 
 # A dial is turned by up to this factor to either side.
 FARTHEST = 1e3
-_HALVINGS = 24
+_HALVINGS = 14
+# Of each filter: a share is a mean over filters, which takes fewer courses than a filter's own probability.
+_COURSES = 16
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,14 @@ def changes(
         ['lr', 'strength']
     """
     share = number("share", share, 0.0, 1.0)
-
-    def expected(other: Setting) -> float:
-        return forecast(seen, other, steps, multipliers=multipliers).share
-
     found = []
     for knob in ("strength", "lr"):
         value = getattr(setting, knob)
         if value > 0:
-            factor = _turned(lambda f, k=knob, v=value: expected(replace(setting, **{k: f * v})), share)
+            factor = _turned(partial(_expected, seen, setting, knob, steps, multipliers), share)
             if factor is not None:
                 other = replace(setting, **{knob: factor * value})
-                found.append(Change(knob, factor, str(other), expected(other)))
+                found.append(Change(knob, factor, str(other), _share(seen, other, steps, multipliers)))
     # One number's factor against another's: the nearer to 1.
     found.sort(key=lambda change: abs(np.log(change.factor)))
     couplings = []
@@ -76,9 +75,20 @@ def changes(
         if name in (setting.coupling.name, "none") or not setting.strength:
             continue
         other = replace(setting, coupling=find_coupling(name))
-        couplings.append(Change("coupling", float("nan"), str(other), expected(other)))
+        couplings.append(Change("coupling", float("nan"), str(other), _share(seen, other, steps, multipliers)))
     couplings.sort(key=lambda change: abs(change.share - share))
     return [*found, *couplings]
+
+
+def _share(seen: Seen, setting: Setting, steps: int, multipliers: NDArray[np.float64] | None) -> float:
+    return forecast(seen, setting, steps, multipliers=multipliers, courses=_COURSES).share
+
+
+def _expected(
+    seen: Seen, setting: Setting, knob: str, steps: int, multipliers: NDArray[np.float64] | None, factor: float
+) -> float:
+    """The share with one number of the setting multiplied."""
+    return _share(seen, replace(setting, **{knob: factor * getattr(setting, knob)}), steps, multipliers)
 
 
 def _turned(expected: Callable[[float], float], share: float) -> float | None:

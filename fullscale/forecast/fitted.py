@@ -41,7 +41,8 @@ def terms(seen: Seen, probability: Array) -> Array:
         size = np.where(np.isfinite(seen.weights[of]), seen.weights[of], np.sqrt(seen.square[of]))
         gradients = np.log(np.maximum(size, _SMALLEST))
         found[of] = np.stack(
-            [np.full(len(of), np.log(mean / (1 - mean))), gamma - np.median(gamma), gradients - np.median(gradients)], axis=1
+            [np.full(len(of), np.log(mean / (1 - mean))), gamma - np.median(gamma), gradients - np.median(gradients)],
+            axis=1,
         )
     return found
 

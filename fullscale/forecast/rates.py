@@ -37,39 +37,64 @@ class Rates:
     typical: float
     weight: float
 
-    def mobility(self, rms: Array, root: Array) -> Array:
-        """Displacement a step by a small constant force of 1 under gradients of this root mean square, each of rms's shape.
+    def at(self, rms: Array, root: Array) -> tuple[Array, Array]:
+        """Under gradients of this root mean square the displacement a step by a small constant force of 1, and the share of a
+        weight that the regularizer takes off a step, each of rms's shape.
 
         root: what the rule divides by now. Rules that divide by a sum, or a largest mean, never come below it, and move by
         lr / root.
         """
-        if self.setting.rule.divides_by in ("sum", "largest mean"):
-            return np.asarray(self.setting.lr / np.maximum(root, rms), dtype=np.float64)
-        sizes, shares = self._mobilities
-        return _read_off(rms, sizes, shares)
-
-    def pull(self, rms: Array, root: Array) -> Array:
-        """Share of a weight that the regularizer takes off a step, of rms's shape."""
         setting = self.setting
-        if not setting.strength or not setting.coupling.doors:
-            return np.zeros_like(rms)
+        if setting.rule.divides_by in ("sum", "largest mean"):
+            mobility = np.asarray(setting.lr / np.maximum(root, rms), dtype=np.float64)
+        elif self._constant is not None:
+            mobility = np.full_like(rms, self._constant)
+        elif self._over is not None:
+            mobility = np.asarray(self._over / (rms + setting.hyper["eps"]), dtype=np.float64)
+        else:
+            mobility = _read_off(rms, *self._mobilities)
         share = setting.coupling.gradient
-        if share is not None and len(setting.coupling.doors) == 1 and not setting.rule.takes_pull:
-            return np.asarray(share(setting.strength, setting.lr, 1.0) * self.mobility(rms, root), dtype=np.float64)
-        sizes, shares = self._pulls
-        return _read_off(rms, sizes, shares)
+        if not setting.strength or not setting.coupling.doors:
+            pull = np.zeros_like(rms)
+        elif share is not None and len(setting.coupling.doors) == 1 and not setting.rule.takes_pull:
+            pull = np.asarray(share(setting.strength, setting.lr, 1.0) * mobility, dtype=np.float64)
+        else:
+            pull = _read_off(rms, *self._pulls)
+        return mobility, pull
+
+    @cached_property
+    def _constant(self) -> float | None:
+        """The mobility of a rule that is linear in the gradients."""
+        return None if self.setting.rule.adaptive else self._known
+
+    @cached_property
+    def _over(self) -> float | None:
+        """What is divided by the root mean square and eps, under a rule that divides by the root of a running mean."""
+        if self.setting.rule.divides_by != "mean" or self._known is None:
+            return None
+        return self._known * (self.typical + self.setting.hyper["eps"])
+
+    @cached_property
+    def _known(self) -> float | None:
+        """The mobility at the typical size by closed form."""
+        alike = self._weak
+        rate = formula_rate(alike, Gradients(self.typical))
+        return None if rate is None else rate / alike.strength
+
+    @cached_property
+    def _weak(self) -> Setting:
+        """With an L2 so weak that the gradients' size stays what it is: it is a force of strength times weight."""
+        strength = _SMALL * float(self._sizes[0]) / self.weight
+        return replace(self.setting, coupling=find_coupling("l2"), strength=strength)
 
     @cached_property
     def _sizes(self) -> Array:
-        return self.typical * _FACTOR ** (np.arange(_POINTS) - (_POINTS - 1) / 2)
+        return np.asarray(self.typical * _FACTOR ** (np.arange(_POINTS) - (_POINTS - 1) / 2), dtype=np.float64)
 
     @cached_property
     def _mobilities(self) -> tuple[Array, Array]:
-        """By the pull of an L2 so weak that the gradients' size stays what it is: it is a force of strength times weight."""
-        strength = _SMALL * self._sizes[0] / self.weight
-        alike = replace(self.setting, coupling=find_coupling("l2"), strength=strength)
-        sizes, shares = self._rates(alike)
-        return sizes, shares / strength
+        sizes, shares = self._rates(self._weak)
+        return sizes, np.asarray(shares / self._weak.strength, dtype=np.float64)
 
     @cached_property
     def _pulls(self) -> tuple[Array, Array]:
@@ -94,4 +119,4 @@ def _read_off(rms: Array, sizes: Array, rates: Array) -> Array:
     at = np.log(np.maximum(rms, np.finfo(float).tiny))
     place = np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2)
     slope = (y[place + 1] - y[place]) / (x[place + 1] - x[place])
-    return np.exp(y[place] + slope * (at - x[place]))
+    return np.asarray(np.exp(y[place] + slope * (at - x[place])), dtype=np.float64)

@@ -19,8 +19,8 @@ Array = NDArray[np.float64]
 LAST = 3
 # Shares of the training at which forecasts are tested.
 MOMENTS = (0.01, 0.05, 0.1, 0.3)
-_OF_HISTORY = ("step", "over", "layer", "channel", "gamma", "alive", "arrival", "root_gamma")
-_OF_HISTORY += ("mean_gamma", "square_gamma", "square_weights", "norm")
+_PLAIN = ("step", "over", "layer", "channel", "alive")
+_COLUMNS = ("gamma", "arrival", "root_gamma", "mean_gamma", "square_gamma", "square_weights", "norm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +129,12 @@ def seen_at(history: xr.Dataset, step: int | None = None, *, batch: int) -> Seen
         >>> seen_at(monitor.history, batch=8).step
         4
     """
-    if not isinstance(history, xr.Dataset) or (lacking := [name for name in _OF_HISTORY if name not in history]):
-        said = f"without {', '.join(lacking)}" if isinstance(history, xr.Dataset) else f"of type {type(history).__name__}"
+    if not isinstance(history, xr.Dataset) or (
+        lacking := [name for name in (*_PLAIN, *_COLUMNS) if name not in history]
+    ):
+        said = (
+            f"without {', '.join(lacking)}" if isinstance(history, xr.Dataset) else f"of type {type(history).__name__}"
+        )
         raise InputError(f"history {said}: the history of a monitor is accepted")
     batch = whole("batch", batch, 2)
     steps = history["step"].values
@@ -139,7 +143,7 @@ def seen_at(history: xr.Dataset, step: int | None = None, *, batch: int) -> Seen
     if not over.sum():
         said = "with no steps" if step is None else f"with no steps up to {step}"
         raise InputError(f"history {said} between two observations: one of an interval or more is accepted")
-    column = {name: history[name].values[rows].astype(np.float64) for name in _OF_HISTORY[4:] if name != "alive"}
+    column = {name: history[name].values[rows].astype(np.float64) for name in _COLUMNS}
     gamma = column["gamma"]
     rms = np.sqrt(column["square_gamma"])
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -46,7 +46,7 @@ class Network:
     @cached_property
     def dead(self) -> Flags:
         """Which filters are inactive at the end, (filters,)."""
-        return np.array(self.record["dead_by_activation"]) == 1
+        return np.array(self.record["dead_by_activation"], dtype=bool)
 
     @cached_property
     def died(self) -> Array:
@@ -99,7 +99,9 @@ def label_of(spec: RunSpec) -> str:
         return f"{spec.optimizer}, lr {spec.lr:g}"
     if spec.coupling != first["coupling"]:
         return "the paper's decay"
-    other = [f"{name} {getattr(spec, name):g}" for name in ("lr", "strength", "batch") if getattr(spec, name) != first[name]]
+    other = [
+        f"{name} {getattr(spec, name):g}" for name in ("lr", "strength", "batch") if getattr(spec, name) != first[name]
+    ]
     other += [f"{name} {value:g}" for name, value in spec.hyper]
     return ", ".join(other) or "other seeds"
 

@@ -31,6 +31,8 @@ from fullscale.monitor.watched import Watched, of_units
 if TYPE_CHECKING:
     import xarray as xr
 
+    from fullscale.forecast import Forecast
+
 INTERVAL = 100
 # The layers' weights, which are many, are split at every so many-th observation.
 WEIGHTS_EVERY = 4
@@ -212,6 +214,46 @@ class Monitor(Living):
             raise InputError("no filters are found yet: measure after the first step is accepted, or with example=")
         found = exact(self._net, self.watched, batches, self.updates.note)
         self._memory.measured.add(self.step, found)
+
+    @property
+    def images(self) -> int:
+        """The images of the last batch that was observed, 0 before."""
+        return self._memory.images
+
+    def forecast(self, steps: int, *, batch: int | None = None, scheduler: Any = None, every: int = 1) -> Forecast:
+        """Who is about to die, when, and of what: the theory's answer from what was seen up to now, without a fitted number.
+
+        Args:
+            steps: those to come.
+            batch: images a step; None: as many as the last observed batch had.
+            scheduler: of torch.optim.lr_scheduler, as `undertow.read` takes it, read ahead and not stepped; None: the learning
+                rate stays what it is.
+            every: steps of the optimizer in one of the scheduler.
+
+        Returns:
+            A `fullscale.forecast.Forecast`: probability, step and mechanism of every filter with a scale.
+
+        Raises:
+            InputError: before the second observation, for an optimizer that is none of the rules here, or that trains no scale,
+                and as `undertow.read` does for schedulers.
+
+        Example:
+            >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+            >>> optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-3)
+            >>> monitor = Monitor(net, optimizer, interval=2)
+            >>> for _ in range(5):
+            ...     optimizer.zero_grad()
+            ...     net(torch.rand(8, 1, 5, 5)).square().mean().backward()
+            ...     _ = optimizer.step()
+            >>> monitor.forecast(100).probability.shape
+            (4,)
+
+        Source:
+            derived here: docs/forecast.md.
+        """
+        from fullscale.forecast.live import of_monitor  # which imports this module
+
+        return of_monitor(self, steps, batch=batch, scheduler=scheduler, every=every)
 
     @property
     def text(self) -> str:

@@ -40,8 +40,8 @@ class Memory:
     """Of all filters of `watched`: record, what was measured, deaths by both measures, the observation before and the sums over
     all of them.
 
-    past: what the next observation needs on the network's device. share: the regularizer's share of the updates of the scales,
-    median at the last observation.
+    past: what the next observation needs on the network's device. images: of the last observed batch. share: the regularizer's
+    share of the updates of the scales, median at the last observation.
     """
 
     def __init__(self, watched: Watched) -> None:
@@ -51,6 +51,7 @@ class Memory:
         self.by_activation, self.by_scale = Deaths("activation", filters), Deaths("scale", filters)
         self.past = Past(len(watched.parts))
         self.share = float("nan")
+        self.images = 0
         self._rectified = np.array(watched.rectified, dtype=bool)
         self._before: dict[str, NDArray[Any]] | None = None
         self._before_step = 0
@@ -66,6 +67,7 @@ class Memory:
             )
         if seen.differs:
             note("the optimizer's steps are not those of its rule as they are known here: no regularizer's share")
+        self.images = int(images.max(initial=0)) or self.images
         of_margin = of_scale = None
         of_layer = np.isfinite(at.get("fed", np.full(len(images), np.nan)))
         if self._before is not None:
@@ -105,6 +107,7 @@ class Memory:
             "before_step": self._before_step,
             "sums": self._sums,
             "share": self.share,
+            "images": self.images,
         }
         packed: dict[str, Any] = _mapped(state, np.ndarray, lambda x: torch.from_numpy(x.copy()))
         return packed | self.past.state()
@@ -113,6 +116,7 @@ class Memory:
         """What `state` gave."""
         names = ["record", "activation", "scale", "before", "before_step", "sums", "share"]
         names += ["measured"] if "measured" in state else []
+        self.images = int(state.get("images", 0))
         kept = _mapped({name: state[name] for name in names}, Tensor, lambda x: x.detach().cpu().numpy().copy())
         self.record.take(kept["record"])
         if "measured" in state:

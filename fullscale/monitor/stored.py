@@ -85,6 +85,7 @@ def _parts(state: Mapping[str, Any]) -> None:
         _deaths(name, state.get(name), len(layers))
 
     whole("before_step", state.get("before_step"), 0, COUNT)
+    whole("images", state.get("images", 0), 0, COUNT)  # later than the others
     _array("sums", state.get("sums"), torch.float64, (2, len(layers)))
     if not isinstance(state.get("share"), float):
         raise InputError(f"share {shown(state.get('share'))}: a number is accepted")
@@ -234,6 +235,12 @@ def fitting(state: Mapping[str, Any], watched: Watched, tensors: Sequence[Tensor
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
     """Write what a monitor's state_dict gave, whole or not at all. InputError where it cannot be written."""
+    tensors, header = packed(state)
+    write_whole(path, safetensors.torch.save(tensors, metadata={HEADER: seal(header, tensors)}))
+
+
+def packed(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
+    """A state as tensors by their places, and as JSON that names these places."""
     tensors: dict[str, Tensor] = {}
 
     def plain(x: Any, place: str) -> Any:
@@ -247,12 +254,23 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         return x
 
     header = json.dumps(plain(state, ""))
-    write_whole(path, safetensors.torch.save(tensors, metadata={HEADER: seal(header, tensors)}))
+    return tensors, header
 
 
 def read(path: Path) -> dict[str, Any]:
     """What `write` wrote, checked; nothing in it is run. InputError for a file that is missing, damaged or of another kind."""
     tensors, metadata = read_safetensors(path)
+    try:
+        check_seal(metadata[HEADER], tensors)
+        return unpacked(tensors, metadata[HEADER])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: holds no monitor's state") from error
+
+
+def unpacked(tensors: Mapping[str, Tensor], header: str) -> dict[str, Any]:
+    """What `packed` packed, checked. InputError for anything else."""
 
     def whole_of(x: Any) -> Any:
         if isinstance(x, dict):
@@ -260,12 +278,9 @@ def read(path: Path) -> dict[str, Any]:
         return [whole_of(of) for of in x] if isinstance(x, list) else x
 
     try:
-        check_seal(metadata[HEADER], tensors)
-        state = whole_of(json.loads(metadata[HEADER]))
-        del state["sha256"]
+        state = whole_of(json.loads(header))
+        state.pop("sha256", None)
         state["held"] = {int(i): fields for i, fields in state["held"].items()}
-        return checked(state)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: holds no monitor's state") from error
+        raise InputError("holds no monitor's state") from error
+    return checked(state)

@@ -137,7 +137,9 @@ def seen(deaths: list[dict[str, Any]]) -> xr.Dataset:
         values["selectivity"] = np.linspace(0, 1, FILTERS)
         record.add(int(step), values, 50)
     activations = dict.fromkeys(LAYERS, "relu")
-    return history(record, LAYERS, list(range(FILTERS)), activations, deaths, Measured(FILTERS), interval=50, last=4000, note="")
+    return history(
+        record, LAYERS, list(range(FILTERS)), activations, deaths, Measured(FILTERS), interval=50, last=4000, note=""
+    )
 
 
 LANES, LENGTHS, SPEEDS = [16, 256, 4096, 65_536], [1, 16, 256, 4096], [1, 20, 180, 270]
