@@ -43,7 +43,8 @@ class Monitor(Living):
 
     Training is not altered, and no random number is drawn. What is watched is found in the first pass in training mode, by
     tracing the network with its inputs. Between observations there are no forward hooks, and the optimizer's hooks
-    only take over what its buffers hold of the regularizer (`fullscale.monitor.carried`).
+    only sum up the gradients (`fullscale.monitor.gathered`) and take over what its buffers hold of the regularizer
+    (`fullscale.monitor.carried`).
 
     Args:
         net: any network, whose BatchNorms are watched and the channels behind activations; wrapped by torch.compile or
