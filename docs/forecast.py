@@ -34,10 +34,13 @@ def columns(table: str) -> Sequence[str]:
     """Of a table."""
     return {
         "settings": (
-            "setting", "n", "die", "mean probability", "within layers", "small abs(gamma)", "fitted", "pooled", "abs(gamma) and layer",
-            "Brier", "steps within 1.5",
+            "setting", "n", "die", "mean probability", "within layers", "small abs(gamma)", "fitted", "pooled",
+            "abs(gamma) and layer", "Brier", "steps within 1.5",
         ),
-        "moments": ("at", "within layers, minus small abs(gamma)", "fitted, minus small abs(gamma)", "mean probability minus share that dies", "Brier score", "log loss"),
+        "moments": (
+            "at", "within layers, minus small abs(gamma)", "fitted, minus small abs(gamma)",
+            "mean probability minus share that dies, points", "Brier score", "log loss",
+        ),
         "signs": ("sign", *(f"at {moment:.0%}" for moment in MOMENTS)),
         "reliability": ("probability", "filters", "mean probability", "died", "fitted: filters", "mean probability", "died"),
     }[table]  # fmt: skip
@@ -72,11 +75,7 @@ def rows(table: str) -> Iterator[Sequence[str]]:
     else:
         theory, fitted = (reliability(*judge.probabilities(found, AT, fitted=way), 5) for way in (False, True))
         for k, (own, other) in enumerate(zip(theory, fitted, strict=False)):
-            cells = (
-                f"{bin.filters:,}" if i == 0 else f"{x:.2f}"
-                for bin in (own, other)
-                for i, x in enumerate((0, bin.probability, bin.died))
-            )
+            cells = [x for b in (own, other) for x in (f"{b.filters:,}", f"{b.probability:.2f}", f"{b.died:.2f}")]
             yield f"{k / 5:.1f} to {(k + 1) / 5:.1f}", *cells
 
 

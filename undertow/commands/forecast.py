@@ -1,14 +1,15 @@
 """`undertow forecast`: which filters of a network in training will die, when and of what.
 
 Forecast, from what a training run has recorded (undertow train --record), which filters will be dead at its end. No number in it
-is fitted; docs/forecast.md says how good it is. With --at: the forecast as it was at that share of the steps taken so far, and how it
-came out. With --share: what to change from now on so that so many filters are dead at the end.
+is fitted; docs/forecast.md says how good it is. With --at: the forecast as it was at that share of the steps taken so far, and
+how it came out. With --share: what to change from now on so that so many filters are dead at the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -61,9 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
         else changes(known.seen, known.setting, known.steps, arguments.share, multipliers=known.multipliers)
     )
     if arguments.plot is not None:
-        from figures.style import save_as
+        from figures.style import Picture, save_as
 
-        save_as(found.plot().figure, arguments.plot)
+        figure = found.plot().get_figure(root=True)
+        assert figure is not None
+        save_as(Picture("forecast", figure, "", found.finding), arguments.plot)
     if arguments.json:
         said: dict[str, Any] = found.as_dict()
         if went is not None:
@@ -87,4 +90,4 @@ def _plain(x: Any) -> Any:
         return {name: _plain(value) for name, value in x.items()}
     if isinstance(x, list):
         return [_plain(value) for value in x]
-    return None if isinstance(x, float) and x != x else x
+    return None if isinstance(x, float) and math.isnan(x) else x
