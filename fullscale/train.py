@@ -155,7 +155,7 @@ def _train(
             raise InputError("watch of a run that goes on from a file: a run from its first step is accepted")
         run = replace(run, graphs=False)  # a recorded step is replayed without what follows it
     with run.applied(), team_of(spec, run) as team:
-        feeds = _feeds(specs, images, run.device)
+        feeds = feeds_of(specs, images, run.device)
         steps = spec.epochs * feeds[0].steps(spec.batch)
         saved = load_run(checkpoint, spec) if checkpoint else None
         architecture = Architecture(spec.model, spec.width, feeds[0].shape[0], len(feeds[0].classes), spec.head)
@@ -293,8 +293,8 @@ def epoch_by_epoch(
         yield team.mean(losses / len(coming)).tolist()
 
 
-def _feeds(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list[Feed]:
-    """A feed for each run; without a validation part they share one."""
+def feeds_of(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list[Feed]:
+    """A feed for each run; without a validation part they share one. InputError for a feed that is not as the specs say."""
     first = specs[0]
     if not isinstance(images, Images):
         for name in ("validation", "held_out"):

@@ -1,0 +1,11 @@
+"""A randomised trial inside of networks, of why selective filters die: their gradients' size, their rarity, the regularizer, memory.
+
+- treated.py   what is done to some filters of a running network, and how
+- run.py       one network: trained to the moment of treatment, then once under each arm
+- arms.py      the arms, the seeds, the settings
+- stored.py    what is missing, run and stored; the rows that come with the package
+- estimate.py  one number a network: deaths among the treated filters beyond those of the same filters in the untreated twin
+- claims.py    what follows for S6, decided before the runs
+
+docs/interventions.md is the protocol, written before the first of these runs.
+"""
