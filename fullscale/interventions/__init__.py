@@ -1,6 +1,7 @@
-"""A randomised trial inside of networks, of why selective filters die: their gradients' size, their rarity, the regularizer, memory.
+"""A randomised trial inside of networks, of what makes filters die: their gradients' size or rarity, the regularizer, memory.
 
-- treated.py   what is done to some filters of a running network, and how
+- treatment.py what may be done to a filter's updates
+- treated.py   some filters of a running network under a treatment
 - run.py       one network: trained to the moment of treatment, then once under each arm
 - arms.py      the arms, the seeds, the settings
 - stored.py    what is missing, run and stored; the rows that come with the package

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from fullscale.interventions.treated import Treatment
+from fullscale.interventions.treatment import Treatment
 from fullscale.spec import RunSpec
 from fullscale.studies import Found, asked, find_study
 
@@ -37,37 +37,43 @@ ARMS: dict[str, Arm] = {
     "beta2 0.9999": Arm("memory", Treatment(beta2=0.9999)),
     "beta2 0.99": Arm("memory", Treatment(beta2=0.99)),
 }
-DECISIVE = 6
 
 
 @dataclass(frozen=True)
 class Trial:
     """The same arms on the networks of some seeds of a study's setting.
 
-    name: of the images; study: whose setting it has; arms: names of ARMS.
+    name: of the images; study: whose setting it has; stages: names of ARMS, those of a stage complete over all seeds, and over all
+    trials, before the next begins.
     """
 
     name: str
     study: str
     seeds: tuple[int, ...]
-    arms: tuple[str, ...]
+    stages: tuple[tuple[str, ...], ...]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Those of all stages."""
+        return tuple(arm for stage in self.stages for arm in stage)
 
     def spec(self, found: Found, seed: int) -> RunSpec:
         """The run of a seed, on these images."""
         run = next(iter(asked(find_study(self.study))))
         return replace(run.on(found), seed=seed, watch=False, measure_every=2)
 
-    def groups(self) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """(seed, arms) that are trained side by side, in the order in which they run: the decisive arms over all seeds first."""
-        for arms in (self.arms[:DECISIVE], self.arms[DECISIVE:]):
+    def groups(self, stage: int) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """(seed, arms) that are trained side by side; none of a stage that it does not have."""
+        for arms in self.stages[stage : stage + 1]:
             for seed in self.seeds if arms else ():
                 yield seed, arms
 
 
-DIGITS = Trial("digits", "digits-watched", (8, 9, 10, 11, 12, 13), tuple(ARMS))
+DIGITS = Trial("digits", "digits-watched", (8, 9, 10, 11, 12, 13), (tuple(ARMS)[:6], tuple(ARMS)[6:9], tuple(ARMS)[9:]))
 CIFAR = Trial(
-    "cifar", "paper-5-filters", (12, 13, 14), (NONE, "scale 0.1", "scale 10", "arrival 0.1", "strength 0"),
+    "cifar", "paper-5-filters", (12, 13, 14), ((), (NONE, "scale 0.1", "scale 10", "arrival 0.1", "strength 0")),
 )  # fmt: skip
+STAGES = 3
 TRIALS = {trial.name: trial for trial in (DIGITS, CIFAR)}
 
 

@@ -16,7 +16,8 @@ from dynamics.errors import InputError
 from dynamics.optimizer import Optimizer
 from fullscale.data import Images
 from fullscale.feed import Feed
-from fullscale.interventions.treated import Part, Treated, Treatment
+from fullscale.interventions.treated import Part, Treated
+from fullscale.interventions.treatment import Treatment
 from fullscale.measure import Activity, measured
 from fullscale.models import Architecture
 from fullscale.outcome import graphs_of, loss_and_error
@@ -79,7 +80,9 @@ class Network:
         (optimizer,) = optimizers.each
         orders = [torch.Generator().set_state(self.order) for _ in arms]
         for row, treatment in zip(net.rows, arms, strict=True):
-            optimizer.state[row].update({name: x.clone() if torch.is_tensor(x) else x for name, x in self.state.items()})
+            optimizer.state[row].update(
+                {name: x.clone() if torch.is_tensor(x) else x for name, x in self.state.items()}
+            )
             if treatment is not None and any(self.treated):
                 Treated(optimizer, parts(net, row, self.treated), treatment, self.spec.seed)
         found: list[Result | None] = [None] * len(arms)
@@ -215,7 +218,9 @@ def _epochs(
     total = spec.epochs * feed.steps(spec.batch)
     plan = spec.multiplier(total)
     feeds = [feed] * len(orders)
-    loop = epoch_by_epoch(net, optimizers, feeds, orders, lambda steps: spec.lr * plan(steps), total, spec.batch, done=done)
+    loop = epoch_by_epoch(
+        net, optimizers, feeds, orders, lambda steps: spec.lr * plan(steps), total, spec.batch, done=done
+    )
     for epoch, losses in enumerate(loop, done + 1):
         optimizers.eval()  # a schedule-free rule is measured at its average
         yield epoch, losses

@@ -9,21 +9,22 @@ from typing import Any
 
 from evidence.store import Store
 from fullscale.interventions.arms import ARMS, TRIALS, Trial, key
-from fullscale.studies.images import read
-from fullscale.studies.runs import Source, asked
 from fullscale.studies.file import find_study
+from fullscale.studies.images import read
+from fullscale.studies.runs import asked
 
 KIND = "intervention"
 KEPT = "fullscale/studies/interventions.sqlite"
-# Of an arm of one network: arm, seed, test_error, epochs, and what `fullscale.interventions.run.Result.filters` has.
+# Of an arm of one network: arm, seed, moment, epochs, test_error, and what `fullscale.interventions.run.Result.filters` has.
 Record = Mapping[str, Any]
 
 
-def conduct(trial: Trial, store: Store, data: str | None, say: Callable[[str], None]) -> int:
-    """Run what of a trial is not stored yet, arm by arm into the store, and say how many were run.
+def conduct(trial: Trial, stage: int, store: Store, data: str | None, say: Callable[[str], None]) -> int:
+    """Run what of a stage of a trial is not stored yet, and say how many arms of networks that were.
 
     Args:
         trial: one of TRIALS.
+        stage: of its arms, from 0.
         store: where the rows go; each stands there as soon as its group of arms has ended.
         data: where the images are; None: where the study says.
         say: takes a line for each group.
@@ -34,11 +35,14 @@ def conduct(trial: Trial, store: Store, data: str | None, say: Callable[[str], N
     from fullscale.data import load, prepared  # with torch, which reading rows does not need
     from fullscale.interventions.run import begun
 
+    groups = list(trial.groups(stage))
+    if not groups:
+        return 0
     source = next(iter(asked(find_study(trial.study)))).source
     found = read([source], data)[source]
     images = prepared(load(data or source.data), source.classes, source.size, source.label_noise)
     count = 0
-    for seed, arms in trial.groups():
+    for seed, arms in groups:
         spec = trial.spec(found, seed)
         left = [arm for arm in arms if store.get(KIND, key(trial, spec, arm)) is None]
         if not left:
@@ -46,7 +50,9 @@ def conduct(trial: Trial, store: Store, data: str | None, say: Callable[[str], N
         results = begun(spec, images).under([ARMS[arm].treatment for arm in left])
         for arm, result in zip(left, results, strict=True):
             # What all arms have in common stands in one of them.
-            curves = result.filters if arm == trial.arms[0] else {n: x for n, x in result.filters.items() if n != "start"}
+            curves = (
+                result.filters if arm == trial.arms[0] else {n: x for n, x in result.filters.items() if n != "start"}
+            )
             store.put(KIND, key(trial, spec, arm), summary=result.summary, curves=curves, status=result.status)
         count += len(left)
         say(f"{trial.name}, seed {seed}: {', '.join(left)}")
@@ -55,15 +61,19 @@ def conduct(trial: Trial, store: Store, data: str | None, say: Callable[[str], N
 
 def records(store: Store, trial: Trial) -> list[Record]:
     """The stored arms of a trial that did not diverge, in its order."""
-    rows = {(row.spec["run"]["seed"], str(row.spec["treatment"])): row for row in store.rows(KIND) if row.spec["trial"] == trial.name}
-    found = []
+    rows = {
+        (row.spec["run"]["seed"], str(row.spec["treatment"])): row
+        for row in store.rows(KIND)
+        if row.spec["trial"] == trial.name
+    }
+    found: list[Record] = []
     for seed in trial.seeds:
         for arm in trial.arms:
             treatment = ARMS[arm].treatment
             row = rows.get((seed, str({} if treatment is None else treatment.as_dict())))
             if row is not None and row.status == "done":
-                told = {name: row.summary[name] for name in ("test_error", "epochs")}
-                found.append({"arm": arm, "seed": seed, **told, **row.curves})
+                told = {"arm": arm, "seed": seed, "moment": row.summary["start"]}
+                found.append(told | {name: row.summary[name] for name in ("epochs", "test_error")} | row.curves)
     return found
 
 

@@ -3,88 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dynamics.door import check_fields
 from dynamics.errors import InputError
-from dynamics.given import among, number, whole
+from dynamics.given import whole
 from dynamics.optimizer import Optimizer
-from dynamics.rule import Rule, check
+from dynamics.rule import Rule
+from fullscale.interventions.treatment import Treatment
 
-# Of a blanked gradient's batches that are left: what of the gradient stays as it was.
-Kept = Literal["square", "mean", "none"]
 # The fields of the rules' states that are running means of squares, or the largest of one.
 SQUARES = ("v", "vmax", "s")
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """What is done to the updates of a filter: of its BatchNorm's scale and shift, and of the weights and the bias that feed it.
-
-    Args:
-        scale: the loss's gradients are multiplied by it, above 0.
-        arrival: share of the steps at which they arrive, in (0, 1]; at the others they are exactly 0. One draw a filter and step.
-        kept: what the batches that are left make up for by larger gradients: "square", the mean square stays as it was
-            (1/sqrt(arrival)); "mean", the mean does (1/arrival); "none", neither.
-        strength: the regularizer's strength is multiplied by it; 0 turns it off.
-        beta2: takes the place of the rule's own; None: that stays.
-
-    Raises:
-        InputError: for values out of range.
-
-    Example:
-        >>> Treatment(arrival=0.25).words
-        'arrival 0.25, square kept'
-        >>> Treatment().words
-        'none'
-    """
-
-    scale: float = 1.0
-    arrival: float = 1.0
-    kept: Kept = "square"
-    strength: float = 1.0
-    beta2: float | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        number("scale", self.scale, 0)
-        if not self.scale > 0:
-            raise InputError(f"scale {self.scale}: a number above 0 is accepted")
-        if not 0 < self.arrival <= 1:
-            raise InputError(f"arrival {self.arrival}: a share in (0, 1] is accepted")
-        among("kept", self.kept, get_args(Kept))
-        number("strength", self.strength, 0)
-        if self.beta2 is not None and not 0 < check("beta2", self.beta2):
-            raise InputError(f"beta2 {self.beta2}: a number in (0, 1) is accepted")
-
-    @property
-    def words(self) -> str:
-        """What differs from no treatment."""
-        said = [f"{f.name} {getattr(self, f.name):g}" for f in fields(self) if f.name != "kept" and self._differs(f.name)]
-        if self.arrival < 1:
-            said.insert(1 + self._differs("scale"), f"{self.kept} kept" if self.kept != "none" else "not made up for")
-        return ", ".join(said) or "none"
-
-    def as_dict(self) -> dict[str, Any]:
-        """What differs from no treatment, as plain data."""
-        own = asdict(self)
-        if self.arrival == 1:
-            del own["kept"]
-        return {name: value for name, value in own.items() if name == "kept" or self._differs(name)}
-
-    @property
-    def factor(self) -> float:
-        """By which a gradient that arrives is multiplied."""
-        made_up = {"square": self.arrival**-0.5, "mean": 1 / self.arrival, "none": 1.0}[self.kept]
-        return self.scale * made_up
-
-    def _differs(self, name: str) -> bool:
-        return bool(getattr(self, name) != type(self).__dataclass_fields__[name].default)
 
 
 class Part(NamedTuple):
@@ -136,8 +68,8 @@ class Treated:
     went on from their weights and state, with the treated gradients, strength and beta2. The first one's state of them is
     overwritten too, so that it is theirs. Draws come from a generator of their own, so that nothing else in the run moves.
 
-    Where beta2 is another, squares that the rule corrects for their start at 0 are rescaled, so that what it divides by goes on as it
-    was.
+    Where beta2 is another, squares that the rule corrects for their start at 0 are rescaled, so that what it divides by goes on as
+    it was.
 
     Args:
         optimizer: of a rule that takes weights one by one, after its first step.
@@ -165,13 +97,13 @@ class Treated:
         self._owners = torch.cat([part.filters for part in parts])
         self._count = int(self._owners.max()) + 1
         self._draws = torch.Generator().manual_seed(whole("seed", seed, 0))
-        self._flat = nn.Parameter(self._gathered(lambda p: p))
+        self._flat = nn.Parameter(self._gathered([part.parameter for part in parts]))
         self._own = _second(optimizer, group, self._flat, treatment)
         if rule.inner:
             states = [optimizer.state[part.parameter] for part in parts]
             if not all(states):
                 raise InputError("optimizer before its first step: one with a state is accepted")
-            held = {name: self._gathered(lambda p, name=name: optimizer.state[p][name]) for name in rule.state}
+            held = {name: self._gathered(self._field(name)) for name in rule.state}
             clock = {name: states[0][name] for name in rule.clock}
             self._own.state[self._flat].update(_rescaled(rule, group, treatment, held | clock))
         self._hook = optimizer.register_step_post_hook(self._after)
@@ -183,40 +115,50 @@ class Treated:
     @torch.no_grad()
     def _after(self, *_: Any) -> None:
         self._own.param_groups[0]["lr"] = self._group["lr"]
-        g = self._gathered(lambda p: p.grad)
+        g = self._gathered([part.parameter.grad for part in self._parts])
         if self._treatment.arrival < 1:
             arrives = torch.rand(self._count, generator=self._draws) < self._treatment.arrival
-            g *= (self._treatment.factor * arrives).to(g).index_select(0, self._owners)
+            g *= (arrives.to(g) * self._treatment.factor).index_select(0, self._owners)
         elif self._treatment.factor != 1:
             g *= self._treatment.factor
         self._flat.grad = g
         self._own.step()
-        self._scatter(lambda p: p, self._flat)
+        self._scatter([part.parameter for part in self._parts], self._flat)
         for name in self._optimizer.rule.state:
-            self._scatter(lambda p, name=name: self._optimizer.state[p][name], self._own.state[self._flat][name])
+            self._scatter(self._field(name), self._own.state[self._flat][name])
 
-    def _gathered(self, of: Callable[[Tensor], Any]) -> Tensor:
-        """The treated numbers of what belongs to each parameter, as one long row."""
-        return torch.cat([of(part.parameter).detach().view(-1).index_select(0, part.places) for part in self._parts])
+    def _field(self, name: str) -> list[Tensor]:
+        """Of the first optimizer's state, a tensor a part."""
+        return [self._optimizer.state[part.parameter][name] for part in self._parts]
 
-    def _scatter(self, of: Callable[[Tensor], Any], values: Tensor) -> None:
+    def _gathered(self, of: Sequence[Any]) -> Tensor:
+        """The treated numbers of a tensor a part, as one long row."""
+        found = [x.detach().view(-1).index_select(0, part.places) for x, part in zip(of, self._parts, strict=True)]
+        return torch.cat(found)
+
+    def _scatter(self, of: Sequence[Tensor], values: Tensor) -> None:
+        """Put such a row back."""
         sizes = [len(part.places) for part in self._parts]
-        for part, some in zip(self._parts, values.detach().split(sizes), strict=True):
-            of(part.parameter).detach().view(-1).index_copy_(0, part.places, some)
+        for x, part, some in zip(of, self._parts, values.detach().split(sizes), strict=True):
+            x.detach().view(-1).index_copy_(0, part.places, some)
 
 
 def _group_of(optimizer: Optimizer, parts: Sequence[Part]) -> dict[str, Any]:
     """The group that holds them all."""
     rule = optimizer.rule
     if rule.unit != "weight":
-        raise InputError(f"treatment under {rule.name}, whose unit is a {rule.unit}: a rule that takes weights one by one is accepted")
+        raise InputError(
+            f"treatment under {rule.name}, whose unit is a {rule.unit}: a rule that takes weights one by one is accepted"
+        )
     for group in optimizer.param_groups:
         own = {id(p) for p in group["params"]}
         if all(id(part.parameter) in own for part in parts) and not group["capturable"]:
             if not group.get("train_mode", True):
                 raise InputError(f"optimizer of {rule.name} in eval mode: one in train mode is accepted")
             return group
-    raise InputError("parameters of several groups, or of one with capturable=True: those of one without it are accepted")
+    raise InputError(
+        "parameters of several groups, or of one with capturable=True: those of one without it are accepted"
+    )
 
 
 def _second(optimizer: Optimizer, group: dict[str, Any], flat: nn.Parameter, treatment: Treatment) -> Optimizer:
