@@ -48,8 +48,9 @@ def rows(trial: str) -> Iterator[Sequence[str]]:
 def values() -> dict[str, str]:
     """Numbers by name.
 
-    `TRIAL networks`, `TRIAL filters`; in its twins `TRIAL treated`, how many filters of a network, `TRIAL dead`, which share of these
-    dies, and `TRIAL all dead`, of all filters; `TRIAL errors`, test errors arm by arm; `right`, in how many arms on digits theory was.
+    `TRIAL networks`, `TRIAL filters`; in its twins `TRIAL treated`, how many filters of a network, `TRIAL dead`, which share of
+    these dies, and `TRIAL all dead`, of all filters; `TRIAL errors`, test errors arm by arm; `right`, in how many arms on digits
+    theory was.
     """
     found: dict[str, str] = {}
     for name, records in kept().items():
@@ -80,7 +81,7 @@ def _errors(records: Sequence[Record]) -> str:
 
 
 def _said(found: Estimate) -> str:
-    return f"{found.value:+.0f} [{found.low:+.0f}, {found.high:+.0f}]"
+    return f"{round(found.value):+d} [{round(found.low):+d}, {round(found.high):+d}]"
 
 
 def _came(found: Estimate) -> str:

@@ -88,14 +88,19 @@ def title(trials: Mapping[str, Sequence[Record]]) -> str:
         "scale 0.1": "smaller gradients", "scale 10": "larger gradients", "arrival 0.1": "rare gradients of equal mean square",
         "arrival 0.01": "very rare ones", "strength 0": "no regularizer",
     }  # fmt: skip
-    groups: dict[str, list[str]] = {"kill filters": [], "save them": [], "neither for sure": []}
-    for arm, estimate in found.items():
-        which = "kill filters" if estimate.low > 0 else "save them" if estimate.high < 0 else "neither for sure"
-        groups[which].append(f"{words[arm]} ({estimate.value:+.0f})")
-    said = [f"{' and '.join(arms)} {verb}" if verb != "neither for sure" else f"{' and '.join(arms)} do {verb}"
-            for verb, arms in groups.items() if arms]  # fmt: skip
-    text = f"{'; '.join(said)}, in points" if said else "No arm has two networks"
+    groups: dict[str, list[str]] = {"kill filters": [], "save them": [], "do neither for sure": []}
+    for arm, e in found.items():
+        which = "kill filters" if e.low > 0 else "save them" if e.high < 0 else "do neither for sure"
+        groups[which].append(f"{words[arm]} ({round(e.value):+d})")
+    said = [f"{_and(some)} {verb}" for verb, some in groups.items() if some]
+    if not said:
+        return "No arm has two networks"
+    text = "; ".join(said).replace(")", " points)", 1)
     return text[0].upper() + text[1:]
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _arms(records: Sequence[Record]) -> list[str]:
@@ -127,7 +132,7 @@ def _frame(axes: Axes, rows: Sequence[str]) -> None:
             axes.axhline(row - 0.5, color="0.8", linewidth=0.8)
     axes.set_ylim(len(rows) - 0.5, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("treated filters inactive at the end, points more than untreated")
+    axes.set_xlabel("inactive at the end, points more than without a treatment")
     for x, words, side in ((0.0, "\N{LEFTWARDS ARROW} saved", "left"), (1.0, "killed \N{RIGHTWARDS ARROW}", "right")):
         axes.text(x, 1.01, words, transform=axes.transAxes, ha=side, va="bottom", color="0.35")
 
@@ -155,7 +160,7 @@ def _caption(trials: Mapping[str, Sequence[Record]]) -> str:
 def _alt(trials: Mapping[str, Sequence[Record]], rows: Sequence[str]) -> str:
     def told(records: Sequence[Record], arm: str) -> str:
         e: Estimate = cause_by(records, arm)
-        return f"{ROWS[arm]} {e.value:+.0f} [{e.low:.0f}, {e.high:.0f}]"
+        return f"{ROWS[arm]} {round(e.value):+d} [{round(e.low)}, {round(e.high)}]"
 
     said = [
         f"{LOOKS[name].label}: {', '.join(told(records, arm) for arm in rows if arm in _arms(records))}"

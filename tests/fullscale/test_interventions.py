@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +347,13 @@ def test_rows_that_are_stored_do_not_run_again(tmp_path: Path, monkeypatch: pyte
     assert "start" in found[0]
     assert "start" not in found[1]
     assert len(effect(found, "scale 0.1")) == 2
+
+
+@pytest.mark.parametrize("module", ["estimate", "run", "treated", "treatment"])
+def test_the_examples_do_what_they_show(module: str) -> None:
+    found = doctest.testmod(import_module(f"fullscale.interventions.{module}"))
+    assert found.attempted >= 2
+    assert not found.failed
 
 
 def test_the_trials_are_those_of_the_protocol() -> None:
