@@ -19,11 +19,11 @@ from evidence.claim import Estimate
 from evidence.store import Store
 from fullscale.interventions.arms import ARMS, CIFAR, DIGITS, NONE, STAGES
 from fullscale.interventions.claims import cause_by
-from fullscale.interventions.estimate import Record, effect, lost_life
+from fullscale.interventions.estimate import Record, effect, lost_life, moved
 from fullscale.interventions.stored import KEPT, conduct, kept
 from fullscale.watched.claims import over_networks
 
-COLUMNS = ("arm", "n", "effect", "siblings", "lost life", "theory", "what came")
+COLUMNS = ("arm", "n", "effect", "siblings", "lost life", "selectivity of those that live", "theory", "what came")
 # By the table in docs/interventions.md that was written before the first run; of an arm it says nothing of another way.
 THEORY = {
     **dict.fromkeys(("scale 0.1", "scale 0.3", "scale 0.316", "arrival 0.01", "arrival 0.1", "arrival 0.3"), "kills"),
@@ -40,8 +40,9 @@ def rows(trial: str) -> Iterator[Sequence[str]]:
         if arm == NONE or len(effect(records, arm)) < 2:
             continue
         treated, siblings = (cause_by(records, arm, of) for of in ("treated", "siblings"))
-        life = over_networks(lost_life(records, arm), "")
-        yield arm, str(treated.n), _said(treated), _said(siblings), _said(life), THEORY[arm], _came(treated)
+        life, selectivity = lost_life(records, arm), 100 * moved(records, arm, "selectivity")
+        more = (over_networks(samples, "") for samples in (life, selectivity))
+        yield f"`{arm}`", str(treated.n), *map(_said, (treated, siblings, *more)), THEORY[arm], _came(treated)
 
 
 @cache

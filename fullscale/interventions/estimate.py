@@ -72,6 +72,34 @@ def lost_life(records: Sequence[Record], arm: str, of: str = "treated") -> NDArr
     return _differences(records, arm, of, lost)
 
 
+@checked
+def moved(records: Sequence[Record], arm: str, column: str) -> NDArray[np.float64]:
+    """What an arm does to a column of the treated filters that live: its mean at the end, minus that of the same ones in the twin.
+
+    Args:
+        records: as `effect` takes them.
+        arm: the same.
+        column: one of `fullscale.interventions.run.COLUMNS`.
+
+    Returns:
+        A number a network, in the column's unit, over the treated filters that are active at the end of both; NaN without any.
+
+    Example:
+        >>> twin = {"seed": 0, "alive": [1, 1], "treated": [1, 1], "died": [None, 9], "arm": "none", "gamma": [0.5, 0.0]}
+        >>> moved([twin, twin | {"arm": "scale 10", "died": [None, None], "gamma": [0.75, 0.5]}], "scale 10", "gamma")
+        array([0.25])
+    """
+    by = {(record["seed"], record["arm"]): record for record in records}
+    found = []
+    for seed in seeds(records, arm):
+        own, twin = by[seed, arm], by[seed, NONE]
+        lives = np.array([d is None for d in own["died"]]) & np.array([d is None for d in twin["died"]])
+        lives &= np.array(twin["treated"], dtype=bool)
+        differences = np.subtract(own[column], twin[column])[lives]
+        found.append(float(differences.mean()) if lives.any() else np.nan)
+    return np.array(found)
+
+
 def seeds(records: Sequence[Record], arm: str) -> list[int]:
     """The networks that have an arm and its twin."""
     have = [{record["seed"] for record in records if record["arm"] == name} for name in (arm, NONE)]

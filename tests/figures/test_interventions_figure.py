@@ -12,7 +12,7 @@ from figures import interventions
 from fullscale.interventions.arms import ARMS, NONE, TRIALS
 from fullscale.interventions.estimate import effect
 
-MOVES = {NONE: 0, "scale 0.1": 30, "scale 10": -30, "arrival 0.1": 0, "arrival 0.01": 12, "strength 0": -40}
+MOVES = {NONE: 0, "scale 0.1": 30, "scale 10": -30, "arrival 0.1": 12, "arrival 0.1, mean kept": 0, "strength 0": -40}
 
 
 def records(trial: str, sense: int = 1, networks: int = 4) -> list[dict[str, Any]]:
@@ -28,7 +28,8 @@ def records(trial: str, sense: int = 1, networks: int = 4) -> list[dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("sense", "said"), [(1, "Smaller gradients (+30 points) and very rare ones"), (-1, "kill filters")]
+    ("sense", "said"),
+    [(1, "Smaller gradients (+30 points) and rare ones of equal mean square (+12) kill"), (-1, "kill filters")],
 )
 def test_title_and_marks_follow_the_records(sense: int, said: str) -> None:
     trials = {name: records(name, sense) for name in TRIALS}

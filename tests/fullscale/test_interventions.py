@@ -29,7 +29,7 @@ from evidence.store import Store
 from fullscale.interventions import arms as asked
 from fullscale.interventions import claims, stored
 from fullscale.interventions.arms import ARMS, CIFAR, DIGITS, NONE, TRIALS
-from fullscale.interventions.estimate import effect, lost_life
+from fullscale.interventions.estimate import effect, lost_life, moved
 from fullscale.interventions.run import SHARE, begun, chosen
 from fullscale.interventions.treated import Treated, parts_of
 from fullscale.interventions.treatment import Treatment
@@ -167,6 +167,12 @@ def test_blanking_has_the_share_and_the_sizes_that_are_promised(p: float, kept: 
     torch.testing.assert_close(seen[arrived], torch.full_like(seen[arrived], size), rtol=1e-9, atol=0)
 
 
+def test_filters_of_several_layers_are_numbered_through_and_keep_their_places() -> None:
+    found = parts_of([[torch.zeros(3), torch.zeros(3, 2)], [torch.zeros(2)], [torch.zeros(2, 1, 2)]], [[0, 2], [], [1]])
+    assert [part.places.tolist() for part in found] == [[0, 2], [0, 1, 4, 5], [2, 3]]
+    assert [part.filters.tolist() for part in found] == [[0, 1], [0, 0, 1, 1], [2, 2]]
+
+
 def test_rarer_draws_are_among_the_less_rare_ones() -> None:
     def arrived(p: float) -> torch.Tensor:
         weight = nn.Parameter(torch.zeros(300))
@@ -256,6 +262,19 @@ def test_an_untreated_arm_is_the_run_and_an_arm_is_the_same_in_any_company() -> 
         begun(replace(SPEC, digest="0" * 64), IMAGES)
 
 
+def test_a_death_is_of_the_first_measured_epoch_of_the_silence_that_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = begun(replace(SPEC, epochs=7, measure_every=2), IMAGES)
+    # At the epochs 2, 4, 6 and 7.
+    seen = iter(
+        [[True, True, False, False], [True, False, False, True], [True, True, False, False], [True, True, False, True]]
+    )
+    count = sum(network.layers)
+    monkeypatch.setattr("fullscale.interventions.run.inactive", lambda activity: next(seen) + [False] * (count - 4))
+    [twin] = network.under([None])
+    assert twin.filters["died"][:4] == [2, 6, None, 7]
+    assert twin.summary["inactive"] == 3 / count
+
+
 def test_an_arm_that_diverges_ends_alone() -> None:
     found = begun(replace(SPEC, optimizer="sgd", coupling="l2"), IMAGES).under([None, Treatment(scale=1e30)])
     assert [result.status for result in found] == ["done", "diverged"]
@@ -293,6 +312,11 @@ def test_effects_are_those_counted_by_hand_one_number_a_network() -> None:
     # Of seed 4 (9 + 0 + 8 + 5 - 5 - 0) of 40 epochs; of seed 3 none, since they died at the end.
     np.testing.assert_allclose(lost_life(records, "scale 0.1"), [0.0, 100 * 17 / 40])
     assert effect(records, "scale 10").tolist() == []
+    columns = [
+        r | {"size": [10.0 * k + r["seed"] * (r["arm"] != NONE) for k in range(len(r["died"]))]} for r in records
+    ]
+    # Of seed 4 one treated filter lives in both, of seed 3 none does.
+    np.testing.assert_allclose(moved(columns, "scale 0.1", "size"), [np.nan, 4.0])
     with pytest.raises(InputError, match="of 'all'"):
         effect(records, "scale 0.1", "all")
 
