@@ -15,7 +15,7 @@ from fullscale.interventions.stored import KEPT, kept
 from fullscale.studies import find_study
 from fullscale.watched.claims import over_networks
 
-POINTS = "points more treated filters inactive than in the untreated twin"
+POINTS = "points"
 FIGURE = "interventions"
 EXPERIMENTS = {name: f"interventions-{name}" for name in TRIALS}
 _FURTHER = f"{MEHTA}, read further here"
@@ -103,14 +103,14 @@ def cause(records: Sequence[Record], which: str) -> Estimate:
 def cause_by(records: Sequence[Record], arm: str, of: str = "treated") -> Estimate:
     """Share of the treated filters that are inactive at the end, minus that of the same filters in the untreated twin, one number a
     network; for siblings, of the active filters that are not treated."""
-    return over_networks(effect(records, arm, of), POINTS if of == "treated" else POINTS.replace("treated filters", of))
+    return over_networks(effect(records, arm, of), POINTS)
 
 
 def cause_between(records: Sequence[Record], arm: str, other: str) -> Estimate:
     """Effect of one arm minus that of another on the same filters of the same network, one number a network."""
     first, second = ({r["seed"] for r in records if r["arm"] == name} for name in (arm, other))
     both = [record for record in records if record["seed"] in first & second]
-    return over_networks(effect(both, arm) - effect(both, other), "points more of the treated filters inactive")
+    return over_networks(effect(both, arm) - effect(both, other), POINTS)
 
 
 def bearing() -> dict[str, list[Record]]:
