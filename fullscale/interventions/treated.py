@@ -50,6 +50,8 @@ def parts_of(layers: Sequence[Sequence[Tensor]], filters: Sequence[Sequence[int]
     found, before = [], 0
     for params, some in zip(layers, filters, strict=True):
         for p in params if some else ():
+            if not p.is_contiguous():
+                raise InputError(f"parameter of shape {tuple(p.shape)} in another layout: a contiguous one is accepted")
             if not all(0 <= whole("filter", i, 0) < len(p) for i in some):
                 raise InputError(f"filters {list(some)} of a layer with {len(p)}: 0 to {len(p) - 1} are accepted")
             each = p[0].numel()
@@ -103,14 +105,12 @@ class Treated:
             states = [optimizer.state[part.parameter] for part in parts]
             if not all(states):
                 raise InputError("optimizer before its first step: one with a state is accepted")
+            if any(state[name] != states[0][name] for state in states for name in rule.clock):
+                raise InputError("parameters that have not stepped equally often: such that have are accepted")
             held = {name: self._gathered(self._field(name)) for name in rule.state}
             clock = {name: states[0][name] for name in rule.clock}
             self._own.state[self._flat].update(_rescaled(rule, group, treatment, held | clock))
-        self._hook = optimizer.register_step_post_hook(self._after)
-
-    def end(self) -> None:
-        """From the next step on these filters are as all others, with the weights and the state that they have."""
-        self._hook.remove()
+        optimizer.register_step_post_hook(self._after)
 
     @torch.no_grad()
     def _after(self, *_: Any) -> None:

@@ -232,6 +232,12 @@ def test_what_cannot_be_treated_is_refused() -> None:
     run = Run("sgd", "l2")
     with pytest.raises(InputError, match="filters \\[99\\]"):
         parts_of(layers_of(run.net), [[99], *FEW[1:]])
+    with pytest.raises(InputError, match="in another layout"):
+        parts_of([[torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last)]], [[0]])
+    apart = Run("adam", "l2", 1)
+    apart.optimizer.state[apart.net.blocks[0].norm.weight]["power2"] = 0.5
+    with pytest.raises(InputError, match="equally often"):
+        apart.treat(Treatment())
     with pytest.raises(InputError, match="no filters"):
         parts_of(layers_of(run.net), [[]] * 7)
     for rule, treatment, done, words in (
