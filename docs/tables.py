@@ -28,6 +28,10 @@ def table(name: str) -> str:
         from docs import forecast
 
         return _markdown(forecast.columns(rest), forecast.rows(rest))
+    if kind == "interventions":
+        from docs import interventions
+
+        return _markdown(interventions.COLUMNS, interventions.rows(rest))
     if kind == "probed":
         return _markdown(*probed.table(rest))
     return _TABLES[name]()

@@ -157,7 +157,7 @@ def _train(
         # A step that CUDA graphs recorded is replayed without what follows it, and a compiled network's inputs are not seen.
         run = replace(run, graphs=False, compile=run.compile and not spec.record)
     with run.applied(), team_of(spec, run) as team:
-        feeds = _feeds(specs, images, run.device)
+        feeds = feeds_of(specs, images, run.device)
         steps = spec.epochs * feeds[0].steps(spec.batch)
         saved = load_run(checkpoint, spec) if checkpoint else None
         architecture = Architecture(spec.model, spec.width, feeds[0].shape[0], len(feeds[0].classes), spec.head)
@@ -300,8 +300,8 @@ def epoch_by_epoch(
         yield team.mean(losses / len(coming)).tolist()
 
 
-def _feeds(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list[Feed]:
-    """A feed for each run; without a validation part they share one."""
+def feeds_of(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list[Feed]:
+    """A feed for each run; without a validation part they share one. InputError for a feed that is not as the specs say."""
     first = specs[0]
     if not isinstance(images, Images):
         for name in ("validation", "held_out"):
