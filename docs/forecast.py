@@ -22,10 +22,11 @@ from dynamics.estimate import mean_interval
 from evidence.store import Store
 from fullscale.forecast import judge
 from fullscale.forecast.claims import AT
+from fullscale.forecast.dialled import conduct
 from fullscale.forecast.fitted import FILE, TERMS, fit, terms
 from fullscale.forecast.score import brier, log_loss, reliability
 from fullscale.forecast.seen import MOMENTS
-from fullscale.forecast.study import DESIGN, KEPT, TEST, Network, networks
+from fullscale.forecast.study import DESIGN, DIAL, KEPT, TEST, Network, networks
 
 TABLES = ("moments", "settings", "signs", "reliability")
 
@@ -148,6 +149,7 @@ def keep(out: Path) -> int:
     """Write the rows that are kept, then the weights that follow from those of the design runs; how many rows."""
     with Store(out / "results.sqlite", reading=True) as store:
         records = kept_records(store, [*DESIGN, *TEST])
+        records += [record for record in store.records() if record.kind == DIAL]
     count = write_records(ROOT / KEPT, records)
     found = networks(DESIGN)
     columns, dies = [], []
@@ -168,8 +170,15 @@ def main() -> int:
         prog="python -m docs.forecast", description="Keep the rows of the studies forecast-*."
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the store that holds them")
+    parser.add_argument(
+        "--dial", action="store_true", help="first run there what is missing of the runs whose strength is turned"
+    )
+    arguments = parser.parse_args()
     try:
-        count = keep(parser.parse_args().out)
+        if arguments.dial:
+            with Store(arguments.out / "results.sqlite") as store:
+                conduct(store, lambda line: print(line, flush=True))
+        count = keep(arguments.out)
     except InputError as error:
         print(f"docs.forecast: {error}", file=sys.stderr)
         return 2

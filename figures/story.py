@@ -113,6 +113,7 @@ CHAPTERS = (
 _OF_NETWORKS = {
     "pocket": "alive", "long": "alive", "thresholds": "thresholds", "watched": "watched", "compare": "pruning",
     "paper": "optimizers", "interventions-digits": "interventions", "interventions-cifar": "interventions",
+    "forecast": "forecast", "forecast-dial": "forecast",
 }  # fmt: skip
 
 

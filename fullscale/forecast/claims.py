@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
+from dynamics.estimate import every_cell
 from evidence.claim import Decision, Estimate, above, within
 from evidence.registry import Estimator, claim, experiment
 from fullscale.forecast import judge
-from fullscale.forecast.study import KEPT, TEST, Network, networks
+from fullscale.forecast.study import DIAL, KEPT, MOMENT, SHARES, TEST, Network, dialled, networks
 
 NAME = "forecast"
 AT = 0.1
@@ -78,3 +80,28 @@ def ranks_fitted(found: Sequence[Network]) -> dict[str, Estimate]:
     Area under the ROC curve within layers, the fitted version's minus that of small abs(gamma).
     """
     return judge.over_settings(found, judge.within_fitted, AT, "more area under the ROC curve")
+
+
+experiment(
+    f"{NAME}-dial",
+    lambda: {"kept": KEPT, "shares": SHARES, "moment": MOMENT, "kind": DIAL},
+    "python -m docs.forecast --dial",
+)
+
+
+@claim("F6", source=SOURCE, experiment=f"{NAME}-dial", decision=within(-10, 10), figure=FIGURE, margin="before")
+def dial(found: Sequence[dict[str, float]]) -> dict[str, Estimate]:
+    """The strength that theory names at 10% of the training for a share of dead filters leaves that share dead, to 10 points.
+
+    Share inactive at the end minus the share asked for, of all filters, the strength being turned at 10% of the training.
+    """
+    samples = {
+        f"{share:.0%} asked for": [100 * (row["came"] - share) for row in found if row["share"] == share]
+        for share in SHARES
+    }
+    return every_cell({cell: values for cell, values in samples.items() if len(values) > 1}, "percentage points")
+
+
+def bearing() -> dict[str, Any]:
+    """What the claims look at, by experiment."""
+    return {NAME: kept(), f"{NAME}-dial": dialled()}

@@ -27,6 +27,9 @@ Flags = NDArray[np.bool_]
 DESIGN = ("forecast-design", "forecast-design-cifar")
 TEST = ("forecast-test", "forecast-test-cifar", "forecast-test-vgg")
 KEPT = "fullscale/studies/forecast.sqlite"
+# The runs in which the strength is turned (`fullscale.forecast.dialled`): what is asked for, of all filters, at which share of the
+# training.
+DIAL, SHARES, MOMENT = "dial", (0.3, 0.65), 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +116,17 @@ def networks(studies: Sequence[str]) -> list[Network]:
         Store(path, reading=True) as store,
     ):
         return [one for name in studies for one in of_study(find_study(name), store)]
+
+
+def dialled() -> list[dict[str, float]]:
+    """The runs in which the strength was turned, as they come with the package: seed, share (asked for) and what came."""
+    with (
+        resources.as_file(resources.files("fullscale.studies").joinpath("forecast.sqlite")) as path,
+        Store(path, reading=True) as store,
+    ):
+        return [
+            {"seed": row.spec["run"]["seed"], "share": row.spec["share"], **row.summary} for row in store.rows(DIAL)
+        ]
 
 
 def of_study(study: Study, store: Store) -> list[Network]:
