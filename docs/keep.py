@@ -55,15 +55,16 @@ def keep_paper(out: Path, kept: Path) -> int:
 
 
 def kept_records(store: Store, names: Sequence[str]) -> list[Record]:
-    """The rows of studies, as `keep` keeps them, of each study those that are stored.
+    """The rows of studies, as `keep` keeps them, of each that was begun those that are stored.
 
-    Raises InputError where a study has not been begun.
+    Raises InputError where none was begun.
     """
-    found = []
-    for name in names:
+    found: list[Record] = []
+    begun = [name for name in names if images.kept(store, name)]
+    if not begun:
+        raise InputError(f"none of {', '.join(names)} was begun in this store: one with their runs is accepted")
+    for name in begun:
         study = find_study(name)
-        if not images.kept(store, name):
-            raise InputError(f"study {name}: not begun in this store; one that was run is accepted")
         keys = {key_of(KIND, spec.as_dict()) for spec in standing(study, store).specs}
         found += [_bare(record) for record in _of(store, keys, [study])]
     return found

@@ -18,7 +18,7 @@ from fullscale.forecast.fitted import kept as weights
 from fullscale.forecast.fitted import predicted, terms
 from fullscale.forecast.seen import Seen
 from fullscale.spec import RunSpec
-from fullscale.studies import Study, find_study
+from fullscale.studies import Study, find_study, images
 from fullscale.studies.standing import standing
 
 Array = NDArray[np.float64]
@@ -110,12 +110,13 @@ def label_of(spec: RunSpec) -> str:
 
 
 def networks(studies: Sequence[str]) -> list[Network]:
-    """The networks of studies that come with the package, in the order of their runs; those that diverged are left out."""
+    """The networks of studies that come with the package, in the order of their runs; those that diverged are left out, and so
+    are studies that were not run."""
     with (
         resources.as_file(resources.files("fullscale.studies").joinpath("forecast.sqlite")) as path,
         Store(path, reading=True) as store,
     ):
-        return [one for name in studies for one in of_study(find_study(name), store)]
+        return [one for name in studies if images.kept(store, name) for one in of_study(find_study(name), store)]
 
 
 def dialled() -> list[dict[str, float]]:
