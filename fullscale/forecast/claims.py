@@ -1,4 +1,4 @@
-"""What is claimed of the forecast, on runs that it had never seen: F1 to F5 of docs/forecast.md."""
+"""What is claimed of the forecast, on runs that it had never seen: the contrasts of docs/forecast.md."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _claim(id: str, decision: Decision) -> Callable[[Estimator], Estimator]:
     return claim(id, source=SOURCE, experiment=NAME, decision=decision, figure=FIGURE, margin="before")
 
 
-@_claim("F1", above(0))
+@_claim("S6 forecast who", above(0))
 def ranks_within(found: Sequence[Network]) -> dict[str, Estimate]:
     """In every test setting theory tells at 10% of the training which filters of a layer die better than small abs(gamma) does.
 
@@ -44,7 +44,7 @@ def ranks_within(found: Sequence[Network]) -> dict[str, Estimate]:
     return judge.over_settings(found, judge.within, AT, "more area under the ROC curve")
 
 
-@_claim("F2", above(0))
+@_claim("S6 forecast who pooled", above(0))
 def ranks_pooled(found: Sequence[Network]) -> dict[str, Estimate]:
     """In every test setting theory tells at 10% of the training which filters of a network die better than abs(gamma) and layer do,
     fitted on other seeds of the setting.
@@ -54,7 +54,7 @@ def ranks_pooled(found: Sequence[Network]) -> dict[str, Estimate]:
     return judge.over_settings(found, judge.pooled(found), AT, "more area under the ROC curve")
 
 
-@_claim("F3", within(-10, 10))
+@_claim("S6 forecast how many", within(-10, 10))
 def how_many(found: Sequence[Network]) -> dict[str, Estimate]:
     """In every test setting theory tells at 10% of the training how many filters die, to 10 points.
 
@@ -63,7 +63,7 @@ def how_many(found: Sequence[Network]) -> dict[str, Estimate]:
     return judge.over_settings(found, judge.bias, AT, "percentage points")
 
 
-@_claim("F4", above(50))
+@_claim("S6 forecast when", above(50))
 def when(found: Sequence[Network]) -> dict[str, Estimate]:
     """In every test setting theory tells at 10% of the training, of most filters that die, the step within a factor of 1.5.
 
@@ -72,7 +72,7 @@ def when(found: Sequence[Network]) -> dict[str, Estimate]:
     return judge.over_settings(found, judge.on_time, AT, "% of the filters that die")
 
 
-@_claim("F5", above(0))
+@_claim("S6 forecast fitted", above(0))
 def ranks_fitted(found: Sequence[Network]) -> dict[str, Estimate]:
     """In every test setting the forecast with four fitted weights tells at 10% of the training which filters of a layer die better
     than small abs(gamma) does.
@@ -89,7 +89,14 @@ experiment(
 )
 
 
-@claim("F6", source=SOURCE, experiment=f"{NAME}-dial", decision=within(-10, 10), figure=FIGURE, margin="before")
+@claim(
+    "S6 forecast dial",
+    source=SOURCE,
+    experiment=f"{NAME}-dial",
+    decision=within(-10, 10),
+    figure=FIGURE,
+    margin="before",
+)
 def dial(found: Sequence[dict[str, float]]) -> dict[str, Estimate]:
     """The strength that theory names at 10% of the training for a share of dead filters leaves that share dead, to 10 points.
 
