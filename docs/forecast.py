@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from docs.fill import ROOT
 from docs.keep import kept_records, write_records
@@ -26,7 +27,7 @@ from fullscale.forecast.dialled import conduct
 from fullscale.forecast.fitted import FILE, TERMS, fit, terms
 from fullscale.forecast.score import brier, log_loss, reliability
 from fullscale.forecast.seen import MOMENTS
-from fullscale.forecast.study import DESIGN, DIAL, KEPT, TEST, Network, networks
+from fullscale.forecast.study import DESIGN, DIAL, KEPT, SHARES, TEST, Network, dialled, networks
 
 TABLES = ("moments", "settings", "signs", "reliability")
 
@@ -87,7 +88,15 @@ def values() -> dict[str, str]:
     said = ", ".join(
         f"{name} {weight:.2f}" for name, weight in zip((*TERMS, "constant"), fitted["weights"], strict=True)
     )
+    turned = dialled()
+    missed = {
+        f"dial {share:g}": [100 * (row["came"] - share) for row in turned if row["share"] == share] for share in SHARES
+    }
     return {
+        **{name: _interval(np.array(samples), 1) for name, samples in missed.items()},
+        "who": _gain(judge.within, AT),
+        "how many": _gain(judge.bias, AT, 1),
+        "when": _percent([judge.on_time(one, AT) for one in found]),
         "networks": str(len(found)),
         "settings": str(len(judge.by_setting(found))),
         "filters": f"{sum(int(one.seen(AT).alive.sum()) for one in found):,}",
@@ -127,7 +136,10 @@ def _log(network: Network, moment: float) -> float:
 
 def _gain(score: judge.Score, moment: float, digits: int = 3) -> str:
     """Mean over the networks of all settings, each setting counting by its seeds, with a t-interval over them."""
-    values = np.array([score(one, moment) for one in tested()])
+    return _interval(np.array([score(one, moment) for one in tested()]), digits)
+
+
+def _interval(values: NDArray[np.float64], digits: int) -> str:
     known = values[np.isfinite(values)]
     if len(known) < 2:
         return "-"

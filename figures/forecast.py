@@ -48,11 +48,10 @@ def _who(axes: Axes, networks: Sequence[Network]) -> None:
                 axes.plot(found.value, place + shift, mark, color=colour, markersize=5)
     axes.set_yticks(range(len(groups)), list(groups), fontsize=8)
     axes.invert_yaxis()
-    axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     axes.set(xlabel="area under the ROC curve, within layers", title="who dies?", xlim=(None, 1.005))
     for name, colour, mark in LOOKS.values():
         axes.plot([], [], mark, color=colour, label=name, linestyle="-")
-    axes.legend(loc="lower left", fontsize=7.5)
+    axes.legend(loc="lower left", fontsize=7.5, framealpha=0.8)
 
 
 def _how_many(axes: Axes, networks: Sequence[Network]) -> None:
