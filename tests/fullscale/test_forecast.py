@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_who_is_nearest_to_0_has_the_largest_probability(seed: int, scale: float
             assert (np.diff(found.probability[of][nearest]) <= 0).all()
             np.testing.assert_allclose(distance(each), each.gamma * np.sqrt(each.weights))
         values = [np.sort(found.probability[of]) for _, found in both]
-        np.testing.assert_array_equal(*values)
+        np.testing.assert_array_equal(values[0], values[1])
 
 
 @settings(max_examples=10)
@@ -236,7 +237,8 @@ def test_a_schedule_is_one_whether_it_is_given_coarsely_or_finely() -> None:
 
 def test_what_is_no_forecast_is_refused() -> None:
     seen, setting = record([4]), "adam lr=1e-2 l2=5e-3"
-    for change, words in (
+    sound: dict[str, Any] = {"seen": seen, "setting": setting, "steps": 10}
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"seen": 3}, "seen"),
         ({"setting": "lars lr=0.1"}, "setting lars.*a rule that takes weights one by one is accepted"),
         ({"steps": 0}, "steps 0"),
@@ -245,6 +247,7 @@ def test_what_is_no_forecast_is_refused() -> None:
         ({"multipliers": [np.nan]}, "multipliers"),
         ({"courses": 1}, "courses 1"),
         ({"seed": -1}, "seed -1"),
-    ):
+    ]
+    for change, words in changes:
         with pytest.raises(InputError, match=f"^{words}"):
-            forecast(**{"seen": seen, "setting": setting, "steps": 10} | change)
+            forecast(**sound | change)

@@ -170,7 +170,7 @@ def test_a_recorded_run_goes_alone_from_first_weights() -> None:
     assert together_key(SPEC) == ""
     assert together_key(replace(SPEC, record=False)) != ""
     for other in ({"watch": True}, {"start": "ab"}, {"processes": 2}):
-        with pytest.raises(InputError, match="^record of a run.*one process, from first weights, without watch"):
+        with pytest.raises(InputError, match=r"^record of a run.*one process, from first weights, without watch"):
             replace(SPEC, **other)
 
 
@@ -199,9 +199,9 @@ def test_a_monitor_forecasts_what_it_has_seen() -> None:
     same = forecast(found.seen, "adam lr=0.01 l2=0.05", 200)
     np.testing.assert_array_equal(found.probability, same.probability)
     assert monitor.forecast(200, batch=64).seen.batch == 64
-    with pytest.raises(InputError, match="^steps 0"):
+    with pytest.raises(InputError, match=r"^steps 0"):
         monitor.forecast(0)
-    with pytest.raises(InputError, match="^batch 1"):
+    with pytest.raises(InputError, match=r"^batch 1"):
         monitor.forecast(10, batch=1)
 
 
