@@ -19,8 +19,6 @@ from fullscale.forecast.seen import Seen
 # A dial is turned by up to this factor to either side.
 FARTHEST = 1e3
 _HALVINGS = 14
-# Of each filter: a share is a mean over filters, which takes fewer courses than a filter's own probability.
-_COURSES = 16
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def changes(
 
 
 def _share(seen: Seen, setting: Setting, steps: int, multipliers: NDArray[np.float64] | None) -> float:
-    return forecast(seen, setting, steps, multipliers=multipliers, courses=_COURSES).share
+    return forecast(seen, setting, steps, multipliers=multipliers).share
 
 
 def _expected(

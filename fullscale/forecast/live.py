@@ -52,10 +52,22 @@ def _known(monitor: Monitor, batch: int | None) -> tuple[Seen, Setting]:
     images = monitor.images if batch is None else whole("batch", batch, 2)
     if images < 2:
         raise InputError("batch of a monitor that has seen none: give batch=, the images a step")
-    seen = seen_at(monitor.history, batch=images)
+    seen = _looked(monitor, None, images)
     optimizer = monitor.updates.optimizer
     setting, _ = understood(optimizer, optimizer.param_groups[_group(monitor)])
     return seen, setting
+
+
+def _looked(monitor: Monitor, step: int | None, batch: int) -> Seen:
+    """What it has seen up to a step. InputError before its second look: the first is of one step."""
+    history = monitor.history
+    looks = len(history["step"]) if step is None else int((history["step"].values <= step).sum())
+    if looks < 2:
+        said = "" if step is None else f" up to step {step:,}"
+        raise InputError(
+            f"a monitor with {looks} observation(s){said}: two, which are {monitor.interval:,} steps apart, are accepted"
+        )
+    return seen_at(history, step, batch=batch)
 
 
 def _group(monitor: Monitor) -> int:
@@ -131,23 +143,23 @@ def of_run(path: Path, at: float | None = None) -> OfRun:
     """
     saved = load(path)
     spec = _spec(path, saved)
-    monitor = _monitor(path, saved, spec)
-    epoch = saved.notes["epoch"]
-    now = monitor.step
-    total = now // epoch * spec.epochs
-    history = monitor.history
-    dead, step, end = None, None, total
+    state = monitor_state(saved)
+    if state is None:
+        raise InputError(f"{path} was trained without a record: undertow train --record keeps what a forecast needs")
+    now = int(state["step"])
+    total = now // saved.notes["epoch"] * spec.epochs
+    step, end = None, total
     if at is not None:
-        share = number("at", at, 0.0, 1.0)
-        step, end = round(share * now), now
+        step, end = round(number("at", at, 0.0, 1.0) * now), now
         if not 0 < step < now:
             raise InputError(
                 f"at {at:g}: a share of the {now:,} steps that were taken, above 0 and below 1, is accepted"
             )
-        dead = ~history["alive"].values[-1]
     elif now >= total:
         raise InputError(f"{path} has ended, at step {now:,}: a run that goes on, or --at, is accepted")
-    seen = seen_at(history, step, batch=spec.batch)
+    monitor = _monitor(saved, spec, state)
+    seen = _looked(monitor, step, spec.batch)
+    dead = None if at is None else ~monitor.history["alive"].values[-1]
     setting, _ = understood(monitor.updates.optimizer, monitor.updates.optimizer.param_groups[0])
     coming = np.arange(seen.step + 1, end)
     return OfRun(seen, setting, len(coming), np.asarray(spec.multiplier(total)(coming)), dead)
@@ -161,11 +173,8 @@ def _spec(path: Path, saved: Saved) -> RunSpec:
     return RunSpec.of(saved.notes["spec"])
 
 
-def _monitor(path: Path, saved: Saved, spec: RunSpec) -> Monitor:
+def _monitor(saved: Saved, spec: RunSpec, state: dict[str, Any]) -> Monitor:
     """As it was when the file was written."""
-    state = monitor_state(saved)
-    if state is None:
-        raise InputError(f"{path} was trained without a record: undertow train --record keeps what a forecast needs")
     net = saved.net.train()
     numbers: dict[str, Any] = {"weight_decay": spec.strength, **dict(spec.hyper)}
     optimizer = Optimizer(net.parameters(), spec.optimizer, spec.coupling, lr=spec.lr, **numbers)

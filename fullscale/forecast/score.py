@@ -35,8 +35,9 @@ def area_within(score: Array, dies: Flags, layer: NDArray[np.int64]) -> float:
         >>> area_within(np.array([0.9, 0.2, 0.1]), np.array([True, False, True]), np.array([0, 0, 1]))
         1.0
     """
-    found = np.array([_won(score[layer == each], dies[layer == each]) for each in np.unique(layer)]).sum(axis=0)
-    return float(found[0] / found[1]) if len(found) and found[1] else float("nan")
+    found = [_won(score[layer == each], dies[layer == each]) for each in np.unique(layer)]
+    pairs = sum(count for _, count in found)
+    return sum(won for won, _ in found) / pairs if pairs else float("nan")
 
 
 def brier(probability: Array, dies: Flags) -> float:
