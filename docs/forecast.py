@@ -25,9 +25,10 @@ from fullscale.forecast import judge
 from fullscale.forecast.claims import AT
 from fullscale.forecast.dialled import conduct
 from fullscale.forecast.fitted import FILE, TERMS, fit, terms
+from fullscale.forecast.runs import DESIGN, DIAL, KEPT, SHARES, TEST
 from fullscale.forecast.score import brier, log_loss, reliability
 from fullscale.forecast.seen import MOMENTS
-from fullscale.forecast.study import DESIGN, DIAL, KEPT, SHARES, TEST, Network, dialled, networks
+from fullscale.forecast.study import Network, dialled, networks
 
 TABLES = ("moments", "settings", "signs", "reliability")
 

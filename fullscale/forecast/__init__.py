@@ -11,11 +11,5 @@
 - study.py    runs that the forecast was made on and tested on; claims.py: what they say
 - live.py     the forecast of a monitor, and of a training run's file
 
-Only live.py and recorded.py import torch.
+Only live.py, recorded.py and dialled.py import torch.
 """
-
-from fullscale.forecast.answer import Forecast, forecast
-from fullscale.forecast.dial import Change, changes
-from fullscale.forecast.seen import Seen, seen_at
-
-__all__ = ["Change", "Forecast", "Seen", "changes", "forecast", "seen_at"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynamics.estimate import every_cell
 from evidence.claim import Decision, Estimate, above, within
 from evidence.registry import Estimator, claim, experiment
-from fullscale.forecast import judge
-from fullscale.forecast.study import DIAL, KEPT, MOMENT, SHARES, TEST, Network, dialled, networks
+from fullscale.forecast.runs import DIAL, KEPT, MOMENT, SHARES, TEST
+
+if TYPE_CHECKING:
+    from fullscale.forecast.study import Network
 
 NAME = "forecast"
 AT = 0.1
@@ -21,6 +23,8 @@ FIGURE = "forecast"
 @cache
 def kept() -> list[Network]:
     """The networks that the forecast is tested on."""
+    from fullscale.forecast.study import networks
+
     return networks(TEST)
 
 
@@ -41,6 +45,8 @@ def ranks_within(found: Sequence[Network]) -> dict[str, Estimate]:
 
     Area under the ROC curve within layers, the forecast's minus that of small abs(gamma).
     """
+    from fullscale.forecast import judge
+
     return judge.over_settings(found, judge.within, AT, "more area under the ROC curve")
 
 
@@ -51,6 +57,8 @@ def ranks_pooled(found: Sequence[Network]) -> dict[str, Estimate]:
 
     Pooled area under the ROC curve, the forecast's minus that of abs(gamma) and layer.
     """
+    from fullscale.forecast import judge
+
     return judge.over_settings(found, judge.pooled(found), AT, "more area under the ROC curve")
 
 
@@ -60,6 +68,8 @@ def how_many(found: Sequence[Network]) -> dict[str, Estimate]:
 
     Mean probability minus the share that dies, of the filters that are active then.
     """
+    from fullscale.forecast import judge
+
     return judge.over_settings(found, judge.bias, AT, "percentage points")
 
 
@@ -69,6 +79,8 @@ def when(found: Sequence[Network]) -> dict[str, Estimate]:
 
     Share of the filters that die whose forecast step is within that factor of the first step of their last silence.
     """
+    from fullscale.forecast import judge
+
     return judge.over_settings(found, judge.on_time, AT, "% of the filters that die")
 
 
@@ -79,6 +91,8 @@ def ranks_fitted(found: Sequence[Network]) -> dict[str, Estimate]:
 
     Area under the ROC curve within layers, the fitted version's minus that of small abs(gamma).
     """
+    from fullscale.forecast import judge
+
     return judge.over_settings(found, judge.within_fitted, AT, "more area under the ROC curve")
 
 
@@ -111,4 +125,6 @@ def dial(found: Sequence[dict[str, float]]) -> dict[str, Estimate]:
 
 def bearing() -> dict[str, Any]:
     """What the claims look at, by experiment."""
+    from fullscale.forecast.study import dialled
+
     return {NAME: kept(), f"{NAME}-dial": dialled()}

@@ -17,8 +17,8 @@ from fullscale.execution import Execution
 from fullscale.forecast.answer import forecast
 from fullscale.forecast.dial import changes
 from fullscale.forecast.recorded import Recorded
+from fullscale.forecast.runs import DESIGN, DIAL, MOMENT, SHARES
 from fullscale.forecast.seen import seen_at
-from fullscale.forecast.study import DESIGN, DIAL, MOMENT, SHARES
 from fullscale.measure import measured
 from fullscale.models import Architecture
 from fullscale.monitor.state import understood

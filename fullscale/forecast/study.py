@@ -16,6 +16,7 @@ from evidence.store import Row, Store
 from fullscale.forecast.answer import Forecast, forecast
 from fullscale.forecast.fitted import kept as weights
 from fullscale.forecast.fitted import predicted, terms
+from fullscale.forecast.runs import DIAL
 from fullscale.forecast.seen import Seen
 from fullscale.spec import RunSpec
 from fullscale.studies import Study, find_study, images
@@ -23,13 +24,6 @@ from fullscale.studies.standing import standing
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-DESIGN = ("forecast-design", "forecast-design-cifar")
-TEST = ("forecast-test", "forecast-test-cifar", "forecast-test-vgg")
-KEPT = "fullscale/studies/forecast.sqlite"
-# The runs in which the strength is turned (`fullscale.forecast.dialled`): what is asked for, of all filters, at which share of the
-# training.
-DIAL, SHARES, MOMENT = "dial", (0.3, 0.65), 0.1
 
 
 @dataclass(frozen=True, eq=False)

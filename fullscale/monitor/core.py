@@ -31,7 +31,7 @@ from fullscale.monitor.watched import Watched, of_units
 if TYPE_CHECKING:
     import xarray as xr
 
-    from fullscale.forecast import Forecast
+    from fullscale.forecast.answer import Forecast
 
 INTERVAL = 100
 # The layers' weights, which are many, are split at every so many-th observation.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dynamics.answers.setting import parse
-from fullscale.forecast import Seen
 from fullscale.forecast.course import Course, follow
 from fullscale.forecast.rates import Rates
+from fullscale.forecast.seen import Seen
 
 BATCH = 16
 # Over so many steps a mean force is known exactly.

@@ -15,7 +15,7 @@ from dynamics.answers.pull_rate import Gradients, formula_rate, pull_rates
 from dynamics.answers.setting import parse
 from dynamics.errors import InputError
 from dynamics.theory.closed import residual_steps, starvation
-from fullscale.forecast import forecast
+from fullscale.forecast.answer import forecast
 from fullscale.forecast.course import MECHANISMS, distance, follow
 
 sizes = st.floats(1e-6, 10, allow_subnormal=False)

@@ -11,8 +11,9 @@ from foreseen import drawn, record
 
 from dynamics.answers.setting import parse
 from dynamics.errors import InputError
-from fullscale.forecast import changes, forecast, judge
-from fullscale.forecast.dial import FARTHEST
+from fullscale.forecast import judge
+from fullscale.forecast.answer import forecast
+from fullscale.forecast.dial import FARTHEST, changes
 from fullscale.forecast.score import area, area_within
 from fullscale.forecast.study import Network, example
 from fullscale.spec import RunSpec

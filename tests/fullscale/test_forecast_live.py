@@ -17,9 +17,10 @@ from torch.optim import lr_scheduler
 
 from dynamics.errors import InputError
 from fullscale import checkpoint
-from fullscale.forecast import Seen, forecast
+from fullscale.forecast.answer import forecast
 from fullscale.forecast.live import of_run
 from fullscale.forecast.recorded import DEATH
+from fullscale.forecast.seen import Seen
 from fullscale.monitor import Monitor
 from fullscale.resume import monitor_state
 from fullscale.spec import RunSpec, together_key

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynamics.errors import InputError
-from fullscale.forecast import Seen, forecast, seen_at
+from fullscale.forecast.answer import forecast
 from fullscale.forecast.fitted import fit, predicted, terms
 from fullscale.forecast.score import area, area_within, brier, log_loss, reliability
+from fullscale.forecast.seen import Seen, seen_at
 from fullscale.monitor.record import VARIABLES, Record
 
 COLUMNS = ("gamma", "arrival", "root_gamma", "mean_gamma", "square_gamma", "square_weights", "norm")
