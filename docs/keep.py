@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from docs.fill import ROOT
@@ -13,7 +14,7 @@ from evidence.store import Record, Store, key_of
 from fullscale import digits_long, lr_grid
 from fullscale.paper import kept as paper
 from fullscale.paper.kept import stages
-from fullscale.studies import Study, images
+from fullscale.studies import Study, find_study, images
 from fullscale.studies.standing import standing
 from fullscale.sweep import KIND
 from fullscale.watched import claims as watched
@@ -51,6 +52,27 @@ def keep_paper(out: Path, kept: Path) -> int:
         begun = [study for study in stages() if images.kept(store, study.name)]
         keys = {key_of(KIND, spec.as_dict()) for study in begun for spec in standing(study, store).specs}
         return _write(kept, [_without_lists(record) for record in _of(store, keys, begun)])
+
+
+def kept_records(store: Store, names: Sequence[str]) -> list[Record]:
+    """The rows of studies, as `keep` keeps them, of each that was begun those that are stored.
+
+    Raises InputError where none was begun.
+    """
+    found: list[Record] = []
+    begun = [name for name in names if images.kept(store, name)]
+    if not begun:
+        raise InputError(f"none of {', '.join(names)} was begun in this store: one with their runs is accepted")
+    for name in begun:
+        study = find_study(name)
+        keys = {key_of(KIND, spec.as_dict()) for spec in standing(study, store).specs}
+        found += [_bare(record) for record in _of(store, keys, [study])]
+    return found
+
+
+def write_records(kept: Path, records: list[Record]) -> int:
+    """Write rows into a new store in the place of the file; how many."""
+    return _write(kept, records)
 
 
 def _of(store: Store, keys: set[str], studies: list[Study]) -> list[Record]:

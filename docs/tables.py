@@ -24,6 +24,14 @@ def table(name: str) -> str:
         return _markdown(found["columns"], found["rows"])
     if kind == "reliability":
         return _markdown(*reliability.table(rest))
+    if kind == "forecast":
+        from docs import forecast
+
+        return _markdown(forecast.columns(rest), forecast.rows(rest))
+    if kind == "interventions":
+        from docs import interventions
+
+        return _markdown(interventions.COLUMNS, interventions.rows(rest))
     if kind == "probed":
         return _markdown(*probed.table(rest))
     return _TABLES[name]()

@@ -47,6 +47,7 @@ def value(name: str) -> str:
 
     `claim ID`: its estimate and verdict; `brief ID`: value, interval and n alone. `noted NAME`: see noted.json. `count WHAT`: of
     claims, rules, couplings, seeds. `cnn WHAT`: of its runs; `watched WHAT`: of those watched.
+    `interventions WHAT`: of the trial's (docs/interventions.py).
     `left RECIPE`, `reliability WHAT`, `probed WHAT`: see docs/runs.py, docs/reliability.py, docs/probed.py.
     `steps RULE COUPLING`: how many a weight
     without a gradient lasts.
@@ -66,6 +67,14 @@ def value(name: str) -> str:
         from docs import watched
 
         return watched.values()[rest]
+    if kind == "forecast":
+        from docs import forecast
+
+        return forecast.values()[rest]
+    if kind == "interventions":
+        from docs import interventions
+
+        return interventions.values()[rest]
     if kind == "reliability":
         from docs import reliability
 

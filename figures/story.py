@@ -112,7 +112,8 @@ CHAPTERS = (
 # The experiments with networks, whose pictures `undertow.reproduce` draws.
 _OF_NETWORKS = {
     "pocket": "alive", "long": "alive", "thresholds": "thresholds", "watched": "watched", "compare": "pruning",
-    "paper": "optimizers",
+    "paper": "optimizers", "interventions-digits": "interventions", "interventions-cifar": "interventions",
+    "forecast": "forecast", "forecast-dial": "forecast",
 }  # fmt: skip
 
 

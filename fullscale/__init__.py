@@ -10,6 +10,7 @@ graph       a network as a graph, its BatchNorms and what is behind them; shapes
 measure     inactive filters by activation and by scale, selectivity; thresholds, how much hangs on them
 monitor     the same while a network trains, in anyone's loop, and of what a filter died
 watched     a study's runs followed filter by filter through every step, and what they say of selectivity
+interventions  a randomised trial inside of networks: what makes filters die
 prune       dead filters removed exactly, with a certificate; cost counts what that saves; export writes ONNX
 revive      dead filters made new in a network that trains, and in its optimizer
 criteria    published pruning criteria; pruning_study sets them beside the dead filters, pruning_work is what its workers do,

@@ -17,6 +17,8 @@ from evidence.sources import MEHTA
 from evidence.store import Store
 from fullscale import digits_long, digits_study, lr_grid, pruning_claims, thresholds
 from fullscale.digits_long import Cell
+from fullscale.forecast import claims as forecasts
+from fullscale.interventions import claims as interventions
 from fullscale.lr_grid import indistinguishable
 from fullscale.paper import kept as paper
 from fullscale.studies import asked
@@ -59,7 +61,8 @@ def bearing(
 ) -> dict[str, Any]:
     """What the claims on digits look at, by experiment: the runs of `digits_study` and their thresholds, if the study is complete;
     the learning-rate grid, the runs of `digits_long` and the watched runs, as they are kept unless these studies are complete
-    here; and the comparisons of pruning criteria as they are stored, or kept.
+    here; the interventions and the runs of the forecast as they are kept; and the comparisons of pruning criteria as they are
+    stored, or kept.
 
     Raises InputError for a damaged row.
     """
@@ -67,7 +70,8 @@ def bearing(
         rates = lr_grid.of_study(grid) if grid is not None and grid.complete else lr_grid.kept()
         cells = digits_long.of_study(long) if long is not None and long.complete else digits_long.kept()
         records = filters.of_study(watched) if watched is not None and watched.complete else filters.kept()
-        data = {"grid": rates, "long": cells, "watched": records} | pruning_claims.bearing(store)
+        data = {"grid": rates, "long": cells, "watched": records}
+        data |= {**interventions.bearing(), **forecasts.bearing(), **pruning_claims.bearing(store)}
         if not stands.complete:
             return data
         rows = [row for row in stands.rows if row is not None]

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from dynamics.errors import InputError
-from dynamics.given import shown
+from dynamics.given import shown, text
 from dynamics.optimizer import Optimizer
 from evidence.files import clear_unfinished
 from fullscale.checkpoint import Saved, load, save
+from fullscale.monitor import Monitor
+from fullscale.monitor.stored import packed, unpacked
 from fullscale.spec import RunSpec
 
-OPTIMIZER = "optimizer/"
+OPTIMIZER, MONITOR = "optimizer/", "monitor"
 ORDER, RANDOM, CUDA = "order", "random", "random cuda"
 Curves = dict[str, list[float]]
 # Of each measurement.
@@ -43,13 +45,20 @@ def keep(
     optimizer: Optimizer,
     order: torch.Generator,
     progress: Progress,
+    monitor: Monitor | None = None,
 ) -> None:
-    """Write the run as it stands to `path`, replacing what is there in one step. InputError where it cannot be written."""
+    """Write the run as it stands to `path`, replacing what is there in one step, with what a monitor has seen.
+
+    Raises InputError where it cannot be written.
+    """
     extra, numbers = optimizer_state(net, optimizer)
     extra |= {ORDER: order.get_state(), RANDOM: torch.get_rng_state()}
     if next(net.parameters()).is_cuda:
         extra[CUDA] = torch.cuda.get_rng_state()
     notes = {"spec": spec.as_dict(), "optimizer": numbers, **vars(progress)}
+    if monitor is not None:
+        tensors, notes["monitor"] = packed(monitor.state_dict())
+        extra |= {MONITOR + place: x for place, x in tensors.items()}
     save(net, path, extra, notes)
 
 
@@ -150,6 +159,14 @@ def load_run(path: Path, spec: RunSpec) -> Saved | None:
 def _text(run: dict[str, Any], name: str) -> str | None:
     """As JSON, where true is not 1."""
     return json.dumps(run[name]) if name in run else None
+
+
+def monitor_state(saved: Saved) -> dict[str, Any] | None:
+    """What a monitor had seen of the run when the file was written, None where there was none. InputError for what is damaged."""
+    if "monitor" not in saved.notes:
+        return None
+    tensors = {name.removeprefix(MONITOR): x for name, x in saved.extra.items() if name.startswith(MONITOR)}
+    return unpacked(tensors, text("monitor of the run", saved.notes["monitor"]))
 
 
 def restore(saved: Saved, net: nn.Module, optimizer: Optimizer, order: torch.Generator) -> Progress:

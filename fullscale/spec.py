@@ -105,6 +105,7 @@ class RunSpec:
         processes: 1 to 16,384, that share each batch between them, every one with BatchNorm of its own part.
         sync_batchnorm: BatchNorm of the whole batch instead, over all processes.
         watch: every filter is followed through every step (`fullscale.watched`).
+        record: what a forecast of deaths needs is kept of every filter, and what became of it (`fullscale.forecast`).
 
     Raises:
         InputError: for unknown names and values out of range.
@@ -141,6 +142,7 @@ class RunSpec:
     processes: int = 1
     sync_batchnorm: bool = False
     watch: bool = False
+    record: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -180,6 +182,11 @@ class RunSpec:
             )
         if self.sync_batchnorm and self.processes == 1:
             raise InputError("sync_batchnorm True with 1 process: False is accepted")
+        if self.record and (self.watch or self.start or self.processes > 1):
+            raise InputError(
+                f"record of a run in {self.processes} process(es){' from a file' if self.start else ''}"
+                f"{' with watch' if self.watch else ''}: one process, from first weights, without watch, is accepted"
+            )
         if self.watch and (rule.unit != "weight" or self.start or self.processes > 1):
             raise InputError(
                 f"watch of {self.optimizer} in {self.processes} process(es){' from a file' if self.start else ''}: a rule that "
@@ -223,9 +230,17 @@ _OWN: dict[str, Any] = {
 def together_key(spec: RunSpec) -> str:
     """The same for runs that can be trained together by `fullscale.train.train_together`; "" for one that goes alone.
 
-    Alone go rules that look at a whole tensor, a start from a file, several processes, watched runs, and networks with dropout.
+    Alone go rules that look at a whole tensor, a start from a file, several processes, watched and recorded runs, and networks with
+    dropout.
     """
     dropout = spec.model.startswith("vgg") and spec.head == "imagenet"
-    if find_rule(spec.optimizer).unit != "weight" or spec.start or spec.processes > 1 or spec.watch or dropout:
+    if (
+        find_rule(spec.optimizer).unit != "weight"
+        or spec.start
+        or spec.processes > 1
+        or spec.watch
+        or spec.record
+        or dropout
+    ):
         return ""
     return json.dumps(replace(spec, **_OWN).as_dict(), sort_keys=True)

@@ -25,6 +25,7 @@ from fullscale.data import Images
 from fullscale.distributed import Team, team_of
 from fullscale.execution import CudaGraphStep, Execution
 from fullscale.feed import Batch, Feed, Resident, Share
+from fullscale.forecast.recorded import Recorded
 from fullscale.measure import Activity, measured
 from fullscale.models import Architecture, build
 from fullscale.outcome import Outcome, conclude, graphs_of, look, take
@@ -150,12 +151,13 @@ def _train(
     if spec.digest != images.digest:
         raise InputError(f"digest {spec.digest[:12]} of the spec is not that of the images, {images.digest[:12]}")
     run = execution or Execution()
-    if spec.watch:
-        if checkpoint or start:
-            raise InputError("watch of a run that goes on from a file: a run from its first step is accepted")
-        run = replace(run, graphs=False)  # a recorded step is replayed without what follows it
+    if spec.watch and (checkpoint or start):
+        raise InputError("watch of a run that goes on from a file: a run from its first step is accepted")
+    if spec.watch or spec.record:
+        # A step that CUDA graphs recorded is replayed without what follows it, and a compiled network's inputs are not seen.
+        run = replace(run, graphs=False, compile=run.compile and not spec.record)
     with run.applied(), team_of(spec, run) as team:
-        feeds = _feeds(specs, images, run.device)
+        feeds = feeds_of(specs, images, run.device)
         steps = spec.epochs * feeds[0].steps(spec.batch)
         saved = load_run(checkpoint, spec) if checkpoint else None
         architecture = Architecture(spec.model, spec.width, feeds[0].shape[0], len(feeds[0].classes), spec.head)
@@ -188,7 +190,9 @@ def _train(
             outcomes[0].curves = done.curves
         elif start and isinstance(optimizer, Optimizer) and holds_state_of(start, optimizer):
             restore_optimizer(net, optimizer, start)
-        watch = Watch(net, optimizer, spec) if spec.watch and isinstance(optimizer, Optimizer) else None
+        watch: Watch | Recorded | None = None
+        if (spec.watch or spec.record) and isinstance(optimizer, Optimizer):
+            watch = Watch(net, optimizer, spec) if spec.watch else Recorded(net, optimizer, spec, feeds[0].shape, saved)
         team.check_same("settings, images or a checkpoint", (spec, done.epoch))
 
         plans = [(s.lr, s.multiplier(steps)) for s in specs]
@@ -214,7 +218,8 @@ def _train(
                         write({name: values[-1] for name, values in outcomes[0].curves.items()})
             if team.leads and checkpoint and isinstance(optimizer, Optimizer) and outcomes[0].status == "done":
                 so_far = Progress(epoch, outcomes[0].curves, time.perf_counter() - started)
-                keep(checkpoint, spec, net, optimizer, orders[0], so_far)
+                monitor = watch.monitor if isinstance(watch, Recorded) else None
+                keep(checkpoint, spec, net, optimizer, orders[0], so_far, monitor)
             if progress is not None:
                 progress(epoch, losses)
             outcomes[0].status = team.as_led(outcomes[0].status)
@@ -225,6 +230,8 @@ def _train(
             return outcomes
         if done.epoch >= spec.epochs:  # the file holds the end of the run, but not what is looked at there
             activities = [measured(net, feeds[0].training(1024), graphs_of(net))]
+            if isinstance(watch, Recorded) and activities[0] is not None:
+                watch.measured(done.epoch, activities[0])
         seconds = (time.perf_counter() - started) / len(outcomes)
         for replica, (outcome, feed, activity) in enumerate(zip(outcomes, feeds, activities, strict=True)):
             outcome.summary = {"seconds": seconds, "steps": steps}
@@ -293,8 +300,8 @@ def epoch_by_epoch(
         yield team.mean(losses / len(coming)).tolist()
 
 
-def _feeds(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list[Feed]:
-    """A feed for each run; without a validation part they share one."""
+def feeds_of(specs: Sequence[RunSpec], images: Images | Feed, device: str) -> list[Feed]:
+    """A feed for each run; without a validation part they share one. InputError for a feed that is not as the specs say."""
     first = specs[0]
     if not isinstance(images, Images):
         for name in ("validation", "held_out"):

@@ -75,7 +75,10 @@ def shades(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("train digits --batch 1.5", ["--batch '1.5'", "a whole number is accepted"]),
         (
             "frobnicate",
-            ["frobnicate", "'reproduce', 'run', 'train', 'measure', 'prune', 'compare', 'fetch', 'study', 'results'"],
+            [
+                "frobnicate",
+                "'reproduce', 'run', 'train', 'forecast', 'measure', 'prune', 'compare', 'fetch', 'study', 'results'",
+            ],
         ),
         ("", ["COMMAND", "undertow --help"]),
     ],

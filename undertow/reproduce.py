@@ -125,9 +125,10 @@ def _explorer(folder: Path) -> str:
 
 
 def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
-    from figures import alive, pruning, report_runs, thresholds, watched
+    from figures import alive, forecast, interventions, pruning, report_runs, thresholds, watched
     from fullscale import digits_study
     from fullscale.claims import bearing
+    from fullscale.interventions.claims import EXPERIMENTS as TRIALS
     from fullscale.pruning_study import PAPER
     from fullscale.studies.conduct import conduct, planned
 
@@ -140,16 +141,18 @@ def _fullscale(store: Store, figures: Path, live: Live, fresh: bool) -> Section:
     data = bearing(store, stands)
     findings = judged(find_claims(experiments=list(data)), data)
     compared = [pruning.draw(data[name]) for name in ("compare", PAPER.name) if name in data]
+    trials = {name: data[experiment] for name, experiment in TRIALS.items() if experiment in data}
     drawn = (
-        alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), watched.draw(data["watched"]), *compared,
+        alive.draw(data["pocket"]), thresholds.draw(data["thresholds"]), watched.draw(data["watched"]),
+        interventions.draw(trials), forecast.draw(data["forecast"]), *compared,
     )  # fmt: skip
     inline = [save(picture, figures) for picture in drawn]
     live.line("CNNs: claims judged, figures drawn")
     title = "A real CNN: BasicNet on scikit-learn's digits"
     text = (
-        "The learning-rate grid, its runs at one sum of learning rates an optimizer, the watched runs, and the comparison of "
-        "pruning criteria unless it is stored here, come with the suite; undertow study digits-lr, digits-long and "
-        "digits-watched, and undertow compare, run them again."
+        "The learning-rate grid, its runs at one sum of learning rates an optimizer, the watched runs, the interventions, the runs "
+        "of the forecast, and the comparison of pruning criteria unless it is stored here, come with the suite; undertow study "
+        "digits-lr, digits-long, digits-watched and forecast-test, make interventions, and undertow compare, run them again."
     )
     tables = (report_runs.removal(data["pocket"]), report_runs.grid(data["grid"]))
     return Section(title, "fullscale", findings, inline, text, tables)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -11,16 +9,11 @@ from dynamics.errors import InputError
 from dynamics.given import kind
 from fullscale.graph import Unit
 from fullscale.graph.network import network
-from fullscale.measure.activity import SELECTIVE_BELOW, Activity
+from fullscale.measure.activity import Activity
 from fullscale.measure.graphs import Graphs
+from fullscale.measure.kept import Kept
 from fullscale.measure.places import Place, extremes
 from fullscale.measure.source import Source, parts, undrawn
-
-# Images whose selectivity is counted at a time: as much memory again for so many.
-COUNTED = 1024
-# Bytes of a block of what is kept. A large one comes from the system and not out of the gaps between a network's results,
-# which are of other sizes; memory of it that is not written to is not taken.
-BLOCK = 1 << 26
 
 
 def measure(net: nn.Module, images: Source, batch: int = 1024) -> Activity:
@@ -86,7 +79,7 @@ class _Extremes:
         self.places: tuple[Place | None, ...] = ()
         self.images = 0
         self.now: list[tuple[Tensor, Tensor]] = []
-        self.kept = _Kept()
+        self.kept = Kept()
         self.low = self.high = torch.empty(0)
         self.without_images: set[int] = set()
 
@@ -124,7 +117,7 @@ class _Extremes:
                 raise InputError(
                     f"activations behind {unit.norm} are not finite: the network diverged, or the images did"
                 )
-        selectivity = self._selectivity(peak).split(sizes)
+        selectivity = self.kept.selectivity(peak).split(sizes)
         for i in self.without_images:
             selectivity[i][peak.split(sizes)[i] > 0] = torch.nan
         gamma, beta = zip(*(unit.scales(net) for unit in self.units), strict=True)
@@ -139,40 +132,6 @@ class _Extremes:
             selectivity=selectivity,
             images=self.kept.count,
         )
-
-    def _selectivity(self, peak: Tensor) -> Tensor:
-        """(filters,) -> (filters,). In slices, as the intermediate results take several times the memory of what is kept."""
-        below = torch.zeros(len(peak), dtype=torch.int64)
-        for rows in self.kept.rows():
-            below += (rows / peak < SELECTIVE_BELOW).sum(dim=0)
-        return torch.where(peak > 0, below.double() / self.kept.count, 1.0)
-
-
-class _Kept:
-    """Rows of numbers, (images, filters), as many as come: in blocks on the CPU, so that none is copied again."""
-
-    def __init__(self) -> None:
-        self.blocks: list[Tensor] = []
-        self.count = self.free = 0
-
-    def add(self, rows: Tensor) -> None:
-        """(n, filters)"""
-        self.count += len(rows)
-        while len(rows):
-            if not self.free:
-                self.free = max(1, BLOCK // (rows.shape[1] * rows.element_size()))
-                self.blocks.append(torch.empty(self.free, rows.shape[1], dtype=rows.dtype))
-            now, rows = rows[: self.free], rows[self.free :]
-            start = len(self.blocks[-1]) - self.free
-            self.blocks[-1][start : start + len(now)] = now
-            self.free -= len(now)
-
-    def rows(self) -> Iterator[Tensor]:
-        """All of them, a few at a time."""
-        left = self.count
-        for block in self.blocks:
-            yield from block[:left].split(COUNTED)
-            left -= len(block)
 
 
 def _check_finite(net: nn.Module) -> None:

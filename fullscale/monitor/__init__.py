@@ -7,7 +7,10 @@
 - watched.py      what is watched of a network; slices.py: and how it follows from what modules put out
 - look.py         the forward hooks; hook.py: that stay with their module
 - memory.py       what has been seen so far
+- gathered.py     what is summed up at every step
+- standing.py     what the weights and the optimizer's state are before a step
 - observation.py  one observation
+- exact.py        all filters over a whole set of images
 - stored.py       its state checked, and as a file
 - state.py        an optimizer's state in the words of the rules
 - carried.py      how much of the regularizer an optimizer's buffers keep

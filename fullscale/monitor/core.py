@@ -12,8 +12,11 @@ from dynamics.errors import InputError
 from dynamics.given import flag, whole
 from fullscale.graph import Unit, taken
 from fullscale.graph.network import network
+from fullscale.measure.source import Source
 from fullscale.monitor.deaths import counted
+from fullscale.monitor.exact import exact
 from fullscale.monitor.finding import Finding
+from fullscale.monitor.gathered import Gathered
 from fullscale.monitor.line import Line, line
 from fullscale.monitor.living import Living
 from fullscale.monitor.look import Look
@@ -28,6 +31,8 @@ from fullscale.monitor.watched import Watched, of_units
 if TYPE_CHECKING:
     import xarray as xr
 
+    from fullscale.forecast.answer import Forecast
+
 INTERVAL = 100
 # The layers' weights, which are many, are split at every so many-th observation.
 WEIGHTS_EVERY = 4
@@ -38,7 +43,8 @@ class Monitor(Living):
 
     Training is not altered, and no random number is drawn. What is watched is found in the first pass in training mode, by
     tracing the network with its inputs. Between observations there are no forward hooks, and the optimizer's hooks
-    only take over what its buffers hold of the regularizer (`fullscale.monitor.carried`).
+    only sum up the gradients (`fullscale.monitor.gathered`) and take over what its buffers hold of the regularizer
+    (`fullscale.monitor.carried`).
 
     Args:
         net: any network, whose BatchNorms are watched and the channels behind activations; wrapped by torch.compile or
@@ -93,6 +99,7 @@ class Monitor(Living):
                 f"{type(self._net).__name__} is compiled in place, so that its inputs are not seen: pass example= or units="
             )
         self.updates = Updates(optimizer, [], [])
+        self._gathered = Gathered(self.watched)
         self._look = Look(self.watched, self.updates.note)
         self._finding = Finding(net, self.watched, self._look.extend) if units is None else None
         self._seen: Observation | None = None
@@ -134,7 +141,7 @@ class Monitor(Living):
             )
         for note in (*notes, *self.watched.notes):
             self.updates.note(note)
-        self._memory = Memory(self.watched)
+        self._memory, self._gathered = Memory(self.watched), Gathered(self.watched)
         if self._saved is not None:
             try:
                 fitting(self._saved, self.watched, self.updates.tensors)
@@ -176,9 +183,78 @@ class Monitor(Living):
         """All observations, see `fullscale.monitor.summary.history`."""
         activations = {unit.norm: unit.activation for unit in self.watched.units}
         return history(
-            self._memory.record, self.watched.layers, self.watched.channels, activations, self.deaths,
+            self._memory.record, self.watched.layers, self.watched.channels, activations, self.deaths, self._memory.measured,
             interval=self.interval, last=self.step, note="; ".join(self.note),
         )  # fmt: skip
+
+    def measure(self, batches: Source) -> None:
+        """Every filter over a whole set of images, such as the training set at an epoch's end.
+
+        It goes into `history` as measured_selectivity, measured_peak and measured_margin, under the number of steps so far: exact,
+        where an observation sees one batch in training mode. One pass in evaluation mode, after which the modules' own modes
+        and the random numbers are as before. Each image's largest activation of each filter is kept until the end. An image is
+        an entry of the first dimension of what a unit puts out.
+
+        Args:
+            batches: as `fullscale.measure.measure` takes images: a tensor (N, ...), or an iterable of batches, each alone or the
+                first of a pair with labels.
+
+        Raises:
+            InputError: before the filters are found; for inputs that do not fit the network, for none, and for more than 4 GiB of
+                activations.
+
+        Example:
+            >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+            >>> x = torch.ones(8, 1, 5, 5)
+            >>> monitor = Monitor(net, torch.optim.SGD(net.parameters(), lr=0.1), example=x)
+            >>> monitor.measure([x[:5], x[5:]])
+            >>> dict(monitor.history.measured_peak.sizes)
+            {'measured': 1, 'filter': 4}
+        """
+        if not self._ready:
+            raise InputError("no filters are found yet: measure after the first step is accepted, or with example=")
+        found = exact(self._net, self.watched, batches, self.updates.note)
+        self._memory.measured.add(self.step, found)
+
+    @property
+    def images(self) -> int:
+        """The images of the last batch that was observed, 0 before."""
+        return self._memory.images
+
+    def forecast(self, steps: int, *, batch: int | None = None, scheduler: Any = None, every: int = 1) -> Forecast:
+        """Who is about to die, when, and of what: the theory's answer from what was seen up to now, without a fitted number.
+
+        Args:
+            steps: those to come.
+            batch: images a step; None: as many as the last observed batch had.
+            scheduler: of torch.optim.lr_scheduler, as `undertow.read` takes it, read ahead and not stepped; None: the learning
+                rate stays what it is.
+            every: steps of the optimizer in one of the scheduler.
+
+        Returns:
+            A `fullscale.forecast.Forecast`: probability, step and mechanism of every filter with a scale.
+
+        Raises:
+            InputError: before the second observation, for an optimizer that is none of the rules here, or that trains no scale,
+                and as `undertow.read` does for schedulers.
+
+        Example:
+            >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+            >>> optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, weight_decay=1e-3)
+            >>> monitor = Monitor(net, optimizer, interval=2)
+            >>> for _ in range(5):
+            ...     optimizer.zero_grad()
+            ...     net(torch.rand(8, 1, 5, 5)).square().mean().backward()
+            ...     _ = optimizer.step()
+            >>> monitor.forecast(100).probability.shape
+            (4,)
+
+        Source:
+            derived here: docs/forecast.md.
+        """
+        from fullscale.forecast.live import of_monitor  # which imports this module
+
+        return of_monitor(self, steps, batch=batch, scheduler=scheduler, every=every)
 
     @property
     def text(self) -> str:
@@ -224,13 +300,23 @@ class Monitor(Living):
         if not self._ready:
             self._miss()
             return
-        if not self._look.on:
-            self.updates.follow()
-            return
-        self.updates.renew(self.watched.renewed(self._net))
-        heavy = self.step // self.interval % WEIGHTS_EVERY == 0
         with torch.no_grad():
-            self._seen = observe(self.watched, self._look, self.updates, self._memory.past, heavy)
+            if not self._look.on:
+                complete = self._gathered.add(self.updates.optimizer)
+                self.updates.follow(self._heavy_in(), complete)
+                return
+            others = self.watched.renewed(self._net)
+            for holder in (self.updates, self._gathered):
+                holder.renew(others)
+            self._gathered.add(self.updates.optimizer)
+            heavy = self.step // self.interval % WEIGHTS_EVERY == 0
+            self._seen = observe(self.watched, self._look, self.updates, self._gathered, self._memory.past, heavy)
+            self._gathered.clear()
+
+    def _heavy_in(self) -> int:
+        """In how many steps the parts of the layers' weights are asked for next: at each observation where the margin is theirs."""
+        often = 1 if any(part.feeding is not None for part in self.watched.parts) else WEIGHTS_EVERY
+        return -self.step % (often * self.interval)
 
     def _miss(self) -> None:
         if self._finding is not None and self._finding.compiled:
@@ -265,6 +351,7 @@ class Monitor(Living):
             "step": self.step,
             "notes": self.note,
             **self._memory.state(),
+            "gathered": self._gathered.state(),
             "held": {i: {name: x.clone() for name, x in fields.items()} for i, fields in held.items()},
         }
 
@@ -293,6 +380,7 @@ class Monitor(Living):
         self.interval = int(state["interval"])
         self._go_to(int(state["step"]))
         self._memory, self._saved = Memory(self.watched), None
+        self._gathered.clear()
         if not state["layers"]:  # of before any filter was found
             for note in state["notes"]:
                 self.updates.note(note)
@@ -307,4 +395,6 @@ class Monitor(Living):
         for note in (*state["notes"], *state.get("said", ()), *self.watched.notes):
             self.updates.note(note)
         self._memory.take(state)
+        if "gathered" in state:
+            self._gathered.take(state["gathered"])
         self.updates.resume(state["held"])

@@ -21,13 +21,14 @@ class Look:
     absolute activation; reach: of a unit that is made by its layer alone, by how much the largest of all inputs of the
     activation changes with each of the layer's weights. None where no pass was seen. The hooks are on the modules only while
     `on`, unless they were met by torch.compile: what it has compiled does not notice that hooks come and go, so there they
-    stay, and return at once.
+    stay, and return at once. training: whether it is passes in training mode that are looked at, or those in evaluation
+    mode, without `reach`.
     """
 
-    def __init__(self, watched: Watched, note: Callable[[str], None]) -> None:
+    def __init__(self, watched: Watched, note: Callable[[str], None], training: bool = True) -> None:
         self.on = False
         self.compiled = False
-        self.watched, self.note = watched, note
+        self.watched, self.note, self.training = watched, note, training
         self.highest: list[Tensor | None] = []
         self.size: list[Tensor | None] = []
         self.reach: list[Tensor | None] = []
@@ -80,11 +81,11 @@ class Look:
         def look(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if torch.compiler.is_dynamo_compiling():
                 self.compiled = True
-                if self.on and module.training and calls == 1:
+                if self.on and module.training is self.training and calls == 1:
                     for i in simple:
                         self._take(i, output.detach(), None)
                 return
-            if not self.on or not module.training or unseen(output):
+            if not self.on or module.training is not self.training or unseen(output):
                 return
             call = self._ran.get(module, 0)
             self._ran[module] = call + 1
@@ -92,14 +93,14 @@ class Look:
                 for i, place, which in wanted:
                     if which == call % calls:
                         self._meet(i, place, output.detach())
-                        if self.watched.parts[i].feeding is module:
+                        if self.training and self.watched.parts[i].feeding is module:
                             self.reach[i] = _reach(self.watched.parts[i], module, args, kwargs, output.detach())
 
         return look
 
     def _before(self, wanted: list[int]) -> Callable[..., None]:
         def look(root: nn.Module, args: Any, kwargs: Any) -> None:
-            if torch.compiler.is_dynamo_compiling() or not self.on or not root.training:
+            if torch.compiler.is_dynamo_compiling() or not self.on or root.training is not self.training:
                 return
             given = dict(zip(self.watched.parts[wanted[0]].seen.graph.given, tree_leaves((args, kwargs)), strict=False))  # type: ignore[union-attr]
             with torch.no_grad():

@@ -12,29 +12,46 @@ from torch import Tensor
 
 from fullscale.monitor.causes import Displacement, displacement_of_layer, displacement_of_margin, displacement_of_scale
 from fullscale.monitor.deaths import Deaths
+from fullscale.monitor.exact import Measured
 from fullscale.monitor.observation import Observation, Past
 from fullscale.monitor.record import Record
 from fullscale.monitor.watched import Watched
 from fullscale.thresholds import INACTIVE_ACTIVATION, INACTIVE_SCALE
 
+# What the next observation needs of the one before.
+BEFORE = {
+    "margin",
+    "peak",
+    "selectivity",
+    "gamma",
+    "beta",
+    "gradient",
+    "fed",
+    "fed_before",
+    "fed_after",
+    "share_weights",
+}
+BEFORE |= {f"{of}_{name}" for of in ("pull", "share") for name in ("gamma", "beta")} | {"pull_fed"}
 # By so much of the step may the split differ from what the optimizer did, rounding apart.
 TOLERANCE = 1e-2
 
 
 class Memory:
-    """Of all filters of `watched`: record, deaths by both measures, the observation before and the sums over all of them.
+    """Of all filters of `watched`: record, what was measured, deaths by both measures, the observation before and the sums over
+    all of them.
 
-    past: what the next observation needs on the network's device. share: the regularizer's share of the updates of the scales,
-    median at the last observation.
+    past: what the next observation needs on the network's device. images: of the last observed batch. share: the regularizer's
+    share of the updates of the scales, median at the last observation.
     """
 
     def __init__(self, watched: Watched) -> None:
         filters = sum(watched.sizes)
         self.watched = watched
-        self.record = Record(filters)
+        self.record, self.measured = Record(filters), Measured(filters)
         self.by_activation, self.by_scale = Deaths("activation", filters), Deaths("scale", filters)
         self.past = Past(len(watched.parts))
         self.share = float("nan")
+        self.images = 0
         self._rectified = np.array(watched.rectified, dtype=bool)
         self._before: dict[str, NDArray[Any]] | None = None
         self._before_step = 0
@@ -50,6 +67,7 @@ class Memory:
             )
         if seen.differs:
             note("the optimizer's steps are not those of its rule as they are known here: no regularizer's share")
+        self.images = int(images.max(initial=0)) or self.images
         of_margin = of_scale = None
         of_layer = np.isfinite(at.get("fed", np.full(len(images), np.nan)))
         if self._before is not None:
@@ -62,13 +80,13 @@ class Memory:
                 layer = displacement_of_layer(self._before, at, steps)
                 of_margin = Displacement(*(np.where(of_layer, a, b) for a, b in zip(layer, of_margin, strict=True)))
             self._sums += np.nan_to_num(np.stack([of_margin.pull, of_margin.loss]))
-        self._before, self._before_step = at, step
+        self._before, self._before_step = {name: x for name, x in at.items() if name in BEFORE}, step
 
         # NaN of a unit of which neither scale nor weights are followed.
         parts = np.where(of_layer, at.get("pull_fed", 0.0), at["pull_gamma"] + 0 * at["gamma"])
         known = np.isfinite(parts + at["pull_beta"])
         pull, loss = (np.where(known, sums, np.nan) for sums in self._sums)
-        self.record.add(step, {**at, "pull": pull, "loss": loss})
+        self.record.add(step, {**at, "pull": pull, "loss": loss}, seen.over)
         quiet = self._rectified & (at["peak"] < INACTIVE_ACTIVATION)
         self.by_activation.observe(step, images, quiet, at["margin"], of_margin)
         size = np.abs(at["gamma"])
@@ -82,21 +100,27 @@ class Memory:
         """All of it as tensors and plain data."""
         state = {
             "record": self.record.state(),
+            "measured": self.measured.state(),
             "activation": self.by_activation.state(),
             "scale": self.by_scale.state(),
             "before": self._before,
             "before_step": self._before_step,
             "sums": self._sums,
             "share": self.share,
+            "images": self.images,
         }
         packed: dict[str, Any] = _mapped(state, np.ndarray, lambda x: torch.from_numpy(x.copy()))
         return packed | self.past.state()
 
     def take(self, state: dict[str, Any]) -> None:
         """What `state` gave."""
-        names = ("record", "activation", "scale", "before", "before_step", "sums", "share")
+        names = ["record", "activation", "scale", "before", "before_step", "sums", "share"]
+        names += ["measured"] if "measured" in state else []
+        self.images = int(state.get("images", 0))
         kept = _mapped({name: state[name] for name in names}, Tensor, lambda x: x.detach().cpu().numpy().copy())
         self.record.take(kept["record"])
+        if "measured" in state:
+            self.measured.take(kept["measured"])
         self.by_activation.take(kept["activation"])
         self.by_scale.take(kept["scale"])
         self._before, self._before_step = kept["before"], kept["before_step"]

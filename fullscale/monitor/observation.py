@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fullscale.monitor.gathered import Gathered
 from fullscale.monitor.look import Look
+from fullscale.monitor.standing import standing
 from fullscale.monitor.updates import Direction, Part, Split, Updates
 from fullscale.monitor.watched import Watched
 
@@ -25,13 +27,14 @@ KEPT = 0.9
 class Observation:
     """What was seen before a step: by name a tensor (filters,), and of each unit the number of images, 0 if it was not run.
 
-    along: of the units that their layers alone make, the inputs that the largest output lies over. differs: after `values`,
-    whether the step was another than the split of it says.
+    along: of the units that their layers alone make, the inputs that the largest output lies over. over: the steps that were
+    gathered. differs: after `values`, whether the step was another than the split of it says.
     """
 
     columns: dict[str, Tensor]
     images: list[int]
     along: dict[int, Direction]
+    over: int = 0
     differs: bool = False
 
     def values(
@@ -98,9 +101,10 @@ class Past:
         ]
 
 
-def observe(watched: Watched, look: Look, updates: Updates, past: Past, heavy: bool) -> Observation:
+def observe(watched: Watched, look: Look, updates: Updates, gathered: Gathered, past: Past, heavy: bool) -> Observation:
     """What can be seen before the step: activity of the last pass, gradients, and the parts of the update.
 
+    gathered: the gradients since the observation before, those of this step too.
     past: of the observation before, brought up to date. heavy: all the layers' weights as well.
     """
     along = _along(watched, look, past)
@@ -120,8 +124,10 @@ def observe(watched: Watched, look: Look, updates: Updates, past: Past, heavy: b
     columns["share_weights"] = _by_layer(watched, shares, like)
     if along:
         columns |= _fed(watched, along, found, past, like)
+    several = gathered.columns(updates.optimizer) | standing(watched, updates.optimizer)
+    columns |= {name: _by_layer(watched, of, like) for name, of in several.items()}
     images = [0 if highest is None else len(highest) for highest in look.highest]
-    return Observation(columns, images, along)
+    return Observation(columns, images, along, gathered.steps)
 
 
 def _along(watched: Watched, look: Look, past: Past) -> dict[int, Direction]:
@@ -176,7 +182,8 @@ def _vectors(watched: Watched) -> tuple[list[Tensor], list[Tensor]]:
 
 def _flat(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
     """Joined, on the device and in the precision of `like`: a network may lie on several."""
-    return torch.cat([x.detach().to(like.device, like.dtype).flatten() for x in tensors])
+    near = (x if x.device == like.device else x.to(like.device) for x in tensors)
+    return torch.cat([x.detach().reshape(-1) for x in near]).to(like.dtype)
 
 
 def _activity(look: Look, i: int, gamma: Tensor, peaks: list[Tensor | None]) -> tuple[Tensor, Tensor, Tensor]:

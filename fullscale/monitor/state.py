@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,13 @@ from dynamics.errors import InputError
 from dynamics.libraries.catalogue import FIELDS, IN_GROUP
 from dynamics.rule import Rule
 from dynamics.simulate.clock import clock_after
+
+# The fields of the rules' states that an update is divided by, and what makes a size of each. Of several the first divides.
+SIZES: dict[str, Callable[[Tensor], Tensor]] = {
+    "vmax": torch.sqrt, "v": torch.sqrt, "s": torch.sqrt, "n": torch.sqrt, "u": torch.abs,
+}  # fmt: skip
+# Those that are a mean of gradients or a sum of updates, the first of several.
+MOMENTS = ("m", "b")
 
 
 def bare(optimizer: Any) -> Any:
@@ -91,3 +98,16 @@ def clock(
             raise InputError(f"the optimizer does not tell how many steps it has taken, which {rule.name} needs")
         found = clock_after(rule, hyper, int(taken), float(group["lr"])) | found
     return tuple(found[name] for name in rule.clock)
+
+
+def divisor(rule: Rule) -> str | None:
+    """The field that a rule divides its update by; None where it divides by nothing."""
+    return next((name for name in SIZES if name in rule.state), None)
+
+
+def correction(rule: Rule, times: Mapping[str, float]) -> float:
+    """What a rule divides the field of `divisor` by for its start at 0, before its next step; 1 where it does not.
+
+    times: the rule's clock. A rule that corrects it carries the power of the hyperparameter by which it forgets squares.
+    """
+    return 1 - times.get(rule.memory.replace("beta", "power"), 0.0) if rule.memory.startswith("beta") else 1.0

@@ -13,12 +13,15 @@ import torch
 from torch import Tensor
 
 from dynamics.errors import InputError
-from dynamics.given import shown, text, whole
+from dynamics.given import flag, shown, text, whole
 from evidence.files import write_whole
 from fullscale.checkpoint import check_seal, seal
 from fullscale.checkpoint import read as read_safetensors
 from fullscale.monitor.causes import CAUSES, RECENT
-from fullscale.monitor.record import MOST, VARIABLES
+from fullscale.monitor.exact import VARIABLES as EXACT
+from fullscale.monitor.gathered import Gathered
+from fullscale.monitor.memory import BEFORE
+from fullscale.monitor.record import FIRST, GATHERED, MOST, VARIABLES
 from fullscale.monitor.watched import Watched
 
 HEADER = "undertow monitor"
@@ -26,20 +29,6 @@ HEADER = "undertow monitor"
 TENSOR = "tensor"
 # The largest number that a state may count to: what is added to it still has room in 64 bits.
 COUNT = 2**62
-# What the observation before may hold, and what the next one needs of it.
-_BEFORE = {
-    "margin",
-    "peak",
-    "selectivity",
-    "gamma",
-    "beta",
-    "gradient",
-    "fed",
-    "fed_before",
-    "fed_after",
-    "share_weights",
-}
-_BEFORE |= {f"{of}_{name}" for of in ("pull", "share") for name in ("gamma", "beta")} | {"pull_fed"}
 _NEEDED = {"margin", "gamma", "beta", "pull_gamma", "pull_beta"}
 _DEATH = {"step": 0, "certain": 0, "filter": 0, "intervals": 0}
 
@@ -69,29 +58,41 @@ def _parts(state: Mapping[str, Any]) -> None:
     last = whole("step", state["step"], 0, COUNT)
     _held(state["held"])
 
-    record = _mapping("record", state.get("record"), {"every", "seen", "steps", "rows"})
-    steps = record["steps"]
-    _array("record.steps", steps, torch.int64, getattr(steps, "shape", ()))
-    if steps.ndim != 1 or len(steps) > MOST:
-        raise InputError(f"record.steps of shape {tuple(steps.shape)}: {MOST} numbers at most are accepted")
-    if not ((steps[:1] >= 0).all() and (steps.diff() > 0).all() and (steps <= last).all()):
-        raise InputError(f"record.steps: rising numbers from 0 to {last} are accepted")
+    # A state of the first version has the first variables, and nothing that is gathered or measured.
+    given = state.get("record")
+    rows = given.get("rows") if isinstance(given, dict) else None
+    first = isinstance(rows, dict) and rows.keys() == FIRST.keys()
+    of_record = {"every", "seen", "steps", "rows"} | (set() if first else {"over", "waiting", "waiting_over"})
+    record = _mapping("record", given, of_record)
+    steps = _rising("record.steps", record["steps"], last)
     whole("record.every", record["every"], 1, COUNT)
     whole("record.seen", record["seen"], 0, COUNT)
-    of = _mapping("record.rows", record["rows"], set(VARIABLES))
-    for name in VARIABLES:
+    names = FIRST if first else VARIABLES
+    of = _mapping("record.rows", record["rows"], set(names))
+    for name in names:
         _array(f"record.rows.{name}", of[name], torch.float32, (len(steps), len(layers)))
+    if not first:
+        _counts("record.over", record["over"], len(steps), COUNT, 0)
+        whole("record.waiting_over", record["waiting_over"], 0, COUNT)
+        for name, x in _mapping("record.waiting", record["waiting"], set(GATHERED)).items():
+            _array(f"record.waiting.{name}", x, torch.float32, (len(layers),))
+        measured = _mapping("measured", state.get("measured"), {"steps", "rows"})
+        at = _rising("measured.steps", measured["steps"], last)
+        for name, x in _mapping("measured.rows", measured["rows"], set(EXACT)).items():
+            _array(f"measured.rows.{name}", x, torch.float32, (len(at), len(layers)))
+        _gathered(state.get("gathered"))
     for name in ("activation", "scale"):
         _deaths(name, state.get(name), len(layers))
 
     whole("before_step", state.get("before_step"), 0, COUNT)
+    whole("images", state.get("images", 0), 0, COUNT)  # later than the others
     _array("sums", state.get("sums"), torch.float64, (2, len(layers)))
     if not isinstance(state.get("share"), float):
         raise InputError(f"share {shown(state.get('share'))}: a number is accepted")
     before = state.get("before", 0)
     if before is not None:
         needed = _NEEDED | ({"pull_fed"} if isinstance(before, dict) and "fed" in before else set())
-        for name, x in _mapping("before", before, needed, _BEFORE).items():
+        for name, x in _mapping("before", before, needed, BEFORE).items():
             _array(f"before.{name}", x, torch.float64, (len(layers),))
 
     sizes = [len(list(of)) for _, of in groupby(layers)]
@@ -108,6 +109,36 @@ def _parts(state: Mapping[str, Any]) -> None:
             raise InputError(f"fed.{i}: two tensors are accepted")
         for x in fed[i]:
             _array(f"fed.{i}", x, None, getattr(fed[i][0], "shape", ()))
+
+
+def _rising(name: str, given: Any, last: int) -> Tensor:
+    _array(name, given, torch.int64, getattr(given, "shape", ()))
+    steps: Tensor = given
+    if steps.ndim != 1 or len(steps) > MOST:
+        raise InputError(f"{name} of shape {tuple(steps.shape)}: {MOST} numbers at most are accepted")
+    if not ((steps[:1] >= 0).all() and (steps.diff() > 0).all() and (steps <= last).all()):
+        raise InputError(f"{name}: rising numbers from 0 to {last} are accepted")
+    return steps
+
+
+def _gathered(given: Any) -> None:
+    state = _mapping("gathered", given, {"steps", "came", "vectors", "arrived", "weights"})
+    whole("gathered.steps", state["steps"], 0, COUNT)
+    _listed("gathered.came", state["came"], flag)
+    pairs = [
+        (name, pair) for name in ("vectors", "weights") for pair in _listed(f"gathered.{name}", state[name], _pair)
+    ]
+    for name, pair in pairs:
+        for x in pair:
+            _array(f"gathered.{name}", x, None, getattr(x, "shape", ()))
+    for x in _listed("gathered.arrived", state["arrived"], lambda _, x: x):
+        _array("gathered.arrived", x, None, getattr(x, "shape", ()))
+
+
+def _pair(name: str, given: Any) -> Any:
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        raise InputError(f"{name} two tensors are accepted")
+    return given
 
 
 def _deaths(name: str, given: Any, filters: int) -> None:
@@ -176,10 +207,10 @@ def _array(name: str, given: Any, dtype: torch.dtype | None, shape: Iterable[int
         raise InputError(f"{name} of shape {tuple(given.shape)}: {tuple(shape)} is accepted")
 
 
-def _counts(name: str, given: Any, length: int, high: int) -> None:
+def _counts(name: str, given: Any, length: int, high: int, low: int = -1) -> None:
     _array(name, given, torch.int64, (length,))
-    if not ((given >= -1) & (given <= high)).all():
-        raise InputError(f"{name}: whole numbers from -1 to {high} are accepted")
+    if not ((given >= low) & (given <= high)).all():
+        raise InputError(f"{name}: whole numbers from {low} to {high} are accepted")
 
 
 def fitting(state: Mapping[str, Any], watched: Watched, tensors: Sequence[Tensor]) -> None:
@@ -194,6 +225,8 @@ def fitting(state: Mapping[str, Any], watched: Watched, tensors: Sequence[Tensor
         fed = state.get("fed", [None] * len(watched.parts))[i]
         if fed is not None:
             _array(f"state of a monitor, fed.{i}", fed[0], None, () if part.weight is None else part.weight.shape)
+    if "gathered" in state and not Gathered(watched).fits(state["gathered"]):
+        raise InputError("state of a monitor, gathered: that of the same network is accepted")
     for i, fields in state["held"].items():
         whole("state of a monitor, held:", i, 0, len(tensors) - 1)
         for x in fields.values():
@@ -202,6 +235,12 @@ def fitting(state: Mapping[str, Any], watched: Watched, tensors: Sequence[Tensor
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
     """Write what a monitor's state_dict gave, whole or not at all. InputError where it cannot be written."""
+    tensors, header = packed(state)
+    write_whole(path, safetensors.torch.save(tensors, metadata={HEADER: seal(header, tensors)}))
+
+
+def packed(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
+    """A state as tensors by their places, and as JSON that names these places."""
     tensors: dict[str, Tensor] = {}
 
     def plain(x: Any, place: str) -> Any:
@@ -215,12 +254,23 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
         return x
 
     header = json.dumps(plain(state, ""))
-    write_whole(path, safetensors.torch.save(tensors, metadata={HEADER: seal(header, tensors)}))
+    return tensors, header
 
 
 def read(path: Path) -> dict[str, Any]:
     """What `write` wrote, checked; nothing in it is run. InputError for a file that is missing, damaged or of another kind."""
     tensors, metadata = read_safetensors(path)
+    try:
+        check_seal(metadata[HEADER], tensors)
+        return unpacked(tensors, metadata[HEADER])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: holds no monitor's state") from error
+
+
+def unpacked(tensors: Mapping[str, Tensor], header: str) -> dict[str, Any]:
+    """What `packed` packed, checked. InputError for anything else."""
 
     def whole_of(x: Any) -> Any:
         if isinstance(x, dict):
@@ -228,12 +278,9 @@ def read(path: Path) -> dict[str, Any]:
         return [whole_of(of) for of in x] if isinstance(x, list) else x
 
     try:
-        check_seal(metadata[HEADER], tensors)
-        state = whole_of(json.loads(metadata[HEADER]))
-        del state["sha256"]
+        state = whole_of(json.loads(header))
+        state.pop("sha256", None)
         state["held"] = {int(i): fields for i, fields in state["held"].items()}
-        return checked(state)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: holds no monitor's state") from error
+        raise InputError("holds no monitor's state") from error
+    return checked(state)

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from dynamics.errors import InputError
 from dynamics.given import whole
+from fullscale.monitor.exact import VARIABLES as EXACT
 from fullscale.monitor.record import VARIABLES
 
 if TYPE_CHECKING:
+    from fullscale.monitor.exact import Measured
     from fullscale.monitor.record import Record
 
 # What `die_next` needs of it.
@@ -29,13 +31,16 @@ def history(
     channels: Sequence[int],
     activations: Mapping[str, str],
     deaths: Sequence[Mapping[str, Any]],
+    measured: Measured,
     **attributes: Any,
 ) -> xr.Dataset:
     """The observations as labelled data.
 
     (step, filter): the variables of `fullscale.monitor.record` and `alive`, False from a death by activation to a revival.
-    (filter): layer, channel. (death): one entry a death, names beginning with death_, see `Monitor.deaths`; death_revived
-    is -1 where the filter has not come back. attributes: what else is to be told of them.
+    (step): over, how many steps those of them go over that are means over the steps since the row before. (measured, filter): what
+    `Monitor.measure` found after so many steps, names beginning with measured_. (filter): layer, channel. (death): one entry a
+    death, names beginning with death_, see `Monitor.deaths`; death_revived is -1 where the filter has not come back. attributes:
+    what else is to be told of them.
     """
     steps = record.steps
     alive = np.ones((len(steps), record.filters), dtype=bool)
@@ -46,6 +51,13 @@ def history(
     axes = ("step", "filter")
     data: dict[str, Any] = {name: (axes, record.rows(name), {"long_name": text}) for name, text in VARIABLES.items()}
     data["alive"] = (axes, alive)
+    data["over"] = (
+        "step",
+        record.over,
+        {"long_name": "number of steps that means over the steps since the row before go over"},
+    )
+    for name, text in EXACT.items():
+        data[f"measured_{name}"] = (("measured", "filter"), measured.rows[name].copy(), {"long_name": text})
     for name in ("step", "filter"):
         data[f"death_{name}"] = ("death", np.array([row[name] for row in deaths], dtype=np.int64))
     for name in ("measure", "cause"):
@@ -56,6 +68,7 @@ def history(
     data["death_revived"] = ("death", np.array(revived, dtype=np.int64))
     coords = {
         "step": steps,
+        "measured": measured.steps,
         "filter": np.arange(record.filters),
         "layer": ("filter", list(layers)),
         "channel": ("filter", list(channels)),

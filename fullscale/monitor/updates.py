@@ -8,6 +8,8 @@ whole split at every step elsewhere.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -71,6 +73,27 @@ class _Piece:
         return x.detach()[self.rows]
 
 
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What follows a group whose parameters all have gradients: some of them, and what is held of each. joined: of vectors that
+    are followed as one what is held of them, None where there are none; window: of the others, the number of steps after
+    which nothing is left in the buffers that can be told from rounding."""
+
+    way: Carried
+    vectors: list[Tensor]
+    joined: Tensor | None
+    others: list[Tensor]
+    held: list[Tensor]
+    window: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether its parameters still have the precision and the device of what is held. A network changes them as a whole."""
+        pairs = [(self.vectors[0], self.joined)] if self.joined is not None else []
+        pairs += [(self.others[-1], self.held[-1])] if self.held else []
+        return all(p.dtype == x.dtype and p.device == x.device for p, x in pairs if x is not None)
+
+
 class Updates:
     """The updates of `tensors` by `optimizer`, each to be split into what loss and regularizer add.
 
@@ -94,6 +117,7 @@ class Updates:
         self._sizes: tuple[Any, ...] = ()
         self._members: list[list[Tensor]] = []
         self._along: dict[int, Direction] = {}
+        self._plans: dict[int, _Plan] = {}
 
     def note(self, text: str) -> None:
         """Say it, once."""
@@ -107,11 +131,12 @@ class Updates:
             # Copied: they change at every step, and what was given may be loaded again.
             self.held[id(p)] = {name: x.detach().to(p.device, p.dtype, copy=True) for name, x in kept.items()}
         self._started = {id(p) for p in self.tensors}
+        self._plans = {}
 
     def renew(self, others: Mapping[int, Tensor]) -> None:
         """Other parameters stand in the place of some, by the ids of these."""
         if others:
-            self.tensors, self._sizes = [others.get(id(p), p) for p in self.tensors], ()
+            self.tensors, self._sizes, self._plans = [others.get(id(p), p) for p in self.tensors], (), {}
         for old, new in others.items():
             self.held.pop(old, None)
             self._started.discard(old)
@@ -122,23 +147,38 @@ class Updates:
 
     def groups(self) -> Iterator[tuple[int, dict[str, Any], list[Tensor]]]:
         """Each parameter group with those watched in it that have a gradient."""
-        every = (group["params"] for group in self.optimizer.param_groups)
-        sizes = tuple((len(params), *map(id, params[:1])) for params in every)
+        sizes = self._now_sizes()
         if sizes != self._sizes:
             wanted = {id(p) for p in self.tensors}
-            self._sizes = sizes
+            self._sizes, self._plans = sizes, {}
             self._members = [[p for p in group["params"] if id(p) in wanted] for group in self.optimizer.param_groups]
         for index, (group, members) in enumerate(zip(self.optimizer.param_groups, self._members, strict=True)):
             if params := [p for p in members if p.grad is not None]:
                 yield index, group, params
 
+    def _now_sizes(self) -> tuple[Any, ...]:
+        every = (group["params"] for group in self.optimizer.param_groups)
+        return tuple((len(params), *map(id, params[:1])) for params in every)
+
     @torch.no_grad()
-    def follow(self) -> None:
-        """Take the buffers' parts over the coming step; to be called before each step that is not split."""
-        for index, group, params in self.groups():
+    def follow(self, ahead: int = 0, complete: bool = False) -> None:
+        """Take the buffers' parts over the coming step; to be called before each step that is not split.
+
+        ahead: so many steps after this one those of the heavy ones are asked for next. complete: whether all are known to have a
+        gradient.
+        """
+        if complete and self._sizes == self._now_sizes():
+            groups = [
+                (i, group, m)
+                for i, (group, m) in enumerate(zip(self.optimizer.param_groups, self._members, strict=True))
+                if m
+            ]
+        else:
+            groups = list(self.groups())
+        for index, group, params in groups:
             way = self._way(index, group)
             if way is not None and way.kind == "linear":
-                self._advance(way, group, params)
+                self._advance(index, way, group, params, ahead)
             elif way is not None and way.kind == "rest":
                 self._split(way, group, [p for p in params if id(p) in self.light], Split({}, {}, {}))
 
@@ -169,7 +209,7 @@ class Updates:
                 chosen = params if heavy else [p for p in params if id(p) in self.light or id(p) in directed]
             self._split(way, group, chosen, found)
             if way.kind == "linear":
-                self._advance(way, group, params)
+                self._advance(index, way, group, params)
         for key, (share, moved) in found.heavy.items():
             found.heavy[key] = share / moved
         if sum(map(len, self._members)) < sum(p.requires_grad for p in self.tensors):
@@ -201,6 +241,7 @@ class Updates:
         for name, x in held.items():
             if x.dtype != p.dtype or x.device != p.device:
                 held[name] = x.to(p)
+                self._plans = {}
         return bool(held)
 
     def _begin(self, way: Carried, group: Mapping[str, Any], params: list[Tensor]) -> None:
@@ -216,12 +257,43 @@ class Updates:
                 )
             self._started.add(id(p))
             self.held[id(p)] = {way.field: start}
+            self._plans = {}
 
-    def _advance(self, way: Carried, group: Mapping[str, Any], params: list[Tensor]) -> None:
+    def _advance(
+        self, index: int, way: Carried, group: Mapping[str, Any], params: list[Tensor], ahead: int = 0
+    ) -> None:
+        plan = self._plans.get(index)
+        if plan is None or plan.way is not way or len(params) != len(plan.vectors) + len(plan.others) or not plan.fits:
+            plan = self._plan(way, group, params)
+            self._plans.pop(index, None)
+            if len(params) == len(self._members[index]):
+                self._plans[index] = plan
+        if plan.joined is not None:
+            now = torch.cat(plan.vectors)
+            plan.joined.lerp_(now.sign_() if way.of_sign else now, 1 - way.keep)
+        if plan.others and ahead <= plan.window:
+            given = list(torch._foreach_sign(plan.others)) if way.of_sign else plan.others
+            torch._foreach_lerp_(plan.held, given, 1 - way.keep)
+
+    def _plan(self, way: Carried, group: Mapping[str, Any], params: list[Tensor]) -> _Plan:
+        """Vectors of one device and precision are held as parts of one tensor from now on."""
         self._begin(way, group, params)
-        held = [self.held[id(p)][way.field] for p in params]
-        given = list(torch._foreach_sign(params)) if way.of_sign else params
-        torch._foreach_lerp_(held, given, 1 - way.keep)
+        first = next((p for p in params if id(p) in self.light and p.ndim == 1), None)
+        vectors = [
+            p for p in params
+            if first is not None and id(p) in self.light and p.ndim == 1 and (p.dtype, p.device) == (first.dtype, first.device)
+        ]  # fmt: skip
+        joined = torch.cat([self.held[id(p)][way.field] for p in vectors]) if vectors else None
+        if joined is not None:
+            for p, part in zip(vectors, joined.split([len(p) for p in vectors]), strict=True):
+                self.held[id(p)][way.field] = part
+        own = set(map(id, vectors))
+        others = [p for p in params if id(p) not in own]
+        # Light ones are asked for sooner. Below rounding by a margin, since weights may shrink a thousandfold meanwhile.
+        finest = min((torch.finfo(p.dtype).eps for p in others), default=1.0)
+        forgets = 0 < way.keep < 1 and all(id(p) not in self.light for p in others)
+        window = math.ceil(1.5 * math.log(finest) / math.log(way.keep)) if forgets else sys.maxsize
+        return _Plan(way, vectors, joined, others, [self.held[id(p)][way.field] for p in others], window)
 
     def _split(self, way: Carried, group: Mapping[str, Any], params: list[Tensor], found: Split) -> None:
         self._started.update(map(id, params))

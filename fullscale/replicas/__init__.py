@@ -66,6 +66,12 @@ class Replicas(nn.Module):
         parts = self.flat.split([shape.numel() for shape in self._shapes.values()], dim=1)
         return {name: _shaped(part, shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
 
+    def places(self) -> dict[str, Tensor]:
+        """Where in a row the numbers of each weight lie, by the names that they have in one network, in its shape."""
+        sizes = [shape.numel() for shape in self._shapes.values()]
+        parts = torch.arange(sum(sizes))[None].split(sizes, dim=1)
+        return {name: _shaped(part, shape)[0] for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, R x C, H, W) -> (R, N, classes)."""
         if not by_kernels(x):

@@ -17,6 +17,7 @@ class Optimizers:
 
     specs: one for each replica of `net`, of rules that take each weight by itself. capturable: as in `Optimizer`; the learning
     rates are then tensors. param_groups: one for each run, in order.
+    each: the optimizers, which hold these groups.
     """
 
     def __init__(self, net: Replicas, specs: Sequence[RunSpec], capturable: bool = False) -> None:
@@ -28,7 +29,7 @@ class Optimizers:
             (group,) = Optimizer([row], spec.optimizer, spec.coupling, lr=lr, **numbers).param_groups
             own.setdefault((spec.optimizer, spec.coupling), []).append(group)
         made = {of: Optimizer(groups, *of) for of, groups in own.items()}
-        self._each = list(made.values())
+        self.each = list(made.values())
         # An optimizer keeps copies of the groups that it is given.
         kept = {of: iter(optimizer.param_groups) for of, optimizer in made.items()}
         self.param_groups: list[dict[str, Any]] = [next(kept[spec.optimizer, spec.coupling]) for spec in specs]
@@ -39,15 +40,15 @@ class Optimizers:
 
     def step(self) -> None:
         """One update of every run."""
-        for optimizer in self._each:
+        for optimizer in self.each:
             optimizer.step()
 
     def train(self) -> None:
         """Put the gradient points back into the weights."""
-        for optimizer in self._each:
+        for optimizer in self.each:
             optimizer.train()
 
     def eval(self) -> None:
         """Put the weights to evaluate with into their place, for rules that take gradients elsewhere."""
-        for optimizer in self._each:
+        for optimizer in self.each:
             optimizer.eval()

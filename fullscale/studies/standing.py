@@ -15,7 +15,7 @@ from fullscale.studies.runs import Asked, Found, Source, asked, on_images
 from fullscale.sweep import KIND, check_row
 
 # Fields of a run that change what is looked at alone.
-LOOKS = ("thresholds", "measure_every", "watch")
+LOOKS = ("thresholds", "measure_every", "watch", "record")
 
 
 @dataclass(frozen=True)

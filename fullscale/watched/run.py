@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isnan
 from typing import Any
 
@@ -14,6 +13,7 @@ from dynamics.optimizer import Optimizer
 from dynamics.theory.pull import PullShare, pull_share
 from fullscale.measure import Activity
 from fullscale.monitor import Monitor
+from fullscale.monitor.state import SIZES
 from fullscale.spec import RunSpec
 from fullscale.thresholds import MEASURES
 
@@ -32,10 +32,6 @@ COLUMNS = {
 # Steps from one look of the monitor to the next: it says when a filter dies, and of what.
 INTERVAL = 50
 DEATH = ("step", "filter", "cause", "revived")
-# The fields of the rules' states that an update is divided by, and what makes a size of each. Of several the first divides.
-_SIZES: dict[str, Callable[[Tensor], Tensor]] = {
-    "vmax": torch.sqrt, "v": torch.sqrt, "s": torch.sqrt, "n": torch.sqrt, "u": torch.abs,
-}  # fmt: skip
 
 
 class Watch:
@@ -159,5 +155,5 @@ class Watch:
     def _size(self) -> Tensor:
         """What the rule divides each update by, (numbers,); NaN where it divides by nothing."""
         state = self._state or {}
-        name = next((name for name in _SIZES if name in state), None)
-        return torch.full_like(self._sums[0], torch.nan) if name is None else _SIZES[name](state[name])
+        name = next((name for name in SIZES if name in state), None)
+        return torch.full_like(self._sums[0], torch.nan) if name is None else SIZES[name](state[name])

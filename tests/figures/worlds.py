@@ -39,6 +39,7 @@ from figures import (
 )  # fmt: skip
 from figures.style import Picture
 from fullscale.digits_study import OPTIMIZERS, STRENGTH
+from fullscale.monitor.exact import Measured
 from fullscale.monitor.record import VARIABLES, Record
 from fullscale.monitor.summary import history
 from fullscale.pruning_data import by_criterion
@@ -134,9 +135,11 @@ def seen(deaths: list[dict[str, Any]]) -> xr.Dataset:
     for step in STEPS:
         values = {name: draws.uniform(0, 1, FILTERS) for name in VARIABLES}
         values["selectivity"] = np.linspace(0, 1, FILTERS)
-        record.add(int(step), values)
+        record.add(int(step), values, 50)
     activations = dict.fromkeys(LAYERS, "relu")
-    return history(record, LAYERS, list(range(FILTERS)), activations, deaths, interval=50, last=4000, note="")
+    return history(
+        record, LAYERS, list(range(FILTERS)), activations, deaths, Measured(FILTERS), interval=50, last=4000, note=""
+    )
 
 
 LANES, LENGTHS, SPEEDS = [16, 256, 4096, 65_536], [1, 16, 256, 4096], [1, 20, 180, 270]

@@ -292,7 +292,7 @@ def test_what_cannot_be_watched_is_refused(net: nn.Module, given: dict[str, Any]
 def test_the_record_keeps_its_size_and_an_even_distance() -> None:
     record = Record(2)
     for i in range(5 * MOST):
-        record.add(10 * i, {name: np.full(2, i) for name in NAMES})
+        record.add(10 * i, {name: np.full(2, i) for name in NAMES}, 10)
         assert record.size <= MOST
     assert set(np.diff(record.steps)) == {10 * record.every}
     np.testing.assert_array_equal(record.rows("gamma")[:, 0] * 10, record.steps)

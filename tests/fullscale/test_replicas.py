@@ -274,7 +274,7 @@ def test_a_recorded_step_would_read_and_write_fixed_memory() -> None:
             optimizers.step()
         kept = [value for module in joined.modules() for value in vars(module).values() if isinstance(value, Tensor)]
         assert not [value for value in kept if value.grad_fn is not None]
-        states = [v for o in optimizers._each for s in o.state.values() for v in s.values()]
+        states = [v for o in optimizers.each for s in o.state.values() for v in s.values()]
         rates = [group["lr"] for group in optimizers.param_groups]
         used = [joined.flat, joined.flat.grad, *joined.buffers(), *(row.grad for row in joined.rows), *joined.rows]
         places.append([tensor.data_ptr() for tensor in [*used, *states, *rates] if isinstance(tensor, Tensor)])

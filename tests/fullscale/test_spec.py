@@ -49,7 +49,7 @@ INVALID: dict[str, st.SearchStrategy[Any]] = {
     "sync_batchnorm": st.just(True),  # for one process
 }
 # Whatever stands in them is possible, here.
-FREE = {"digest", "augment", "thresholds", "start", "classes", "watch"}
+FREE = {"digest", "augment", "thresholds", "start", "classes", "watch", "record"}
 
 
 @pytest.mark.parametrize("name", INVALID)

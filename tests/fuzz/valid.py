@@ -252,6 +252,7 @@ INVOCATIONS: dict[str, tuple[Invocation, ...]] = {
         _one("train data --from net.safetensors --epochs 1 --batch 4 --optimizer sgd --lr 0.1 --out out", "data",
              "net.safetensors"),
     ),
+    "forecast": (_one("forecast recorded.safetensors --at 0.5 --share 0.5 --json", "recorded.safetensors"),),
     "measure": (
         _one("measure net.safetensors --data data --json", "net.safetensors", "data"),
         _one("measure --net networks:make --weights net.pt --data data --json", "networks.py", "net.pt", "data"),
@@ -273,12 +274,14 @@ MADE = (
     "claims X1 --worlds worlds.py --out stored",
     "study little.toml --out studied --workers 1",
     "train data --epochs 2 --batch 4 --width 0.03125 --out trained",
+    "train data --record --epochs 60 --batch 4 --width 0.03125 --out recorded",
     "train pictures --epochs 1 --batch 2 --width 0.03125 --out coloured",
     "watch",
 )
 KEPT = {
     "net.safetensors": "trained/network.safetensors",
     "colour.safetensors": "coloured/network.safetensors",
+    "recorded.safetensors": "recorded/training.safetensors",
     "results.sqlite": "studied/results.sqlite",
 }
 

@@ -15,6 +15,7 @@ _NAMES = [
     "reproduce",
     "run",
     "train",
+    "forecast",
     "measure",
     "prune",
     "compare",

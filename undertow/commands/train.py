@@ -91,6 +91,11 @@ def add(parser: Parser) -> None:
         help="with torchrun: BatchNorm of the whole batch, not of each process's part",
     )
     how.add_argument("--deterministic", action="store_true", help="the same numbers at every run on one device")
+    how.add_argument(
+        "--record",
+        action="store_true",
+        help="keep what undertow forecast needs, in training.safetensors: 3%% of a step",
+    )
     how.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard, too")
     add_out(parser, f"network.safetensors, smaller.safetensors, {RUN} and results.sqlite")
 
@@ -199,6 +204,7 @@ def _numbers(arguments: argparse.Namespace, setting: Setting, start: Saved | Non
         "schedule": arguments.schedule,
         "augment": arguments.augment,
         "precision": arguments.precision,
+        "record": arguments.record,
         "start": _digest(arguments.start) if arguments.start else "",
     }
 
