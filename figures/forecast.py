@@ -27,7 +27,7 @@ LOOKS = {
 def draw(networks: Sequence[Network]) -> Picture:
     """From the networks that the forecast is tested on: who dies, by setting; how many of those with a probability; when."""
     with styled():
-        figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.9), width_ratios=(1.25, 1, 1), layout="constrained")
+        figure, panels = plt.subplots(1, 3, figsize=(12.5, 5.1), width_ratios=(1.25, 1, 1), layout="constrained")
         _who(panels[0], networks)
         _how_many(panels[1], networks)
         _when(panels[2], networks)
@@ -116,7 +116,8 @@ def _title(networks: Sequence[Network]) -> str:
         found = mean_interval(gains, "", "networks")
         better = "better than" if found.low > 0 else "worse than" if found.high < 0 else "no better or worse than"
         said.append(f"{name} {better} small abs(gamma) ({found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}])")
-    return f"Who dies next, at {AT:.0%} of the training, within layers:\n{'; '.join(said)}"
+    told = ";\n".join(said)
+    return f"Who dies next, at {AT:.0%} of the training, within layers:\n{told}"
 
 
 def _caption(networks: Sequence[Network]) -> str:
