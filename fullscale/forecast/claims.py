@@ -41,7 +41,7 @@ def _claim(id: str, decision: Decision) -> Callable[[Estimator], Estimator]:
 
 @_claim("S6 forecast who", above(0))
 def ranks_within(found: Sequence[Network]) -> dict[str, Estimate]:
-    """In every test setting theory tells at 10% of the training which filters of a layer die better than small abs(gamma) does.
+    """In every test setting theory tells at 10% of the training better than small abs(gamma) which filters of a layer die.
 
     Area under the ROC curve within layers, the forecast's minus that of small abs(gamma).
     """
@@ -52,8 +52,8 @@ def ranks_within(found: Sequence[Network]) -> dict[str, Estimate]:
 
 @_claim("S6 forecast who pooled", above(0))
 def ranks_pooled(found: Sequence[Network]) -> dict[str, Estimate]:
-    """In every test setting theory tells at 10% of the training which filters of a network die better than abs(gamma) and layer do,
-    fitted on other seeds of the setting.
+    """In every test setting theory tells at 10% of the training better than abs(gamma) and layer, fitted on other seeds of the
+    setting, which filters of a network die.
 
     Pooled area under the ROC curve, the forecast's minus that of abs(gamma) and layer.
     """
@@ -86,8 +86,8 @@ def when(found: Sequence[Network]) -> dict[str, Estimate]:
 
 @_claim("S6 forecast fitted", above(0))
 def ranks_fitted(found: Sequence[Network]) -> dict[str, Estimate]:
-    """In every test setting the forecast with four fitted weights tells at 10% of the training which filters of a layer die better
-    than small abs(gamma) does.
+    """In every test setting the forecast with four fitted weights tells at 10% of the training better than small abs(gamma) which
+    filters of a layer die.
 
     Area under the ROC curve within layers, the fitted version's minus that of small abs(gamma).
     """

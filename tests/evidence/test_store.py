@@ -66,6 +66,7 @@ CHANGED: dict[str, Any] = {
     "batch": 17, "epochs": 4, "seed": 1, "schedule": "cosine", "hyper": (("beta1", 0.7),), "measure_every": 2,
     "validation": 0.1, "model": "vgg16", "head": "imagenet", "augment": True, "precision": "bf16", "start": "other",
     "thresholds": True, "size": 16, "classes": ("a", "b"), "label_noise": 0.1, "held_out": 0.1, "watch": True,
+    "record": True,
 }  # fmt: skip
 
 

@@ -42,13 +42,16 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A folder with the file of the recorded run at its end and one at half of it, and the outcome of the first."""
-    folder = tmp_path_factory.mktemp("runs")
+    folder, threads = tmp_path_factory.mktemp("runs"), torch.get_num_threads()
+    torch.set_num_threads(1)  # as in each test, which on another number of threads rounds otherwise
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fullscale.forecast.recorded.INTERVAL", 3)
         patch.setattr("fullscale.train.conclude", lambda outcome, net, *_: setattr(outcome, "net", net))
         run(SPEC, folder / "half", until=HALF)
         copy(folder / "half", folder / "whole")
-        return folder, run(SPEC, folder / "whole")
+        whole = run(SPEC, folder / "whole")
+    torch.set_num_threads(threads)
+    return folder, whole
 
 
 def run(asked: RunSpec, path: Path, until: int | None = None) -> Any:

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, TensorDataset
 
-from fullscale.measure import Activity, Graphs, measure, measured, observe
+from fullscale.measure import Activity, Graphs, kept, measure, measured
 
 
 def head(*behind: nn.Module) -> nn.Sequential:
@@ -394,8 +394,8 @@ def test_what_is_kept_is_the_same_however_it_lies_in_memory(monkeypatch: pytest.
     whole: Activity = measure(net, images)
     graphs = Graphs()
     for block, counted in ((1, 1), (3 * 4 * 8, 2), (5 * 4 * 8, 3)):
-        monkeypatch.setattr(observe, "BLOCK", block)
-        monkeypatch.setattr(observe, "COUNTED", counted)
+        monkeypatch.setattr(kept, "BLOCK", block)
+        monkeypatch.setattr(kept, "COUNTED", counted)
         found = measured(net, images, graphs, 4)
         for one, other in zip(found.selectivity, whole.selectivity, strict=True):
             assert torch.equal(one, other)

@@ -301,7 +301,7 @@ def test_the_record_keeps_its_size_and_an_even_distance() -> None:
 
 def test_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "monitor.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    block, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(compile(block, "monitor.md", "exec"), {})
     assert "step 30: " in capsys.readouterr().out
     assert doctest.testmod(sys.modules["fullscale.monitor.line"]).failed == 0

@@ -76,7 +76,7 @@ def test_no_damage_to_a_state_is_taken_or_changes_anything() -> None:
     monitor = Monitor(net, optimizer, units=UNITS, interval=1)
     train(net, optimizer, range(3))
     whole, before = monitor.state_dict(), monitor.history
-    optional = {("fed",), ("before", "peak"), ("before", "selectivity"), ("before", "gradient")}
+    optional = {("fed",), ("images",), ("before", "peak"), ("before", "selectivity"), ("before", "gradient")}
     optional |= {("before", f"share_{name}") for name in ("gamma", "beta", "weights")}
     told = 0
     for place in places(whole):
