@@ -94,7 +94,7 @@ def add(parser: Parser) -> None:
     how.add_argument(
         "--record",
         action="store_true",
-        help="keep what undertow forecast needs, in training.safetensors: 3%% of a step",
+        help="keep what undertow forecast needs, in training.safetensors",
     )
     how.add_argument("--tensorboard", action="store_true", help="write the curves for TensorBoard, too")
     add_out(parser, f"network.safetensors, smaller.safetensors, {RUN} and results.sqlite")
