@@ -40,7 +40,7 @@ def keep(study: Study, out: Path, kept: Path) -> int:
         if not stands.complete:
             raise InputError(f"study {study.name} in {out}: {stands.in_words()}; a complete one is accepted")
         keys = {key_of(KIND, spec.as_dict()) for spec in stands.specs}
-        return _write(kept, [_bare(record) for record in _of(store, keys, [study])])
+        return write_records(kept, [_bare(record) for record in _of(store, keys, [study])])
 
 
 def keep_paper(out: Path, kept: Path) -> int:
@@ -51,7 +51,7 @@ def keep_paper(out: Path, kept: Path) -> int:
     with Store(out / "results.sqlite", reading=True) as store:
         begun = [study for study in stages() if images.kept(store, study.name)]
         keys = {key_of(KIND, spec.as_dict()) for study in begun for spec in standing(study, store).specs}
-        return _write(kept, [_without_lists(record) for record in _of(store, keys, begun)])
+        return write_records(kept, [_without_lists(record) for record in _of(store, keys, begun)])
 
 
 def kept_records(store: Store, names: Sequence[str]) -> list[Record]:
@@ -70,16 +70,12 @@ def kept_records(store: Store, names: Sequence[str]) -> list[Record]:
     return found
 
 
-def write_records(kept: Path, records: list[Record]) -> int:
-    """Write rows into a new store in the place of the file; how many."""
-    return _write(kept, records)
-
-
 def _of(store: Store, keys: set[str], studies: list[Study]) -> list[Record]:
     return [r for r in store.records() if r.key in keys or any(_is_image(r, study) for study in studies)]
 
 
-def _write(kept: Path, records: list[Record]) -> int:
+def write_records(kept: Path, records: list[Record]) -> int:
+    """Write rows into a new store in the place of the file; how many."""
     kept.unlink(missing_ok=True)
     with Store(kept) as store:
         return store.write(records)

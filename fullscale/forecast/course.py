@@ -96,7 +96,8 @@ def follow(
         x = np.where(np.isfinite(when), 0.0, x)
         done += steps
     died = np.isfinite(when)
-    # Of a course that is not past the floor the chance to live on is known, which is less noisy than one draw.
+    # Of a course that is not past the floor the chance to live on is taken, which is less noisy than one draw. It is too low: a
+    # course that the draw has ended, at 0 from then on, goes on to gather hazard (docs/forecast.md, Deviations). So it was tested.
     probability = 1 - np.where(floored, 0.0, np.exp(-hazard)).mean(axis=1)
     starved = _starved(seen, rates, coming)
     shares = np.stack([floored.mean(axis=1), np.maximum(probability - floored.mean(axis=1), 0), starved])
